@@ -1,0 +1,52 @@
+# Every target sets up what it needs: a virtual environment in .venv with the versions of constraints.txt.
+#   PYTHON=python3.12   interpreter to build it with, 3.11 or newer
+#   ACCEL=cuda13        accelerator to install for: cuda12, cuda13 or tpu; none means CPU
+#   OHIO_DATA=folder    where the city files lie, if they are at hand
+
+PYTHON ?= python3
+ACCEL ?=
+comma := ,
+BIN := .venv/bin
+STAMP := .venv/.installed$(if $(ACCEL),-$(ACCEL))
+
+ifneq ($(filter-out cuda12 cuda13 tpu,$(ACCEL)),)
+$(error ACCEL: expected cuda12, cuda13 or tpu, found $(ACCEL))
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help bench bench-routing bench-paper leaderboard test lint clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+bench: $(STAMP) ## the vehicle-routing table, small: under ten minutes on two cores
+	$(BIN)/ohio-jax bench routing --preset quick
+
+bench-routing: $(STAMP) ## the whole vehicle-routing table: up to three hours on two cores
+	$(BIN)/ohio-jax bench routing --preset cpu
+
+bench-paper: $(STAMP) ## the same with the paper's budgets: for an accelerator
+	$(BIN)/ohio-jax bench routing --preset paper
+
+leaderboard: $(STAMP) ## results/index.html from the run files
+	$(BIN)/ohio-jax leaderboard
+
+test: $(STAMP) ## the tests, without the slow ones
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+clean: ## removes the virtual environment, work files and caches; results stay
+	rm -rf .venv work build dist .pytest_cache .ruff_cache .hypothesis
+	find . -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# A half-made environment has no pip yet and is made anew; a failed installation leaves no stamp and is tried again.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "expected Python 3.11 or newer," \
+		"found $$($(PYTHON) --version 2>/dev/null || echo no $(PYTHON)); say which one: make PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/pip || { echo "Making .venv, once; this takes some minutes."; $(PYTHON) -m venv --clear .venv; }
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev$(if $(ACCEL),$(comma)$(ACCEL))]'
+	@touch $@

@@ -1,0 +1,254 @@
+"""Tables and charts from run files alone: Markdown, CSV, a bar chart, and the text a terminal shows."""
+
+import csv
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ohio_envs import registry
+
+from benchmarks.table import RESULTS, Row, Table, folder, read_cell
+from ohio_jax import scores
+from ohio_jax.files import write_bytes, write_text
+from ohio_jax.task import Reference
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell as the table shows it.
+
+    score: mean over seeds and episodes; spread: standard deviation over all of them, the paper's statistic.
+    low, high: 95 % bootstrap interval of the mean. of_bound: percent of the full-information bound, NaN if unknown.
+    """
+
+    row: str
+    column: str
+    seeds: int
+    episodes: int
+    score: float
+    spread: float
+    seed_std: float
+    low: float
+    high: float
+    profit: float
+    of_bound: float
+    paper: tuple[float, float] | None
+    seconds: float
+    cell: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        return f"{self.score:.1f} ± {self.spread:.1f}"
+
+    @property
+    def paper_text(self) -> str:
+        return f"{self.paper[0]:.1f} ± {self.paper[1]:.1f}" if self.paper else ""
+
+
+def load(table: Table, preset: str, results: Path = RESULTS) -> list[dict[str, Any]]:
+    """The run files of a table, in order of their names."""
+    found = [read_cell(path) for path in sorted(folder(table, preset, results).glob("*.json"))]
+    return [cell for cell in found if cell is not None]
+
+
+def entries(table: Table, preset: str, cells: list[dict[str, Any]]) -> list[Entry]:
+    """One Entry a cell. References come from the task of the cell, the bound from the row's oracle cell."""
+    rows = {row.name: row for row in table.preset(preset).rows}
+    references: dict[str, Reference] = {}
+    bounds = {cell["row"]: float(np.mean(cell["returns"])) for cell in cells if cell["column"] == "oracle"}
+    out = []
+    for cell in cells:
+        config, returns = cell["config"], np.asarray(cell["returns"], np.float64)
+        place = cell["row"].split("-")[0]
+        if place not in references:
+            settings = {key: str(value) for key, value in config["settings"].items()}
+            references[place] = registry.make(config["task"], settings).reference
+        reference = references[place]
+        score = np.asarray(scores.normalise(returns, reference.zero, reference.full))
+        low, high = scores.interval(jax.random.key(0), score.T)
+        row: Row | None = rows.get(cell["row"])
+        family, _, learner = cell["column"].rpartition(" ")
+        out.append(
+            Entry(
+                row=cell["row"],
+                column=cell["column"],
+                seeds=len(returns),
+                episodes=returns.shape[1],
+                score=float(score.mean()),
+                spread=float(score.std()),
+                seed_std=float(score.mean(axis=1).std()),
+                low=float(low),
+                high=float(high),
+                profit=float(returns.mean()),
+                of_bound=100 * float(returns.mean()) / bounds[place] if place in bounds else float("nan"),
+                paper=row.paper.get((family, learner.lower())) if row else None,
+                seconds=float(sum(cell["seconds"].values())),
+                cell=cell,
+            )
+        )
+    return out
+
+
+def _grid(table: Table, listed: list[Entry]):
+    """Rows of learned cells in order of declaration: (row name, {column name: Entry})."""
+    names = list(dict.fromkeys(entry.row for entry in listed if entry.row not in places(listed)))
+    order = {row.name: i for preset in table.presets.values() for i, row in enumerate(preset().rows)}
+    names.sort(key=lambda name: order.get(name, len(order)))
+    by = {(entry.row, entry.column): entry for entry in listed}
+    return [(name, {column.name: by.get((name, column.name)) for column in table.columns}) for name in names]
+
+
+def places(listed: list[Entry]) -> list[str]:
+    """Rows that hold scripted policies (one for each city)."""
+    return list(dict.fromkeys(entry.row for entry in listed if "policy" in entry.cell["config"]))
+
+
+def _lines(table: Table, listed: list[Entry], cell_text) -> list[str]:
+    families = list(dict.fromkeys(column.family for column in table.columns))
+    lines = []
+    for family in families:
+        columns = [column for column in table.columns if column.family == family]
+        lines += [f"| {family} | " + " | ".join(column.learner.upper() for column in columns) + " |"]
+        lines += ["|---" * (len(columns) + 1) + "|"]
+        for name, row in _grid(table, listed):
+            lines.append(f"| {name} | " + " | ".join(cell_text(row[column.name]) for column in columns) + " |")
+        lines.append("")
+    return lines
+
+
+def _markdown(table: Table, preset: str, listed: list[Entry]) -> str:
+    def cell_text(entry: Entry | None) -> str:
+        if entry is None:
+            return ""
+        return entry.text + (f" *(paper {entry.paper_text})*" if entry.paper else "")
+
+    learned = [entry for entry in listed if "policy" not in entry.cell["config"]]
+    some = learned[0] if learned else listed[0]
+    hardware = some.cell["provenance"]["hardware"]
+    lines = [
+        f"# {table.title}, preset `{preset}`",
+        "",
+        f"Made by `{some.cell['command']}` on {hardware['cpu']} ({hardware['cores']} cores), {hardware['device']}; "
+        f"{some.seeds} training seeds, {some.episodes} test episodes each. "
+        "Each cell: mean ± standard deviation over episodes and seeds; the paper's figure beside it.",
+        "",
+        table.note,
+        "",
+        *_lines(table, learned, cell_text),
+        "## Scripted policies and the bound, on the same test episodes",
+        "",
+        "| city | policy | score | profit, $ | of the bound, % | " + " | ".join(label for _, label, _ in table.metrics) + " |",
+        "|---" * (5 + len(table.metrics)) + "|",
+    ]
+    for entry in sorted((e for e in listed if "policy" in e.cell["config"]), key=lambda e: (e.row, e.profit)):
+        lines.append(_detail(table, entry, [entry.row, entry.column]))
+    lines += [
+        "",
+        "## Every cell",
+        "",
+        "| data | method | score | 95 % interval | profit, $ | of the bound, % | "
+        + " | ".join(label for _, label, _ in table.metrics)
+        + " | seconds |",
+        "|---" * (7 + len(table.metrics)) + "|",
+    ]
+    for _, row in _grid(table, listed):
+        for entry in filter(None, row.values()):
+            interval = f"{entry.low:.1f} to {entry.high:.1f}"
+            lines.append(_detail(table, entry, [entry.row, entry.column], interval) + f" {entry.seconds:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _detail(table: Table, entry: Entry, head: list[str], interval: str | None = None) -> str:
+    fields = [*head, entry.text, *([interval] if interval else []), f"{entry.profit:,.0f}", f"{entry.of_bound:.1f}"]
+    metrics = entry.cell["metrics"]
+    fields += [f"{factor * np.mean(metrics[name]):,.0f}" if name in metrics else "" for name, _, factor in table.metrics]
+    return "| " + " | ".join(fields) + " |"
+
+
+def _csv(table: Table, listed: list[Entry]) -> str:
+    text = io.StringIO()
+    names = ["row", "column", "seeds", "episodes", "score", "spread", "seed_std", "low", "high", "profit", "of_bound"]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*names, *(name for name, _, _ in table.metrics), "paper", "paper_spread", "seconds"])
+    for entry in listed:
+        numbers = [getattr(entry, name) for name in names]
+        numbers = [f"{x:.4f}" if isinstance(x, float) else x for x in numbers]
+        metrics = entry.cell["metrics"]
+        means = [f"{np.mean(metrics[name]):.2f}" if name in metrics else "" for name, _, _ in table.metrics]
+        writer.writerow([*numbers, *means, *(entry.paper or ("", "")), f"{entry.seconds:.1f}"])
+    return text.getvalue()
+
+
+def _chart(table: Table, listed: list[Entry]) -> bytes:
+    """Bars of profit and of each metric, a panel each, grouped by row; scripted behaviour is a dashed line."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    grid = _grid(table, listed)
+    panels = [("profit", "profit, $"), *((name, label) for name, label, _ in table.metrics)]
+    value = lambda e, name: e.profit if name == "profit" else float(np.mean(e.cell["metrics"][name]))
+    figure, axes = plt.subplots(len(panels), 1, figsize=(10, 3 * len(panels)), sharex=True, squeeze=False)
+    width = 0.8 / len(table.columns)
+    palette = plt.get_cmap("tab20c")
+    families = list(dict.fromkeys(column.family for column in table.columns))
+    for axis, (name, label) in zip(axes[:, 0], panels, strict=True):
+        for i, column in enumerate(table.columns):
+            shade = families.index(column.family) * 4 + i % 3
+            heights = [value(row[column.name], name) if row[column.name] else 0.0 for _, row in grid]
+            axis.bar(np.arange(len(grid)) + i * width, heights, width, label=column.name, color=palette(shade))
+        for x, (_, row) in enumerate(grid):
+            some = next(entry for entry in row.values() if entry)
+            behaviour = some.cell["config"]["behaviour"]
+            for entry in listed:
+                if entry.row == some.row.split("-")[0] and entry.column == behaviour:
+                    height = value(entry, name)
+                    axis.hlines(height, x - width / 2, x + 0.8 - width / 2, "black", "dashed", linewidth=1)
+        axis.set_ylabel(label)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[-1, 0].set_xticks(np.arange(len(grid)) + 0.4 - width / 2, [name for name, _ in grid])
+    axes[0, 0].legend(ncols=len(families), fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0, 1.45))
+    figure.suptitle(f"{table.title} (dashed: the behaviour policy that made the data)", y=1.02)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def write(table: Table, preset: str, results: Path = RESULTS) -> list[Entry]:
+    """Writes `<table>-<preset>.md`, `.csv` and `.png` from the run files; returns the entries."""
+    cells = load(table, preset, results)
+    if not cells:
+        return []
+    listed = entries(table, preset, cells)
+    stem = results / f"{table.name}-{preset}"
+    write_text(stem.with_suffix(".md"), _markdown(table, preset, listed))
+    write_text(stem.with_suffix(".csv"), _csv(table, listed))
+    if any("policy" not in entry.cell["config"] for entry in listed):
+        write_bytes(stem.with_suffix(".png"), _chart(table, listed))
+    return listed
+
+
+def show(table: Table, listed: list[Entry], out=sys.stdout) -> None:
+    """Prints the score table, the paper's figures in grey where the terminal has colours."""
+    dim, plain = ("\033[2m", "\033[0m") if out.isatty() else ("", "")
+    families = list(dict.fromkeys(column.family for column in table.columns))
+    for family in families:
+        columns = [column for column in table.columns if column.family == family]
+        print(f"\n{family:<16}" + "".join(f"{column.learner.upper():<28}" for column in columns), file=out)
+        for name, row in _grid(table, listed):
+            line = f"{name:<16}"
+            for column in columns:
+                entry = row[column.name]
+                ours = f"{entry.text:<13}" if entry else " " * 13
+                theirs = f"(paper {entry.paper_text})" if entry and entry.paper else ""
+                line += f"{ours}{dim}{theirs:<15}{plain}"
+            print(line.rstrip(), file=out)
+    print(file=out)
+    for entry in sorted((e for e in listed if "policy" in e.cell["config"]), key=lambda e: (e.row, e.profit)):
+        print(f"{entry.row:<16}{entry.column:<10}{entry.text:<15}{entry.profit:>9,.0f} $", file=out)

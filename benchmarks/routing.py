@@ -1,0 +1,113 @@
+"""The vehicle-routing table: OHIO beside end-to-end offline RL on data of four operators (OHIO, ICLR 2025, NYC table)."""
+
+from dataclasses import replace
+
+from ohio_envs import files
+
+from benchmarks.table import Column, Preset, Row, Table
+from ohio_jax.errors import UserError
+from ohio_jax.learners import bc, cql, iql
+from ohio_jax.train import Plan
+
+COMPAT, FAIR, OHIO = "E2E (paper)", "E2E (fair)", "OHIO"
+FAMILIES = {COMPAT: "end_to_end_compat", FAIR: "end_to_end", OHIO: "ohio"}
+LEARNERS = ("bc", "iql", "cql")
+COLUMNS = tuple(
+    Column(family, space, "analytic", learner) for family, space in FAMILIES.items() for learner in LEARNERS
+)
+
+# Published scores on NYC, mean and standard deviation, in the order of LEARNERS.
+PAPER = {
+    "inf": {COMPAT: ((88.7, 1.5), (48.2, 1.3), (48.1, 1.5)), OHIO: ((97.6, 2.3), (98.1, 2.8), (93.0, 1.7))},
+    "dtv": {COMPAT: ((67.0, 1.6), (48.9, 1.5), (69.2, 2.3)), OHIO: ((89.2, 2.3), (91.1, 2.8), (83.5, 2.3))},
+    "prop": {COMPAT: ((83.1, 1.7), (42.2, 1.6), (68.3, 1.8)), OHIO: ((85.7, 2.5), (85.8, 2.2), (88.0, 2.4))},
+    "disp": {COMPAT: ((44.1, 2.7), (57.4, 2.1), (32.5, 2.9)), OHIO: ((86.5, 1.6), (82.8, 2.2), (94.1, 1.7))},
+}
+BEHAVIOURS = tuple(PAPER)
+POLICIES = ("none", "uniform", "disp", "prop", "dtv", "inf", "oracle")
+
+# The paper tests on four-minute steps in New York and three-minute steps in Shenzhen, with the original's dynamics.
+CITY = (("dynamics", "strict"), ("demand", "numpy"))
+NYC = tuple(
+    Row(
+        f"NYC-{behaviour.upper()}",
+        "routing-nyc",
+        (("minutes", "4"), *CITY),
+        behaviour,
+        {(family, learner): row[i] for family, row in PAPER[behaviour].items() for i, learner in enumerate(LEARNERS)},
+    )
+    for behaviour in BEHAVIOURS
+)
+SHENZHEN = tuple(
+    Row(f"Shenzhen-{behaviour.upper()}", "routing-shenzhen", (("minutes", "3"), *CITY), behaviour, {})
+    for behaviour in BEHAVIOURS
+)
+SYNTHETIC = tuple(
+    Row(f"Synthetic-{behaviour.upper()}", "routing-synthetic", (), behaviour, {}) for behaviour in BEHAVIOURS
+)
+
+CONFIGS = {"bc": bc.Config(), "iql": iql.Config(), "cql": cql.Config()}
+
+
+def plans(seeds: int, updates: dict[tuple[str, str], int], hidden: dict[str, int], **cql_budget):
+    """One plan for each (space, learner); `updates` and `hidden` are the budget, `cql_budget` replaces fields of CQL's."""
+    configs = {**CONFIGS, "cql": replace(CONFIGS["cql"], **cql_budget)}
+    return {
+        (space, learner): Plan(
+            learner, configs[learner], hidden[space], updates[space, learner], block=min(500, updates[space, learner]), seeds=seeds
+        )
+        for space in FAMILIES.values()
+        for learner in LEARNERS
+    }
+
+
+def _updates(high: tuple[int, int, int], flat: tuple[int, int, int]) -> dict[tuple[str, str], int]:
+    """Updates of BC, IQL, CQL on goals (n numbers) and on flows (n^2 numbers, n times the work)."""
+    by_space = {"ohio": high, "end_to_end": flat, "end_to_end_compat": flat}
+    return {(space, learner): row[i] for space, row in by_space.items() for i, learner in enumerate(LEARNERS)}
+
+
+def quick() -> Preset:
+    """What `make bench` runs: a real city if its file is at hand, else the synthetic one."""
+    try:
+        files.locate("scenario_nyc_brooklyn.json")
+        rows = NYC
+    except UserError:
+        rows = SYNTHETIC
+    hidden = {"ohio": 128, "end_to_end": 32, "end_to_end_compat": 32}
+    budget = plans(2, _updates((2000, 1000, 300), (1000, 500, 100)), hidden, samples=4)
+    return Preset(rows, budget, data_episodes=128, test_episodes=20, policies=POLICIES)
+
+
+def cpu() -> Preset:
+    """The whole New York table in less than three hours on two cores."""
+    hidden = {"ohio": 128, "end_to_end": 64, "end_to_end_compat": 64}
+    budget = plans(4, _updates((20_000, 10_000, 4_000), (4_000, 3_000, 1_000)), hidden, samples=4)
+    return Preset(NYC, budget, data_episodes=510, test_episodes=100, policies=POLICIES)
+
+
+def paper() -> Preset:
+    """The published budgets on both cities; for a GPU."""
+    hidden = dict.fromkeys(FAMILIES.values(), 256)
+    budget = plans(5, _updates((20_000, 200_000, 200_000), (20_000, 200_000, 200_000)), hidden)
+    return Preset(NYC + SHENZHEN, budget, data_episodes=510, test_episodes=100, policies=POLICIES)
+
+
+TABLE = Table(
+    name="routing",
+    title="Vehicle routing",
+    tasks=("routing-nyc", "routing-shenzhen", "routing-synthetic"),
+    columns=COLUMNS,
+    presets={"quick": quick, "cpu": cpu, "paper": paper},
+    note=(
+        "Score = 100 J / J_ref, J the profit of an episode in dollars, J_ref = 58,000 in New York (inferred from the "
+        "paper's figures) and 61,320 in Shenzhen; in the synthetic city J_ref is the full-information bound. "
+        "E2E (paper) acts with Gaussian requests on all ordered pairs as the original does; E2E (fair) with shares of each "
+        "region's idle vehicles, feasible by construction. Dynamics of the original (`dynamics=strict`). "
+        "Policies act by their mean; the paper's BC, IQL and end-to-end policies were sampled."
+    ),
+    metrics=(
+        ("served", "served requests", 1.0),
+        ("rebalancing_cost", "rebalancing cost, $", 1.0),
+    ),
+)

@@ -1,0 +1,100 @@
+"""The page of `ohio-jax speed routing`, made of its numbers alone."""
+
+from typing import Any
+
+
+def number(value: float) -> str:
+    """Three digits, thousands separated."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table whose first column is text and whose others are numbers."""
+    line = lambda cells: f"| {' | '.join(cells)} |"
+    return "\n".join([line(head), line(["---"] + ["---:"] * (len(head) - 1)), *map(line, rows)])
+
+
+def label(name: str) -> str:
+    return name.replace("batch_", "ohio-jax, batch ").replace("_", " ")
+
+
+def page(found: dict[str, Any]) -> str:
+    """The page a reader sees, from the numbers of `run` alone."""
+    source, machine = found["provenance"], found["provenance"]["hardware"]
+    parts = [
+        "# Speed: vehicle routing",
+        f"{machine['cpu']}, {machine['cores']} cores; JAX on {machine['devices']} x {machine['device']} "
+        f"({machine['platform']}). {source['time']}, revision {source['revision'] or 'unknown'}"
+        f"{' with changes' if source['dirty'] else ''}, JAX {source['versions']['jax']}. Load average "
+        f"{found['load_before'][0]} before and {found['load_after'][0]} after. Contenders took turns in "
+        f"{found['windows']} windows of {found['window_seconds']} s; ratios are of the best windows. Compiling is never "
+        "included and has its own column.",
+    ]
+    if found["quick"]:
+        parts.append("**Quick run: a smoke test, not a measurement.**")
+    columns = ["best", "median", "a CPU second", "compile, s"]
+
+    def rates(kind: dict[str, dict[str, float]], ratios: dict[str, dict[str, float]]) -> list[list[str]]:
+        rows = []
+        for name, rate in kind.items():
+            cells = [number(rate[key]) for key in ("best", "median", "per_cpu_second", "compile_seconds")]
+            rows.append(
+                [label(name), *cells, *(number(ratio[name]) if name in ratio else "" for ratio in ratios.values())]
+            )
+        return rows
+
+    parts += [
+        "## Transport solves a second",
+        "Rebalancing problems met on the way (DTV, proportional, uniform and random goals), all arrays in memory. Batch 1 "
+        "is one call a problem, dispatch included. HiGHS keeps one model and changes bounds; SciPy builds a model each "
+        "time. Exact: whole, feasible, and of the least travel time according to HiGHS.",
+    ]
+    for size, part in found["transport"].items():
+        shares = ", ".join(f"{label(name)}: {count} of {part['instances']}" for name, count in part["exact"].items())
+        pivots = f"pivots {part['pivots']['mean']:.1f} on average, {part['pivots']['max']} at most"
+        ratios = {"x HiGHS": part["ratio_to_highs"], "x SciPy": part["ratio_to_scipy"]}
+        rows = rates(part["solves_per_second"], ratios)
+        parts += [f"### {part['task']}, {size}", table(["", *columns, *ratios], rows), f"Exact: {shares}; {pivots}."]
+
+    sizes = [
+        [n, *map(number, (*r["milliseconds"].values(), r["ratio"], r["pivots"])), f"{r['exact']} of {r['instances']}"]
+        for n, r in found["growth"]["regions"].items()
+    ]
+    power = found["growth"]["exponent"]
+    parts += [
+        "### Growth with the number of regions",
+        table(["regions", "ohio-jax, ms a solve", "HiGHS, ms a solve", "ratio", "pivots", "exact"], sizes),
+        f"Synthetic cities, random goals, all instances in one batch. Fitted power of n: ohio-jax {power['ours']:.2f}, HiGHS "
+        f"{power['highs']:.2f}.",
+        "## Environment steps a second with DTV",
+        "A step is matching, observation, DTV's transport problem, moves and arrivals; requests are drawn beforehand. The peer "
+        "is a NumPy simulator of the same semantics with a persistent HiGHS model, one episode after another.",
+    ]
+    for size, part in found["simulator"].items():
+        rows = rates(part["steps_per_second"], {"ratio": part["ratio"]})
+        parts += [
+            f"### {part['task']}, {size}, {part['dynamics']} dynamics",
+            table(["", *columns, "x NumPy + HiGHS"], rows),
+            f"Largest difference of an episode's return: {part['largest_difference_of_return']:.4f} $.",
+        ]
+
+    part = found["updates"]
+    rows = []
+    for learner, of in part["learners"].items():
+        for seeds, rate in of["seeds"].items():
+            speed = rate["seed_updates_per_second"]
+            cells = [number(speed[key]) for key in ("best", "median", "per_cpu_second", "compile_seconds")]
+            shares = [f"{100 * rate[key]:.0f} %" for key in ("share_of_best_product", "share_of_update_product")]
+            rows.append([learner, seeds, *cells, f"{of['gflop_per_update']:.3g}", number(rate["gflops"]), *shares])
+    head = ["learner", "seeds", *columns, "GFLOP an update", "GFLOP/s", "of best product", "of update's product"]
+    products = [[shape, *(number(rate) for rate in of.values())] for shape, of in part["matrix_product_gflops"].items()]
+    parts += [
+        "## Seed-updates a second",
+        f"{part['task']}, node networks of width {part['hidden']}, batch {part['batch']}, {part['transitions']} transitions. An "
+        "update is one gradient step of all of a learner's networks, drawing the batch and optimisers included; "
+        "checkpoints, evaluation and moving the dataset are not. GFLOP from XLA's cost analysis of one update.",
+        table(head, rows),
+        "Float32 matrix products at JAX's default precision, GFLOP/s:",
+        table(["shape", "one device", f"{part['devices']} devices at once"], products),
+    ]
+    return "\n\n".join(parts) + "\n"

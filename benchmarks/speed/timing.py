@@ -1,0 +1,75 @@
+"""Fair timing on a machine that is never quite idle: contenders take turns in short windows, best and median are kept.
+
+A window calls its contender often enough to last `seconds`. Every call is waited for (`jax.block_until_ready`), so a
+call's time is what a caller waits. The first call of each contender is timed apart, since it compiles.
+"""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+
+Name = TypeVar("Name", bound=Hashable)
+
+
+class Timing(NamedTuple):
+    """Seconds of one call.
+
+    best, median: wall time over the windows. cpu: process time over all threads, in the best window; more than `best`
+    where a call uses several cores, less where neighbours took the machine away.
+    compile: wall time of the first call beyond `best`. windows: how many; calls: in each.
+    """
+
+    best: float
+    median: float
+    cpu: float
+    compile: float
+    windows: int
+    calls: int
+
+    def rates(self, amount: float) -> dict[str, float]:
+        """`amount` of work a call, as work a second: at best, at the median, and a second of processor time."""
+        of = lambda seconds: amount / max(seconds, 1e-12)
+        return {
+            "best": of(self.best),
+            "median": of(self.median),
+            "per_cpu_second": of(self.cpu),
+            "compile_seconds": self.compile,
+        }
+
+
+def race(contenders: Mapping[Name, Callable[[], Any]], windows: int, seconds: float) -> dict[Name, Timing]:
+    """Times each contender in `windows` windows of about `seconds`, all of them in turn in each round."""
+    first = {name: _window(call, 1)[0] for name, call in contenders.items()}
+    # The second call compiles nothing, so it says how many make a window.
+    calls = {name: _calls(_window(call, 1)[0], seconds) for name, call in contenders.items()}
+    found: dict[Name, list[tuple[float, float]]] = {name: [] for name in contenders}
+    for _ in range(windows):
+        for name, call in contenders.items():
+            found[name].append(_window(call, calls[name]))
+    timings = {}
+    for name, each in found.items():
+        best, cpu = min(each)
+        median = statistics.median(wall for wall, _ in each)
+        timings[name] = Timing(best, median, cpu, max(0.0, first[name] - best), windows, calls[name])
+    return timings
+
+
+def load() -> list[float]:
+    """Average number of running processes over 1, 5 and 15 minutes."""
+    return [round(value, 2) for value in os.getloadavg()]
+
+
+def _calls(once: float, seconds: float) -> int:
+    return max(1, round(seconds / max(once, 1e-6)))
+
+
+def _window(call: Callable[[], Any], calls: int) -> tuple[float, float]:
+    """Wall and processor seconds of one call, averaged over `calls`."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(calls):
+        jax.block_until_ready(call())
+    return (time.perf_counter() - wall) / calls, (time.process_time() - cpu) / calls

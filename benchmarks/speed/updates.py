@@ -1,0 +1,141 @@
+"""Gradient updates a second of every learner, and the share of the machine's matrix-product rate they reach."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from benchmarks.speed.timing import race
+from ohio_jax import sampling
+from ohio_jax.data import Batch, Transitions
+from ohio_jax.learners import LEARNERS
+from ohio_jax.task import Task
+from ohio_jax.train import Plan, initial_states, make_block, seed_devices, spec_of
+
+BATCH = 100  # the paper's
+
+
+def matrix_products(
+    sizes: Sequence[tuple[int, int]], windows: int, seconds: float
+) -> dict[tuple[int, int], list[float]]:
+    """GFLOP/s of float32 products [m, n] @ [n, n] at JAX's default precision: on one device, and on all at once.
+
+    As many products follow each other in a compiled call as make a GFLOP, so that dispatch hardly counts.
+    """
+
+    def contender(m: int, n: int, devices: Sequence[jax.Device]) -> Callable[[], Any]:
+        random = np.random.default_rng(0)
+        x = random.standard_normal((m, n), np.float32)
+        w = random.standard_normal((n, n), np.float32) / np.float32(np.sqrt(n))  # keeps the size of x
+
+        @jax.jit
+        def multiply(x, w):
+            for _ in range(repeats(m, n)):
+                x = x @ w
+            return x
+
+        placed = [jax.device_put((x, w), device) for device in devices]
+        return lambda: [multiply(*pair) for pair in placed]
+
+    repeats = lambda m, n: math.ceil(1e9 / (2 * m * n * n))
+    devices = jax.local_devices()
+    counts = (1, len(devices))
+    timings = race({(*size, k): contender(*size, devices[:k]) for size in sizes for k in counts}, windows, seconds)
+    work = lambda m, n: 2e-9 * m * n * n * repeats(m, n)
+    return {size: [k * work(*size) / timings[*size, k].best for k in counts] for size in sizes}
+
+
+def gflop(plan: Plan, spec, rows: Batch) -> float:
+    """GFLOP of one update by XLA's cost analysis of the program before optimisation.
+
+    Of one update outside the block: inside a scan XLA counts a body once, however often it runs.
+    """
+    learner = LEARNERS[plan.learner]
+    state = jax.tree.map(lambda x: x[0], initial_states(plan, spec)[0])
+    cost: Any = jax.jit(learner.update).lower(state, rows).cost_analysis()
+    return cost["flops"] / 1e9
+
+
+def block(plan: Plan, spec, transitions: Transitions) -> Callable[[], Any]:
+    """A call that does `plan.block` updates of every seed as `ohio_jax.train.train` does, going on where it stopped."""
+    devices = tuple(seed_devices(plan.seeds))
+    mesh = Mesh(np.array(devices), ("seed",))
+    over_seeds, everywhere = NamedSharding(mesh, PartitionSpec("seed")), NamedSharding(mesh, PartitionSpec())
+    run = make_block(LEARNERS[plan.learner], plan.batch, plan.block, devices, devices[0].platform != "cpu")
+
+    data = transitions.batch()
+    data = data._replace(goal=np.asarray(spec.action.project(data.goal)))
+    probabilities = sampling.PROBABILITIES[plan.sampling](transitions, plan.temperature)
+    data, cumulative = jax.device_put((data, sampling.cumulative(probabilities)), everywhere)
+    places = math.ceil(plan.seeds / len(devices)) * len(devices)
+    fill = lambda tree: jax.tree.map(lambda x: x[np.minimum(np.arange(places), plan.seeds - 1)], tree)
+    states, keys = jax.device_put(jax.tree.map(fill, initial_states(plan, spec)), over_seeds)
+    done = 0
+
+    def call():
+        nonlocal states, done
+        states, metrics = run(states, keys, jnp.int32(done), data, cumulative)
+        done += plan.block
+        return metrics
+
+    return call
+
+
+def measure(
+    task: Task, transitions: Transitions, hidden: int, seeds: Sequence[int], windows: int, seconds: float
+) -> dict[str, Any]:
+    """Updates a second for each learner and number of seeds on the task's space "ohio".
+
+    A seed-update is one gradient step of all of a learner's networks for one seed, drawing its batch and the optimisers
+    included. Compiling is timed apart; moving the dataset to the device, checkpoints and evaluation are not included.
+    """
+    space = task.spaces["ohio"]
+    spec = spec_of(task, space, hidden)
+    square, at_update = (2048, 2048), (BATCH * math.prod(space.spec.shape), hidden)
+    products = matrix_products([square, at_update], windows, seconds)
+    highest = max(rate for rates in products.values() for rate in rates)
+
+    rows = jax.tree.map(lambda x: x[np.arange(BATCH) % len(x)], transitions.batch())
+    rows = rows._replace(goal=space.spec.project(rows.goal))
+    plans, work = {}, {}
+    for learner, module in LEARNERS.items():
+        one = Plan(learner, module.Config(), hidden, batch=BATCH)
+        work[learner] = gflop(one, spec, rows)
+        # A block lasts about a window at a third of the best rate.
+        size = int(np.clip(seconds * highest / 3 / work[learner], 2, 1000))
+        for count in seeds:
+            plans[learner, count] = replace(one, block=max(2, size // count), seeds=count)
+    timings = race({key: block(plan, spec, transitions) for key, plan in plans.items()}, windows, seconds)
+
+    def rate(learner: str, count: int) -> dict[str, Any]:
+        plan = plans[learner, count]
+        rates = timings[learner, count].rates(plan.block * count)
+        reached = rates["best"] * work[learner]
+        return {
+            "seed_updates_per_second": rates,
+            "block": plan.block,
+            "gflops": reached,
+            "share_of_best_product": reached / highest,
+            "share_of_update_product": reached / max(products[at_update]),
+        }
+
+    return {
+        "task": task.name,
+        "hidden": hidden,
+        "batch": BATCH,
+        "transitions": len(transitions.reward),
+        "devices": jax.local_device_count(),
+        "matrix_product_gflops": {
+            f"[{m}, {n}] @ [{n}, {n}]": dict(zip(("one_device", "all_devices"), rates, strict=True))
+            for (m, n), rates in products.items()
+        },
+        "learners": {
+            learner: {"gflop_per_update": work[learner], "seeds": {str(count): rate(learner, count) for count in seeds}}
+            for learner in LEARNERS
+        },
+    }

@@ -1,0 +1,229 @@
+"""What a results table is made of, and the loop that fills it: one run file a cell, run what is missing, then render."""
+
+import hashlib
+import json
+import shlex
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from ohio_envs import registry
+
+from ohio_jax import data, provenance
+from ohio_jax.errors import UserError, unknown
+from ohio_jax.evaluate import collect, evaluate_learner, evaluate_policy
+from ohio_jax.files import write_json
+from ohio_jax.inverse.relabel import relabel
+from ohio_jax.learners import LEARNERS
+from ohio_jax.task import Task
+from ohio_jax.train import Plan, train
+
+RESULTS = Path("results")
+WORK = Path("work")  # datasets and checkpoints: large, and made again by the same command
+
+Paper = tuple[float, float]  # mean and standard deviation as published
+
+
+@dataclass(frozen=True)
+class Row:
+    """A dataset: a behaviour policy on a task. `paper` holds the published score of a column, by (family, learner)."""
+
+    name: str
+    task: str
+    settings: tuple[tuple[str, str], ...]
+    behaviour: str
+    paper: dict[tuple[str, str], Paper]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A method: a learner on an action space. `family` groups columns and finds the paper's figure."""
+
+    family: str
+    space: str
+    inverse: str
+    learner: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.family} {self.learner.upper()}"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much work: rows, seeds and budgets. `plans` holds one training plan for each (space, learner)."""
+
+    rows: tuple[Row, ...]
+    plans: dict[tuple[str, str], Plan]
+    data_episodes: int
+    test_episodes: int
+    data_seed: int = 1000
+    test_seed: int = 10
+    policies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A results table. `presets` are functions so that only the chosen one looks for its files.
+
+    tasks: the tasks whose training plans are this table's.
+    note: what a reader must know to read it; printed under the table.
+    """
+
+    name: str
+    title: str
+    tasks: tuple[str, ...]
+    columns: tuple[Column, ...]
+    presets: dict[str, Any]
+    note: str
+    metrics: tuple[tuple[str, str, float], ...]  # (metric, label, factor) of the chart beside the score
+
+    def preset(self, name: str) -> Preset:
+        if name not in self.presets:
+            raise unknown(f"preset of {self.name}", name, self.presets)
+        return self.presets[name]()
+
+
+def slug(*words: str) -> str:
+    return ".".join(word.lower().replace(" ", "-").replace("(", "").replace(")", "") for word in words)
+
+
+def short_hash(config: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def folder(table: Table, preset: str, results: Path = RESULTS) -> Path:
+    return results / "runs" / table.name / preset
+
+
+def read_cell(path: Path) -> dict[str, Any] | None:
+    """A run file, or None if there is none. Raises UserError if it is damaged."""
+    if not path.exists():
+        return None
+    try:
+        cell = json.loads(path.read_text())
+        cell["config"], cell["returns"], cell["row"], cell["column"]
+        return cell
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: expected a run file, found damage ({error}); delete it to run the cell again") from error
+
+
+def dataset(task: Task, row: Row, preset: Preset) -> data.Trajectories:
+    """The logged data of a row: from the work folder if it is there, else collected and kept."""
+    identity = {
+        "task": task.name,
+        "settings": task.settings,
+        "behaviour": row.behaviour,
+        "episodes": preset.data_episodes,
+        "seed": preset.data_seed,
+    }
+    path = WORK / "data" / f"{slug(task.name, row.behaviour)}.{short_hash(identity)}.npz"
+    if not path.exists():
+        logged = collect(task, row.behaviour, preset.data_episodes, preset.data_seed, path.with_suffix(".parts"))
+        data.save(path, logged)
+    return data.load(path, "trajectories")
+
+
+def cells(table: Table, preset_name: str, preset: Preset) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Every cell as (name, config, function that runs it and returns results)."""
+    tasks: dict[tuple, Task] = {}
+    for row in preset.rows:
+        key = (row.task, row.settings)
+        fresh = key not in tasks
+        task = tasks.setdefault(key, registry.make(row.task, dict(row.settings)))
+        test = {"test_seed": preset.test_seed, "test_episodes": preset.test_episodes}
+        place = row.name.split("-")[0]
+        if fresh:
+            for policy in preset.policies:
+                config = {"task": task.name, "settings": task.settings, "policy": policy, **test}
+                run = lambda task=task, policy=policy: _run_policy(task, policy, preset)
+                yield slug(place, "policy", policy), {"row": place, "column": policy, "config": config}, run
+        for column in table.columns:
+            plan = preset.plans.get((column.space, column.learner))
+            if plan is None:
+                continue
+            config = {
+                "task": task.name,
+                "settings": task.settings,
+                "behaviour": row.behaviour,
+                "data_seed": preset.data_seed,
+                "data_episodes": preset.data_episodes,
+                "space": column.space,
+                "inverse": column.inverse,
+                "plan": plan.as_json(),
+                **test,
+            }
+            run = lambda task=task, row=row, column=column, plan=plan, config=config: _run_learner(
+                task, row, column, plan, preset, config
+            )
+            head = {"row": row.name, "column": column.name, "config": config}
+            yield slug(row.name, column.family, column.learner), head, run
+
+
+def _run_policy(task: Task, policy: str, preset: Preset) -> dict[str, Any]:
+    start = time.monotonic()
+    played = jax.tree.map(np.asarray, evaluate_policy(task, policy, preset.test_episodes, preset.test_seed))
+    return {
+        "returns": [played.returns.tolist()],
+        "metrics": {name: [value.tolist()] for name, value in played.metrics.items()},
+        "seconds": {"evaluate": time.monotonic() - start},
+    }
+
+
+def _run_learner(task: Task, row: Row, column: Column, plan: Plan, preset: Preset, config) -> dict[str, Any]:
+    clock = [time.monotonic()]
+    lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
+    logged = dataset(task, row, preset)
+    seconds = {"collect": lap()}
+    transitions = relabel(logged, task, column.space, column.inverse)
+    seconds["invert"] = lap()
+    directory = WORK / "train" / f"{slug(row.name, column.family, column.learner)}.{short_hash(config)}"
+    trained = train(plan, task, column.space, transitions, directory)
+    seconds |= trained.seconds
+    lap()
+    learner = LEARNERS[plan.learner]
+    played = evaluate_learner(task, column.space, learner, trained.states, preset.test_episodes, preset.test_seed)
+    played = jax.tree.map(np.asarray, played)
+    seconds["evaluate"] = lap()
+    thin = max(1, len(next(iter(trained.curve.values()), [])) // 100)
+    return {
+        "data": transitions.card,
+        "returns": played.returns.tolist(),
+        "metrics": {name: value.tolist() for name, value in played.metrics.items()},
+        "curve": {name: value[::thin].tolist() for name, value in trained.curve.items()},
+        "seconds": seconds,
+    }
+
+
+def run(table: Table, preset_name: str, only: list[str] | None = None, results: Path = RESULTS) -> list[Path]:
+    """Runs every cell whose run file is missing or was made with another configuration; returns all their paths.
+
+    only: run no other rows than these. A killed call goes on where it stopped: finished cells from their run files, the
+    cell in work from its checkpoint.
+    """
+    preset = table.preset(preset_name)
+    if only:
+        for name in only:
+            if name not in {row.name for row in preset.rows}:
+                raise unknown(f"row of {table.name} in preset {preset_name}", name, [row.name for row in preset.rows])
+    command = f"ohio-jax bench {table.name} --preset {shlex.quote(preset_name)}"
+    paths = []
+    for name, head, work in cells(table, preset_name, preset):
+        if only and head["row"] not in only and not any(row.startswith(head["row"] + "-") for row in only):
+            continue
+        path = folder(table, preset_name, results) / f"{name}.json"
+        paths.append(path)
+        config = json.loads(json.dumps(head["config"]))
+        kept = read_cell(path)
+        if kept is not None and kept["config"] == config:
+            continue
+        logging.info("cell %s", name)
+        outcome = work()
+        cell = {"table": table.name, "preset": preset_name, **head, "command": command}
+        write_json(path, {**cell, "config": config, **outcome, "provenance": provenance.collect()})
+    return paths

@@ -1,0 +1,1 @@
+"""The tasks of the suite; `ohio_envs.registry.make` builds one by name."""

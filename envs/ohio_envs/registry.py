@@ -1,0 +1,30 @@
+"""All tasks by name."""
+
+from typing import Callable
+
+from ohio_envs import files
+from ohio_envs.routing import task as routing
+from ohio_envs.routing.policies import POLICIES
+from ohio_jax.errors import unknown
+from ohio_jax.task import Task
+
+TASKS: dict[str, Callable[[dict[str, str]], Task]] = {
+    "routing-nyc": routing.nyc,
+    "routing-shenzhen": routing.shenzhen,
+    "routing-synthetic": routing.synthetic,
+}
+
+
+def make(name: str, settings: dict[str, str] | None = None) -> Task:
+    """Builds a task; `settings` as given by `--set`. Raises UserError for an unknown task or a bad setting."""
+    if name not in TASKS:
+        raise unknown("task", name, TASKS)
+    return TASKS[name](settings or {})
+
+
+def policies() -> dict[str, list[str]]:
+    """Names of the scripted policies of each family of tasks; "oracle" is the full-information bound, for `evaluate` only."""
+    return {"routing": [*POLICIES, "oracle"]}
+
+
+__all__ = ["TASKS", "files", "make", "policies"]

@@ -1,0 +1,149 @@
+"""The vehicle-routing tasks: two published cities and a synthetic one, with their action spaces and what a score means."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ohio_envs import files
+from ohio_envs.routing import demand, oracle, scenario
+from ohio_envs.routing.policies import POLICIES
+from ohio_envs.routing.scenario import City
+from ohio_envs.routing.simulator import DYNAMICS, Routing
+from ohio_envs.settings import Rule, integer, one_of, parse
+from ohio_jax.controllers import requests, shares, transport
+from ohio_jax.environment import State
+from ohio_jax.networks import graph, heads
+from ohio_jax.task import Reference, Space, Task
+
+COMMON = {
+    "dynamics": Rule("conserving", one_of(*DYNAMICS)),
+    "demand": Rule("jax", one_of("jax", "numpy")),
+    "horizon": Rule("20", integer(1, 1000)),
+    "time": Rule("0", integer(0, 1)),
+}
+SYNTHETIC = COMMON | {
+    "minutes": Rule("4", integer(1, 60)),
+    "regions": Rule("10", integer(2, 1024)),
+    "seed": Rule("0", integer(0, 2**31 - 1)),
+}
+ZERO = "0 is an episode without profit"
+
+
+def nyc(settings: dict[str, str]) -> Task:
+    """`routing-nyc`: Brooklyn, 14 regions, an evening from 19:00. Raises UserError for a bad setting or no file."""
+    values = parse("routing-nyc", COMMON | {"minutes": Rule("4", integer(1, 60))}, settings)
+    reference = Reference(
+        zero=0.0,
+        full=58_000.0,
+        how=f"{ZERO}; 100 is 58,000 $ an episode of 20 four-minute steps, inferred from the paper's figures: its scores of "
+        "cloned operators beside their profit (`ohio-jax evaluate routing-nyc --policy dtv --episodes 10 --seed 10 "
+        "--set minutes=4,dynamics=strict,demand=numpy`)",
+    )
+    city = _load("routing-nyc", values, start_hour=19, demand_ratio=9, cost_per_minute=0.5)
+    return _task("routing-nyc", values, city, reference)
+
+
+def shenzhen(settings: dict[str, str]) -> Task:
+    """`routing-shenzhen`: Shenzhen, 17 regions, a morning from 8:00. Raises UserError for a bad setting or no file."""
+    values = parse("routing-shenzhen", COMMON | {"minutes": Rule("3", integer(1, 60))}, settings)
+    reference = Reference(
+        zero=0.0,
+        full=61_320.0,
+        how=f"{ZERO}; 100 is 61,320 $ an episode of 20 three-minute steps, the level of the online agent in the original's "
+        "training script",
+    )
+    city = _load("routing-shenzhen", values, start_hour=8, demand_ratio=2.5, cost_per_minute=0.5)
+    return _task("routing-shenzhen", values, city, reference)
+
+
+def synthetic(settings: dict[str, str]) -> Task:
+    """`routing-synthetic`: a made-up city of any size, needs no file. Raises UserError for a bad setting."""
+    values = parse("routing-synthetic", SYNTHETIC, settings)
+    shape = {name: values[name] for name in ("regions", "seed", "minutes", "horizon")}
+    full, episodes = _mean_bound(**shape)
+    reference = Reference(
+        zero=0.0,
+        full=full,
+        how=f"{ZERO}; 100 is {full:,.0f} $, the mean of the full-information bound over {episodes} episodes (`ohio-jax "
+        f"evaluate routing-synthetic --policy oracle --episodes {episodes} --seed 0 --set demand=numpy,"
+        + ",".join(f"{name}={value}" for name, value in shape.items())
+        + "`)",
+    )
+    return _task("routing-synthetic", values, scenario.synthetic(**shape), reference)
+
+
+def _load(task: str, values: dict[str, Any], **constants) -> City:
+    return scenario.load(files.locate(task), minutes=values["minutes"], horizon=values["horizon"], **constants)
+
+
+@functools.cache
+def _mean_bound(**shape: int) -> tuple[float, int]:
+    """Mean bound of a synthetic city and over how many episodes: fewer in large cities, whose episodes are more alike."""
+    city = scenario.synthetic(**shape)
+    episodes = int(np.clip(160 // city.regions, 1, 10))
+    return float(oracle.bound(city, demand.draw(city, 0, episodes)).mean()), episodes
+
+
+def idle(state: State) -> jax.Array:
+    """Int[n], what the low level sees: idle vehicles before it moves any."""
+    return state.pipeline_state.idle
+
+
+def reached(state: State) -> jax.Array:
+    """Int[n], what `idle` became through the step's moves alone, once all of them have landed."""
+    return state.pipeline_state.reached
+
+
+def _task(name: str, values: dict[str, Any], city: City, reference: Reference) -> Task:
+    env = Routing(scenario.prepare(city), values["dynamics"], bool(values["time"]))
+    return Task(
+        name=name,
+        settings=values,
+        env=env,
+        view=idle,
+        reached=reached,
+        spaces=_spaces(city, env),
+        policies=POLICIES,
+        instances=_instances(city, env, values["demand"]),
+        reference=reference,
+        bound=lambda instances: oracle.bound(city, np.asarray(instances)),
+    )
+
+
+def _instances(city: City, env: Routing, source: str) -> Callable[[int, int], jax.Array]:
+    """The task's `instances`: Int[E, T, n, n] requests, by the original's generator or by JAX's."""
+    if source == "numpy":
+        return lambda seed, episodes: jnp.asarray(demand.draw(city, seed, episodes))
+    draw = jax.jit(jax.vmap(lambda key, episode: env.draw(jax.random.fold_in(key, episode)), (None, 0)))
+    return lambda seed, episodes: draw(jax.random.key(seed), jnp.arange(episodes))
+
+
+def _spaces(city: City, env: Routing) -> dict[str, Space]:
+    """OHIO's space and the fair end-to-end one, each beside the original's version ("compat")."""
+    n, fleet, cost = city.regions, city.regions * city.vehicles, env.scenario.reb_cost
+    # Half a vehicle of the fleet: a share below cannot ask for one.
+    floor = 1.0 / (2 * fleet)
+    on_nodes = functools.partial(graph.node_networks, city.adjacency, env.features)
+    on_edges = functools.partial(graph.edge_networks, city.adjacency, env.features)
+    fair, asking = shares.Params(), requests.Params()
+
+    def by_distribution(rounding: transport.Rounding) -> Space:
+        params = transport.Params(cost, rounding)
+        return Space(heads.Simplex(n, floor), transport, params, transport.problem(params), on_nodes)
+
+    return {
+        "ohio": by_distribution("largest_remainder"),
+        "ohio_compat": by_distribution("floor"),
+        "end_to_end": Space(heads.Simplices(n, n, floor), shares, fair, shares.problem(fair), on_edges),
+        "end_to_end_compat": Space(
+            heads.Counts(n * n, scale=1.0, limit=float(fleet), random_density="original"),
+            requests,
+            asking,
+            requests.problem(asking),
+            functools.partial(on_edges, kind="requests"),
+        ),
+    }

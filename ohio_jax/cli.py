@@ -1,0 +1,316 @@
+"""The console command `ohio-jax`.
+
+Subcommands print results on standard output; progress and logs go to standard error. A user's mistake ends with one line
+and exit code 2. Tasks, tables and speed tests live in the rooms above this package and are found by entry point.
+"""
+
+import argparse
+import json
+import os
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from absl import app, logging
+from absl.flags import argparse_flags
+
+from ohio_jax.errors import UserError, unknown
+
+
+def room(name: str) -> Any:
+    """The module registered under `name` ("tasks", "tables", "speed") in the entry points of group `ohio_jax`."""
+    found = list(entry_points(group="ohio_jax", name=name))
+    if not found:
+        raise UserError(f"entry point ohio_jax.{name}: expected an installed package that offers it, found none")
+    return found[0].load()
+
+
+def settings(pairs: list[str]) -> dict[str, str]:
+    """`["a=1,b=2", "c=3"]` as a dict. Raises UserError for an item that is no KEY=VALUE, or a key given twice."""
+    out: dict[str, str] = {}
+    for item in (item for pair in pairs for item in pair.split(",")):
+        key, sign, value = item.partition("=")
+        if not (key and sign and value):
+            raise UserError(f"--set: expected KEY=VALUE, found {item!r}")
+        if key in out:
+            raise UserError(f"--set: expected each key once, found {key!r} twice")
+        out[key] = value
+    return out
+
+
+def positive(text: str) -> int:
+    """argparse type of a count."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, found {number}")
+    return number
+
+
+def natural(text: str) -> int:
+    """argparse type of a seed: NumPy's legacy generator takes 0 .. 2^32 - 1."""
+    number = int(text)
+    if not 0 <= number < 2**32:
+        raise argparse.ArgumentTypeError(f"expected 0 to 4294967295, found {number}")
+    return number
+
+
+def show(args, found: dict[str, Any], text: str) -> None:
+    print(json.dumps(found, allow_nan=False) if args.json else text)
+
+
+def list_command(args) -> None:
+    """tasks, policies, datasets, controllers, inverses, learners, tables"""
+    from ohio_jax.controllers import CONTROLLERS
+    from ohio_jax.inverse import INVERSES
+    from ohio_jax.learners import LEARNERS
+
+    tables = room("tables").TABLES
+    found = {
+        "tasks": sorted(room("tasks").TASKS),
+        "policies": room("tasks").policies(),
+        "controllers": sorted(CONTROLLERS),
+        "inverses": sorted(INVERSES),
+        "learners": sorted(LEARNERS),
+        "tables": {name: sorted(table.presets) for name, table in tables.items()},
+        "speed": sorted(room("speed").SPEED),
+    }
+    lines = []
+    for kind, names in found.items():
+        if isinstance(names, dict):
+            names = [f"{name} ({', '.join(of)})" for name, of in names.items()]
+        lines.append(f"{kind:<12} {', '.join(names)}")
+    show(args, found, "\n".join(lines))
+
+
+def collect_command(args) -> None:
+    """log a scripted policy into a dataset"""
+    import shutil
+
+    from ohio_jax import data
+    from ohio_jax.evaluate import collect
+
+    task = room("tasks").make(args.task, settings(args.set))
+    out = dataset_path(args.out)
+    parts = out.with_suffix(".parts")
+    trajectories = collect(task, args.policy, args.episodes, args.seed, parts)
+    sha = data.save(out, trajectories)
+    shutil.rmtree(parts, ignore_errors=True)
+    card = {**trajectories.card, "file": str(out), "sha256": sha}
+    show(args, card, f"{out}: {args.episodes} episodes, mean return {card['return_mean']:.1f}")
+
+
+def invert_command(args) -> None:
+    """recover goals: low-level trajectories to high-level transitions"""
+    from ohio_jax import data
+    from ohio_jax.inverse.relabel import relabel
+
+    trajectories = data.load(args.data, "trajectories")
+    task = task_of(args.data, trajectories.card)
+    out = dataset_path(args.out)
+    transitions = relabel(trajectories, task, args.space, args.inverse)
+    sha = data.save(out, transitions)
+    card = {**transitions.card, "file": str(out), "sha256": sha}
+    text = f"{out}: {card['transitions']} transitions, largest residual {card['residual_max']:.3g}"
+    show(args, card, f"{text}, {card['unexplained']} unexplained, {card['failed']} failed")
+
+
+def train_command(args) -> None:
+    """train a learner on transitions"""
+    from dataclasses import replace
+
+    from ohio_jax import data
+    from ohio_jax.learners import LEARNERS
+    from ohio_jax.train import train
+
+    transitions = data.load(args.data, "transitions")
+    task = task_of(args.data, transitions.card)
+    if args.learner not in LEARNERS:
+        raise unknown("learner", args.learner, LEARNERS)
+    space = transitions.card["space"]
+    plan = room("tables").plan(task.name, args.preset, space, args.learner)
+    changes = {"seeds": args.seeds, "updates": args.updates, "sampling": args.sampling}
+    plan = replace(plan, **{key: value for key, value in changes.items() if value is not None})
+    trained = train(plan, task, space, transitions, Path(args.out))
+    last = {name: value[-1].tolist() for name, value in trained.curve.items()}
+    found = {"out": args.out, "updates": plan.updates, "seeds": plan.seeds, "seconds": trained.seconds, "metrics": last}
+    show(args, found, f"{args.out}: {plan.updates} updates of {plan.seeds} seeds of {args.learner}")
+
+
+def evaluate_command(args) -> None:
+    """play episodes with a scripted policy or a trained checkpoint"""
+    import jax
+    import numpy as np
+
+    from ohio_jax import evaluate
+    from ohio_jax.learners import LEARNERS
+    from ohio_jax.train import load_policy
+
+    if args.checkpoint:
+        if args.set or args.task:
+            raise UserError("evaluate: --checkpoint brings its own task and settings; expected no TASK and no --set")
+        task, space, plan, states = load_policy(args.checkpoint, room("tasks").make)
+        learner = LEARNERS[plan.learner]
+        played = evaluate.evaluate_learner(
+            task, space, learner, states, args.episodes, args.seed, not args.stochastic
+        )
+        played = jax.tree.map(np.concatenate, jax.tree.map(np.asarray, played))
+        head = {"task": task.name, "policy": f"{space} {plan.learner}", "checkpoint": args.checkpoint}
+        head["training_seed"] = np.repeat(np.arange(plan.seeds), args.episodes).tolist()
+    else:
+        if not args.task:
+            raise UserError("evaluate: expected TASK with --policy, found no task")
+        task = room("tasks").make(args.task, settings(args.set))
+        played = jax.tree.map(np.asarray, evaluate.evaluate_policy(task, args.policy, args.episodes, args.seed))
+        head = {"task": task.name, "policy": args.policy}
+    returns = np.asarray(played.returns, np.float64)
+    found = {
+        **head,
+        "settings": task.settings,
+        "seed": args.seed,
+        "returns": returns.tolist(),
+        **{name: np.asarray(value, np.float64).tolist() for name, value in played.metrics.items()},
+    }
+    lines = [f"{head['policy']} on {task.name}: {returns.mean():.1f} ± {returns.std():.1f} over {len(returns)} episodes"]
+    lines += [f"  {name:<20} {np.mean(value):.1f}" for name, value in played.metrics.items()]
+    show(args, found, "\n".join(lines))
+
+
+def bench_command(args) -> None:
+    """fill a results table: run what is missing, write table, CSV and chart"""
+    tables = room("tables")
+    page = tables.bench(args.table, args.preset, args.seeds, [r for r in args.rows.split(",") if r], Path(args.results))
+    if args.json:
+        print(json.dumps(page.as_json(), allow_nan=False))
+    else:
+        page.show(sys.stdout)
+
+
+def leaderboard_command(args) -> None:
+    """rebuild every table from the run files alone"""
+    written = room("tables").rebuild(Path(args.results))
+    show(args, {"written": [str(path) for path in written]}, "\n".join(map(str, written)) or "no run files")
+
+
+def data_command(args) -> None:
+    """public scenario files: list, fetch, verify"""
+    files = room("tasks").files
+    found = {"list": files.list_files, "fetch": files.fetch, "verify": files.verify}[args.action]()
+    where = lambda file: str(file.path) if file.path else "not found"
+    records = [{"name": file.name, "sha256": file.sha256, "path": file.path and str(file.path)} for file in found]
+    show(args, {"files": records}, "\n".join(f"{file.name:<40} {where(file)}" for file in found))
+
+
+def speed_command(args) -> None:
+    """measure speed side by side with references"""
+    tests = room("speed").SPEED
+    if args.name and args.name not in tests:
+        raise unknown("speed test", args.name, tests)
+    names = [args.name] if args.name else sorted(tests)
+    out = Path(args.results) / "speed"
+    found = {name: tests[name](out, args.quick) for name in names}
+    show(args, found, "\n".join(str(out / f"{name}.md") for name in names))
+
+
+def dataset_path(text: str) -> Path:
+    path = Path(text)
+    if path.suffix != ".npz":
+        raise UserError(f"--out: expected a file name that ends in .npz, found {text!r}")
+    return path
+
+
+def task_of(path: str, card: dict[str, Any]):
+    """The task a dataset's card names."""
+    if card.get("task") not in room("tasks").TASKS:
+        raise UserError(f"{path}: field card.task: expected a known task, found {card.get('task')!r}")
+    return room("tasks").make(card["task"], {key: str(value) for key, value in card["settings"].items()})
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse_flags.ArgumentParser(prog="ohio-jax", description="Offline hierarchical RL via inverse optimisation.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, function) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+        command.set_defaults(function=function)
+        command.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+        return command
+
+    def add_set(command) -> None:
+        command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the task")
+
+    add("list", list_command)
+
+    command = add("collect", collect_command)
+    command.add_argument("task")
+    command.add_argument("--policy", required=True)
+    command.add_argument("--episodes", type=positive, default=510)
+    command.add_argument("--seed", type=natural, default=0)
+    command.add_argument("--out", required=True, metavar="F.npz")
+    add_set(command)
+
+    command = add("invert", invert_command)
+    command.add_argument("data", metavar="F.npz")
+    command.add_argument("--inverse", default="analytic")
+    command.add_argument("--space", default="ohio", help="action space: ohio, ohio_compat, end_to_end, ...")
+    command.add_argument("--out", required=True, metavar="G.npz")
+
+    command = add("train", train_command)
+    command.add_argument("data", metavar="G.npz")
+    command.add_argument("--learner", required=True)
+    command.add_argument("--seeds", type=positive)
+    command.add_argument("--updates", type=positive, help="gradient updates, instead of the preset's")
+    command.add_argument("--sampling", help="uniform, return (RW) or advantage (AW)")
+    command.add_argument("--preset", default="quick")
+    command.add_argument("--out", required=True, metavar="DIR")
+
+    command = add("evaluate", evaluate_command)
+    command.add_argument("task", nargs="?")
+    who = command.add_mutually_exclusive_group(required=True)
+    who.add_argument("--policy")
+    who.add_argument("--checkpoint", metavar="DIR")
+    command.add_argument("--episodes", type=positive, default=10)
+    command.add_argument("--seed", type=natural, default=10)
+    command.add_argument("--stochastic", action="store_true", help="sample the learned policy instead of its mean")
+    add_set(command)
+
+    command = add("bench", bench_command)
+    command.add_argument("table")
+    command.add_argument("--preset", default="quick")
+    command.add_argument("--seeds", type=positive, help="training seeds, instead of the preset's")
+    command.add_argument("--rows", default="", help="only these rows, comma-separated")
+    command.add_argument("--results", default="results")
+
+    command = add("leaderboard", leaderboard_command)
+    command.add_argument("--results", default="results")
+
+    command = add("data", data_command)
+    command.add_argument("action", choices=("list", "fetch", "verify"))
+
+    command = add("speed", speed_command)
+    command.add_argument("name", nargs="?")
+    command.add_argument("--quick", action="store_true", help="seconds instead of minutes; noisier")
+    command.add_argument("--results", default="results")
+    return top
+
+
+def main(args) -> int:
+    try:
+        args.function(args)
+    except UserError as error:
+        print(f"ohio-jax {args.command}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output went away
+        sys.stderr.close()
+        return 1
+    return 0
+
+
+def run() -> None:
+    """Entry point. One CPU device a core, so that training seeds run side by side; the user's XLA flags are kept."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_force_host_platform_device_count" not in flags:
+        cores = min(os.cpu_count() or 1, 8)
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={cores}".strip()
+    logging.use_absl_handler()
+    app.run(main, flags_parser=lambda argv: parser().parse_args(argv[1:]))

@@ -1,0 +1,63 @@
+"""A fair end-to-end control of vehicle routing: each region says where its own idle vehicles go; nothing is optimised.
+
+goal: Float[n, n], row i = shares of region i's idle vehicles over destinations, the diagonal for those that stay;
+state: Int[n], idle vehicles; action: Int[n, n], flows. Every goal is feasible: it is rounded to the vehicles at hand.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ohio_jax.controllers.transport import counts, moved, possible
+from ohio_jax.inverse.problem import AMBIGUOUS, Problem, Segment
+
+
+class Params(NamedTuple):
+    """Nothing to set."""
+
+
+def init(params: Params) -> Any:
+    return ()
+
+
+def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:
+    """Int[n, n], each row's vehicles by largest remainder; row sums are the idle vehicles."""
+    n = state.shape[0]
+    return jax.vmap(counts)(project(goal.reshape(n, n)), state), memory
+
+
+def project(goal: jax.Array) -> jax.Array:
+    """Float[n, n] whose rows sum to 1: what is not positive counts as 0; all stay where nothing is left."""
+    positive = jnp.where(goal > 0, goal, 0.0)
+    total = jnp.sum(positive, axis=1, keepdims=True)
+    return jnp.where(total > 0, positive / jnp.where(total > 0, total, 1.0), jnp.eye(goal.shape[0]))
+
+
+def problem(params: Params) -> Problem:
+    """Expects segments of one step. Closed form: F_ij / idle_i, on the diagonal what stays; 1 there if nobody is idle.
+
+    Status: AMBIGUOUS if no region has vehicles, UNEXPLAINED for flows that no idle vehicles could have made. The row of
+    a single empty region could be anything; as it moves nobody, that is settled by convention, not called ambiguous.
+    """
+
+    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
+        """Float[n * n], vehicles sent beyond those logged; rounded in value, smooth in its gradient."""
+        idle, n = segment.state[-1], segment.state.shape[-1]
+        asked = project(goal.reshape(n, n)) * idle[:, None]
+        flows, _ = act(params, (), idle, goal)
+        asked += jax.lax.stop_gradient(flows - asked)
+        return jnp.where(jnp.eye(n, dtype=bool), 0.0, asked - segment.action[-1]).reshape(-1)
+
+    def closed_form(segment: Segment) -> tuple[jax.Array, jax.Array]:
+        idle, moves = segment.state[-1], moved(segment.action[-1])
+        flows = moves + jnp.diag(idle - jnp.sum(moves, axis=1, dtype=jnp.int32))
+        status = jnp.where(jnp.any(idle > 0), possible(idle, moves), AMBIGUOUS)
+        return project(flows.astype(jnp.float32)), status
+
+    return Problem(
+        residual=residual,
+        start=lambda segment: jnp.eye(segment.state.shape[-1]),
+        project=project,
+        closed_form=closed_form,
+    )

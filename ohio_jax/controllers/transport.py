@@ -1,0 +1,117 @@
+"""The paper's low level in vehicle routing: a goal says how idle vehicles shall be spread, cheapest flows make it so.
+
+goal: Float[n], shares of the idle vehicles; state: Int[n], idle vehicles; action: Int[n, n], flows from row to column,
+the diagonal holding the vehicles that stay.
+"""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment
+from ohio_jax.solvers.transport import solve
+
+Rounding = Literal["largest_remainder", "floor"]
+
+
+@struct.dataclass
+class Params:
+    """cost: Int[n, n], of moving one vehicle, as `solvers.transport.perturb` returns it; rounding: see `counts`."""
+
+    cost: jax.Array
+    rounding: Rounding = struct.field(pytree_node=False, default="largest_remainder")
+
+
+def init(params: Params) -> Any:
+    return ()
+
+
+def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:
+    """Int[n, n], cheapest flows after which every region has at least the vehicles the goal asks for."""
+    best = solve(params.cost, state, counts(goal, _total(state), params.rounding))
+    return best.flow + jnp.diag(best.slack), memory
+
+
+def proportions(shares: jax.Array) -> jax.Array:
+    """Float[n] that sums to 1: what is not positive counts as 0; uniform if nothing is left."""
+    positive = jnp.where(shares > 0, shares, 0.0)
+    total = jnp.sum(positive)
+    return jnp.where(total > 0, positive / jnp.where(total > 0, total, 1.0), 1.0 / shares.shape[0])
+
+
+def counts(shares: jax.Array, total: jax.Array, rounding: Rounding = "largest_remainder") -> jax.Array:
+    """Int[n], `total` vehicles (at most 100,000) in proportion to `shares: Float[n]`, any reals (see `proportions`).
+
+    "largest_remainder": whole parts first, then one vehicle each to the largest remainders, ties to the lowest index.
+        Sums to `total` exactly, and returns k exactly for shares k / total in float32.
+    "floor": the original's, floor(share * total). Loses up to one vehicle a region; vehicles left over stay where they
+        are.
+    """
+    total = jnp.asarray(total, jnp.int32)
+    if rounding == "floor":
+        # Shares that sum to 1 up to round-off are taken as they are: scaling them would move exact whole numbers.
+        already = jnp.all(shares >= 0) & (jnp.abs(jnp.sum(shares) - 1.0) < 1e-5)
+        return jnp.floor(jnp.where(already, shares, proportions(shares)) * total).astype(jnp.int32)
+    shares = proportions(shares)
+    whole, part = _split(shares * total)
+    # In a large fleet the round-off of the sum of shares is worth most of a vehicle. Counting it in whole and broken
+    # parts is exact enough to give it back.
+    lost = (total - _total(whole)) - jnp.sum(part)
+    more, part = _split(part + shares * lost)
+    whole = whole + more
+    missing = total - _total(whole)
+    rank = jnp.argsort(jnp.argsort(-part, stable=True), stable=True)
+    return whole + (rank < missing).astype(jnp.int32)
+
+
+def problem(params: Params) -> Problem:
+    """What inverses may know: the rounding, not the cost. Expects segments of one step.
+
+    The closed form is the paper's routing inverse, (idle_i - sum_j F_ij + sum_j F_ji) / sum_k idle_k: the end state of
+    cheapest flows F is a goal whose cheapest flows cost the same and end there too. It sees only net changes: traffic
+    that is circular or relayed leaves no trace. Status: AMBIGUOUS for an empty fleet (the goal is then uniform),
+    UNEXPLAINED for flows that no idle vehicles could have made.
+    """
+
+    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
+        """Float[n], vehicles asked for beyond those reached; rounded in value, smooth in its gradient."""
+        total = _total(segment.state[-1])
+        asked = proportions(goal) * total
+        asked += jax.lax.stop_gradient(counts(goal, total, params.rounding) - asked)
+        return asked - segment.next_state[-1]
+
+    def closed_form(segment: Segment) -> tuple[jax.Array, jax.Array]:
+        idle, moves = segment.state[-1], moved(segment.action[-1])
+        goal = proportions((idle - _total(moves, axis=1) + _total(moves, axis=0)).astype(jnp.float32))
+        return goal, jnp.where(_total(idle) > 0, possible(idle, moves), AMBIGUOUS)
+
+    return Problem(
+        residual=residual,
+        start=lambda segment: jnp.full(segment.state.shape[-1:], 1.0 / segment.state.shape[-1]),
+        project=proportions,
+        closed_form=closed_form,
+        observed=lambda segment: proportions(segment.next_state[-1].astype(jnp.float32)),
+    )
+
+
+def moved(flows: jax.Array) -> jax.Array:
+    """Int[n, n], flows between different regions: logs differ in whether the diagonal holds the vehicles that stay."""
+    return jnp.where(jnp.eye(flows.shape[0], dtype=bool), 0, flows).astype(jnp.int32)
+
+
+def possible(idle: jax.Array, moves: jax.Array) -> jax.Array:
+    """Int[], UNIQUE or UNEXPLAINED: whether `idle: Int[n]` vehicles could have made the moves `Int[n, n]`."""
+    fits = jnp.all(_total(moves, axis=1) <= idle) & jnp.all(moves >= 0)
+    return jnp.where(fits, UNIQUE, UNEXPLAINED)
+
+
+def _split(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Whole part (Int) and remainder in [0, 1)."""
+    whole = jnp.floor(x)
+    return whole.astype(jnp.int32), x - whole
+
+
+def _total(x: jax.Array, axis: int | None = None) -> jax.Array:
+    return jnp.sum(x, axis=axis, dtype=jnp.int32)

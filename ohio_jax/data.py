@@ -1,0 +1,226 @@
+"""Datasets: logged low-level trajectories, and the high-level transitions an inverse makes of them.
+
+Both are flat NumPy arrays with a card (a JSON object that says where they come from), kept in one `.npz` file whose card
+holds the SHA-256 of the arrays. Files are written to a temporary name and renamed, so none is ever half there.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ohio_jax.errors import UserError
+from ohio_jax.files import write_bytes
+
+FORMAT = 1  # raised when a file of the older layout can no longer be read
+
+
+class Batch(NamedTuple):
+    """What a learner sees of B transitions (or of a whole dataset).
+
+    obs, next_obs: Float[B, observation_size].
+    goal: Float[B, *spec.shape].
+    reward: Float[B], summed over the segment, in the task's unit.
+    discount: Float[B], 0 where the episode truly ended, else 1.
+    weight: Float[B], trust in the transition; multiplies its loss.
+    """
+
+    obs: jax.Array
+    goal: jax.Array
+    reward: jax.Array
+    next_obs: jax.Array
+    discount: jax.Array
+    weight: jax.Array
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """E logged episodes of N low-level steps in all. Episode e owns steps offset[e] .. offset[e+1]-1.
+
+    obs: Float[N + E, observation_size], one more row an episode than steps; see `obs_index`.
+    state, next_state: [N, k], what the low-level policy saw, and what that became through the step's action.
+    action: [N, *action], low-level actions as executed.
+    reward: Float[N].
+    first_reward: Float[E], earned before the first decision; part of the episode's return.
+    terminated, truncated: Bool[N].
+    offset: Int[E + 1].
+    """
+
+    obs: np.ndarray
+    state: np.ndarray
+    next_state: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    first_reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    offset: np.ndarray
+    card: dict[str, Any]
+
+    @property
+    def episode(self) -> np.ndarray:
+        """Int[N], the episode of each step."""
+        return np.repeat(np.arange(len(self.offset) - 1), np.diff(self.offset))
+
+    @property
+    def obs_index(self) -> np.ndarray:
+        """Int[N], the row of `obs` before each step; the row after it is the next one."""
+        return np.arange(len(self.reward)) + self.episode
+
+    @property
+    def returns(self) -> np.ndarray:
+        """Float64[E], undiscounted return of each episode."""
+        return self.first_reward + np.bincount(self.episode, self.reward, len(self.offset) - 1)
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """M high-level transitions.
+
+    obs, goal, reward, next_obs, discount, weight: as in `Batch`, leading axis M.
+    status: Int[M] and residual: Float[M], what the inverse said of each (see `ohio_jax.inverse.problem`).
+    episode: Int[M]; episode_return: Float[E].
+    """
+
+    obs: np.ndarray
+    goal: np.ndarray
+    reward: np.ndarray
+    next_obs: np.ndarray
+    discount: np.ndarray
+    weight: np.ndarray
+    status: np.ndarray
+    residual: np.ndarray
+    episode: np.ndarray
+    episode_return: np.ndarray
+    card: dict[str, Any]
+
+    def batch(self) -> Batch:
+        """All transitions as one batch of float32 arrays."""
+        return Batch(*(np.asarray(getattr(self, name), np.float32) for name in Batch._fields))
+
+
+Dataset = Trajectories | Transitions
+KINDS: dict[str, type] = {"trajectories": Trajectories, "transitions": Transitions}
+
+
+def _array_names(kind: type) -> list[str]:
+    return [field.name for field in fields(kind) if field.name != "card"]
+
+
+def digest(arrays: dict[str, np.ndarray]) -> str:
+    """SHA-256 over names, types, shapes and bytes of the arrays, in order of name."""
+    sha = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        sha.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        sha.update(array.tobytes())
+    return sha.hexdigest()
+
+
+def save(path: str | Path, dataset: Dataset) -> str:
+    """Writes the dataset to one `.npz` file, atomically; returns the SHA-256 of its arrays."""
+    kind = next(name for name, cls in KINDS.items() if isinstance(dataset, cls))
+    arrays = {name: getattr(dataset, name) for name in _array_names(type(dataset))}
+    sha = digest(arrays)
+    card = {**dataset.card, "format": FORMAT, "kind": kind, "sha256": sha}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, card=np.array(json.dumps(card, allow_nan=False)), **arrays)
+    write_bytes(path, buffer.getvalue())
+    return sha
+
+
+def load(path: str | Path, kind: str) -> Any:
+    """Reads a dataset of the given kind ("trajectories" or "transitions") and checks it.
+
+    Raises UserError if the file is missing, is no dataset, is of another kind, is damaged, or holds NaN.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected a dataset (.npz) written by this program")
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+        card = json.loads(str(arrays.pop("card")))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        raise UserError(f"{path}: damaged or no dataset ({error}); expected an .npz file with a card") from error
+    except Exception as error:  # zlib.error has no public base class of its own
+        raise UserError(f"{path}: damaged ({type(error).__name__}: {error}); expected a dataset") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise UserError(f"{path}: field card.format: expected {FORMAT}, found {dict(card).get('format')!r}")
+    if card.get("kind") != kind:
+        raise UserError(f"{path}: field card.kind: expected {kind!r}, found {card.get('kind')!r}")
+    names = set(_array_names(KINDS[kind]))
+    if set(arrays) != names:
+        raise UserError(f"{path}: fields: expected {sorted(names)}, found {sorted(arrays)}")
+    sha = digest(arrays)
+    if sha != card.get("sha256"):
+        raise UserError(f"{path}: field card.sha256: arrays are damaged, expected {card.get('sha256')}, found {sha}")
+    dataset = KINDS[kind](card=card, **arrays)
+    check(dataset, str(path))
+    return dataset
+
+
+def check(dataset: Dataset, where: str) -> None:
+    """Raises UserError naming `where` and the field if lengths disagree or a number is not finite."""
+    steps = len(dataset.reward)
+    for name in _array_names(type(dataset)):
+        array = getattr(dataset, name)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise UserError(f"{where}: field {name}{list(bad)}: expected a finite number, found {array[bad]}")
+    per_step = (
+        ("state", "next_state", "action", "terminated", "truncated")
+        if isinstance(dataset, Trajectories)
+        else ("obs", "goal", "next_obs", "discount", "weight", "status", "residual", "episode")
+    )
+    for name in per_step:
+        if len(getattr(dataset, name)) != steps:
+            raise UserError(f"{where}: field {name}: expected {steps} rows as in reward, found {len(getattr(dataset, name))}")
+    if isinstance(dataset, Trajectories):
+        offset = dataset.offset
+        if len(offset) < 2 or offset[0] != 0 or offset[-1] != steps or (np.diff(offset) < 1).any():
+            raise UserError(f"{where}: field offset: expected increasing from 0 to {steps}, found {offset.tolist()[:8]}...")
+        episodes = len(offset) - 1
+        if len(dataset.obs) != steps + episodes or len(dataset.first_reward) != episodes:
+            raise UserError(
+                f"{where}: field obs: expected {steps} steps + {episodes} episodes rows, found {len(dataset.obs)}"
+            )
+
+
+def concatenate(parts: list[Trajectories], card: dict[str, Any]) -> Trajectories:
+    """Joins trajectories of consecutive episodes into one dataset with the given card."""
+    names = [name for name in _array_names(Trajectories) if name != "offset"]
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    lengths = np.concatenate([np.diff(part.offset) for part in parts])
+    return Trajectories(**arrays, offset=np.concatenate([[0], np.cumsum(lengths)]), card=card)
+
+
+def quality(returns: np.ndarray, zero: float, full: float) -> float:
+    """Trajectory quality: mean return of the data between score zero (0) and full score (1)."""
+    return float((np.mean(returns) - zero) / (full - zero))
+
+
+def coverage(obs: np.ndarray, action: np.ndarray, bins: int = 20) -> float:
+    """Distinct (state, action) cells as a share of the transitions, in (0, 1].
+
+    In tens of dimensions every pair is unique, so both are first projected on their three leading principal components
+    and binned in `bins` intervals from the smallest to the largest value: a relative of SACo (Schweighofer et al. 2022)
+    that needs no reference dataset.
+    """
+
+    def cells(x: np.ndarray) -> np.ndarray:
+        x = np.asarray(x, np.float64).reshape(len(x), -1)
+        x = x - x.mean(axis=0)
+        _, axes = np.linalg.eigh(x.T @ x)
+        y = x @ axes[:, -3:]
+        low, width = y.min(axis=0), np.maximum(np.ptp(y, axis=0), 1e-12)
+        return np.minimum((bins * (y - low) / width).astype(int), bins - 1)
+
+    pairs = np.concatenate([cells(obs), cells(action)], axis=1)
+    return len(np.unique(pairs, axis=0)) / len(pairs)

@@ -1,0 +1,136 @@
+"""The environment contract, and the hierarchical environment built from it.
+
+An environment is anything with the interface of Brax: `reset(key) -> State`, `step(state, action) -> State`,
+`observation_size`, `action_size`; pure and jittable. Ours are pytrees whose leaves are the parameters (city, gains, lead
+times), so `jax.vmap` over environments works. Two more methods separate the randomness of an instance from its dynamics:
+`draw(key) -> instance` samples what is exogenous (a demand path) and `start(instance) -> State` begins an episode on it;
+`reset(key)` is `start(draw(key))`.
+"""
+
+from typing import Any, Callable, Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+
+@struct.dataclass
+class State:
+    """One moment of an environment, field by field that of `brax.envs.base.State`.
+
+    pipeline_state: the simulator's own state, a pytree.
+    obs: Float[observation_size].
+    reward: Float[], earned by the step that led here (at reset: before the first decision).
+    done: Float[], 1 only at a true termination; a time limit sets `info["truncation"]` instead.
+    metrics: Float[] each, amounts of this step that sum over an episode.
+    info: anything else that wrappers carry; always holds `truncation`.
+    """
+
+    pipeline_state: Any
+    obs: jax.Array
+    reward: jax.Array
+    done: jax.Array
+    metrics: dict[str, jax.Array]
+    info: dict[str, Any]
+
+
+class Environment(Protocol):
+    """What every simulator offers; `horizon` is the number of decisions of an episode."""
+
+    horizon: int
+
+    @property
+    def observation_size(self) -> int: ...
+
+    @property
+    def action_size(self) -> int: ...
+
+    def draw(self, key: jax.Array) -> Any: ...
+
+    def start(self, instance: Any) -> State: ...
+
+    def reset(self, key: jax.Array) -> State: ...
+
+    def step(self, state: State, action: jax.Array) -> State: ...
+
+
+class Controller(Protocol):
+    """A low-level policy, the known map from (state, goal) to action; a module or any object with these functions.
+
+    init(params) -> memory: what the controller carries between steps (warm starts); `()` if nothing.
+    act(params, memory, state, goal) -> (action, memory): differentiable in `goal` wherever the mathematics is.
+    """
+
+    def init(self, params: Any) -> Any: ...
+
+    def act(self, params: Any, memory: Any, state: Any, goal: jax.Array) -> tuple[jax.Array, Any]: ...
+
+
+@struct.dataclass
+class HighLevel:
+    """An environment whose action is the goal: `steps` low-level steps share one goal and their rewards are summed.
+
+    env: the low-level environment.
+    params: the controller's parameters.
+    controller: the low-level policy.
+    goal_size: length of the goal.
+    steps: h, low-level steps for each goal.
+    view: what of the environment's `State` the controller sees.
+    """
+
+    env: Any
+    params: Any
+    controller: Controller = struct.field(pytree_node=False)
+    goal_size: int = struct.field(pytree_node=False)
+    steps: int = struct.field(pytree_node=False, default=1)
+    view: Callable[[State], Any] = struct.field(pytree_node=False, default=lambda state: state.pipeline_state)
+
+    @property
+    def horizon(self) -> int:
+        return -(-self.env.horizon // self.steps)
+
+    @property
+    def observation_size(self) -> int:
+        return self.env.observation_size
+
+    @property
+    def action_size(self) -> int:
+        return self.goal_size
+
+    @property
+    def unwrapped(self):
+        return self
+
+    @property
+    def backend(self) -> str:
+        return "ohio_jax"
+
+    def draw(self, key: jax.Array) -> Any:
+        return self.env.draw(key)
+
+    def start(self, instance: Any) -> State:
+        state = self.env.start(instance)
+        return state.replace(info={**state.info, "controller": self.controller.init(self.params)})
+
+    def reset(self, key: jax.Array) -> State:
+        return self.start(self.draw(key))
+
+    def step(self, state: State, goal: jax.Array) -> State:
+        """Runs the low level for `steps` steps toward `goal: Float[goal_size]`; stops early where an episode ends."""
+
+        def low_level_step(carry, _):
+            state, ended = carry
+            action, memory = self.controller.act(self.params, state.info["controller"], self.view(state), goal)
+            after = self.env.step(state, action)
+            # What a wrapper around us put into info must survive the simulator's step.
+            after = after.replace(info={**state.info, **after.info, "controller": memory})
+            zero = lambda x: jax.tree.map(jnp.zeros_like, x)
+            stay = state.replace(reward=zero(state.reward), metrics=zero(state.metrics))
+            after = jax.tree.map(lambda old, new: jnp.where(ended, old, new), stay, after)
+            ended = ended | (jnp.maximum(after.done, after.info["truncation"]) > 0)
+            return (after, ended), (after.reward, after.metrics)
+
+        # Only an end within this segment stops it: a wrapper that resets by itself leaves the last truncation in info.
+        (state, _), (rewards, metrics) = jax.lax.scan(low_level_step, (state, jnp.bool_(False)), None, self.steps)
+        total = lambda x: jnp.sum(x, axis=0)
+        return state.replace(reward=total(rewards), metrics=jax.tree.map(total, metrics))

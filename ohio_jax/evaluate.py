@@ -1,0 +1,186 @@
+"""Rollouts: whole episodes in one compiled call, vmapped over episodes; and datasets made of them."""
+
+import functools
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ohio_jax import __version__, data
+from ohio_jax.environment import State
+from ohio_jax.errors import UserError, unknown
+from ohio_jax.progress import progress
+from ohio_jax.task import Task
+
+# How any policy acts, scripted or learned: (params, environment, key, state) -> action of that environment.
+Act = Callable[[Any, Any, jax.Array, State], jax.Array]
+
+CHUNK = 64  # episodes a compiled call of `collect`: large enough to be fast, small enough for progress and resume
+
+
+class Episodes(NamedTuple):
+    """Results of E episodes: returns Float[E] and metrics Float[E] each, summed over the episode."""
+
+    returns: jax.Array
+    metrics: dict[str, jax.Array]
+
+
+def _horizon_scan(env, act: Act, params, instance, key, record: Callable[[State, jax.Array, State], Any]):
+    """One episode: the state it starts in, and what `record(before, action, after)` says of each step, stacked."""
+    first = env.start(instance)
+
+    def step(state, key):
+        action = act(params, env, key, state)
+        after = env.step(state, action)
+        return after, record(state, action, after)
+
+    _, steps = jax.lax.scan(step, first, jax.random.split(key, env.horizon))
+    return first, steps
+
+
+@functools.partial(jax.jit, static_argnames="act")
+def rollouts(env, act: Act, params, instances, keys) -> Episodes:
+    """Plays one episode for each instance.
+
+    env: environment (pytree); act: static; params: whatever `act` needs; instances: leading axis E; keys: [E].
+    """
+
+    def episode(instance, key):
+        alive = lambda state: 1.0 - jnp.maximum(state.done, state.info["truncation"])
+        record = lambda before, action, after: jax.tree.map(
+            lambda x: alive(before) * x, (after.reward, after.metrics)
+        )
+        first, (rewards, metrics) = _horizon_scan(env, act, params, instance, key, record)
+        total = lambda at_start, later: at_start + jnp.sum(later, axis=0)
+        return Episodes(total(first.reward, rewards), jax.tree.map(total, first.metrics, metrics))
+
+    return jax.vmap(episode)(instances, keys)
+
+
+@functools.cache
+def scripted(policy) -> Act:
+    """A scripted policy as an `Act`; cached so that the same policy never compiles twice."""
+    return lambda params, env, key, state: policy(env, key, state)
+
+
+def episode_keys(seed: int, episodes: int) -> jax.Array:
+    """Keys [episodes] of the policy's own randomness; key e does not depend on how many follow it."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(episodes))
+
+
+def evaluate_policy(task: Task, policy: str, episodes: int, seed: int) -> Episodes:
+    """Returns of a scripted policy on the instances of a seed; "oracle" is the full-information bound.
+
+    Raises UserError for an unknown policy.
+    """
+    instances = task.instances(seed, episodes)
+    if policy == "oracle" and task.bound is not None:
+        return Episodes(task.bound(instances), {})
+    if policy not in task.policies:
+        raise unknown(f"policy for {task.name}", policy, [*task.policies, "oracle"])
+    return rollouts(task.env, scripted(task.policies[policy]), (), instances, episode_keys(seed, episodes))
+
+
+@functools.cache
+def learned(learner, deterministic: bool) -> Act:
+    """A learner's policy as an `Act` whose params are the learner's state."""
+    return lambda state_of_learner, env, key, state: learner.act(state_of_learner, state.obs, key, deterministic)
+
+
+def evaluate_learner(task: Task, space: str, learner, states, episodes: int, seed: int, deterministic=True) -> Episodes:
+    """Returns of trained policies, Float[S, E]; `states` are the learner's states stacked over S training seeds."""
+    env, instances, keys = task.high_level(space), task.instances(seed, episodes), episode_keys(seed, episodes)
+    act = learned(learner, deterministic)
+    seeds = jax.tree.leaves(states)[0].shape[0]
+    # One seed at a time: on a CPU vmapping seeds gains nothing and costs memory.
+    each = [rollouts(env, act, jax.tree.map(lambda x: x[i], states), instances, keys) for i in range(seeds)]
+    return jax.tree.map(lambda *x: jnp.stack(x), *each)
+
+
+@functools.partial(jax.jit, static_argnames=("policy", "view", "reached"))
+def _log(env, policy, view, reached, instances, keys):
+    def record(before: State, action, after: State):
+        return {
+            "obs": before.obs,
+            "next_obs": after.obs,
+            "state": view(before),
+            "next_state": reached(after),
+            "action": action,
+            "reward": after.reward,
+            "terminated": after.done > 0,
+            "truncated": (after.info["truncation"] > 0) & (after.done == 0),
+            "alive": jnp.maximum(before.done, before.info["truncation"]) == 0,
+        }
+
+    def episode(instance, key):
+        first, steps = _horizon_scan(env, scripted(policy), (), instance, key, record)
+        return first.reward, steps
+
+    return jax.vmap(episode)(instances, keys)
+
+
+def _trajectories(first_reward, steps: dict[str, Any]) -> data.Trajectories:
+    """Drops what lies behind an episode's end and flattens [E, T, ...] to [N, ...]."""
+    steps = {name: np.asarray(value) for name, value in steps.items()}
+    alive = steps.pop("alive")
+    lengths = alive.sum(axis=1)
+    obs = np.concatenate([steps["obs"], steps["next_obs"][:, -1:]], axis=1)
+    last = np.take_along_axis(steps["next_obs"], (lengths - 1)[:, None, None], axis=1)
+    rows = [np.concatenate([obs[e, :length], last[e]]) for e, length in enumerate(lengths)]
+    flat = {name: value[alive] for name, value in steps.items() if name not in ("obs", "next_obs")}
+    return data.Trajectories(
+        obs=np.concatenate(rows).astype(np.float32),
+        first_reward=np.asarray(first_reward),
+        offset=np.concatenate([[0], np.cumsum(lengths)]),
+        card={},
+        **flat,
+    )
+
+
+def collect(task: Task, policy: str, episodes: int, seed: int, parts: Path | None = None) -> data.Trajectories:
+    """Logs a scripted policy.
+
+    Episodes are played in chunks; with a folder `parts` each finished chunk is kept there until all are done, so a killed
+    call goes on where it stopped and ends with the same data. Raises UserError for an unknown policy or no episodes.
+    """
+    if policy not in task.policies:
+        raise unknown(f"policy for {task.name}", policy, task.policies)
+    if episodes < 1:
+        raise UserError(f"episodes: expected at least 1, found {episodes}")
+    identity = {"task": task.name, "settings": task.settings, "behaviour": policy, "seed": seed}
+    instances, keys = task.instances(seed, episodes), episode_keys(seed, episodes)
+    chunks = []
+    with progress(f"collect {task.name} {policy}", episodes, "episode") as bar:
+        for start in range(0, episodes, CHUNK):
+            stop = min(start + CHUNK, episodes)
+            part = None if parts is None else Path(parts) / f"{start:06d}-{stop:06d}.npz"
+            chunk = _kept(part, identity)
+            if chunk is None:
+                piece = jax.tree.map(lambda x, a=start, b=stop: x[a:b], instances)
+                logged = _log(task.env, task.policies[policy], task.view, task.reached, piece, keys[start:stop])
+                chunk = _trajectories(*logged)
+                if part is not None:
+                    data.save(part, data.concatenate([chunk], identity))
+            chunks.append(chunk)
+            bar.update(stop - start)
+    whole = data.concatenate(chunks, {})
+    card = {
+        **identity,
+        "episodes": episodes,
+        "code": __version__,
+        "return_mean": float(np.mean(whole.returns)),
+        "return_std": float(np.std(whole.returns)),
+        "quality": data.quality(whole.returns, task.reference.zero, task.reference.full),
+        "coverage": data.coverage(whole.obs[whole.obs_index], whole.action),
+    }
+    return data.concatenate(chunks, card)
+
+
+def _kept(part: Path | None, identity: dict[str, Any]) -> data.Trajectories | None:
+    """The chunk an earlier, killed call left, if it is of the same run."""
+    if part is None or not part.exists():
+        return None
+    chunk = data.load(part, "trajectories")
+    return chunk if all(chunk.card.get(key) == value for key, value in identity.items()) else None

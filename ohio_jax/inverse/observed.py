@@ -1,0 +1,20 @@
+"""The inverse that sees states but no actions: the state that was reached is what the goal asked for."""
+
+import jax.numpy as jnp
+
+from ohio_jax.errors import UserError
+from ohio_jax.inverse.analytic import explain
+from ohio_jax.inverse.problem import UNEXPLAINED, UNIQUE, Problem, Recovered, Segment
+
+
+def invert(problem: Problem, segment: Segment) -> Recovered:
+    """Reads the goal off the reached state; UNEXPLAINED where the low level, given that goal, would end elsewhere.
+
+    Raises UserError, while tracing, for a low level whose goals states do not show.
+    """
+    if problem.observed is None:
+        raise UserError("inverse 'observed': expected a low level whose goals show in the state, found one without")
+    answer = explain(problem, segment, problem.observed(segment), jnp.int32(UNIQUE))
+    # Half a unit of a whitened residual: goals read off in counts are exact, those read off in floats nearly so.
+    missed = (answer.status == UNIQUE) & ~(answer.residual < 0.5)
+    return answer._replace(status=jnp.where(missed, UNEXPLAINED, answer.status))

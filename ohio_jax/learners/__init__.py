@@ -1,0 +1,16 @@
+"""Offline learners, one algorithm a file, all with the same three pure functions:
+
+    init(key, spec, config) -> state
+    update(state, batch) -> (state, metrics)
+    act(state, obs, key, deterministic) -> goal
+
+Numbers of a `Config` are leaves of the state, so `jax.vmap` runs seeds and sweeps and a new value never recompiles;
+fields that change the program (counts, switches) are static.
+"""
+
+from ohio_jax.learners import bc, cql, iql
+from ohio_jax.learners.common import Spec
+
+LEARNERS = {"bc": bc, "iql": iql, "cql": cql}
+
+__all__ = ["LEARNERS", "Spec"]

@@ -1,0 +1,48 @@
+"""Behaviour cloning: the policy that makes the logged goals most likely."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from ohio_jax.data import Batch
+from ohio_jax.learners import common
+from ohio_jax.learners.common import Spec, Trainable
+
+act = common.act
+
+
+class Config(struct.PyTreeNode):
+    """Defaults: the original's for vehicle routing."""
+
+    actor_rate: float = 1e-4  # Adam's learning rate
+
+
+class State(struct.PyTreeNode):
+    """The learner; a pytree whose leaves include the hyperparameters."""
+
+    actor: Trainable
+    config: Config
+    spec: Spec = struct.field(pytree_node=False)
+
+
+def init(key: jax.Array, spec: Spec, config: Config) -> State:
+    """A fresh learner."""
+    actor, _, _ = common.start(key, spec)
+    return State(common.trainable(actor), common.traced(config), spec)
+
+
+def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
+    """One gradient step on a batch whose goals lie where the density is finite (`spec.action.project`)."""
+    config, spec, action = state.config, state.spec, state.spec.action
+
+    # --- Actor
+    def actor_loss(params: Any):
+        log_prob = action.log_prob(spec.actor(params, batch.obs), batch.goal)
+        return -jnp.mean(batch.weight * log_prob)
+
+    loss, gradient = jax.value_and_grad(actor_loss)(state.actor.params)
+    actor = common.descend(state.actor, gradient, config.actor_rate)
+
+    return state.replace(actor=actor), {"actor_loss": loss}

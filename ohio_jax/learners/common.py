@@ -1,0 +1,92 @@
+"""What the learners share and that holds none of their mathematics."""
+
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from ohio_jax.networks import Networks
+from ohio_jax.networks.heads import ActionSpec
+
+
+class Spec(NamedTuple):
+    """What a learner needs to know of a task: hashable, so that it can be static.
+
+    observation_size: length of a flat observation; action: the space of goals; networks: sized for both.
+    """
+
+    observation_size: int
+    action: ActionSpec
+    networks: Networks
+
+    def actor(self, params: Any, obs: jax.Array) -> jax.Array:
+        """Raw head parameters, Float[..., *action.raw_shape]."""
+        return cast(jax.Array, self.networks.actor.apply(params, obs))
+
+    def value(self, params: Any, obs: jax.Array) -> jax.Array:
+        """Float[...]."""
+        return cast(jax.Array, self.networks.value.apply(params, obs))
+
+    def critics(self, params: Any, obs: jax.Array, goal: jax.Array) -> jax.Array:
+        """Float[2, ...] of two critics whose parameters are stacked; batch axes of obs and goal broadcast."""
+        return cast(jax.Array, jax.vmap(self.networks.critic.apply, (0, None, None))(params, obs, goal))
+
+    def critics_apart(self, params: Any, obs: jax.Array, goals: jax.Array) -> jax.Array:
+        """As `critics`, with goals of its own for each critic on the leading axis."""
+        return cast(jax.Array, jax.vmap(self.networks.critic.apply, (0, None, 0))(params, obs, goals))
+
+
+class Trainable(NamedTuple):
+    """Parameters and the moments Adam keeps of them."""
+
+    params: Any
+    moments: Any
+
+
+def trainable(params: Any) -> Trainable:
+    return Trainable(params, optax.scale_by_adam().init(params))
+
+
+def descend(model: Trainable, gradient: Any, rate: ArrayLike) -> Trainable:
+    """One step of Adam; `rate` may be traced, so one compilation serves every learning rate."""
+    step, moments = optax.scale_by_adam().update(gradient, model.moments)
+    return Trainable(jax.tree.map(lambda p, s: p - rate * s, model.params, step), moments)
+
+
+def clip_norm(gradient: Any, largest: ArrayLike) -> Any:
+    """The gradient, shortened to Euclidean norm `largest` where it is longer."""
+    scale = jnp.minimum(1.0, largest / jnp.maximum(optax.tree.norm(gradient), 1e-30))
+    return jax.tree.map(lambda g: g * scale, gradient)
+
+
+def follow(target: Any, params: Any, keep: ArrayLike) -> Any:
+    """Polyak averaging: the share `keep` of the target stays."""
+    return jax.tree.map(lambda t, p: keep * t + (1.0 - keep) * p, target, params)
+
+
+def traced(config: Any) -> Any:
+    """The config with its leaves as arrays, ready to live in a learner's state."""
+    return jax.tree.map(jnp.asarray, config)
+
+
+def start(key: jax.Array, spec: Spec) -> tuple[Any, Any, Any]:
+    """Initial parameters: actor, two critics stacked, value."""
+    for_actor, for_critic, for_value = jax.random.split(key, 3)
+    obs, goal = jnp.zeros((1, spec.observation_size)), jnp.zeros((1, *spec.action.shape))
+    actor, critic, value = spec.networks
+    return (
+        actor.init(for_actor, obs),
+        jax.vmap(critic.init, (0, None, None))(jax.random.split(for_critic), obs, goal),
+        value.init(for_value, obs),
+    )
+
+
+def act(state: Any, obs: jax.Array, key: jax.Array, deterministic: bool) -> jax.Array:
+    """Goals Float[..., *shape] for observations Float[..., observation_size].
+
+    deterministic is static: True plays the density's mode (for a Dirichlet its mean), False draws from it.
+    """
+    raw = state.spec.actor(state.actor.params, obs)
+    return state.spec.action.mode(raw) if deterministic else state.spec.action.sample(raw, key)[0]

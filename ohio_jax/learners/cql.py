@@ -1,0 +1,199 @@
+"""Conservative Q-learning (Kumar, Zhou, Tucker, Levine 2020): soft actor-critic whose critics distrust unseen goals."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from ohio_jax.data import Batch
+from ohio_jax.errors import UserError
+from ohio_jax.learners import common
+from ohio_jax.learners.common import Spec, Trainable
+
+act = common.act
+
+
+class Config(struct.PyTreeNode):
+    """Defaults: the original's for vehicle routing (its end-to-end variant has conservatism 5)."""
+
+    actor_rate: float = 1e-4  # Adam's learning rate of the actor
+    critic_rate: float = 3e-4  # and of the critics
+    discount: float = 0.97  # of the reward one decision later
+    polyak: float = 0.995  # share of the target critics kept at an update
+    temperature: float = 0.3  # weight of the actor's entropy; the backup has none
+    conservatism: float = 1.0  # weight of the penalty; 0 leaves soft actor-critic
+    largest_gradient: float = 200.0  # norm at which a critic's gradient is clipped
+    reward_scale: float = 0.1  # multiplies rewards before learning
+    # Goals drawn for the penalty at each state, from each of three sources: the whole space, pi(s) and pi(s').
+    samples: int = struct.field(pytree_node=False, default=10)
+    # How many of them the penalty's gradient goes through, drawn by their soft-max weights, which leaves it unbiased;
+    # 0 goes through all, at three times the work.
+    draws: int = struct.field(pytree_node=False, default=0)
+    # States treated at a time in the penalty, so that activations stay in cache; must divide the batch; 0 takes all.
+    chunk: int = struct.field(pytree_node=False, default=0)
+    # Compat: a log-sum-exp over samples of different states, as the original's tiled states and reshaped values give.
+    mixed_states: bool = struct.field(pytree_node=False, default=False)
+
+
+class State(struct.PyTreeNode):
+    """The learner; a pytree whose leaves include the hyperparameters. key: UInt32[2], data of the next update's key."""
+
+    actor: Trainable
+    critic: Trainable
+    target: Any
+    key: jax.Array
+    config: Config
+    spec: Spec = struct.field(pytree_node=False)
+
+
+def init(key: jax.Array, spec: Spec, config: Config) -> State:
+    """A fresh learner. Raises UserError if the config asks for draws among mixed states, which the original never did."""
+    if config.draws and config.mixed_states:
+        raise UserError(f"cql: field draws: expected 0 with mixed_states, found {config.draws}")
+    for_networks, for_updates = jax.random.split(key)
+    actor, critic, _ = common.start(for_networks, spec)
+    target = jax.tree.map(jnp.copy, critic)  # so that both may be donated
+    trainable, stream = common.trainable, jax.random.key_data(for_updates)
+    return State(trainable(actor), trainable(critic), target, stream, common.traced(config), spec)
+
+
+class Question(NamedTuple):
+    """What the critics learn from at B states.
+
+    obs: Float[B, observation_size]; goal: Float[B, *shape]; backup, weight: Float[B], the weights already over B.
+    proposed: Float[B, 3 K, *shape], goals of the penalty, drawn with log_density: Float[B, 3 K].
+    asked: Float[B, 1 or 3 K, observation_size], the states the penalty asks about them.
+    """
+
+    obs: jax.Array
+    goal: jax.Array
+    backup: jax.Array
+    weight: jax.Array
+    asked: jax.Array
+    proposed: jax.Array
+    log_density: jax.Array
+
+
+def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
+    """One gradient step on a batch whose goals lie where the density is finite (`spec.action.project`)."""
+    config, spec, action = state.config, state.spec, state.spec.action
+    for_backup, for_proposals, for_draws, for_actor, for_next = jax.random.split(jax.random.wrap_key_data(state.key), 5)
+    mean = lambda x: jnp.mean(batch.weight * x)
+
+    # --- Critics
+    raw, next_raw = (spec.actor(state.actor.params, obs) for obs in (batch.obs, batch.next_obs))
+    next_goal, _ = action.sample(next_raw, for_backup)
+    next_q = jnp.min(spec.critics(state.target, batch.next_obs, next_goal), axis=0)
+    backup = config.reward_scale * batch.reward + config.discount * batch.discount * next_q
+    proposals = propose(state, for_proposals, batch.obs, raw, next_raw)
+    question = Question(batch.obs, batch.goal, backup, batch.weight / len(backup), *proposals)
+    gradient, loss_q, penalty = critic_gradient(state, for_draws, question)
+    gradient = jax.vmap(common.clip_norm, (0, None))(gradient, config.largest_gradient)
+    critic = common.descend(state.critic, gradient, config.critic_rate)
+
+    # --- Actor, with the new critics
+    def actor_loss(params: Any):
+        goal, log_prob = action.sample(spec.actor(params, batch.obs), for_actor)
+        q = jnp.min(spec.critics(critic.params, batch.obs, goal), axis=0)
+        return mean(config.temperature * log_prob - q), (q, log_prob)
+
+    (loss_pi, (q, log_prob)), gradient = jax.value_and_grad(actor_loss, has_aux=True)(state.actor.params)
+    actor = common.descend(state.actor, gradient, config.actor_rate)
+
+    # --- Targets
+    target = common.follow(state.target, critic.params, config.polyak)
+
+    metrics = {
+        "actor_loss": loss_pi,
+        "critic_loss": loss_q,
+        "penalty": penalty,
+        "q": jnp.mean(q),
+        "entropy": -jnp.mean(log_prob),
+    }
+    return state.replace(actor=actor, critic=critic, target=target, key=jax.random.key_data(for_next)), metrics
+
+
+def propose(state: State, key: jax.Array, obs: jax.Array, raw: jax.Array, next_raw: jax.Array):
+    """The penalty's `asked`, `proposed` and `log_density` (see `Question`): K goals of each source."""
+    action, K = state.spec.action, state.config.samples
+    for_space, for_here, for_next = jax.random.split(key, 3)
+    draw = jax.vmap(action.sample, (None, 0), 1)
+    sources = (
+        action.random(for_space, (len(obs), K)),
+        draw(raw, jax.random.split(for_here, K)),
+        draw(next_raw, jax.random.split(for_next, K)),
+    )
+    asked = obs[:, None]
+    if state.config.mixed_states:
+        # Laid out sample by sample, read state by state: row b holds samples of the states b K .. b K + K - 1 (mod B).
+        mix = lambda x: jnp.swapaxes(x, 0, 1).reshape(x.shape)
+        sources = jax.tree.map(mix, sources)
+        asked = jnp.tile(mix(jnp.broadcast_to(asked, (len(obs), K, obs.shape[-1]))), (1, 3, 1))
+    goals, log_densities = zip(*sources, strict=True)
+    return asked, jnp.concatenate(goals, axis=1), jnp.concatenate(log_densities, axis=1)
+
+
+def critic_gradient(state: State, key: jax.Array, question: Question):
+    """Gradient of both critics' losses (leading axis 2), the loss, and the mean penalty before its weight.
+
+    The loss of a state is (Q(s, u) - backup)^2 + conservatism * (log sum_k exp(Q(s, u_k) - log density_k) - Q(s, u)):
+    equation 4 of the paper with the log-sum-exp estimated by importance sampling (its appendix F).
+    """
+    config, spec, params = state.config, state.spec, state.critic.params
+
+    def ratios(params, part: Question):
+        return spec.critics(params, part.asked, part.proposed) - part.log_density[None]
+
+    def loss(params, part: Question, highest):
+        q = spec.critics(params, part.obs, part.goal)
+        penalty = highest(params, part) - q
+        loss = jnp.square(q - part.backup[None]) + config.conservatism * penalty
+        total = lambda x: jnp.sum(part.weight[None] * x)
+        return total(loss), total(penalty) / 2.0
+
+    gradient_of = jax.value_and_grad(loss, has_aux=True)
+
+    if config.draws == 0:
+        soft_max = lambda params, part: jax.nn.logsumexp(ratios(params, part), axis=-1)
+        (value, penalty), gradient = sum_over(config.chunk, lambda part: gradient_of(params, part, soft_max), question)
+        return gradient, value, penalty
+
+    # The gradient of a log-sum-exp is the mean of its terms' gradients under their soft-max weights.
+    all_ratios = map_over(config.chunk, lambda part: jnp.moveaxis(ratios(params, part), 0, 1), question)
+    picks = jax.random.categorical(key, all_ratios[..., None, :], shape=(*all_ratios.shape[:2], config.draws))
+    rows = jnp.arange(len(picks))[:, None, None]
+    picked = jnp.swapaxes(question.proposed[rows, picks], 0, 1)
+    level = jax.nn.logsumexp(all_ratios, axis=-1).T
+
+    def through_picked(params, part):
+        q = jnp.mean(spec.critics_apart(params, part.asked, picked), axis=-1)
+        return level + q - jax.lax.stop_gradient(q)
+
+    (value, penalty), gradient = gradient_of(params, question, through_picked)
+    return gradient, value, penalty
+
+
+def _chunks(chunk: int, question: Question) -> Question:
+    if len(question.obs) % chunk:
+        raise UserError(f"cql: field chunk: expected a divisor of the batch size {len(question.obs)}, found {chunk}")
+    return jax.tree.map(lambda x: x.reshape(-1, chunk, *x.shape[1:]), question)
+
+
+def sum_over(chunk: int, function, question: Question):
+    """Sum of `function` over chunks of states: a scan, since XLA fuses an unrolled loop back into one large array."""
+    if chunk == 0:
+        return function(question)
+    add = lambda total, part: (jax.tree.map(jnp.add, total, function(part)), None)
+    pieces = _chunks(chunk, question)
+    shapes = jax.eval_shape(function, jax.tree.map(lambda x: x[0], pieces))
+    zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    return jax.lax.scan(add, zero, pieces)[0]
+
+
+def map_over(chunk: int, function, question: Question) -> jax.Array:
+    """`function` of all states, computed chunk by chunk."""
+    if chunk == 0:
+        return function(question)
+    values = jax.lax.map(function, _chunks(chunk, question))
+    return values.reshape(-1, *values.shape[2:])

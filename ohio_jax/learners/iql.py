@@ -1,0 +1,101 @@
+"""Implicit Q-learning (Kostrikov, Nair, Levine 2022): values by expectile regression, no unseen goals asked about."""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from ohio_jax.data import Batch
+from ohio_jax.learners import common
+from ohio_jax.learners.common import Spec, Trainable
+
+act = common.act
+
+
+class Config(struct.PyTreeNode):
+    """Defaults: the original's for vehicle routing."""
+
+    actor_rate: float = 1e-4  # Adam's learning rate of the actor
+    critic_rate: float = 3e-4  # and of the critics and the value
+    discount: float = 0.97  # of the reward one decision later
+    polyak: float = 0.995  # share of the target critics kept at an update
+    expectile: float = 0.9  # 0.5 values the behaviour, towards 1 the best the data supports
+    inverse_temperature: float = 3.0  # how strongly the actor prefers goals of high advantage
+    largest_weight: float = 100.0  # of a sample in the actor's loss, before the batch's own weight
+    reward_scale: float = 0.01  # multiplies rewards before learning
+    # Where the target critics are asked for the value's regression: at (s, goal), or, as the original's code for the
+    # reacher, manipulation and supply chain does, at (s', goal).
+    v_target: Literal["s", "s_next"] = struct.field(pytree_node=False, default="s")
+
+
+class State(struct.PyTreeNode):
+    """The learner; a pytree whose leaves include the hyperparameters."""
+
+    actor: Trainable
+    critic: Trainable
+    value: Trainable
+    target: Any
+    config: Config
+    spec: Spec = struct.field(pytree_node=False)
+
+
+def init(key: jax.Array, spec: Spec, config: Config) -> State:
+    """A fresh learner."""
+    actor, critic, value = common.start(key, spec)
+    trainable = common.trainable
+    target = jax.tree.map(jnp.copy, critic)  # so that both may be donated
+    return State(trainable(actor), trainable(critic), trainable(value), target, common.traced(config), spec)
+
+
+def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
+    """One gradient step on a batch whose goals lie where the density is finite (`spec.action.project`)."""
+    config, spec, action = state.config, state.spec, state.spec.action
+    mean = lambda x: jnp.mean(batch.weight * x)
+
+    # --- Value: equation 5 of the paper
+    asked = batch.obs if config.v_target == "s" else batch.next_obs
+    q_target = jnp.min(spec.critics(state.target, asked, batch.goal), axis=0)
+
+    def value_loss(params: Any):
+        gap = q_target - spec.value(params, batch.obs)
+        return mean(jnp.where(gap > 0.0, config.expectile, 1.0 - config.expectile) * jnp.square(gap))
+
+    loss_v, gradient = jax.value_and_grad(value_loss)(state.value.params)
+    value = common.descend(state.value, gradient, config.critic_rate)
+
+    # --- Actor: equation 7, with the new value
+    advantage = q_target - spec.value(value.params, batch.obs)
+    # The same as min(exp(b A), largest), without its overflow.
+    weight = jnp.exp(jnp.minimum(config.inverse_temperature * advantage, jnp.log(config.largest_weight)))
+
+    def actor_loss(params: Any):
+        log_prob = action.log_prob(spec.actor(params, batch.obs), batch.goal)
+        return -mean(weight * log_prob)
+
+    loss_pi, gradient = jax.value_and_grad(actor_loss)(state.actor.params)
+    actor = common.descend(state.actor, gradient, config.actor_rate)
+
+    # --- Critics: equation 6, with the new value
+    next_value = spec.value(value.params, batch.next_obs)
+    backup = config.reward_scale * batch.reward + config.discount * batch.discount * next_value
+
+    def critic_loss(params: Any):
+        q = spec.critics(params, batch.obs, batch.goal)
+        return mean(jnp.sum(jnp.square(q - backup[None]), axis=0)), q
+
+    (loss_q, q), gradient = jax.value_and_grad(critic_loss, has_aux=True)(state.critic.params)
+    critic = common.descend(state.critic, gradient, config.critic_rate)
+
+    # --- Targets
+    target = common.follow(state.target, critic.params, config.polyak)
+
+    metrics = {
+        "actor_loss": loss_pi,
+        "critic_loss": loss_q,
+        "value_loss": loss_v,
+        "q": jnp.mean(q),
+        "advantage": jnp.mean(advantage),
+        "saturated": jnp.mean(weight >= config.largest_weight * (1.0 - 1e-6)),
+    }
+    return state.replace(actor=actor, critic=critic, value=value, target=target), metrics

@@ -1,0 +1,163 @@
+"""The paper's graph networks for vehicle routing: one residual graph convolution, then a perceptron on nodes or edges.
+
+Graphs have tens of nodes, so the normalised adjacency is a dense matrix. Edge networks never build the pairs
+[h_i, h_j, a_ij]: their first layer is W_i h_i + W_j h_j + w a_ij, computed on nodes and broadcast.
+"""
+
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from ohio_jax.networks import Networks
+from ohio_jax.networks.mlp import Activation, Linear, Perceptron, along_last
+
+VALUE_HIDDEN = 64  # width of the value network, which the paper keeps small whatever the width of the others
+
+
+def pack(adjacency) -> bytes:
+    """An adjacency matrix (Bool[n, n], row i has the edges i -> j) as bytes: fast to hash, equal where equal."""
+    return np.asarray(adjacency, bool).tobytes()
+
+
+def propagation(packed: bytes) -> np.ndarray:
+    """Float64[n, n], P of y = P x W: P_ij = 1 / sqrt(d_i d_j) where j -> i or i = j, with d the in-degree plus one.
+
+    Kipf and Welling (2017), equation 2, for a directed graph with the conventions of PyTorch Geometric's `GCNConv`.
+    """
+    n = math.isqrt(len(packed))
+    edges = np.frombuffer(packed, bool).reshape(n, n) | np.eye(n, dtype=bool)
+    degree = edges.sum(axis=0)
+    return edges.T / np.sqrt(np.outer(degree, degree))
+
+
+class Encoder(nn.Module):
+    """obs: Float[..., n * features] -> h = relu(GCN(x)) + x, Float[..., n, features]."""
+
+    adjacency: bytes
+    features: int
+
+    @nn.compact
+    def __call__(self, obs: jax.Array) -> jax.Array:
+        x = obs.reshape(*obs.shape[:-1], -1, self.features)
+        kernel = self.param("kernel", nn.initializers.glorot_uniform(), (self.features, self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        mix = jnp.asarray(propagation(self.adjacency), x.dtype)
+        convolved = jnp.einsum("ij,...jf->...if", mix, x @ kernel) + along_last(bias, x.ndim)
+        return nn.relu(convolved) + x
+
+
+def pairs(h: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Node features as origins Float[..., n, 1, f] and as destinations Float[..., 1, n, f] of edges."""
+    return h[..., :, None, :], h[..., None, :, :]
+
+
+class NodeActor(nn.Module):
+    """obs: Float[..., n * features] -> Float[..., n]."""
+
+    adjacency: bytes
+    features: int
+    hidden: int
+
+    @nn.compact
+    def __call__(self, obs: jax.Array) -> jax.Array:
+        h = Encoder(self.adjacency, self.features)(obs)
+        return Perceptron((self.hidden, self.hidden), 1)(h)[..., 0]
+
+
+class EdgeActor(nn.Module):
+    """obs: Float[..., n * features] -> Float[..., *raw_shape], in C order of [n, n, outputs]."""
+
+    adjacency: bytes
+    features: int
+    hidden: int
+    raw_shape: tuple[int, ...]
+    activation: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, obs: jax.Array) -> jax.Array:
+        h = Encoder(self.adjacency, self.features)(obs)
+        outputs = math.prod(self.raw_shape) // h.shape[-2] ** 2
+        raw = Perceptron((self.hidden, self.hidden), outputs, self.activation)(*pairs(h))
+        return raw.reshape(*obs.shape[:-1], *self.raw_shape)
+
+
+class NodeCritic(nn.Module):
+    """obs: Float[..., n * features], action: Float[..., n] -> Float[...]; batch axes of the two broadcast."""
+
+    adjacency: bytes
+    features: int
+    hidden: int
+
+    @nn.compact
+    def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
+        h = Encoder(self.adjacency, self.features)(obs)
+        z = nn.relu(Linear(self.hidden)(h, action[..., None]))
+        z = nn.relu(Linear(self.hidden)(z))
+        return Linear(1)(jnp.sum(z, axis=-2))[..., 0]
+
+
+class EdgeCritic(nn.Module):
+    """obs: Float[..., n * features], action: Float[..., *action_shape] (n * n numbers) -> Float[...]."""
+
+    adjacency: bytes
+    features: int
+    hidden: int
+    action_shape: tuple[int, ...]
+    scale: float = 1.0
+    activation: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
+        h = Encoder(self.adjacency, self.features)(obs)
+        n = h.shape[-2]
+        batch = action.shape[: action.ndim - len(self.action_shape)]
+        z = self.activation(Linear(self.hidden)(*pairs(h), action.reshape(*batch, n, n, 1) / self.scale))
+        z = self.activation(Linear(self.hidden)(z))
+        return Linear(1)(jnp.sum(z, axis=(-3, -2)))[..., 0]
+
+
+class GraphValue(nn.Module):
+    """obs: Float[..., n * features] -> Float[...]: nodes are summed before the perceptron, so it is cheap."""
+
+    adjacency: bytes
+    features: int
+
+    @nn.compact
+    def __call__(self, obs: jax.Array) -> jax.Array:
+        h = Encoder(self.adjacency, self.features)(obs)
+        return Perceptron((VALUE_HIDDEN, VALUE_HIDDEN), 1)(jnp.sum(h, axis=-2))[..., 0]
+
+
+def node_networks(adjacency, features: int, hidden: int) -> Networks:
+    """Networks for goals with one number a node, `Simplex(n)`.
+
+    adjacency: Bool[n, n], i -> j; features: numbers a node in the flat observation; hidden: width (the paper's is 256).
+    """
+    graph = pack(adjacency)
+    return Networks(
+        NodeActor(graph, features, hidden), NodeCritic(graph, features, hidden), GraphValue(graph, features)
+    )
+
+
+def edge_networks(
+    adjacency, features: int, hidden: int, kind: Literal["shares", "requests"] = "shares", scale: float = 1.0
+) -> Networks:
+    """Networks for goals with one number an ordered pair of nodes, diagonal included.
+
+    kind: "shares" for `Simplices(n, n)`; "requests" for `Counts(n * n, scale, ...)`, the paper's end-to-end networks
+        with their leaky activations. scale: unit in which the critic reads an action.
+    """
+    graph, n = pack(adjacency), len(adjacency)
+    raw_shape, action_shape, activation = {
+        "shares": ((n, n), (n, n), nn.relu),
+        "requests": ((n * n, 2), (n * n,), nn.leaky_relu),
+    }[kind]
+    return Networks(
+        EdgeActor(graph, features, hidden, raw_shape, activation),
+        EdgeCritic(graph, features, hidden, action_shape, scale, activation),
+        GraphValue(graph, features),
+    )

@@ -1,0 +1,97 @@
+"""Perceptrons, and the dense layer every network here is made of."""
+
+import math
+from collections.abc import Callable
+
+import jax
+from flax import linen as nn
+
+from ohio_jax.networks import Networks
+from ohio_jax.networks.heads import ActionSpec
+
+Activation = Callable[[jax.Array], jax.Array]
+
+
+class Linear(nn.Module):
+    """A dense layer on parts that would otherwise be concatenated along the last axis.
+
+    __call__(*parts: Float[..., width_k]) -> Float[..., size]: sum_k part_k W_k + b, where the W_k are the rows of one
+    kernel. The other axes broadcast, so a part that many rows share (one state, many actions) is multiplied once.
+    Weights and bias start uniform in +-1/sqrt(total width), the default of PyTorch and so of the paper's networks.
+    """
+
+    size: int
+
+    @nn.compact
+    def __call__(self, *parts: jax.Array) -> jax.Array:
+        width = sum(part.shape[-1] for part in parts)
+        bound = 1.0 / math.sqrt(width)
+        uniform = lambda key, shape: jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+        kernel = self.param("kernel", uniform, (width, self.size))
+        bias = self.param("bias", uniform, (self.size,))
+        total, start = along_last(bias, parts[0].ndim), 0
+        for part in parts:
+            rows = kernel[start : start + part.shape[-1]]
+            # A column times a row is an outer product; no matrix product is as fast.
+            total = total + (part @ rows if len(rows) > 1 else part * along_last(rows[0], part.ndim))
+            start += len(rows)
+        return total
+
+
+def along_last(vector: jax.Array, ndim: int) -> jax.Array:
+    """`vector` with leading axes of size 1, so that it broadcasts against arrays of `ndim` axes."""
+    return vector.reshape((1,) * (ndim - 1) + vector.shape)
+
+
+class Perceptron(nn.Module):
+    """Hidden layers of the given widths, then a linear layer of `size`. The first layer takes parts, see `Linear`."""
+
+    widths: tuple[int, ...]
+    size: int
+    activation: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, *parts: jax.Array) -> jax.Array:
+        for width in self.widths:
+            parts = (self.activation(Linear(width)(*parts)),)
+        return Linear(self.size)(*parts)
+
+
+class Actor(nn.Module):
+    """obs: Float[..., size] -> raw head parameters Float[..., *raw_shape]."""
+
+    raw_shape: tuple[int, ...]
+    widths: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, obs: jax.Array) -> jax.Array:
+        raw = Perceptron(self.widths, math.prod(self.raw_shape))(obs)
+        return raw.reshape(*obs.shape[:-1], *self.raw_shape)
+
+
+class Critic(nn.Module):
+    """obs: Float[..., size], action: Float[..., *action_shape] -> Float[...]; batch axes of the two broadcast."""
+
+    action_shape: tuple[int, ...]
+    widths: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
+        batch = action.shape[: action.ndim - len(self.action_shape)]
+        return Perceptron(self.widths, 1)(obs, action.reshape(*batch, -1))[..., 0]
+
+
+class Value(nn.Module):
+    """obs: Float[..., size] -> Float[...]."""
+
+    widths: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, obs: jax.Array) -> jax.Array:
+        return Perceptron(self.widths, 1)(obs)[..., 0]
+
+
+def mlp_networks(action: ActionSpec, hidden: int, layers: int = 2) -> Networks:
+    """Perceptrons of `layers` hidden layers, each `hidden` wide, for any action spec."""
+    widths = (hidden,) * layers
+    return Networks(Actor(action.raw_shape, widths), Critic(action.shape, widths), Value(widths))

@@ -1,0 +1,67 @@
+"""Which transitions a learner sees: a probability for each, and draws from them inside jit.
+
+Trajectory weighting (Hong et al. 2023) draws the transitions of an episode in proportion to exp(score / temperature);
+the score is the episode's return (RW) or its advantage over what its first observation lets one expect (AW), scaled to
+[0, 1] over the dataset. It needs no change of a learner.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ohio_jax.data import Transitions
+
+# Differences of scores below this share of the returns' size are rounding, not information.
+TIE = 1e-6
+
+
+def uniform(transitions: Transitions, temperature: float) -> np.ndarray:
+    """Float64[M], the same for every transition; `temperature` has no effect."""
+    return np.full(len(transitions.episode), 1.0 / len(transitions.episode))
+
+
+def return_weighted(transitions: Transitions, temperature: float) -> np.ndarray:
+    """Float64[M], RW: p ~ exp(scaled return / temperature)."""
+    return _soft_max(transitions, transitions.episode_return, temperature)
+
+
+def advantage_weighted(transitions: Transitions, temperature: float) -> np.ndarray:
+    """Float64[M], AW: as RW with the return minus its linear regression on the episode's first observation.
+
+    With no more episodes than observations the regression explains every return, and the result is uniform.
+    """
+    returns = np.asarray(transitions.episode_return, np.float64)
+    present, rows = np.unique(transitions.episode, return_index=True)
+    features = np.asarray(transitions.obs, np.float64)[rows]
+    spread = features.std(axis=0)
+    features = (features - features.mean(axis=0)) / np.where(spread > 0.0, spread, 1.0)
+    centred = returns[present] - returns[present].mean()
+    fit = np.linalg.lstsq(features, centred, rcond=1e-6)[0]
+    advantage = np.zeros_like(returns)
+    advantage[present] = centred - features @ fit
+    return _soft_max(transitions, advantage, temperature)
+
+
+PROBABILITIES = {"uniform": uniform, "return": return_weighted, "advantage": advantage_weighted}
+
+
+def _soft_max(transitions: Transitions, score: np.ndarray, temperature: float) -> np.ndarray:
+    """Float64[M] from scores Float[E]; only episodes that still have transitions count for the scaling."""
+    score = np.asarray(score, np.float64)[transitions.episode]
+    width = np.ptp(score)
+    size = np.abs(transitions.episode_return[transitions.episode]).max()
+    scaled = (score - score.max()) / width if width > TIE * size else np.zeros_like(score)
+    weight = np.exp(scaled / temperature)
+    return weight / weight.sum()
+
+
+def cumulative(probabilities: np.ndarray) -> np.ndarray:
+    """UInt32[M], running sums in units of 2^-31: float32 would blur a million small probabilities."""
+    total = np.cumsum(np.asarray(probabilities, np.float64))
+    return np.round(total / total[-1] * 2.0**31).astype(np.uint32)
+
+
+def draw(key: jax.Array, cumulative: jax.Array, size: int) -> jax.Array:
+    """Int32[size], independent indices by inversion of `cumulative`; an index of probability 0 never comes."""
+    uniform = jax.random.bits(key, (size,), jnp.uint32) >> 1
+    return jnp.searchsorted(cumulative, uniform, side="right").astype(jnp.int32)

@@ -1,0 +1,83 @@
+"""Normalised scores and their statistics.
+
+A table of scores is `Float[R, T]`: R runs (seeds or episodes) of T strata (tasks, rows, ...). NumPy in, numbers out;
+the resampling runs in JAX under an explicit key, so an interval is the same each time it is computed.
+Aggregates follow Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (NeurIPS 2021).
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ohio_jax.errors import UserError
+
+CHUNK = 500  # resamples drawn side by side: bounds memory, not the result
+
+
+def normalise(returns, zero: float, full: float) -> np.ndarray:
+    """`100 (J - J_0) / (J_ref - J_0)` in float64, of any shape. Raises UserError if both references are equal."""
+    if zero == full:
+        raise UserError(f"score: expected different references for 0 and 100, found {zero} for both")
+    return 100.0 * (np.asarray(returns, np.float64) - zero) / (full - zero)
+
+
+def mean(scores) -> jax.Array:
+    """Mean of all scores, Float[]."""
+    return jnp.mean(jnp.asarray(scores))
+
+
+def std(scores) -> jax.Array:
+    """Standard deviation of all scores, Float[]; divided by their number, as published tables do."""
+    return jnp.std(jnp.asarray(scores))
+
+
+def interquartile_mean(scores) -> jax.Array:
+    """Mean of the middle half of all scores, Float[]: a quarter of them, rounded down, is dropped at either end."""
+    ordered = jnp.sort(jnp.ravel(jnp.asarray(scores)))
+    dropped = ordered.size // 4
+    return jnp.mean(ordered[dropped : ordered.size - dropped])
+
+
+def probability_of_improvement(ours, theirs) -> jax.Array:
+    """Chance that a run of ours beats one of theirs on the same stratum, ties counting half; mean over strata, Float[].
+
+    ours: Float[R, T], theirs: Float[S, T].
+    """
+    ours, theirs = jnp.asarray(ours)[:, None, :], jnp.asarray(theirs)[None, :, :]
+    return jnp.mean((ours > theirs) + 0.5 * (ours == theirs))
+
+
+def interval(
+    key: jax.Array,
+    *samples,
+    statistic: Callable[..., jax.Array] = mean,
+    resamples: int = 20_000,
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval (low, high) of `statistic(*samples)`; runs are drawn anew within each stratum.
+
+    samples: tables Float[R, T], each resampled on its own; R may differ between them.
+    statistic: a module-level function of the tables, traceable by JAX.
+    """
+    tables = tuple(np.asarray(sample, np.float32) for sample in samples)
+    drawn = np.asarray(_resampled(key, tables, statistic, resamples))
+    low, high = np.quantile(drawn, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return float(low), float(high)
+
+
+@functools.partial(jax.jit, static_argnames=("statistic", "resamples"))
+def _resampled(key: jax.Array, tables: tuple[jax.Array, ...], statistic, resamples: int) -> jax.Array:
+    """`statistic` of `resamples` stratified resamples, Float[resamples]."""
+
+    def resample(key, table):
+        rows = jax.random.randint(key, table.shape, 0, table.shape[0])
+        return jnp.take_along_axis(table, rows, axis=0)
+
+    def once(key):
+        keys = jax.random.split(key, len(tables))
+        return statistic(*(resample(k, table) for k, table in zip(keys, tables, strict=True)))
+
+    return jax.lax.map(once, jax.random.split(key, resamples), batch_size=min(CHUNK, resamples))

@@ -1,0 +1,79 @@
+"""The task contract: an environment, the action spaces a learner may see, and what its scores mean.
+
+A learner never knows whether it is hierarchical: `Space` says which numbers it emits, which low-level policy turns them
+into actions, and how a logged action is turned back into such numbers.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Callable
+
+import jax
+import numpy as np
+
+from ohio_jax.environment import Controller, Environment, HighLevel, State
+from ohio_jax.inverse.problem import Problem
+from ohio_jax.networks import Networks
+from ohio_jax.networks.heads import ActionSpec
+
+# A scripted low-level policy: (environment, key, state) -> low-level action.
+Policy = Callable[[Any, jax.Array, State], jax.Array]
+
+
+@dataclass(frozen=True)
+class Space:
+    """An action space of a task.
+
+    spec: what a goal is (box, simplex, product of simplices, ...): density, sampler, mode, projection.
+    controller, params: the low-level policy from goal to low-level action.
+    problem: what inverses need to recover goals from logged low-level actions.
+    networks: `networks(hidden) -> Networks` sized for this task and space.
+    steps: h, low-level steps that share one goal.
+    """
+
+    spec: ActionSpec
+    controller: Controller
+    params: Any
+    problem: Problem
+    networks: Callable[[int], Networks]
+    steps: int = 1
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Score 0 and score 100 of a task, with a line and a command that say where they come from."""
+
+    zero: float
+    full: float
+    how: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything the suite knows about a task.
+
+    settings: every parameter of the task with its value, as given by `--set`.
+    instances(seed, episodes): exogenous randomness of so many episodes, a pytree with leading axis `episodes`.
+        Episode e of a seed does not depend on how many follow it.
+    view(state): Float or Int[k], what of the environment's `State` controllers and inverses see; logged before a step.
+    reached(state): like `view`, read from the `State` after a step: what `view` became through the step's action.
+    spaces: action spaces by name; "ohio" is the hierarchical one, "end_to_end" the fair flat one.
+    policies: scripted behaviour by name.
+    bound(instances): Float64[episodes], full-information upper bound of the return (slow, outside jit); None if unknown.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    env: Environment
+    view: Callable[[State], jax.Array]
+    reached: Callable[[State], jax.Array]
+    spaces: dict[str, Space]
+    policies: dict[str, Policy]
+    instances: Callable[[int, int], Any]
+    reference: Reference
+    bound: Callable[[Any], np.ndarray] | None = None
+
+    def high_level(self, space: str) -> HighLevel:
+        """The environment a learner of this space acts in."""
+        chosen = self.spaces[space]
+        goal_size = int(np.prod(chosen.spec.shape))
+        return HighLevel(self.env, chosen.params, chosen.controller, goal_size, chosen.steps, self.view)

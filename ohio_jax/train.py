@@ -1,0 +1,290 @@
+"""The training loop: blocks of compiled updates, seeds side by side, checkpoints between blocks.
+
+A block is one `lax.scan` over gradient updates with the dataset on the device as an argument. Between blocks Python shows
+progress and saves the whole carry through Orbax, so a killed run goes on where it stopped and ends with the same numbers:
+the batch of update k depends on the seed and on k alone.
+"""
+
+import functools
+import hashlib
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ohio_jax import sampling
+from ohio_jax.data import Batch, Transitions
+from ohio_jax.errors import UserError
+from ohio_jax.files import write_json
+from ohio_jax.learners import LEARNERS, Spec
+from ohio_jax.progress import progress
+from ohio_jax.task import Space, Task
+
+SECONDS_BETWEEN_CHECKPOINTS = 30.0
+
+PROGRAMS: dict[Any, Any] = {}  # compiled blocks, see `executable`
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train and for how long.
+
+    learner: name in LEARNERS; config: its Config.
+    hidden: width of the networks.
+    updates: gradient updates; batch: transitions an update; block: updates a compiled call.
+    seeds: so many independent runs, with keys 0 .. seeds-1.
+    sampling: "uniform", or trajectory-weighted: "return" (RW) or "advantage" (AW), with temperature.
+    """
+
+    learner: str
+    config: Any
+    hidden: int = 256
+    updates: int = 100_000
+    batch: int = 100
+    block: int = 1_000
+    seeds: int = 1
+    sampling: str = "uniform"
+    temperature: float = 0.1
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Trained(NamedTuple):
+    """states: the learner's states stacked over seeds; curve: metrics a block, Float[blocks, S]; seconds: wall time."""
+
+    states: Any
+    curve: dict[str, np.ndarray]
+    seconds: dict[str, float]
+
+
+def seed_devices(seeds: int) -> list[jax.Device]:
+    """Devices that seeds are spread over: never more than there are seeds."""
+    return jax.local_devices()[: min(seeds, jax.local_device_count())]
+
+
+@functools.cache
+def make_block(learner, batch_size: int, updates: int, devices: tuple[jax.Device, ...], vmap_seeds: bool):
+    """Compiled `block(states, keys, first, data, cumulative) -> (states, metrics)` of `updates` updates.
+
+    states: learner states stacked over S seeds, S a multiple of the number of devices; donated.
+    keys: [S]; first: Int[], number of the first update; data: Batch of the whole dataset; cumulative: Float[M].
+    Seeds lie on all devices; on each device they are vmapped (accelerators) or take turns (CPU, where vmapping them costs
+    cache and gains nothing).
+    """
+
+    def one_seed(state, key, first, data: Batch, cumulative):
+        def update(state, number):
+            rows = sampling.draw(jax.random.fold_in(key, number), cumulative, batch_size)
+            return learner.update(state, jax.tree.map(lambda x: x[rows], data))
+
+        state, metrics = jax.lax.scan(update, state, first + jnp.arange(updates))
+        return state, jax.tree.map(lambda x: jnp.mean(x, axis=0), metrics)
+
+    def local_seeds(states, keys, first, data, cumulative):
+        run = lambda pair: one_seed(*pair, first, data, cumulative)
+        if keys.shape[0] == 1:  # no loop around the scan: XLA then keeps its threads for the matrix products
+            out = run(jax.tree.map(lambda x: x[0], (states, keys)))
+            return jax.tree.map(lambda x: x[None], out)
+        return (jax.vmap(run) if vmap_seeds else functools.partial(jax.lax.map, run))((states, keys))
+
+    mesh = Mesh(np.array(devices), ("seed",))
+    seed, whole = PartitionSpec("seed"), PartitionSpec()
+    spread = jax.shard_map(
+        local_seeds, mesh=mesh, in_specs=(seed, seed, whole, whole, whole), out_specs=seed, check_vma=False
+    )
+    return jax.jit(spread, donate_argnums=0)
+
+
+def executable(block, *inputs):
+    """The compiled program of a block for these inputs; one program serves all inputs of the same structure and shapes."""
+    signature = (block, jax.tree.structure(inputs), tuple((x.shape, x.dtype) for x in jax.tree.leaves(inputs)))
+    if signature not in PROGRAMS:
+        PROGRAMS[signature] = block.lower(*inputs).compile()
+    return PROGRAMS[signature]
+
+
+def spec_of(task: Task, space: Space, hidden: int) -> Spec:
+    return Spec(task.env.observation_size, space.spec, space.networks(hidden))
+
+
+def initial_states(plan: Plan, spec: Spec):
+    """Learner states of all seeds, stacked, and the keys of their batches."""
+    learner = LEARNERS[plan.learner]
+    roots = [jax.random.key(seed) for seed in range(plan.seeds)]
+    # One by one: a seed's start then has the same bits however many stand beside it.
+    init = jax.jit(lambda key: learner.init(key, spec, plan.config))
+    states = jax.tree.map(lambda *x: jnp.stack(x), *[init(jax.random.fold_in(root, 0)) for root in roots])
+    return states, jnp.stack([jax.random.fold_in(root, 1) for root in roots])
+
+
+def fingerprint(plan: Plan, task: Task, space: str, transitions: Transitions) -> dict[str, Any]:
+    """What makes two runs the same run."""
+    return {
+        "task": task.name,
+        "settings": task.settings,
+        "space": space,
+        "data_sha256": transitions.card.get("sha256"),
+        "plan": plan.as_json(),
+    }
+
+
+def train(plan: Plan, task: Task, space: str, transitions: Transitions, directory: Path | None = None) -> Trained:
+    """Trains `plan.seeds` seeds; with a directory, keeps checkpoints there and resumes from them.
+
+    Raises UserError if the directory holds another run, or a checkpoint that cannot be read.
+    """
+    spec = spec_of(task, task.spaces[space], plan.hidden)
+    devices = seed_devices(plan.seeds)
+    # As many seeds on each device: spare places repeat the last seed and are dropped at the end.
+    places = math.ceil(plan.seeds / len(devices)) * len(devices)
+    fill = lambda tree: jax.tree.map(lambda x: x[np.minimum(np.arange(places), plan.seeds - 1)], tree)
+    unfill = lambda tree: jax.tree.map(lambda x: x[: plan.seeds], tree)
+    mesh = Mesh(np.array(devices), ("seed",))
+    over_seeds, everywhere = NamedSharding(mesh, PartitionSpec("seed")), NamedSharding(mesh, PartitionSpec())
+    block = functools.partial(
+        make_block, LEARNERS[plan.learner], plan.batch, devices=tuple(devices), vmap_seeds=devices[0].platform != "cpu"
+    )
+
+    data = transitions.batch()
+    data = data._replace(goal=np.asarray(spec.action.project(data.goal)))
+    probabilities = sampling.PROBABILITIES[plan.sampling](transitions, plan.temperature)
+    data, cumulative = jax.device_put((data, sampling.cumulative(probabilities)), everywhere)
+    states, keys = initial_states(plan, spec)
+
+    done, curve, seconds = 0, [], {"compile": 0.0, "train": 0.0}
+    if directory is not None:
+        keeper = Keeper(directory, fingerprint(plan, task, space, transitions))
+        states, done, curve, seconds = keeper.restore(states, seconds)
+    states, keys = jax.device_put((fill(states), fill(keys)), over_seeds)
+
+    saved = time.monotonic()
+    compiled: dict[int, Any] = {}  # by updates a block: all of one length but the last
+    with progress(f"train {task.name} {space} {plan.learner}", plan.updates, "update", done) as bar:
+        while done < plan.updates:
+            size = min(plan.block, plan.updates - done)
+            start = time.monotonic()
+            inputs = (states, keys, jnp.int32(done), data, cumulative)
+            if size not in compiled:
+                compiled[size] = executable(block(updates=size), *inputs)
+            seconds["compile"] += time.monotonic() - start
+            start = time.monotonic()
+            states, metrics = compiled[size](*inputs)
+            curve.append({name: np.asarray(value)[: plan.seeds].tolist() for name, value in metrics.items()})
+            seconds["train"] += time.monotonic() - start
+            done += size
+            bar.update(size)
+            if directory is not None and (
+                done == plan.updates or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS
+            ):
+                keeper.save(unfill(states), done, curve, seconds)
+                saved = time.monotonic()
+    states = unfill(states)
+    names = curve[0] if curve else {}
+    return Trained(states, {name: np.array([row[name] for row in curve]) for name in names}, seconds)
+
+
+class Keeper:
+    """Checkpoints of one run in one directory: `run.json` says which run it is, `checkpoint/` is Orbax's."""
+
+    def __init__(self, directory: Path, identity: dict[str, Any]):
+        import orbax.checkpoint as ocp  # slow to import, and not needed to train in memory
+
+        self.directory = Path(directory).absolute()
+        identity = json.loads(json.dumps(identity))
+        described = self.directory / "run.json"
+        if described.exists():
+            found = read_run(self.directory)
+            different = [key for key in identity if found.get(key) != identity[key]]
+            if different:
+                raise UserError(
+                    f"{described}: field {different[0]}: expected {identity[different[0]]}, found {found.get(different[0])};"
+                    " give another directory"
+                )
+        else:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            write_json(described, identity)
+        self.checkpoints = self.directory / "checkpoint"
+        self.manager = ocp.CheckpointManager(
+            self.checkpoints, options=ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+        )
+        self.args = ocp.args
+
+    def save(self, states, done: int, curve: list, seconds: dict[str, float]) -> None:
+        """Writes the whole carry; Orbax renames the finished folder, so a kill leaves the older checkpoint."""
+        states = jax.tree.map(np.asarray, states)
+        note = {"curve": curve, "seconds": seconds, "sha256": tree_digest(states)}
+        self.manager.save(
+            done, args=self.args.Composite(states=self.args.StandardSave(states), note=self.args.JsonSave(note))
+        )
+
+    def restore(self, states, seconds):
+        """The newest checkpoint as (states, done, curve, seconds), or what was given if there is none."""
+        done = self.manager.latest_step()
+        if done is None:
+            return states, 0, [], seconds
+        like = jax.tree.map(np.asarray, states)
+        kept, note = _restore(self.manager, self.args, done, like, self.directory)
+        logging.info("resuming %s at update %d", self.directory, done)
+        return kept, done, note["curve"], note["seconds"]
+
+
+def _restore(manager, args, step: int, like, directory: Path):
+    try:
+        kept = manager.restore(step, args=args.Composite(states=args.StandardRestore(like), note=args.JsonRestore()))
+    except Exception as error:  # Orbax raises many kinds for a damaged folder
+        raise UserError(
+            f"{directory}: checkpoint {step} cannot be read ({type(error).__name__}); delete the folder to start anew"
+        ) from error
+    if tree_digest(kept.states) != kept.note["sha256"]:
+        raise UserError(f"{directory}: checkpoint {step}: checksum differs from the one saved; delete the folder")
+    return kept.states, kept.note
+
+
+def tree_digest(tree) -> str:
+    """SHA-256 over the leaves of a pytree, in order."""
+    sha = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        sha.update(np.ascontiguousarray(leaf).tobytes())
+    return sha.hexdigest()
+
+
+def read_run(directory: str | Path) -> dict[str, Any]:
+    """`run.json` of a training directory. Raises UserError if there is none or it is damaged."""
+    described = Path(directory) / "run.json"
+    try:
+        return json.loads(described.read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"{directory}: expected a training directory, found no run.json") from error
+    except ValueError as error:
+        raise UserError(f"{described}: expected JSON, found {error}") from error
+
+
+def load_policy(directory: str | Path, make_task) -> tuple[Task, str, Plan, Any]:
+    """A trained run: (task, space, plan, states stacked over seeds).
+
+    make_task(name, settings) builds the task. Raises UserError if the directory is no finished run.
+    """
+    import orbax.checkpoint as ocp
+
+    run = read_run(directory)
+    task = make_task(run["task"], {key: str(value) for key, value in run["settings"].items()})
+    learner = LEARNERS[run["plan"]["learner"]]
+    plan = Plan(**{**run["plan"], "config": learner.Config(**run["plan"]["config"])})
+    directory = Path(directory).absolute()
+    manager = ocp.CheckpointManager(directory / "checkpoint")
+    step = manager.latest_step()
+    if step != plan.updates:
+        raise UserError(f"{directory}: expected a finished run of {plan.updates} updates, found {step}")
+    spec = spec_of(task, task.spaces[run["space"]], plan.hidden)
+    like = jax.tree.map(np.asarray, initial_states(plan, spec)[0])
+    states, _ = _restore(manager, ocp.args, step, like, directory)
+    return task, run["space"], plan, jax.tree.map(jnp.asarray, states)

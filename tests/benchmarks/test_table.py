@@ -1,0 +1,148 @@
+"""A table from declaration to Markdown on a tiny synthetic city; killed and resumed; rebuilt from run files alone."""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import render, routing, table, tables
+from ohio_jax.errors import UserError
+from ohio_jax.learners import LEARNERS
+
+CITY = (("regions", "4"), ("horizon", "5"))
+
+
+def tiny() -> table.Preset:
+    rows = tuple(
+        table.Row(f"Tiny-{b.upper()}", "routing-synthetic", CITY, b, {("OHIO", "bc"): (50.0, 1.0)}) for b in ("dtv", "inf")
+    )
+    plans = {
+        key: dataclasses.replace(plan, updates=10, block=5, hidden=8, batch=16, seeds=2)
+        for key, plan in routing.quick().plans.items()
+        if key[1] != "cql"
+    }
+    return table.Preset(rows, plans, data_episodes=6, test_episodes=4, policies=("none", "dtv", "oracle"))
+
+
+TINY = dataclasses.replace(routing.TABLE, presets={"tiny": tiny})
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        paths = table.run(TINY, "tiny", results=folder / "results")
+        listed = render.write(TINY, "tiny", folder / "results")
+    return folder, paths, listed
+
+
+def test_every_cell_has_a_run_file_with_what_makes_it_again(filled):
+    _, paths, _ = filled
+    assert len(paths) == 3 + 2 * 3 * 2  # policies once a city; two rows, three families, two learners
+    for path in paths:
+        cell = json.loads(path.read_text())
+        assert cell["command"] == "ohio-jax bench routing --preset tiny"
+        assert cell["provenance"]["versions"]["jax"] and cell["provenance"]["hardware"]["cpu"]
+        if "policy" not in cell["config"]:
+            assert len(cell["returns"]) == 2 and len(cell["returns"][0]) == 4
+            assert {"collect", "invert", "compile", "train", "evaluate"} <= set(cell["seconds"])
+            assert cell["config"]["data_seed"] != cell["config"]["test_seed"]
+
+
+def test_finished_cells_are_not_run_again_and_changed_ones_are(filled, monkeypatch):
+    folder, paths, _ = filled
+    monkeypatch.chdir(folder)
+    stamps = {path: path.stat().st_mtime_ns for path in paths}
+    table.run(TINY, "tiny", results=folder / "results")
+    assert {path: path.stat().st_mtime_ns for path in paths} == stamps
+    one = next(path for path in paths if path.name.startswith("tiny-inf.ohio.bc"))
+    cell = json.loads(one.read_text())
+    cell["config"]["test_seed"] = 99
+    one.write_text(json.dumps(cell))
+    table.run(TINY, "tiny", ["Tiny-INF"], folder / "results")
+    assert json.loads(one.read_text())["config"]["test_seed"] == 10
+    assert {path: path.stat().st_mtime_ns for path in paths if path != one} == {p: s for p, s in stamps.items() if p != one}
+
+
+def test_table_and_csv_agree_with_the_run_files(filled):
+    folder, paths, listed = filled
+    rows = list(csv.DictReader(io.StringIO((folder / "results" / "routing-tiny.csv").read_text())))
+    assert len(rows) == len(paths) == len(listed)
+    by_name = {(row["row"], row["column"]): row for row in rows}
+    cell = json.loads(next(path for path in paths if path.name == "tiny-dtv.ohio.bc.json").read_text())
+    flat = [x for seed in cell["returns"] for x in seed]
+    row = by_name["Tiny-DTV", "OHIO BC"]
+    assert float(row["profit"]) == pytest.approx(sum(flat) / len(flat), abs=1e-3)
+    assert float(row["low"]) <= float(row["score"]) <= float(row["high"])
+    assert float(by_name["Tiny", "oracle"]["of_bound"]) == pytest.approx(100)
+    text = (folder / "results" / "routing-tiny.md").read_text()
+    assert "*(paper 50.0 ± 1.0)*" in text and "Tiny-INF" in text and "E2E (fair)" in text
+    assert (folder / "results" / "routing-tiny.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_rebuilding_from_run_files_changes_no_byte(filled):
+    folder, _, _ = filled
+    files = [folder / "results" / f"routing-tiny.{kind}" for kind in ("md", "csv", "png")]
+    before = [path.read_bytes() for path in files]
+    render.write(TINY, "tiny", folder / "results")
+    assert [path.read_bytes() for path in files] == before
+
+
+def test_a_damaged_run_file_is_named(filled, tmp_path):
+    path = tmp_path / "cell.json"
+    path.write_text('{"config": 1')
+    with pytest.raises(UserError, match=r"cell\.json"):
+        table.read_cell(path)
+
+
+def test_declarations_name_what_exists():
+    """Every learner, space and row that a preset mentions is one that is there (a typo would silently drop a cell)."""
+    for declared in tables.TABLES.values():
+        for name in declared.presets:
+            preset = declared.preset(name)
+            assert {row.name for row in preset.rows}
+            wanted = {(column.space, column.learner) for column in declared.columns}
+            assert set(preset.plans) == wanted and all(plan.learner in LEARNERS for plan in preset.plans.values())
+            families = {(column.family, column.learner) for column in declared.columns}
+            for row in preset.rows:
+                assert set(row.paper) <= families
+
+
+def test_bench_survives_kills(tmp_path):
+    """Killed -9 at several moments, the table ends with the numbers of an undisturbed run."""
+    script = (
+        "import dataclasses, sys; from pathlib import Path\n"
+        "from benchmarks import table; from tests.benchmarks.test_table import TINY, tiny\n"
+        "preset = tiny(); rows = preset.rows[:1]\n"
+        "small = dataclasses.replace(TINY, presets={'tiny': lambda: dataclasses.replace(preset, rows=rows)})\n"
+        "table.run(small, 'tiny', results=Path('results'))\n"
+    )
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    program = [sys.executable, "-c", script]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    subprocess.run(program, check=True, env=env, capture_output=True, cwd=tmp_path / "whole")
+    for wait in (6.0, 11.0, 16.0):
+        process = subprocess.Popen(program, cwd=tmp_path / "cut", env=env, stderr=subprocess.DEVNULL)
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for path in (tmp_path / "cut" / "results").rglob("*.json"):
+            json.loads(path.read_text())
+    subprocess.run(program, check=True, env=env, capture_output=True, cwd=tmp_path / "cut")
+    runs = lambda name: {p.name: json.loads(p.read_text()) for p in (tmp_path / name / "results").rglob("*.json")}
+    whole, cut = runs("whole"), runs("cut")
+    assert whole.keys() == cut.keys() and len(whole) == 9
+    for name, cell in whole.items():
+        assert cut[name]["returns"] == cell["returns"] and cut[name]["metrics"] == cell["metrics"]
+    left = [p for p in (tmp_path / "cut" / "results").rglob("*") if p.is_file() and p.suffix != ".json"]
+    assert all(p.name.endswith(".part") for p in left)

@@ -1,0 +1,45 @@
+"""Settings every test runs under: two CPU devices and no others, and no implicit broadcasting between ranks."""
+
+import os
+from pathlib import Path
+
+# Before JAX is imported. Appended, so that a user's own flags stay.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2".strip()
+
+import hypothesis
+import jax
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CITY_FILES = ("scenario_nyc_brooklyn.json", "scenario_shenzhen_downtown_west.json")
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# No deadline: the first example compiles. The same examples each time: a failure seen once is seen again.
+hypothesis.settings.register_profile("ohio", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ohio")
+
+# The two city files may lie beside the checkout. Set for the whole session, so that subprocesses find them as well.
+_beside = ROOT.parent / "shared" / "data"
+if not os.environ.get("OHIO_DATA") and _beside.is_dir():
+    os.environ["OHIO_DATA"] = str(_beside)
+
+
+@pytest.fixture
+def x64():
+    """float64 inside the test, float32 again after it."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def city_files() -> Path:
+    """The folder of the two city files; the test is skipped where they are not at hand."""
+    folder = os.environ.get("OHIO_DATA")
+    if not folder:
+        pytest.skip("city files not at hand: OHIO_DATA is not set and no data folder lies beside the checkout")
+    missing = [name for name in CITY_FILES if not (Path(folder) / name).is_file()]
+    if missing:
+        pytest.skip(f"city files not at hand: {folder} has no {missing[0]}")
+    return Path(folder)

@@ -1,0 +1,80 @@
+"""Imports point down only, the method stays light, and importing never touches a device."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = {"ohio_jax": ROOT / "ohio_jax", "ohio_envs": ROOT / "envs" / "ohio_envs", "benchmarks": ROOT / "benchmarks"}
+ABOVE = {"ohio_jax": {"ohio_envs", "benchmarks"}, "ohio_envs": {"benchmarks"}, "benchmarks": set()}
+HEAVY = {"mujoco", "brax", "cvxpy", "matplotlib", "highspy", "minari", "ray", "torch", "tensorflow"}
+
+
+def imported(source: str) -> set[str]:
+    """Top-level packages a source text imports anywhere, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def modules(room: str) -> list[str]:
+    """Names of all modules of a room, read off the files."""
+    files = (file.relative_to(FOLDERS[room]).with_suffix("") for file in sorted(FOLDERS[room].rglob("*.py")))
+    return [".".join((room, *file.parts)).removesuffix(".__init__") for file in files]
+
+
+def import_all(names: list[str]) -> dict:
+    """Imports the modules one after another in a fresh process: what each brought in, and which started a backend."""
+    script = """
+import importlib, json, sys
+brought, starts = {}, []
+for name in sys.argv[1:]:
+    before = set(sys.modules)
+    importlib.import_module(name)
+    brought[name] = sorted({m.split(".")[0] for m in set(sys.modules) - before})
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    if bridge and bridge.backends_are_initialized():
+        starts.append(name)
+print(json.dumps({"brought": brought, "starts": starts[:1]}))
+"""
+    done = subprocess.run([sys.executable, "-c", script, *names], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_imported_sees_every_form():
+    assert imported("import a.b\nfrom c.d import e\nfrom . import f\ndef g():\n    import h as i\n") == {"a", "c", "h"}
+
+
+@pytest.mark.parametrize("room", FOLDERS)
+def test_imports_point_down(room):
+    files = sorted(FOLDERS[room].rglob("*.py"))
+    assert files
+    upward = {str(file.relative_to(ROOT)): imported(file.read_text()) & ABOVE[room] for file in files}
+    assert not {file: names for file, names in upward.items() if names}
+
+
+def test_the_method_is_light():
+    names = modules("ohio_jax")
+    assert {"ohio_jax", "ohio_jax.environment", "ohio_jax.inverse.problem"} <= set(names)
+    brought = import_all(names)["brought"]
+    assert not {name: heavy for name, packages in brought.items() if (heavy := HEAVY & set(packages))}
+
+
+def test_importing_starts_no_backend():
+    names = [name for room in FOLDERS for name in modules(room)]
+    assert import_all(names)["starts"] == []
+
+
+def test_a_started_backend_would_be_seen(tmp_path, monkeypatch):
+    (tmp_path / "eager.py").write_text("import jax.numpy as jnp\nx = jnp.zeros(1)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert import_all(["json", "eager"])["starts"] == ["eager"]
