@@ -22,7 +22,8 @@ class Entry:
     """One cell as the table shows it.
 
     score: mean over seeds and episodes; spread: standard deviation over all of them, the paper's statistic.
-    low, high: 95 % bootstrap interval of the mean. of_bound: percent of the full-information bound, NaN if unknown.
+    low, high: 95 % bootstrap interval of the mean, over training seeds (scripted policies: over episodes).
+    of_bound: percent of the full-information bound, NaN if unknown.
     """
 
     row: str
@@ -69,7 +70,9 @@ def entries(table: Table, preset: str, cells: list[dict[str, Any]]) -> list[Entr
             references[place] = registry.make(config["task"], settings).reference
         reference = references[place]
         score = np.asarray(scores.normalise(returns, reference.zero, reference.full))
-        low, high = scores.interval(jax.random.key(0), score.T)
+        # Of a learner: how its mean would move with other training seeds. Of a scripted policy: with other episodes.
+        runs = score.mean(axis=1) if len(score) > 1 else score[0]
+        low, high = scores.interval(jax.random.key(0), runs[:, None])
         row: Row | None = rows.get(cell["row"])
         family, _, learner = cell["column"].rpartition(" ")
         out.append(

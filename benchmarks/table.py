@@ -1,11 +1,13 @@
 """What a results table is made of, and the loop that fills it: one run file a cell, run what is missing, then render."""
 
 import hashlib
+import itertools
 import json
 import shlex
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from ohio_jax.train import Plan, train
 RESULTS = Path("results")
 WORK = Path("work")  # datasets and checkpoints: large, and made again by the same command
 
+FIELDS = ("row", "column", "config", "command", "returns", "metrics", "seconds", "provenance")  # of every run file
+
 Paper = tuple[float, float]  # mean and standard deviation as published
 
 
@@ -38,6 +42,11 @@ class Row:
     settings: tuple[tuple[str, str], ...]
     behaviour: str
     paper: dict[tuple[str, str], Paper]
+
+    @property
+    def place(self) -> str:
+        """What comes before the first hyphen of the name: the city, whose scripted policies all its rows share."""
+        return self.name.split("-")[0]
 
 
 @dataclass(frozen=True)
@@ -107,10 +116,12 @@ def read_cell(path: Path) -> dict[str, Any] | None:
         return None
     try:
         cell = json.loads(path.read_text())
-        cell["config"], cell["returns"], cell["row"], cell["column"]
-        return cell
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: expected a run file, found damage ({error}); delete it to run the cell again") from error
+    missing = [name for name in FIELDS if not isinstance(cell, dict) or name not in cell]
+    if missing:
+        raise UserError(f"{path}: expected field {missing[0]!r} of a run file, found none; delete it to run the cell again")
+    return cell
 
 
 def dataset(task: Task, row: Row, preset: Preset) -> data.Trajectories:
@@ -129,40 +140,31 @@ def dataset(task: Task, row: Row, preset: Preset) -> data.Trajectories:
     return data.load(path, "trajectories")
 
 
-def cells(table: Table, preset_name: str, preset: Preset) -> Iterator[tuple[str, dict[str, Any], Any]]:
-    """Every cell as (name, config, function that runs it and returns results)."""
-    tasks: dict[tuple, Task] = {}
-    for row in preset.rows:
-        key = (row.task, row.settings)
-        fresh = key not in tasks
-        task = tasks.setdefault(key, registry.make(row.task, dict(row.settings)))
-        test = {"test_seed": preset.test_seed, "test_episodes": preset.test_episodes}
-        place = row.name.split("-")[0]
-        if fresh:
-            for policy in preset.policies:
-                config = {"task": task.name, "settings": task.settings, "policy": policy, **test}
-                run = lambda task=task, policy=policy: _run_policy(task, policy, preset)
-                yield slug(place, "policy", policy), {"row": place, "column": policy, "config": config}, run
-        for column in table.columns:
-            plan = preset.plans.get((column.space, column.learner))
-            if plan is None:
-                continue
-            config = {
-                "task": task.name,
-                "settings": task.settings,
-                "behaviour": row.behaviour,
-                "data_seed": preset.data_seed,
-                "data_episodes": preset.data_episodes,
-                "space": column.space,
-                "inverse": column.inverse,
-                "plan": plan.as_json(),
-                **test,
-            }
-            run = lambda task=task, row=row, column=column, plan=plan, config=config: _run_learner(
-                task, row, column, plan, preset, config
-            )
-            head = {"row": row.name, "column": column.name, "config": config}
-            yield slug(row.name, column.family, column.learner), head, run
+def cells(table: Table, preset: Preset) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Every cell as (name, its row, column and configuration, function that runs it), scripted policies first."""
+    tasks = {key: registry.make(key[0], dict(key[1])) for key in dict.fromkeys((row.task, row.settings) for row in preset.rows)}
+    test = {"test_seed": preset.test_seed, "test_episodes": preset.test_episodes}
+    for place, key in {row.place: (row.task, row.settings) for row in preset.rows}.items():
+        for policy in preset.policies:
+            config = {"task": key[0], "settings": tasks[key].settings, "policy": policy, **test}
+            head = {"row": place, "column": policy, "config": config}
+            yield slug(place, "policy", policy), head, partial(_run_policy, tasks[key], policy, preset)
+    for column, row in itertools.product(table.columns, preset.rows):
+        task, plan = tasks[row.task, row.settings], preset.plans[column.space, column.learner]
+        config = {
+            "task": task.name,
+            "settings": task.settings,
+            "behaviour": row.behaviour,
+            "data_seed": preset.data_seed,
+            "data_episodes": preset.data_episodes,
+            "space": column.space,
+            "inverse": column.inverse,
+            "plan": plan.as_json(),
+            **test,
+        }
+        head = {"row": row.name, "column": column.name, "config": config}
+        name = slug(row.name, column.family, column.learner)
+        yield name, head, partial(_run_learner, task, row, column, plan, preset, config)
 
 
 def _run_policy(task: Task, policy: str, preset: Preset) -> dict[str, Any]:
@@ -211,11 +213,10 @@ def run(table: Table, preset_name: str, only: list[str] | None = None, results: 
         for name in only:
             if name not in {row.name for row in preset.rows}:
                 raise unknown(f"row of {table.name} in preset {preset_name}", name, [row.name for row in preset.rows])
+    wanted = [row for row in preset.rows if not only or row.name in only]
     command = f"ohio-jax bench {table.name} --preset {shlex.quote(preset_name)}"
     paths = []
-    for name, head, work in cells(table, preset_name, preset):
-        if only and head["row"] not in only and not any(row.startswith(head["row"] + "-") for row in only):
-            continue
+    for name, head, work in cells(table, replace(preset, rows=tuple(wanted))):
         path = folder(table, preset_name, results) / f"{name}.json"
         paths.append(path)
         config = json.loads(json.dumps(head["config"]))

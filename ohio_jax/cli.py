@@ -151,9 +151,7 @@ def evaluate_command(args) -> None:
             raise UserError("evaluate: --checkpoint brings its own task and settings; expected no TASK and no --set")
         task, space, plan, states = load_policy(args.checkpoint, room("tasks").make)
         learner = LEARNERS[plan.learner]
-        played = evaluate.evaluate_learner(
-            task, space, learner, states, args.episodes, args.seed, not args.stochastic
-        )
+        played = evaluate.evaluate_learner(task, space, learner, states, args.episodes, args.seed, not args.stochastic)
         played = jax.tree.map(np.concatenate, jax.tree.map(np.asarray, played))
         head = {"task": task.name, "policy": f"{space} {plan.learner}", "checkpoint": args.checkpoint}
         head["training_seed"] = np.repeat(np.arange(plan.seeds), args.episodes).tolist()

@@ -101,8 +101,9 @@ class Transitions:
     card: dict[str, Any]
 
     def batch(self) -> Batch:
-        """All transitions as one batch of float32 arrays."""
-        return Batch(*(np.asarray(getattr(self, name), np.float32) for name in Batch._fields))
+        """All transitions as one batch of float32 arrays, on the host."""
+        arrays: list[Any] = [np.asarray(getattr(self, name), np.float32) for name in Batch._fields]
+        return Batch(*arrays)
 
 
 Dataset = Trajectories | Transitions
@@ -188,9 +189,7 @@ def check(dataset: Dataset, where: str) -> None:
             raise UserError(f"{where}: field offset: expected increasing from 0 to {steps}, found {offset.tolist()[:8]}...")
         episodes = len(offset) - 1
         if len(dataset.obs) != steps + episodes or len(dataset.first_reward) != episodes:
-            raise UserError(
-                f"{where}: field obs: expected {steps} steps + {episodes} episodes rows, found {len(dataset.obs)}"
-            )
+            raise UserError(f"{where}: field obs: expected {steps} steps + {episodes} episodes rows, found {len(dataset.obs)}")
 
 
 def concatenate(parts: list[Trajectories], card: dict[str, Any]) -> Trajectories:

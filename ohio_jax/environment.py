@@ -7,15 +7,15 @@ times), so `jax.vmap` over environments works. Two more methods separate the ran
 `reset(key)` is `start(draw(key))`.
 """
 
-from typing import Any, Callable, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 
-@struct.dataclass
-class State:
+class State(struct.PyTreeNode):
     """One moment of an environment, field by field that of `brax.envs.base.State`.
 
     pipeline_state: the simulator's own state, a pytree.
@@ -37,7 +37,8 @@ class State:
 class Environment(Protocol):
     """What every simulator offers; `horizon` is the number of decisions of an episode."""
 
-    horizon: int
+    @property
+    def horizon(self) -> int: ...
 
     @property
     def observation_size(self) -> int: ...

@@ -1,12 +1,14 @@
 """Rollouts: whole episodes in one compiled call, vmapped over episodes; and datasets made of them."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 
 from ohio_jax import __version__, data
 from ohio_jax.environment import State
@@ -23,8 +25,8 @@ CHUNK = 64  # episodes a compiled call of `collect`: large enough to be fast, sm
 class Episodes(NamedTuple):
     """Results of E episodes: returns Float[E] and metrics Float[E] each, summed over the episode."""
 
-    returns: jax.Array
-    metrics: dict[str, jax.Array]
+    returns: Any
+    metrics: dict[str, Any]
 
 
 def _horizon_scan(env, act: Act, params, instance, key, record: Callable[[State, jax.Array, State], Any]):
@@ -40,23 +42,40 @@ def _horizon_scan(env, act: Act, params, instance, key, record: Callable[[State,
     return first, steps
 
 
-@functools.partial(jax.jit, static_argnames="act")
+@functools.partial(jax.jit, static_argnames=("act", "devices"))
+def _play(env, act: Act, params, instances, keys, devices: tuple[Any, ...]) -> Episodes:
+    def play(env, params, instances, keys):
+        def episode(instance, key):
+            alive = lambda state: 1.0 - jnp.maximum(state.done, state.info["truncation"])
+            record = lambda before, _, after: jax.tree.map(lambda x: alive(before) * x, (after.reward, after.metrics))
+            first, (rewards, metrics) = _horizon_scan(env, act, params, instance, key, record)
+            total = lambda at_start, later: at_start + jnp.sum(later, axis=0)
+            return Episodes(total(first.reward, rewards), jax.tree.map(total, first.metrics, metrics))
+
+        return jax.vmap(episode)(instances, keys)
+
+    each, whole = PartitionSpec("episode"), PartitionSpec()
+    return jax.shard_map(
+        play,
+        mesh=Mesh(np.array(devices), ("episode",)),
+        in_specs=(whole, whole, each, each),
+        out_specs=each,
+        check_vma=False,
+    )(env, params, instances, keys)
+
+
 def rollouts(env, act: Act, params, instances, keys) -> Episodes:
-    """Plays one episode for each instance.
+    """Plays one episode for each instance, spread over all local devices; results are on the host.
 
     env: environment (pytree); act: static; params: whatever `act` needs; instances: leading axis E; keys: [E].
     """
-
-    def episode(instance, key):
-        alive = lambda state: 1.0 - jnp.maximum(state.done, state.info["truncation"])
-        record = lambda before, action, after: jax.tree.map(
-            lambda x: alive(before) * x, (after.reward, after.metrics)
-        )
-        first, (rewards, metrics) = _horizon_scan(env, act, params, instance, key, record)
-        total = lambda at_start, later: at_start + jnp.sum(later, axis=0)
-        return Episodes(total(first.reward, rewards), jax.tree.map(total, first.metrics, metrics))
-
-    return jax.vmap(episode)(instances, keys)
+    episodes = len(keys)
+    devices = tuple(jax.local_devices()[:episodes])
+    # As many episodes on each device: spare places repeat the last one and are dropped.
+    rows = np.minimum(np.arange(-(-episodes // len(devices)) * len(devices)), episodes - 1)
+    instances, keys = jax.tree.map(lambda x: x[rows], (instances, keys))
+    played = jax.device_get(_play(env, act, params, instances, keys, devices))
+    return jax.tree.map(lambda x: x[:episodes], played)
 
 
 @functools.cache
@@ -90,13 +109,14 @@ def learned(learner, deterministic: bool) -> Act:
 
 
 def evaluate_learner(task: Task, space: str, learner, states, episodes: int, seed: int, deterministic=True) -> Episodes:
-    """Returns of trained policies, Float[S, E]; `states` are the learner's states stacked over S training seeds."""
+    """Returns of trained policies, Float[S, E]; `states` are the learner's states stacked over S seeds, on the host."""
     env, instances, keys = task.high_level(space), task.instances(seed, episodes), episode_keys(seed, episodes)
     act = learned(learner, deterministic)
     seeds = jax.tree.leaves(states)[0].shape[0]
     # One seed at a time: on a CPU vmapping seeds gains nothing and costs memory.
-    each = [rollouts(env, act, jax.tree.map(lambda x: x[i], states), instances, keys) for i in range(seeds)]
-    return jax.tree.map(lambda *x: jnp.stack(x), *each)
+    one = lambda seed: rollouts(env, act, jax.tree.map(lambda x: x[seed], states), instances, keys)
+    each = [one(seed) for seed in range(seeds)]
+    return jax.tree.map(lambda *x: np.stack(x), *each)
 
 
 @functools.partial(jax.jit, static_argnames=("policy", "view", "reached"))

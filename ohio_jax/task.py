@@ -4,8 +4,9 @@ A learner never knows whether it is hierarchical: `Space` says which numbers it 
 into actions, and how a logged action is turned back into such numbers.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import jax
 import numpy as np

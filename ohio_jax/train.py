@@ -59,20 +59,20 @@ class Plan:
 
 
 class Trained(NamedTuple):
-    """states: the learner's states stacked over seeds; curve: metrics a block, Float[blocks, S]; seconds: wall time."""
+    """states: the learner's states stacked over S seeds, on the host; curve: metrics, Float[blocks, S]; seconds: wall time."""
 
     states: Any
     curve: dict[str, np.ndarray]
     seconds: dict[str, float]
 
 
-def seed_devices(seeds: int) -> list[jax.Device]:
+def seed_devices(seeds: int) -> list[Any]:
     """Devices that seeds are spread over: never more than there are seeds."""
     return jax.local_devices()[: min(seeds, jax.local_device_count())]
 
 
 @functools.cache
-def make_block(learner, batch_size: int, updates: int, devices: tuple[jax.Device, ...], vmap_seeds: bool):
+def make_block(learner, batch_size: int, updates: int, devices: tuple[Any, ...], vmap_seeds: bool):
     """Compiled `block(states, keys, first, data, cumulative) -> (states, metrics)` of `updates` updates.
 
     states: learner states stacked over S seeds, S a multiple of the number of devices; donated.
@@ -90,7 +90,7 @@ def make_block(learner, batch_size: int, updates: int, devices: tuple[jax.Device
         return state, jax.tree.map(lambda x: jnp.mean(x, axis=0), metrics)
 
     def local_seeds(states, keys, first, data, cumulative):
-        run = lambda pair: one_seed(*pair, first, data, cumulative)
+        run = lambda seed: one_seed(seed[0], seed[1], first, data, cumulative)
         if keys.shape[0] == 1:  # no loop around the scan: XLA then keeps its threads for the matrix products
             out = run(jax.tree.map(lambda x: x[0], (states, keys)))
             return jax.tree.map(lambda x: x[None], out)
@@ -98,9 +98,7 @@ def make_block(learner, batch_size: int, updates: int, devices: tuple[jax.Device
 
     mesh = Mesh(np.array(devices), ("seed",))
     seed, whole = PartitionSpec("seed"), PartitionSpec()
-    spread = jax.shard_map(
-        local_seeds, mesh=mesh, in_specs=(seed, seed, whole, whole, whole), out_specs=seed, check_vma=False
-    )
+    spread = jax.shard_map(local_seeds, mesh=mesh, in_specs=(seed, seed, whole, whole, whole), out_specs=seed, check_vma=False)
     return jax.jit(spread, donate_argnums=0)
 
 
@@ -147,7 +145,8 @@ def train(plan: Plan, task: Task, space: str, transitions: Transitions, director
     # As many seeds on each device: spare places repeat the last seed and are dropped at the end.
     places = math.ceil(plan.seeds / len(devices)) * len(devices)
     fill = lambda tree: jax.tree.map(lambda x: x[np.minimum(np.arange(places), plan.seeds - 1)], tree)
-    unfill = lambda tree: jax.tree.map(lambda x: x[: plan.seeds], tree)
+    # On the host: slicing an array that is spread over devices would make them wait for each other.
+    unfill = lambda tree: jax.tree.map(lambda x: x[: plan.seeds], jax.device_get(tree))
     mesh = Mesh(np.array(devices), ("seed",))
     over_seeds, everywhere = NamedSharding(mesh, PartitionSpec("seed")), NamedSharding(mesh, PartitionSpec())
     block = functools.partial(
@@ -178,13 +177,11 @@ def train(plan: Plan, task: Task, space: str, transitions: Transitions, director
             seconds["compile"] += time.monotonic() - start
             start = time.monotonic()
             states, metrics = compiled[size](*inputs)
-            curve.append({name: np.asarray(value)[: plan.seeds].tolist() for name, value in metrics.items()})
+            curve.append({name: value.tolist() for name, value in unfill(metrics).items()})
             seconds["train"] += time.monotonic() - start
             done += size
             bar.update(size)
-            if directory is not None and (
-                done == plan.updates or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS
-            ):
+            if directory is not None and (done == plan.updates or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS):
                 keeper.save(unfill(states), done, curve, seconds)
                 saved = time.monotonic()
     states = unfill(states)
@@ -220,11 +217,8 @@ class Keeper:
 
     def save(self, states, done: int, curve: list, seconds: dict[str, float]) -> None:
         """Writes the whole carry; Orbax renames the finished folder, so a kill leaves the older checkpoint."""
-        states = jax.tree.map(np.asarray, states)
         note = {"curve": curve, "seconds": seconds, "sha256": tree_digest(states)}
-        self.manager.save(
-            done, args=self.args.Composite(states=self.args.StandardSave(states), note=self.args.JsonSave(note))
-        )
+        self.manager.save(done, args=self.args.Composite(states=self.args.StandardSave(states), note=self.args.JsonSave(note)))
 
     def restore(self, states, seconds):
         """The newest checkpoint as (states, done, curve, seconds), or what was given if there is none."""
@@ -276,15 +270,18 @@ def load_policy(directory: str | Path, make_task) -> tuple[Task, str, Plan, Any]
     import orbax.checkpoint as ocp
 
     run = read_run(directory)
+    missing = [name for name in ("task", "settings", "space", "plan") if name not in run]
+    if missing:
+        raise UserError(f"{directory}/run.json: expected field {missing[0]!r}, found none")
     task = make_task(run["task"], {key: str(value) for key, value in run["settings"].items()})
     learner = LEARNERS[run["plan"]["learner"]]
     plan = Plan(**{**run["plan"], "config": learner.Config(**run["plan"]["config"])})
     directory = Path(directory).absolute()
     manager = ocp.CheckpointManager(directory / "checkpoint")
     step = manager.latest_step()
-    if step != plan.updates:
+    if step is None or step != plan.updates:
         raise UserError(f"{directory}: expected a finished run of {plan.updates} updates, found {step}")
     spec = spec_of(task, task.spaces[run["space"]], plan.hidden)
     like = jax.tree.map(np.asarray, initial_states(plan, spec)[0])
     states, _ = _restore(manager, ocp.args, step, like, directory)
-    return task, run["space"], plan, jax.tree.map(jnp.asarray, states)
+    return task, run["space"], plan, states

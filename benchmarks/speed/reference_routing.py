@@ -156,7 +156,7 @@ def rebalancing_cost(times: np.ndarray) -> np.ndarray:
 
 # --- Policies: (city, t, idle, solve) -> flows Int[n, n] ------------------------------------------------------------
 
-Policy = Callable[[City, int, np.ndarray, Solver | None], np.ndarray]
+Policy = Callable[[City, int, np.ndarray, Any], np.ndarray]
 
 
 def open_requests(city: City, t: int) -> np.ndarray:
@@ -178,7 +178,7 @@ def reach(desired: np.ndarray, idle: np.ndarray, solve: Solver) -> np.ndarray:
     return flows
 
 
-def none(city: City, t: int, idle: np.ndarray, solve: Solver | None) -> np.ndarray:
+def none(city: City, t: int, idle: np.ndarray, solve: Any) -> np.ndarray:
     """Vehicles stay where passengers leave them."""
     return np.zeros((len(idle), len(idle)), np.int64)
 
@@ -188,7 +188,7 @@ def dtv(city: City, t: int, idle: np.ndarray, solve: Solver) -> np.ndarray:
     return reach(open_requests(city, t), idle, solve)
 
 
-def inf(city: City, t: int, idle: np.ndarray, solve: Solver | None, farthest: int = 6) -> np.ndarray:
+def inf(city: City, t: int, idle: np.ndarray, solve: Any, farthest: int = 6) -> np.ndarray:
     """Informed rebalancing at its default parameters, where all vehicles of a region go to its best region.
 
     Best is requests times the time saved against `farthest` steps; a region that is its own best keeps its vehicles.
@@ -215,7 +215,7 @@ def prop(city: City, t: int, idle: np.ndarray, solve: Solver) -> np.ndarray:
     return reach(np.floor(expected / expected.sum() * idle.sum()).astype(np.int64), idle, solve)
 
 
-POLICIES: dict[str, Policy] = {"none": none, "dtv": dtv, "inf": inf, "uniform": uniform, "prop": prop}  # type: ignore[dict-item]
+POLICIES: dict[str, Policy] = {"none": none, "dtv": dtv, "inf": inf, "uniform": uniform, "prop": prop}
 
 
 # --- Simulator ------------------------------------------------------------------------------------------------------
@@ -263,9 +263,7 @@ def observe(city: City, t: int, idle: np.ndarray, announced: np.ndarray) -> np.n
     return 0.01 * np.concatenate([idle[:, None], (idle[None, :] + announced[ahead]).T, revenue.T], axis=1)
 
 
-def simulate(
-    city: City, demand: np.ndarray, policy: Policy, solve: Solver | None = None, strict: bool = False
-) -> Episode:
+def simulate(city: City, demand: np.ndarray, policy: Policy, solve: Solver | None = None, strict: bool = False) -> Episode:
     """One episode on the requests `demand: Int[T, n, n]`.
 
     `strict` keeps the original's fault: a trip that lands at the same time as an earlier one of the same pair replaces

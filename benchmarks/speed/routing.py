@@ -50,7 +50,7 @@ class Budget(NamedTuple):
 
 
 FULL = Budget(7, 0.5, 2, (1, 64, 1024), 1024, 128, (8, 16, 32, 64, 128, 256), 16, 510, 256, (1, 4))
-QUICK = Budget(2, 0.02, 1, (1, 64), 64, 8, (8, 16), 2, 2, 16, (1, 4))
+QUICK = Budget(2, 0.02, 1, (1, 64), 64, 8, (8, 16), 2, 2, 16, (1,))
 
 
 class Case(NamedTuple):
@@ -258,7 +258,7 @@ def simulator_steps(case: Case, budget: Budget) -> dict[str, Any]:
     Requests are drawn beforehand on both sides. The NumPy simulator plays one episode after another, so that its rate
     does not depend on the batch.
     """
-    env, horizon = case.task.env, case.task.env.horizon
+    env: Any = case.task.env
     instances = {f"batch_{batch}": case.task.instances(0, batch) for batch in budget.batches}
     ours = {name: (lambda given=given: play(env, given)) for name, given in instances.items()}
     some = np.asarray(case.task.instances(0, budget.peers))
@@ -266,7 +266,7 @@ def simulator_steps(case: Case, budget: Budget) -> dict[str, Any]:
     peer = lambda: [reference.simulate(case.city, requests, reference.dtv, solve) for requests in some]
     timings = race(ours | {"numpy_highs": peer}, budget.windows, budget.seconds)
     episodes = dict(zip(ours, budget.batches, strict=True)) | {"numpy_highs": budget.peers}
-    rates = {name: timing.rates(episodes[name] * horizon) for name, timing in timings.items()}
+    rates = {name: timing.rates(episodes[name] * env.horizon) for name, timing in timings.items()}
 
     # The same tie-break on both sides, so that the same vehicles move.
     unique = reference.highs(reference.rebalancing_cost(np.asarray(env.scenario.reb_cost)))

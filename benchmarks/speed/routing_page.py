@@ -27,7 +27,7 @@ def page(found: dict[str, Any]) -> str:
         f"({machine['platform']}). {source['time']}, revision {source['revision'] or 'unknown'}"
         f"{' with changes' if source['dirty'] else ''}, JAX {source['versions']['jax']}. Load average "
         f"{found['load_before'][0]} before and {found['load_after'][0]} after. Contenders took turns in "
-        f"{found['windows']} windows of {found['window_seconds']} s; ratios are of the best windows. Compiling is never "
+        f"{found['windows']} windows of {found['window_seconds']} s; ratios are of the best windows. Compiling is not "
         "included and has its own column.",
     ]
     if found["quick"]:
@@ -38,16 +38,14 @@ def page(found: dict[str, Any]) -> str:
         rows = []
         for name, rate in kind.items():
             cells = [number(rate[key]) for key in ("best", "median", "per_cpu_second", "compile_seconds")]
-            rows.append(
-                [label(name), *cells, *(number(ratio[name]) if name in ratio else "" for ratio in ratios.values())]
-            )
+            rows.append([label(name), *cells, *(number(ratio[name]) if name in ratio else "" for ratio in ratios.values())])
         return rows
 
     parts += [
         "## Transport solves a second",
-        "Rebalancing problems met on the way (DTV, proportional, uniform and random goals), all arrays in memory. Batch 1 "
-        "is one call a problem, dispatch included. HiGHS keeps one model and changes bounds; SciPy builds a model each "
-        "time. Exact: whole, feasible, and of the least travel time according to HiGHS.",
+        "Rebalancing problems met on the way (DTV, proportional, uniform and random goals), all arrays in memory. "
+        "Batch 1 is one call a problem, dispatch included. HiGHS keeps one model and changes bounds; SciPy builds a "
+        "model each time. Exact: whole, feasible, and of the least travel time according to HiGHS.",
     ]
     for size, part in found["transport"].items():
         shares = ", ".join(f"{label(name)}: {count} of {part['instances']}" for name, count in part["exact"].items())
@@ -64,11 +62,11 @@ def page(found: dict[str, Any]) -> str:
     parts += [
         "### Growth with the number of regions",
         table(["regions", "ohio-jax, ms a solve", "HiGHS, ms a solve", "ratio", "pivots", "exact"], sizes),
-        f"Synthetic cities, random goals, all instances in one batch. Fitted power of n: ohio-jax {power['ours']:.2f}, HiGHS "
-        f"{power['highs']:.2f}.",
+        "Synthetic cities, random goals, all instances in one batch. Fitted power of n: ohio-jax "
+        f"{power['ours']:.2f}, HiGHS {power['highs']:.2f}.",
         "## Environment steps a second with DTV",
-        "A step is matching, observation, DTV's transport problem, moves and arrivals; requests are drawn beforehand. The peer "
-        "is a NumPy simulator of the same semantics with a persistent HiGHS model, one episode after another.",
+        "A step is matching, observation, DTV's transport problem, moves and arrivals; requests are drawn beforehand. "
+        "The peer is a NumPy simulator of the same semantics with a persistent HiGHS model, one episode after another.",
     ]
     for size, part in found["simulator"].items():
         rows = rates(part["steps_per_second"], {"ratio": part["ratio"]})
@@ -90,9 +88,9 @@ def page(found: dict[str, Any]) -> str:
     products = [[shape, *(number(rate) for rate in of.values())] for shape, of in part["matrix_product_gflops"].items()]
     parts += [
         "## Seed-updates a second",
-        f"{part['task']}, node networks of width {part['hidden']}, batch {part['batch']}, {part['transitions']} transitions. An "
-        "update is one gradient step of all of a learner's networks, drawing the batch and optimisers included; "
-        "checkpoints, evaluation and moving the dataset are not. GFLOP from XLA's cost analysis of one update.",
+        f"{part['task']}, node networks of width {part['hidden']}, batch {part['batch']}, {part['transitions']} "
+        "transitions. An update is one gradient step of all of a learner's networks, drawing the batch and optimisers "
+        "included; checkpoints, evaluation and moving the dataset are not. GFLOP from XLA's cost analysis of one update.",
         table(head, rows),
         "Float32 matrix products at JAX's default precision, GFLOP/s:",
         table(["shape", "one device", f"{part['devices']} devices at once"], products),

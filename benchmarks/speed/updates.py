@@ -20,15 +20,13 @@ from ohio_jax.train import Plan, initial_states, make_block, seed_devices, spec_
 BATCH = 100  # the paper's
 
 
-def matrix_products(
-    sizes: Sequence[tuple[int, int]], windows: int, seconds: float
-) -> dict[tuple[int, int], list[float]]:
+def matrix_products(sizes: Sequence[tuple[int, int]], windows: int, seconds: float) -> dict[tuple[int, int], list[float]]:
     """GFLOP/s of float32 products [m, n] @ [n, n] at JAX's default precision: on one device, and on all at once.
 
     As many products follow each other in a compiled call as make a GFLOP, so that dispatch hardly counts.
     """
 
-    def contender(m: int, n: int, devices: Sequence[jax.Device]) -> Callable[[], Any]:
+    def contender(m: int, n: int, count: int) -> Callable[[], Any]:
         random = np.random.default_rng(0)
         x = random.standard_normal((m, n), np.float32)
         w = random.standard_normal((n, n), np.float32) / np.float32(np.sqrt(n))  # keeps the size of x
@@ -39,13 +37,12 @@ def matrix_products(
                 x = x @ w
             return x
 
-        placed = [jax.device_put((x, w), device) for device in devices]
+        placed = [jax.device_put((x, w), device) for device in jax.local_devices()[:count]]
         return lambda: [multiply(*pair) for pair in placed]
 
     repeats = lambda m, n: math.ceil(1e9 / (2 * m * n * n))
-    devices = jax.local_devices()
-    counts = (1, len(devices))
-    timings = race({(*size, k): contender(*size, devices[:k]) for size in sizes for k in counts}, windows, seconds)
+    counts = (1, jax.local_device_count())
+    timings = race({(*size, k): contender(*size, k) for size in sizes for k in counts}, windows, seconds)
     work = lambda m, n: 2e-9 * m * n * n * repeats(m, n)
     return {size: [k * work(*size) / timings[*size, k].best for k in counts] for size in sizes}
 
@@ -55,9 +52,8 @@ def gflop(plan: Plan, spec, rows: Batch) -> float:
 
     Of one update outside the block: inside a scan XLA counts a body once, however often it runs.
     """
-    learner = LEARNERS[plan.learner]
-    state = jax.tree.map(lambda x: x[0], initial_states(plan, spec)[0])
-    cost: Any = jax.jit(learner.update).lower(state, rows).cost_analysis()
+    first_seed = lambda: jax.tree.map(lambda x: x[0], initial_states(plan, spec)[0])
+    cost: Any = jax.jit(LEARNERS[plan.learner].update).lower(jax.eval_shape(first_seed), rows).cost_analysis()
     return cost["flops"] / 1e9
 
 

@@ -14,10 +14,8 @@ from ohio_jax.errors import UserError, unknown
 
 # Folder of the files in each public repository, at a fixed commit.
 MIRRORS = (
-    "https://raw.githubusercontent.com/carolinssc/OHIO/8fe5a7a9e1329c17bee80248b15d18ce11cec48b/"
-    "dynamic_vehicle_routing/data/",
-    "https://raw.githubusercontent.com/StanfordASL/RL4AMOD/3dcf29e0c6e23242b3489e7d57698f4d3b331c3e/"
-    "src/envs/data/macro/",
+    "https://raw.githubusercontent.com/carolinssc/OHIO/8fe5a7a9e1329c17bee80248b15d18ce11cec48b/dynamic_vehicle_routing/data/",
+    "https://raw.githubusercontent.com/StanfordASL/RL4AMOD/3dcf29e0c6e23242b3489e7d57698f4d3b331c3e/src/envs/data/macro/",
     "https://raw.githubusercontent.com/carolinssc/offline-rl-for-amod/26bdf923fad75a382fd647880cf77aa2858ac050/data/",
 )
 

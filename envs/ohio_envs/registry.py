@@ -1,6 +1,6 @@
 """All tasks by name."""
 
-from typing import Callable
+from collections.abc import Callable
 
 from ohio_envs import files
 from ohio_envs.routing import task as routing

@@ -5,23 +5,17 @@ action: Int[n, n], flows asked for. Nothing keeps them within the idle vehicles:
 them, in the original's order of edges.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from ohio_jax.controllers.transport import moved, possible
 from ohio_jax.inverse.problem import Problem, Segment
 
 
-@struct.dataclass
-class Params:
-    """keep_stay: recovered goals hold the vehicles that stay on the diagonal, as the original logs them for its DTV and
-    INF data; else 0 there, as for its PROP and DISP data.
-    """
-
-    keep_stay: bool = struct.field(pytree_node=False, default=False)
+class Params(NamedTuple):
+    """Nothing to set."""
 
 
 def init(params: Params) -> Any:
@@ -44,10 +38,8 @@ def problem(params: Params) -> Problem:
         return jnp.where(jnp.eye(n, dtype=bool), 0.0, asked.reshape(n, n) - segment.action[-1]).reshape(-1)
 
     def closed_form(segment: Segment) -> tuple[jax.Array, jax.Array]:
-        idle, moves = segment.state[-1], moved(segment.action[-1])
-        stay = idle - jnp.sum(moves, axis=1, dtype=jnp.int32)
-        flows = moves + jnp.diag(stay) if params.keep_stay else moves
-        return flows.astype(jnp.float32).reshape(-1), possible(idle, moves)
+        flows = segment.action[-1]
+        return flows.astype(jnp.float32).reshape(-1), possible(segment.state[-1], moved(flows))
 
     return Problem(
         residual=residual,

@@ -4,7 +4,8 @@ Every inverse is a function `invert(problem, segment) -> Recovered` for one segm
 inverse raises inside a batch: what is ambiguous or failed says so in `status`, which becomes a weight of the transition.
 """
 
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 

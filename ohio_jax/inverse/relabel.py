@@ -1,6 +1,7 @@
 """Relabelling: one inverse applied to every segment of a dataset, the step from low-level logs to high-level data."""
 
 import functools
+import itertools
 
 import jax
 import numpy as np
@@ -22,7 +23,7 @@ def _invert_all(invert, problem, segments: Segment) -> Recovered:
 
 def segment_starts(offset: np.ndarray, steps: int) -> np.ndarray:
     """Int[M], first step of every whole segment of `steps` steps that lies in one episode."""
-    return np.concatenate([np.arange(a, b - steps + 1, steps) for a, b in zip(offset[:-1], offset[1:], strict=True)])
+    return np.concatenate([np.arange(a, b - steps + 1, steps) for a, b in itertools.pairwise(offset)])
 
 
 def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str) -> Transitions:
@@ -52,15 +53,17 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str) ->
             rows = starts[first : first + CHUNK]
             # The last chunk is filled up so that every call has one shape and compiles once.
             padded = np.resize(rows, min(CHUNK, len(starts)))
-            segments = Segment(*(gather(a, padded) for a in (trajectories.state, trajectories.action, trajectories.next_state)))
+            segments = Segment(
+                *(gather(a, padded) for a in (trajectories.state, trajectories.action, trajectories.next_state))
+            )
             answer = _invert_all(INVERSES[inverse], chosen.problem, segments)
-            recovered.append(jax.tree.map(lambda x, n=len(rows): np.asarray(x)[:n], answer))
+            recovered.append({name: np.asarray(value)[: len(rows)] for name, value in answer._asdict().items()})
             bar.update(len(rows))
-    found = Recovered(*(np.concatenate(x) for x in zip(*recovered, strict=True)))
+    found = {name: np.concatenate([part[name] for part in recovered]) for name in Recovered._fields}
 
     obs_row = trajectories.obs_index[starts]
     last = starts + steps - 1
-    failed = found.status == FAILED
+    failed = found["status"] == FAILED
     card = {
         **{k: v for k, v in trajectories.card.items() if k not in ("format", "kind", "sha256")},
         "space": space,
@@ -68,19 +71,19 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str) ->
         "steps": steps,
         "source_sha256": trajectories.card.get("sha256"),
         "transitions": len(starts),
-        "residual_max": float(found.residual.max()),
-        "unexplained": int((found.status == UNEXPLAINED).sum()),
+        "residual_max": float(found["residual"].max()),
+        "unexplained": int((found["status"] == UNEXPLAINED).sum()),
         "failed": int(failed.sum()),
     }
     return Transitions(
         obs=trajectories.obs[obs_row],
-        goal=found.goal.astype(np.float32),
+        goal=found["goal"].astype(np.float32),
         reward=gather(trajectories.reward, starts).sum(axis=1).astype(np.float32),
         next_obs=trajectories.obs[obs_row + steps],
         discount=(~trajectories.terminated[last]).astype(np.float32),
         weight=(~failed).astype(np.float32),
-        status=found.status.astype(np.int32),
-        residual=found.residual.astype(np.float32),
+        status=found["status"].astype(np.int32),
+        residual=found["residual"].astype(np.float32),
         episode=trajectories.episode[starts],
         episode_return=trajectories.returns,
         card=card,

@@ -17,6 +17,7 @@ class Config(struct.PyTreeNode):
     """Defaults: the original's for vehicle routing."""
 
     actor_rate: float = 1e-4  # Adam's learning rate
+    decay: float = 0.0  # updates over which the actor's rate falls to zero along a cosine; 0 keeps it
 
 
 class State(struct.PyTreeNode):
@@ -43,6 +44,6 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         return -jnp.mean(batch.weight * log_prob)
 
     loss, gradient = jax.value_and_grad(actor_loss)(state.actor.params)
-    actor = common.descend(state.actor, gradient, config.actor_rate)
+    actor = common.descend(state.actor, gradient, config.actor_rate, config.decay)
 
     return state.replace(actor=actor), {"actor_loss": loss}

@@ -49,9 +49,14 @@ def trainable(params: Any) -> Trainable:
     return Trainable(params, optax.scale_by_adam().init(params))
 
 
-def descend(model: Trainable, gradient: Any, rate: ArrayLike) -> Trainable:
-    """One step of Adam; `rate` may be traced, so one compilation serves every learning rate."""
+def descend(model: Trainable, gradient: Any, rate: jax.Array, decay: Any = 0.0) -> Trainable:
+    """One step of Adam; `rate` and `decay` may be traced, so one compilation serves every schedule.
+
+    decay: updates over which the rate falls to zero along a cosine; 0 keeps it constant.
+    """
     step, moments = optax.scale_by_adam().update(gradient, model.moments)
+    elapsed = jnp.minimum((moments.count - 1) / jnp.maximum(decay, 1.0), 1.0)
+    rate = rate * jnp.where(decay > 0.0, 0.5 * (1.0 + jnp.cos(jnp.pi * elapsed)), 1.0)
     return Trainable(jax.tree.map(lambda p, s: p - rate * s, model.params, step), moments)
 
 
@@ -67,8 +72,11 @@ def follow(target: Any, params: Any, keep: ArrayLike) -> Any:
 
 
 def traced(config: Any) -> Any:
-    """The config with its leaves as arrays, ready to live in a learner's state."""
-    return jax.tree.map(jnp.asarray, config)
+    """The config with its leaves as arrays, ready to live in a learner's state.
+
+    Their type is stated: one that JAX only infers is lost in a checkpoint, and the first update after it compiles anew.
+    """
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float)), config)
 
 
 def start(key: jax.Array, spec: Spec) -> tuple[Any, Any, Any]:

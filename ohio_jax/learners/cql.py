@@ -18,6 +18,7 @@ class Config(struct.PyTreeNode):
     """Defaults: the original's for vehicle routing (its end-to-end variant has conservatism 5)."""
 
     actor_rate: float = 1e-4  # Adam's learning rate of the actor
+    decay: float = 0.0  # updates over which the actor's rate falls to zero along a cosine; 0 keeps it
     critic_rate: float = 3e-4  # and of the critics
     discount: float = 0.97  # of the reward one decision later
     polyak: float = 0.995  # share of the target critics kept at an update
@@ -48,7 +49,7 @@ class State(struct.PyTreeNode):
 
 
 def init(key: jax.Array, spec: Spec, config: Config) -> State:
-    """A fresh learner. Raises UserError if the config asks for draws among mixed states, which the original never did."""
+    """A fresh learner. Raises UserError if the config asks for `draws` among `mixed_states`, a mixture of two worlds."""
     if config.draws and config.mixed_states:
         raise UserError(f"cql: field draws: expected 0 with mixed_states, found {config.draws}")
     for_networks, for_updates = jax.random.split(key)
@@ -99,7 +100,7 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         return mean(config.temperature * log_prob - q), (q, log_prob)
 
     (loss_pi, (q, log_prob)), gradient = jax.value_and_grad(actor_loss, has_aux=True)(state.actor.params)
-    actor = common.descend(state.actor, gradient, config.actor_rate)
+    actor = common.descend(state.actor, gradient, config.actor_rate, config.decay)
 
     # --- Targets
     target = common.follow(state.target, critic.params, config.polyak)

@@ -17,6 +17,7 @@ class Config(struct.PyTreeNode):
     """Defaults: the original's for vehicle routing."""
 
     actor_rate: float = 1e-4  # Adam's learning rate of the actor
+    decay: float = 0.0  # updates over which the actor's rate falls to zero along a cosine; 0 keeps it
     critic_rate: float = 3e-4  # and of the critics and the value
     discount: float = 0.97  # of the reward one decision later
     polyak: float = 0.995  # share of the target critics kept at an update
@@ -74,7 +75,7 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         return -mean(weight * log_prob)
 
     loss_pi, gradient = jax.value_and_grad(actor_loss)(state.actor.params)
-    actor = common.descend(state.actor, gradient, config.actor_rate)
+    actor = common.descend(state.actor, gradient, config.actor_rate, config.decay)
 
     # --- Critics: equation 6, with the new value
     next_value = spec.value(value.params, batch.next_obs)

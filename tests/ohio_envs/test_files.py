@@ -40,13 +40,13 @@ def test_missing_file_says_the_three_ways_on(places, monkeypatch, folder):
         monkeypatch.delenv("OHIO_DATA")
     else:
         monkeypatch.setenv("OHIO_DATA", folder)
-    with pytest.raises(UserError, match="OHIO_DATA.*ohio-jax data fetch.*routing-synthetic") as error:
+    with pytest.raises(UserError, match=r"OHIO_DATA.*ohio-jax data fetch.*routing-synthetic") as error:
         files.locate(NAME)
     assert NAME in str(error.value)
 
 
 def test_unknown_file(places):
-    with pytest.raises(UserError, match="unknown city file 'mars.json': expected one of"):
+    with pytest.raises(UserError, match=r"unknown city file 'mars\.json': expected one of"):
         files.locate("mars.json")
 
 

@@ -5,8 +5,8 @@ import json
 import jax
 import numpy as np
 import pytest
-
 from ohio_envs import registry
+
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_policy
 from tests.ohio_envs.cities import published
@@ -15,7 +15,7 @@ SMALL = {"regions": "4", "horizon": "6"}
 
 
 def test_unknown_task():
-    with pytest.raises(UserError, match="unknown task 'nyc': expected one of routing-nyc, routing-shenzhen, routing-synthetic"):
+    with pytest.raises(UserError, match=r"unknown task 'nyc': expected one of .*routing-nyc, .*routing-synthetic"):
         registry.make("nyc")
 
 
@@ -77,16 +77,19 @@ def test_every_space_plays_an_episode():
     for name, space in task.spaces.items():
         env = task.high_level(name)
         networks = space.networks(8)
-        state = env.start(task.instances(0, 1)[0])
-        params = networks.actor.init(jax.random.key(0), state.obs)
-        raw = networks.actor.apply(params, state.obs)
+
+        @jax.jit
+        def play(env, requests, key, networks=networks, spec=space.spec):
+            state = env.start(requests)
+            raw = networks.actor.apply(networks.actor.init(key, state.obs), state.obs)
+            goal, _ = spec.sample(raw, key)
+            return raw, goal, env.step(state, goal)
+
+        raw, goal, after = play(env, task.instances(0, 1)[0], jax.random.key(0))
         assert raw.shape == space.spec.raw_shape, name
-        goal, _ = space.spec.sample(raw, jax.random.key(1))
         assert goal.shape == space.spec.shape and env.action_size == goal.size, name
-        after = jax.jit(env.step)(state, goal)
-        assert np.isfinite(float(after.reward)) and after.metrics["served"] > 0, name
-        moved = after.metrics["rebalancing_cost"]
-        assert moved > 0, name
+        assert np.isfinite(after.reward) and after.metrics["served"] > 0, name
+        assert after.metrics["rebalancing_cost"] > 0, name
 
 
 def test_synthetic_reference_is_the_bound():
@@ -94,8 +97,8 @@ def test_synthetic_reference_is_the_bound():
     instances = task.instances(0, 10)
     assert task.reference.zero == 0.0
     assert task.reference.full == pytest.approx(task.bound(instances).mean())
-    assert "--policy oracle --episodes 10 --seed 0 --set demand=numpy,regions=4,seed=0,minutes=4,horizon=6" in
-    task.reference.how
+    command = "--policy oracle --episodes 10 --seed 0 --set demand=numpy,regions=4,seed=0,minutes=4,horizon=6"
+    assert command in task.reference.how
 
 
 def test_large_cities_build():

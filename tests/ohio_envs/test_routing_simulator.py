@@ -19,17 +19,18 @@ from tests.ohio_envs.cities import city, line_city, published
 from tests.reference import routing as plain
 
 # Returns of episodes 0 to 9 with seed 10, which need no linear program: (city, minutes, policy, dynamics).
-RETURNS = {
-    ("nyc", 3, "none", "strict"): [22838.9, 22849.4, 22050.4, 22327.9, 24095.3, 22919.4, 22158.8, 23891.6, 21920.0, 24671.7],
-    ("nyc", 3, "none", "conserving"): [22984.7, 22952.8, 22174.3, 22463.0, 24194.5, 23055.4, 22236.7, 24010.5, 21988.2, 24808.5],
-    ("nyc", 3, "inf", "strict"): [41434.4, 41930.2, 41610.6, 42224.0, 43241.7, 42090.2, 42215.3, 42666.7, 40908.1, 43581.2],
-    ("nyc", 4, "none", "strict"): [26516.1, 27914.3, 27814.2, 28667.6, 27729.2, 26782.6, 27440.4, 28308.6, 27248.8, 27492.5],
-    ("nyc", 4, "none", "conserving"): [26881.2, 28512.8, 28269.3, 29141.5, 28303.7, 27221.3, 27882.2, 28837.1, 27687.4, 28058.4],
-    ("nyc", 4, "inf", "strict"): [56227.8, 58623.5, 56529.4, 57832.6, 58375.2, 56087.4, 57219.6, 57517.9, 56580.9, 58338.9],
-    ("shenzhen", 3, "none", "strict"): [59552.4, 60953.8, 61370.8, 59280.5, 59845.9, 59623.8, 60396.1, 59737.5, 59485.2, 60138.6],
-    ("shenzhen", 3, "none", "conserving"): [61167.3, 62529.0, 62902.4, 60591.6, 61486.0, 61039.8, 61846.9, 61039.7, 60811.1, 61482.3],
-    ("shenzhen", 3, "inf", "strict"): [42086.6, 41228.9, 42515.3, 43239.5, 45705.7, 44079.6, 43260.1, 43737.3, 44170.0, 44168.1],
-}  # fmt: skip
+RETURNS = """
+nyc 3 none strict           22838.9 22849.4 22050.4 22327.9 24095.3 22919.4 22158.8 23891.6 21920.0 24671.7
+nyc 3 none conserving       22984.7 22952.8 22174.3 22463.0 24194.5 23055.4 22236.7 24010.5 21988.2 24808.5
+nyc 3 inf strict            41434.4 41930.2 41610.6 42224.0 43241.7 42090.2 42215.3 42666.7 40908.1 43581.2
+nyc 4 none strict           26516.1 27914.3 27814.2 28667.6 27729.2 26782.6 27440.4 28308.6 27248.8 27492.5
+nyc 4 none conserving       26881.2 28512.8 28269.3 29141.5 28303.7 27221.3 27882.2 28837.1 27687.4 28058.4
+nyc 4 inf strict            56227.8 58623.5 56529.4 57832.6 58375.2 56087.4 57219.6 57517.9 56580.9 58338.9
+shenzhen 3 none strict      59552.4 60953.8 61370.8 59280.5 59845.9 59623.8 60396.1 59737.5 59485.2 60138.6
+shenzhen 3 none conserving  61167.3 62529.0 62902.4 60591.6 61486.0 61039.8 61846.9 61039.7 60811.1 61482.3
+shenzhen 3 inf strict       42086.6 41228.9 42515.3 43239.5 45705.7 44079.6 43260.1 43737.3 44170.0 44168.1
+"""
+RETURNS = {tuple(line.split()[:4]): np.array(line.split()[4:], float) for line in RETURNS.strip().splitlines()}
 REQUESTS = {
     ("nyc", 3): [2806, 2936, 2931, 2971, 2983, 2890, 2948, 2917, 3001, 2979],
     ("nyc", 4): [3694, 3908, 3753, 3902, 3855, 3821, 3853, 3829, 3888, 3939],
@@ -48,14 +49,14 @@ FIRST_REQUESTS = {
 @published
 @pytest.mark.parametrize("name, minutes, policy, dynamics", RETURNS)
 def test_published_returns(name, minutes, policy, dynamics):
-    c = city(name, minutes)
+    c, key = city(name, int(minutes)), (name, int(minutes))
     env = Routing(scenario.prepare(c), dynamics)
     act = scripted(policies.POLICIES[policy])
     episodes = rollouts(env, act, (), jnp.asarray(demand.draw(c, 10, 10)), episode_keys(0, 10))
     np.testing.assert_allclose(episodes.returns, RETURNS[name, minutes, policy, dynamics], atol=0.1, rtol=0)
-    assert episodes.metrics["requests"].tolist() == REQUESTS[name, minutes]
-    if policy == "none" and dynamics == "strict" and (name, minutes) in SERVED:
-        assert episodes.metrics["served"].tolist() == SERVED[name, minutes]
+    assert episodes.metrics["requests"].tolist() == REQUESTS[key]
+    if policy == "none" and dynamics == "strict" and key in SERVED:
+        assert episodes.metrics["served"].tolist() == SERVED[key]
     assert (np.asarray(episodes.metrics["lost"]) > 0).all() == (dynamics == "strict")
 
 
@@ -82,7 +83,12 @@ def environment(seed: int, dynamics: str, time: bool = False) -> Routing:
 def play(env, requests, actions):
     """All states of an episode, stacked: [T + 1, ...]."""
     first = env.start(requests)
-    last, states = jax.lax.scan(lambda state, action: (lambda s: (s, s))(env.step(state, action)), first, actions)
+
+    def step(state, action):
+        after = env.step(state, action)
+        return after, after
+
+    _, states = jax.lax.scan(step, first, actions)
     return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, states)
 
 
@@ -172,7 +178,7 @@ def test_end_of_the_horizon(time):
 def test_nothing_moves_behind_the_horizon():
     env = environment(0, "conserving")
     last = jax.tree.map(lambda x: x[-1], play(env, np.full((T, N, N), 3), np.zeros((T, N, N))))
-    after = env.step(last, jnp.full((N, N), 5))
+    after = jax.jit(env.step)(last, jnp.full((N, N), 5))
     assert float(after.reward) == 0.0 and int(after.pipeline_state.t) == T
     assert int(fleet_accounted(after)) == N * CITIES[0].vehicles
 
@@ -217,12 +223,13 @@ def test_jit_vmap_and_loop_agree(dynamics):
     env = environment(0, dynamics)
     keys = jax.random.split(jax.random.key(3), 4)
     flows = jax.random.randint(jax.random.key(4), (4, N, N), 0, 40)
-    together = jax.vmap(lambda key, a: env.step(env.reset(key), a))(keys, flows)
-    jitted = jax.jit(lambda key, a: env.step(env.reset(key), a))
+    run = lambda key, a: env.step(env.reset(key), a)
+    together = jax.jit(jax.vmap(run))(keys, flows)
+    jitted = jax.jit(run)
     for e in range(4):
-        one = env.step(env.start(env.draw(keys[e])), flows[e])
-        chex.assert_trees_all_close(one, jax.tree.map(lambda x, e=e: x[e], together), rtol=1e-6)
-        chex.assert_trees_all_close(one, jitted(keys[e], flows[e]), rtol=1e-6)
+        one = jax.tree.map(lambda x, e=e: x[e], together)
+        chex.assert_trees_all_close(one, jitted(keys[e], flows[e]), rtol=1e-5)
+    chex.assert_trees_all_close(one, env.step(env.start(env.draw(keys[3])), flows[3]), rtol=1e-5)
 
 
 def test_cities_are_leaves_and_nothing_retraces():
@@ -238,9 +245,7 @@ def test_cities_are_leaves_and_nothing_retraces():
 
 
 def test_environments_can_be_vmapped():
-    envs = jax.vmap(lambda cost: Routing(environment(0, "conserving").scenario.replace(cost=cost)))(
-        jnp.array([0.0, 2.0])
-    )
+    envs = jax.vmap(lambda cost: Routing(environment(0, "conserving").scenario.replace(cost=cost)))(jnp.array([0.0, 2.0]))
     move = jnp.zeros((N, N)).at[0, 1].set(3.0)
     costs = jax.vmap(lambda env: env.step(env.start(jnp.zeros((T, N, N))), move).metrics["rebalancing_cost"])(envs)
     assert costs.tolist() == [0.0, 6.0 * int(CITIES[0].reb_time[0, 1])]

@@ -1,45 +1,51 @@
 """The city format: published statistics, exact arithmetic, and every way a file can be wrong."""
 
+import ast
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
 from ohio_envs.routing import scenario
+
 from ohio_jax.errors import UserError
 from tests.ohio_envs.cities import city, load_content, load_text, published, tiny_content
 
-# Per setting: regions, graph edges, fleet per region, E[requests] an episode, the same a step (min, max), live pairs a
-# step (min, max) and in all, rates (min, max), mean price, trip steps (mean, min, max), reb steps (mean, min, max),
-# asymmetric pairs.
+# regions, graph edges, fleet per region; E[requests] an episode and a step (least, most); live pairs a step (least, most) and
+# in all; rates (least, most); mean price; trip steps (mean, least, most); empty steps (the same); asymmetric pairs
+COLUMNS = "regions edges vehicles requests per_step live union rates price trip reb asymmetric"
 STATISTICS = {
-    ("nyc", 3): (14, 56, 107, 2925, (100.8, 174.6), (27, 29), 46, (1.8, 32.4), 31.62, (6.58, 2, 23), (5.41, 2, 11), 48),
-    ("nyc", 4): (14, 56, 107, 3864, (134.4, 232.8), (24, 40), 53, (0.6, 43.2), 30.29, (4.76, 1, 17), (4.05, 1, 8), 40),
-    ("shenzhen", 3): (17, 62, 104, 5385, (256.5, 285.5), (131, 144), 205, (0.5, 11.5), 21.92, (5.08, 1, 22), (5.42, 1, 12), 158),
-    ("shenzhen", 4): (17, 62, 107, 6863.3, (278.7, 380.7), (128, 180), 222, (1 / 6, 15.3), 21.97, (3.79, 1, 16), (4.01, 1, 9), 136),
-}  # fmt: skip
+    ("nyc", 3): """14, 56, 107, 2925.0, (100.8, 174.6), (27, 29), 46, (1.8, 32.4), 31.62,
+        (6.58, 2, 23), (5.41, 2, 11), 48""",
+    ("nyc", 4): """14, 56, 107, 3864.0, (134.4, 232.8), (24, 40), 53, (0.6, 43.2), 30.29,
+        (4.76, 1, 17), (4.05, 1, 8), 40""",
+    ("shenzhen", 3): """17, 62, 104, 5385.0, (256.5, 285.5), (131, 144), 205, (0.5, 11.5), 21.92,
+        (5.08, 1, 22), (5.42, 1, 12), 158""",
+    ("shenzhen", 4): """17, 62, 107, 6863.3, (278.7, 380.7), (128, 180), 222, (0.17, 15.3), 21.97,
+        (3.79, 1, 16), (4.01, 1, 9), 136""",
+}
 
 
 @published
 @pytest.mark.parametrize("name, minutes", STATISTICS)
 def test_published_statistics(name, minutes):
-    regions, edges, vehicles, requests, per_step, live, union, rates, price, trip, reb, asymmetric = STATISTICS[name,
-    minutes] c = city(name, minutes)
-    lam, time = c.lam[:20], c.pax_time[:20]
-    apart = ~np.eye(regions, dtype=bool)
-    assert (c.regions, int(c.adjacency.sum()), c.vehicles, c.cost) == (regions, edges, vehicles, 0.5 * minutes)
-    assert lam.sum() == pytest.approx(requests, abs=0.1)
-    steps = lam.sum((1, 2))
-    assert (steps.min(), steps.max()) == pytest.approx(per_step, abs=0.06)
-    pairs = (lam > 0).sum((1, 2))
-    assert (pairs.min(), pairs.max()) == live and int((lam > 0).any(0).sum()) == union
-    assert (lam[lam > 0].min(), lam.max()) == pytest.approx(rates, abs=0.05)
-    assert (lam * c.price[:20]).sum() / lam.sum() == pytest.approx(price, abs=0.006)
-    assert (lam * time).sum() / lam.sum() == pytest.approx(trip[0], abs=0.006)
-    assert (time[lam > 0].min(), time.max()) == trip[1:]
-    moves = c.reb_time[apart]
-    assert (moves.mean(), moves.min(), moves.max()) == pytest.approx(reb, abs=0.006)
-    assert int((c.reb_time != c.reb_time.T).sum()) == asymmetric
+    expected = SimpleNamespace(**dict(zip(COLUMNS.split(), ast.literal_eval(f"({STATISTICS[name, minutes]})"), strict=True)))
+    c = city(name, minutes)
+    lam, price, time = c.lam[:20], c.price[:20], c.pax_time[:20]
+    assert (c.regions, int(c.adjacency.sum()), c.vehicles) == (expected.regions, expected.edges, expected.vehicles)
+    assert c.cost == 0.5 * minutes
+    steps, pairs = lam.sum((1, 2)), (lam > 0).sum((1, 2))
+    assert lam.sum() == pytest.approx(expected.requests, abs=0.1)
+    assert (steps.min(), steps.max()) == pytest.approx(expected.per_step, abs=0.06)
+    assert (pairs.min(), pairs.max()) == expected.live
+    assert int((lam > 0).any(0).sum()) == expected.union
+    assert (lam[lam > 0].min(), lam.max()) == pytest.approx(expected.rates, abs=0.05)
+    assert (lam * price).sum() / lam.sum() == pytest.approx(expected.price, abs=0.006)
+    trip = (lam * time).sum() / lam.sum(), time[lam > 0].min(), time.max()
+    assert trip == pytest.approx(expected.trip, abs=0.006)
+    moves = c.reb_time[~np.eye(c.regions, dtype=bool)]
+    assert (moves.mean(), moves.min(), moves.max()) == pytest.approx(expected.reb, abs=0.006)
+    assert int((c.reb_time != c.reb_time.T).sum()) == expected.asymmetric
 
 
 @published
@@ -107,11 +113,12 @@ BROKEN = [
     (broken(["demand"], ...), "demand: expected a list of records, found no such field"),
     (broken(["demand"], []), r"demand: expected a list of records, found \[\]"),
     (broken(["demand", 3], 7), r"demand\[3\]: expected a record, found 7"),
-    (broken(["demand", 3, "price"], ...), r"demand\[3\].price: expected a finite number of at least 0, found no such field"),
+    (broken(["demand", 3, "price"], ...), r"demand\[3\].price: expected a finite number .*found no such field"),
     (broken(["demand", 3, "price"], float("nan")), r"demand\[3\].price: expected a finite number .*found nan"),
     (broken(["demand", 3, "price"], float("inf")), r"demand\[3\].price: .*found inf"),
     (broken(["demand", 3, "price"], "9"), r"demand\[3\].price: .*found '9'"),
     (broken(["demand", 3, "price"], True), r"demand\[3\].price: .*found True"),
+    (broken(["demand", 3, "demand"], 1e4), "demand: expected at most 1000 requests .*from region 1 to 2 in step 0"),
     (broken(["demand", 3, "demand"], -0.1), r"demand\[3\].demand: .*found -0.1"),
     (broken(["demand", 3, "travel_time"], None), r"demand\[3\].travel_time: .*found None"),
     (broken(["demand", 3, "time_stamp"], 421.5), r"demand\[3\].time_stamp: expected an integer .*found 421.5"),
@@ -134,10 +141,10 @@ def test_broken_file_is_named(tmp_path, text, message):
 
 
 def test_missing_and_binary_files(tmp_path):
-    with pytest.raises(UserError, match="no.json: expected a readable file, found No such file"):
+    with pytest.raises(UserError, match=r"no\.json: expected a readable file, found No such file"):
         scenario.load(tmp_path / "no.json", 7, 1.0, 0.5, 4, 5)
     (tmp_path / "b.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="b.json: expected a complete JSON file"):
+    with pytest.raises(UserError, match=r"b\.json: expected a complete JSON file"):
         scenario.load(tmp_path / "b.json", 7, 1.0, 0.5, 4, 5)
 
 

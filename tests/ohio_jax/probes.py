@@ -1,4 +1,4 @@
-"""Five probe problems whose optimum is known in closed form, as offline batches: the smallest proof that a learner learns.
+"""Five probe problems with an optimum in closed form, as offline batches: the smallest proof that a learner learns.
 
 Each isolates one thing a learner must get right, so a failure names its cause.
 """
@@ -19,7 +19,7 @@ SIZE = 256
 
 
 class Probe(NamedTuple):
-    """batch: the data; best(obs) -> the optimal goal, or None where all are as good; value(obs, discount) -> its return."""
+    """batch: the data; best(obs) -> the optimal goal, None where all are; value(obs, discount) -> its return."""
 
     spec: Spec
     batch: Batch
@@ -59,7 +59,7 @@ def reward_of_observation(action: str) -> Probe:
 
 
 def delayed_reward(action: str) -> Probe:
-    """From -1 to +1 without reward, then reward 1 and the end: the discount must be applied once, and ends respected."""
+    """From -1 to +1 without reward, then reward 1 and the end: it tests discount and ends."""
     obs, goal, _ = _parts(action)
     last = obs > 0
     value = lambda obs, discount: np.where(obs[:, 0] > 0, 1.0, discount)

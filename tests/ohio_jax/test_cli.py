@@ -65,9 +65,7 @@ def test_evaluate_prints_one_object(command):
 
 def test_oracle_bounds_the_policies(command):
     tail = f"--episodes 3 --seed 5 --set {SMALL} --json"
-    returns = lambda policy: np.array(
-        json.loads(command(f"evaluate routing-synthetic --policy {policy} {tail}")[1])["returns"]
-    )
+    returns = lambda policy: np.array(json.loads(command(f"evaluate routing-synthetic --policy {policy} {tail}")[1])["returns"])
     bound = returns("oracle")
     for policy in ("none", "dtv", "inf"):
         assert (returns(policy) <= bound + 1e-2).all()

@@ -39,10 +39,10 @@ def test_an_episode_does_not_depend_on_its_neighbours():
 def test_no_policy_compiles_twice():
     task = toy.line_task()
     evaluate.evaluate_policy(task, "half", 5, 0)
-    compiled = evaluate.rollouts._cache_size()
+    compiled = evaluate._play._cache_size()
     for seed in range(3):
         evaluate.evaluate_policy(task, "half", 5, seed)
-    assert evaluate.rollouts._cache_size() == compiled
+    assert evaluate._play._cache_size() == compiled
 
 
 def test_unknown_policy():

@@ -84,7 +84,7 @@ def test_one_compilation_serves_all_data_and_hyperparameters(task, transitions):
     programs = dict(train.PROGRAMS)
     other = dataclasses.replace(transitions, reward=transitions.reward + 1)
     again = train.train(plan(config=bc.Config(actor_rate=3e-3)), task, "ohio", other)
-    assert train.PROGRAMS == programs and again.seconds["compile"] < 0.5
+    assert programs == train.PROGRAMS and again.seconds["compile"] < 0.5
 
 
 def test_behaviour_cloning_learns_the_goals(task, transitions):
@@ -139,6 +139,4 @@ def test_unfinished_run_is_no_policy(task, transitions, tmp_path):
 def test_saved_transitions_train_the_same(task, transitions, tmp_path):
     data.save(tmp_path / "t.npz", transitions)
     back = data.load(tmp_path / "t.npz", "transitions")
-    assert_same(
-        train.train(plan(), task, "ohio", back).states, train.train(plan(), task, "ohio", transitions).states
-    )
+    assert_same(train.train(plan(), task, "ohio", back).states, train.train(plan(), task, "ohio", transitions).states)

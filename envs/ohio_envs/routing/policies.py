@@ -1,14 +1,15 @@
 """The behaviour policies of the paper: functions (environment, key, state) -> flows Int[n, n], row = origin.
 
 Policies that name a distribution (uniform, disp, prop) floor its counts as the original does, so a few vehicles of each
-region stay where they are, and reach them by cheapest flows.
+region stay where they are, and reach them by cheapest flows. Also as in the original, the vehicles that DTV and INF send to the
+region they are in stand on the diagonal, and those of the other policies do not.
 """
 
 import jax
 import jax.numpy as jnp
 
 from ohio_envs.routing.simulator import Routing
-from ohio_jax.controllers.transport import counts
+from ohio_jax.controllers.transport import counts, moved
 from ohio_jax.environment import State
 from ohio_jax.solvers import transport
 
@@ -24,7 +25,7 @@ def none(env: Routing, key: jax.Array, state: State) -> jax.Array:
 def uniform(env: Routing, key: jax.Array, state: State) -> jax.Array:
     """The same number of idle vehicles everywhere."""
     idle = state.pipeline_state.idle
-    return _cheapest(env, idle, jnp.full_like(idle, jnp.sum(idle) // env.scenario.regions))
+    return moved(_cheapest(env, idle, jnp.full_like(idle, jnp.sum(idle) // env.scenario.regions)))
 
 
 def disp(env: Routing, key: jax.Array, state: State) -> jax.Array:
@@ -67,7 +68,7 @@ def _step(env: Routing, state: State) -> jax.Array:
 
 def _to_shares(env: Routing, state: State, shares: jax.Array) -> jax.Array:
     idle = state.pipeline_state.idle
-    return _cheapest(env, idle, counts(shares, jnp.sum(idle), "floor"))
+    return moved(_cheapest(env, idle, counts(shares, jnp.sum(idle), "floor")))
 
 
 def _cheapest(env: Routing, idle: jax.Array, wanted: jax.Array) -> jax.Array:

@@ -96,9 +96,7 @@ class Scenario:
 # --- The published file ----------------------------------------------------------------------------------------------
 
 
-def load(
-    path: str | Path, start_hour: int, demand_ratio: float, cost_per_minute: float, minutes: int, horizon: int
-) -> City:
+def load(path: str | Path, start_hour: int, demand_ratio: float, cost_per_minute: float, minutes: int, horizon: int) -> City:
     """Reads a city file with the original's arithmetic.
 
     start_hour: hour of day of step 0; demand_ratio: multiplier of all rates; cost_per_minute: dollars a vehicle and

@@ -4,8 +4,9 @@ One step t of the original is matching, observation, rebalancing, arrivals. Here
 `step` goes from one decision to the next: rebalancing and arrivals of t, then matching of t + 1. A vehicle that leaves
 at t for a drive of d steps lands during step t + d, after that step's decisions, and can be used from t + d + 1 on.
 
-Where the original's dynamics have a fault, `dynamics="strict"` reproduces it and "conserving" (the default) does not: there,
-passengers of one pair of regions who land together overwrite each other, and the first of their vehicles are lost.
+The original's dynamics have a fault, which `dynamics="strict"` reproduces and "conserving" (the default) does not:
+passengers of one pair of regions who left at different times and land together overwrite each other, and the vehicles
+of the first are lost for good.
 """
 
 from dataclasses import replace
@@ -31,8 +32,7 @@ class Fleet(NamedTuple):
     announced: Int[ring, n], row k holds the vehicles said to land at step t + k.
     demand: Int[T, n, n], requests of the whole episode.
     reached: Int[n], what the idle counts before the last step became through its moves alone, once they have landed.
-    passengers: Int[ring, n, n], of each pair the vehicles with passengers landing at t + k (strict dynamics, else
-    None).
+    passengers: Int[ring, n, n], vehicles of each pair that land with passengers at t + k (strict dynamics, else None).
     vanished: Int[ring, n], announced vehicles that will not land (strict dynamics, else None).
     """
 
@@ -50,12 +50,11 @@ class Routing:
     """The environment. Action: vehicles to send from row to column, [n, n] or flat; reward: profit in dollars.
 
     Any real action is accepted: numbers are truncated toward zero, negatives and the diagonal count for nothing, and
-    what exceeds a region's idle vehicles is cut off in the original's order of edges. The observation is Float[n *
-    features] in C order of [n, features]: idle vehicles; idle plus announced vehicles of each of the next six steps;
-    expected revenue of the requests of each of the next six steps; with `time` also t / T. With `time` the end of the
-    horizon is a true termination, since a policy can see it coming; without, it is a truncation.
-    The reward of the first matching is that of the first `State`: an episode's return is reset reward plus step
-    rewards.
+    what exceeds a region's idle vehicles is cut off in the original's order of edges.
+    The observation is Float[n * features] in C order of [n, features]: idle vehicles; idle plus announced vehicles of
+    each of the next six steps; expected revenue of the requests of each of the next six steps; with `time` also t / T.
+    With `time` the end of the horizon is a true termination, since a policy can see it coming; without, a truncation.
+    The first `State` holds the reward of the first matching: an episode's return is its reward plus those of the steps.
     """
 
     scenario: Scenario
@@ -211,7 +210,7 @@ def _land(fleet: Fleet, t: jax.Array) -> Fleet:
 
 
 def _whole(s: Scenario, action: jax.Array) -> jax.Array:
-    """Int[n, n], the vehicles an action asks for: whole, not negative, none within a region, at most the whole fleet."""
+    """Int[n, n], vehicles an action asks for: whole, not negative, none within a region, at most the whole fleet."""
     n = s.regions
     # The upper bound changes nothing that can be granted; it keeps sums of absurd actions within int32.
     asked = jnp.clip(action.reshape(n, n), 0, n * s.vehicles)
@@ -220,7 +219,7 @@ def _whole(s: Scenario, action: jax.Array) -> jax.Array:
 
 
 def _clip_in_order(asked: jax.Array, idle: jax.Array, order: jax.Array) -> jax.Array:
-    """Int[n, n], what can be granted of `asked` when each region's idle vehicles are given out in the order of edges."""
+    """Int[n, n], what is granted of `asked` when each region's idle vehicles are given out in the order of edges."""
     granted = _first_come(jnp.take_along_axis(asked, order, axis=1), idle)
     return jnp.put_along_axis(jnp.zeros_like(asked), order, granted, axis=1, inplace=False)
 

@@ -1,4 +1,4 @@
-"""The vehicle-routing tasks: two published cities and a synthetic one, with their action spaces and what a score means."""
+"""The vehicle-routing tasks: two published cities and a synthetic one, with action spaces and what a score means."""
 
 import functools
 from collections.abc import Callable
@@ -39,8 +39,8 @@ def nyc(settings: dict[str, str]) -> Task:
     reference = Reference(
         zero=0.0,
         full=58_000.0,
-        how=f"{ZERO}; 100 is 58,000 $ an episode of 20 four-minute steps, inferred from the paper's figures: its scores of "
-        "cloned operators beside their profit (`ohio-jax evaluate routing-nyc --policy dtv --episodes 10 --seed 10 "
+        how=f"{ZERO}; 100 is 58,000 $ an episode of 20 four-minute steps, inferred from the paper's figures: its scores "
+        "of cloned operators beside their profit (`ohio-jax evaluate routing-nyc --policy dtv --episodes 10 --seed 10 "
         "--set minutes=4,dynamics=strict,demand=numpy`)",
     )
     city = _load("routing-nyc", values, start_hour=19, demand_ratio=9, cost_per_minute=0.5)
@@ -53,8 +53,8 @@ def shenzhen(settings: dict[str, str]) -> Task:
     reference = Reference(
         zero=0.0,
         full=61_320.0,
-        how=f"{ZERO}; 100 is 61,320 $ an episode of 20 three-minute steps, the level of the online agent in the original's "
-        "training script",
+        how=f"{ZERO}; 100 is 61,320 $ an episode of 20 three-minute steps, inferred from the performance levels in the "
+        "original's training script",
     )
     city = _load("routing-shenzhen", values, start_hour=8, demand_ratio=2.5, cost_per_minute=0.5)
     return _task("routing-shenzhen", values, city, reference)
@@ -82,7 +82,7 @@ def _load(task: str, values: dict[str, Any], **constants) -> City:
 
 @functools.cache
 def _mean_bound(**shape: int) -> tuple[float, int]:
-    """Mean bound of a synthetic city and over how many episodes: fewer in large cities, whose episodes are more alike."""
+    """Mean bound of a synthetic city and of how many episodes: fewer in large cities, whose episodes are more alike."""
     city = scenario.synthetic(**shape)
     episodes = int(np.clip(160 // city.regions, 1, 10))
     return float(oracle.bound(city, demand.draw(city, 0, episodes)).mean()), episodes

@@ -1,0 +1,144 @@
+"""Speed tests: timing is sound, and a quick run produces every field, checks exactness and writes its page.
+
+How fast anything is, is not asserted: a shared machine is too noisy for that.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks.speed import SPEED, routing, timing, updates
+from benchmarks.speed import reference_routing as reference
+from ohio_jax.errors import UserError
+from ohio_jax.solvers import transport
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """What `ohio-jax speed routing --quick` printed, from nothing in a fresh process, and where it wrote."""
+    results = tmp_path_factory.mktemp("results")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "ohio_jax", "speed", "routing", "--quick", "--json", "--results", str(results)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    # Processor time: neighbours may take the machine away, but a minute on two cores is all it may need.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 120
+    return json.loads(done.stdout)["routing"], results / "speed"
+
+
+def finite(tree) -> bool:
+    if isinstance(tree, dict):
+        return all(map(finite, tree.values()))
+    return not isinstance(tree, float) or np.isfinite(tree)
+
+
+def test_quick_run_writes_what_it_found(quick):
+    found, out = quick
+    assert found["quick"] is True and finite(found)
+    assert json.loads((out / "routing.json").read_text()) == found
+    page = (out / "routing.md").read_text()
+    assert "Quick run: a smoke test" in page
+    assert {"time", "revision", "versions", "hardware"} <= set(found["provenance"])
+    assert len(found["load_before"]) == len(found["load_after"]) == 3
+
+
+def test_every_flow_of_every_batch_is_exact(quick):
+    found, _ = quick
+    assert found["transport"] and found["growth"]["regions"]
+    for part in found["transport"].values():
+        assert set(part["exact"].values()) == {part["instances"]} == {routing.QUICK.instances}
+        assert set(part["exact"]) == {"batch_1", "batch_64"}
+        assert set(part["solves_per_second"]) == {"batch_1", "batch_64", "highs_warm", "highs_cold", "scipy_linprog"}
+        assert set(part["ratio_to_highs"]) == set(part["ratio_to_scipy"]) == set(part["exact"])
+    for row in found["growth"]["regions"].values():
+        assert row["exact"] == row["instances"] > 0
+    assert set(found["growth"]["exponent"]) == {"ours", "highs"}
+
+
+def test_simulators_earn_the_same(quick):
+    found, _ = quick
+    for part in found["simulator"].values():
+        assert part["largest_difference_of_return"] < 0.05  # float32 sums of some 50,000 $
+        assert all(rate["best"] > 0 for rate in part["steps_per_second"].values())
+        assert set(part["ratio"]) == {"batch_1", "batch_64"}
+
+
+def test_updates_of_every_learner(quick):
+    part = quick[0]["updates"]
+    assert set(part["learners"]) == {"bc", "iql", "cql"}
+    for learner in part["learners"].values():
+        assert set(learner["seeds"]) == {str(count) for count in routing.QUICK.seeds}
+        for rate in learner["seeds"].values():
+            assert rate["seed_updates_per_second"]["best"] > 0
+            assert rate["gflops"] == pytest.approx(rate["seed_updates_per_second"]["best"] * learner["gflop_per_update"])
+    work = {name: learner["gflop_per_update"] for name, learner in part["learners"].items()}
+    assert 0 < work["bc"] < work["iql"] < work["cql"]
+    # By hand: products of the actor's three layers on every node, forward, and backward for weights and inputs.
+    rows, hidden, features = updates.BATCH * 14, routing.QUICK.hidden, 13
+    products = 2 * rows * (features * hidden + hidden * hidden + hidden) * 3 / 1e9
+    assert products / 2 < work["bc"] < 2 * products
+
+
+def test_wrong_flows_are_seen():
+    found = routing.Problems(
+        times=np.array([[0, 2], [1, 0]]), supply=np.array([[3, 1], [0, 4]]), demand=np.array([[2, 2], [1, 3]])
+    )
+    optima = routing.optimal_times(found)
+    assert optima.tolist() == [2, 1]
+    solutions = routing.batched(found, 2)()
+    assert routing.exact(found, solutions, optima) == 2
+    (right,) = solutions
+    assert routing.exact(found, [right._replace(flow=right.flow + 1)], optima) == 0
+    assert routing.exact(found, [right._replace(flow=right.flow.astype(jnp.float32))], optima) == 0
+    assert routing.exact(found, [right._replace(status=jnp.array([0, transport.ITERATION_LIMIT]))], optima) == 1
+    # Feasible, but a detour: the vehicle that should stay is swapped with another.
+    detour = right._replace(flow=jnp.array([[[1, 2], [1, 0]], right.flow[1].tolist()]))
+    assert routing.exact(found, [detour], optima) == 1
+
+
+def test_race_takes_turns_and_keeps_the_compile_time_apart():
+    calls = []
+
+    def contender(name: str, first: float, later: float):
+        def call():
+            time.sleep(later if name in calls else first)
+            calls.append(name)
+
+        return call
+
+    timings = timing.race({"a": contender("a", 0.2, 0.02), "b": contender("b", 0.01, 0.01)}, windows=3, seconds=0.04)
+    a, b = timings["a"], timings["b"]
+    assert calls[:4] == ["a", "b", "a", "b"]
+    assert calls.count("a") == 2 + a.windows * a.calls and a.windows == b.windows == 3
+    assert 0.02 <= a.best <= a.median and a.compile > 0.1
+    assert a.rates(10)["best"] == pytest.approx(10 / a.best) and a.cpu < a.best
+    middle = calls[4:]
+    assert middle[: a.calls] == ["a"] * a.calls and middle[a.calls] == "b"
+
+
+def test_without_highspy_the_test_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "highspy", None)
+    with pytest.raises(UserError, match="pip install highspy"):
+        SPEED["routing"](None, True)
+
+
+def test_importing_needs_no_solver():
+    script = "import sys, benchmarks.speed; assert 'highspy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_problems_are_what_the_low_level_meets():
+    (case,) = routing.cases(1)
+    found = routing.problems(case, 45)
+    assert found.supply.shape == found.demand.shape == (45, len(case.city.idle))
+    np.testing.assert_array_equal(found.supply.sum(axis=1), found.demand.sum(axis=1))
+    assert (found.supply >= 0).all() and (found.demand >= 0).all() and not found.times.diagonal().any()
+    assert (found.supply != found.demand).any(axis=1).mean() > 0.9
+    np.testing.assert_array_equal(found.times, reference.rebalancing_cost(case.city.reb_time)[:-1])

@@ -1,0 +1,175 @@
+"""One update of IQL and of CQL in NumPy float64 with hand-written gradients, for perceptrons of one hidden layer."""
+
+import jax
+import numpy as np
+from scipy.special import digamma, expit, gammaln, logsumexp
+
+from ohio_jax.learners import cql
+
+
+class Layers:
+    """A perceptron of one hidden layer; `backward` returns the gradients of its parameters and of its input."""
+
+    def __init__(self, params):
+        self.tree = params["params"]["Perceptron_0"]
+        first, second = ({k: np.asarray(v, np.float64) for k, v in self.tree[f"Linear_{i}"].items()} for i in (0, 1))
+        self.w, self.b, self.v, self.c = first["kernel"], first["bias"], second["kernel"], second["bias"]
+
+    def forward(self, x):
+        self.x, self.before = x, x @ self.w + self.b[None]
+        return np.maximum(self.before, 0.0) @ self.v + self.c[None]
+
+    def backward(self, slope):
+        hidden = (slope @ self.v.T) * (self.before > 0.0)
+        first = {"kernel": self.x.T @ hidden, "bias": hidden.sum(axis=0)}
+        second = {"kernel": np.maximum(self.before, 0.0).T @ slope, "bias": slope.sum(axis=0)}
+        return {"params": {"Perceptron_0": {"Linear_0": first, "Linear_1": second}}}, hidden @ self.w.T
+
+
+def first_adam_step(params, gradient, rate):
+    """From zero moments: with bias correction both averages are the gradient itself."""
+    step = lambda p, g: np.asarray(p, np.float64) - rate * g / (np.sqrt(g * g) + 1e-8)
+    return jax.tree.map(step, params, gradient)
+
+
+def add(*gradients):
+    return jax.tree.map(lambda *g: sum(g), *gradients)
+
+
+def pick(tree, i):
+    return jax.tree.map(lambda x: x[i], tree)
+
+
+def stack(trees):
+    return jax.tree.map(lambda *x: np.stack(x), *trees)
+
+
+def average(target, params, keep):
+    return jax.tree.map(lambda t, p: keep * np.asarray(t, np.float64) + (1.0 - keep) * p, target, params)
+
+
+def critic_input(obs, goal):
+    return np.concatenate([obs, goal], axis=-1)
+
+
+def float64(batch):
+    return type(batch)(*(np.asarray(x, np.float64) for x in batch))
+
+
+def iql_update(state, batch):
+    """Actor over a simplex (Dirichlet), critics and value perceptrons."""
+    c, b = state.config, float64(batch)
+    size = len(b.reward)
+    share = b.weight / size
+
+    asked = b.obs if c.v_target == "s" else b.next_obs
+    q_bar = np.min([Layers(pick(state.target, i)).forward(critic_input(asked, b.goal))[:, 0] for i in (0, 1)], axis=0)
+    value = Layers(state.value.params)
+    gap = q_bar - value.forward(b.obs)[:, 0]
+    steep = np.where(gap > 0, c.expectile, 1.0 - c.expectile)
+    of_value, _ = value.backward((-2.0 * share * steep * gap)[:, None])
+    new_value = first_adam_step(state.value.params, of_value, c.critic_rate)
+
+    advantage = q_bar - Layers(new_value).forward(b.obs)[:, 0]
+    weight = np.minimum(np.exp(c.inverse_temperature * advantage), c.largest_weight)
+    actor = Layers(state.actor.params)
+    raw = actor.forward(b.obs)
+    alpha = np.logaddexp(raw, 0.0) + 1e-3
+    total = alpha.sum(axis=1, keepdims=True)
+    log_prob = gammaln(total[:, 0]) - gammaln(alpha).sum(axis=1) + ((alpha - 1.0) * np.log(b.goal)).sum(axis=1)
+    slope = (np.log(b.goal) + digamma(total) - digamma(alpha)) * expit(raw)
+    of_actor, _ = actor.backward(-(share * weight)[:, None] * slope)
+    new_actor = first_adam_step(state.actor.params, of_actor, c.actor_rate)
+
+    backup = c.reward_scale * b.reward + c.discount * b.discount * Layers(new_value).forward(b.next_obs)[:, 0]
+    gradients, critic_loss = [], 0.0
+    for i in (0, 1):
+        critic = Layers(pick(state.critic.params, i))
+        error = critic.forward(critic_input(b.obs, b.goal))[:, 0] - backup
+        critic_loss += np.sum(share * error**2)
+        gradients.append(critic.backward((2.0 * share * error)[:, None])[0])
+    new_critic = first_adam_step(state.critic.params, stack(gradients), c.critic_rate)
+
+    return {
+        "actor": new_actor,
+        "critic": new_critic,
+        "value": new_value,
+        "gradients": {"actor": of_actor, "critic": stack(gradients), "value": of_value},
+        "target": average(state.target, new_critic, c.polyak),
+        "value_loss": np.sum(share * steep * gap**2),
+        "actor_loss": -np.sum(share * weight * log_prob),
+        "critic_loss": critic_loss,
+    }
+
+
+def tanh_gaussian(raw, noise):
+    """(draw, log density, draw before tanh) of a squashed Gaussian whose raw parameters interleave mean and log std."""
+    mean, log_std = raw[:, 0::2], raw[:, 1::2]
+    x = mean + np.exp(log_std) * noise
+    normal = -0.5 * noise**2 - log_std - 0.5 * np.log(2.0 * np.pi)
+    return np.tanh(x), (normal - np.log1p(-(np.tanh(x) ** 2))).sum(axis=1), x
+
+
+def cql_update(state, batch):
+    """Actor over a box (squashed Gaussian). Random numbers and proposals are the learner's own."""
+    c, b = state.config, float64(batch)
+    keys = jax.random.split(jax.random.wrap_key_data(state.key), 5)
+    size = len(b.reward)
+    share = b.weight / size
+    actor = Layers(state.actor.params)
+    raw, next_raw = actor.forward(b.obs), actor.forward(b.next_obs)
+    normal = lambda key: np.asarray(jax.random.normal(key, batch.goal.shape), np.float64)
+
+    next_goal, _, _ = tanh_gaussian(next_raw, normal(keys[0]))
+    next_q = [Layers(pick(state.target, i)).forward(critic_input(b.next_obs, next_goal))[:, 0] for i in (0, 1)]
+    backup = c.reward_scale * b.reward + c.discount * b.discount * np.min(next_q, axis=0)
+
+    in_head = lambda raw: raw.reshape(size, -1, 2)
+    _, proposed, log_density = cql.propose(state, keys[1], batch.obs, in_head(raw), in_head(next_raw))
+    proposed, log_density = np.asarray(proposed, np.float64), np.asarray(log_density, np.float64)
+    many = proposed.shape[1]
+    repeated = np.repeat(b.obs, many, axis=0)
+
+    gradients, critic_loss, penalty = [], 0.0, 0.0
+    for i in (0, 1):
+        critic = Layers(pick(state.critic.params, i))
+        ratio = critic.forward(critic_input(repeated, proposed.reshape(size * many, -1))).reshape(size, many) - log_density
+        highest = logsumexp(ratio, axis=1)
+        soft_max = np.exp(ratio - highest[:, None])
+        of_proposals, _ = critic.backward((c.conservatism * share[:, None] * soft_max).reshape(-1, 1))
+        q = critic.forward(critic_input(b.obs, b.goal))[:, 0]
+        of_data, _ = critic.backward((share * (2.0 * (q - backup) - c.conservatism))[:, None])
+        gradient = add(of_proposals, of_data)
+        norm = np.sqrt(sum(np.sum(g**2) for g in jax.tree.leaves(gradient)))
+        assert norm > c.largest_gradient, "the test means to clip"
+        gradients.append(jax.tree.map(lambda g, norm=norm: g * c.largest_gradient / norm, gradient))
+        critic_loss += np.sum(share * ((q - backup) ** 2 + c.conservatism * (highest - q)))
+        penalty += np.sum(share * (highest - q)) / 2.0
+    new_critic = first_adam_step(state.critic.params, stack(gradients), c.critic_rate)
+
+    noise = normal(keys[3])
+    raw = actor.forward(b.obs)
+    goal, log_prob, _ = tanh_gaussian(raw, noise)
+    critics = [Layers(pick(new_critic, i)) for i in (0, 1)]
+    q = np.stack([critic.forward(critic_input(b.obs, goal))[:, 0] for critic in critics])
+    slope_of_goal = np.zeros_like(goal)
+    for i, critic in enumerate(critics):
+        of_input = critic.backward(np.ones((size, 1)))[1][:, b.obs.shape[1] :]
+        slope_of_goal += (q.argmin(axis=0) == i)[:, None] * of_input
+    # d log_prob / dx = 2 tanh x; d goal / dx = 1 - tanh(x)^2
+    slope_of_x = share[:, None] * (c.temperature * 2.0 * goal - slope_of_goal * (1.0 - goal**2))
+    slope = np.empty_like(raw)
+    slope[:, 0::2] = slope_of_x
+    slope[:, 1::2] = slope_of_x * np.exp(raw[:, 1::2]) * noise - share[:, None] * c.temperature
+    of_actor, _ = actor.backward(slope)
+    new_actor = first_adam_step(state.actor.params, of_actor, c.actor_rate)
+
+    return {
+        "actor": new_actor,
+        "critic": new_critic,
+        "gradients": {"actor": of_actor, "critic": stack(gradients)},
+        "target": average(state.target, new_critic, c.polyak),
+        "critic_loss": critic_loss,
+        "penalty": penalty,
+        "actor_loss": np.sum(share * (c.temperature * log_prob - q.min(axis=0))),
+    }

@@ -1,0 +1,435 @@
+"""Learners: probes with known optima, updates against NumPy, and the properties the algorithms promise."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from ohio_jax.data import Batch
+from ohio_jax.errors import UserError
+from ohio_jax.learners import LEARNERS, Spec, bc, common, cql, iql
+from ohio_jax.networks import Networks
+from ohio_jax.networks.graph import edge_networks, node_networks
+from ohio_jax.networks.heads import Box, Simplex, Simplices
+from ohio_jax.networks.mlp import mlp_networks
+from tests.ohio_jax import numpy_learners as reference
+from tests.ohio_jax.probes import ACTIONS, POLICIES, TARGETS, VALUES
+
+OBS = np.array([[-1.0], [1.0]], np.float32)
+both_actions = pytest.mark.parametrize("action", ACTIONS)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def fit(learner, state, batch, updates):
+    """`updates` updates on the same whole batch."""
+    return jax.lax.scan(lambda state, _: learner.update(state, batch), state, None, updates)[0]
+
+
+def begin(learner, spec, config, seed=0):
+    """What `init` gives, with parameters drawn by NumPy: compiling the draws would take longer than most tests here."""
+    rng = np.random.default_rng(seed)
+    number = lambda x: jnp.asarray(rng.uniform(-0.4, 0.4, x.shape), x.dtype)
+    fresh = lambda model: common.trainable(jax.tree.map(number, model.params))
+    state = jax.eval_shape(lambda key: learner.init(key, spec, config), jax.random.key(0))
+    state = state.replace(config=common.traced(config), actor=fresh(state.actor))
+    if learner is not bc:
+        state = state.replace(critic=fresh(state.critic), target=jax.tree.map(number, state.target))
+    if learner is iql:
+        state = state.replace(value=fresh(state.value))
+    if learner is cql:
+        state = state.replace(key=jax.random.key_data(jax.random.key(seed)))
+    return state
+
+
+def mode(state, obs=OBS):
+    return np.asarray(cql.act(state, jnp.asarray(obs), jax.random.key(0), True))
+
+
+# --- Probes
+
+FAST = {
+    "iql": iql.Config(actor_rate=3e-3, critic_rate=3e-3, polyak=0.9, inverse_temperature=10.0, reward_scale=1.0),
+    "cql": cql.Config(
+        actor_rate=3e-3, critic_rate=3e-3, polyak=0.9, temperature=0.01, reward_scale=1.0, conservatism=0.0, samples=1
+    ),
+}
+
+
+@both_actions
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("probe", VALUES)
+def test_critics_find_the_value(name, probe, action):
+    learner, (spec, batch, _, value) = LEARNERS[name], VALUES[probe](action)
+    state = fit(learner, learner.init(jax.random.key(0), spec, FAST[name]), batch, 1000)
+    expected = value(np.asarray(batch.obs), 0.97)
+    q = spec.critics(state.critic.params, batch.obs, batch.goal)
+    np.testing.assert_allclose(q, np.stack([expected, expected]), atol=0.05)
+    if name == "iql":
+        np.testing.assert_allclose(spec.value(state.value.params, batch.obs), expected, atol=0.05)
+
+
+@both_actions
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("probe", POLICIES)
+def test_actors_find_the_best_goal(name, probe, action):
+    learner, (spec, batch, best, _) = LEARNERS[name], POLICIES[probe](action)
+    assert best is not None
+    state = fit(learner, learner.init(jax.random.key(0), spec, FAST[name]), batch, 1000)
+    np.testing.assert_allclose(mode(state), best(OBS), atol=0.1)
+
+
+@both_actions
+def test_cloning_finds_the_behaviour(action):
+    """A behaviour that plays one goal for each observation, with a little noise."""
+    spec, batch, best, _ = POLICIES["both"](action)
+    assert best is not None
+    noise = 0.02 * np.random.default_rng(0).normal(size=batch.goal.shape)
+    goal = spec.action.project(jnp.asarray(best(np.asarray(batch.obs)) + noise, jnp.float32))
+    # What has no weight has no say.
+    ignored = jnp.arange(len(goal)) % 4 == 0
+    goal = jnp.where(ignored[:, None], spec.action.project(jnp.ones_like(goal)), goal)
+    batch = batch._replace(goal=goal, weight=jnp.where(ignored, 0.0, 1.0))
+    state = fit(bc, bc.init(jax.random.key(0), spec, bc.Config(actor_rate=1e-2)), batch, 1000)
+    np.testing.assert_allclose(mode(state), TARGETS[action], atol=0.05)
+    drawn = cql.act(state, jnp.asarray(OBS), jax.random.key(1), False)
+    np.testing.assert_allclose(drawn, TARGETS[action], atol=0.25)
+
+
+# --- IQL on a tabular chain
+
+
+class TableCritic(nn.Module):
+    """Q as a table: obs is one-hot over states, a goal above 0 means right."""
+
+    @nn.compact
+    def __call__(self, obs, goal):
+        table = self.param("table", nn.initializers.zeros, (obs.shape[-1], 2))
+        return jnp.where(goal[..., 0] > 0.0, obs @ table[:, 1], obs @ table[:, 0])
+
+
+class TableValue(nn.Module):
+    @nn.compact
+    def __call__(self, obs):
+        return obs @ self.param("table", nn.initializers.zeros, obs.shape[-1:])
+
+
+class TableActor(nn.Module):
+    @nn.compact
+    def __call__(self, obs):
+        return (obs @ self.param("table", nn.initializers.zeros, (obs.shape[-1], 2)))[..., None, :]
+
+
+STATES, GAMMA = 5, 0.9
+
+
+def chain():
+    """Five states in a row; left and right are logged once in each. The right end pays 1 and ends, the left end 0.3."""
+    rows = [(s, a) for s in range(STATES) for a in (0, 1)]
+    after = [s + (1 if a else -1) for s, a in rows]
+    ends = [not 0 <= s < STATES for s in after]
+    reward = [1.0 if s == STATES else 0.3 if s < 0 else 0.0 for s in after]
+    one_hot = np.eye(STATES)
+    columns = (
+        [one_hot[s] for s, _ in rows],
+        [[0.5 if a else -0.5] for _, a in rows],
+        reward,
+        [one_hot[min(max(s, 0), STATES - 1)] for s in after],
+        [0.0 if end else 1.0 for end in ends],
+        np.ones(len(rows)),
+    )
+    return rows, after, ends, reward, Batch(*(jnp.asarray(np.array(column), jnp.float32) for column in columns))
+
+
+def expectile_iteration(expectile):
+    """Fixed point of V(s) = expectile of Q(s, .) over the data, Q = r + gamma V(s'), by iteration."""
+    rows, after, ends, reward, _ = chain()
+    q = np.zeros((STATES, 2))
+    for _ in range(500):
+        low, high = q.min(axis=1), q.max(axis=1)
+        v = (1.0 - expectile) * low + expectile * high  # of two equally likely values
+        for (s, a), to, end, r in zip(rows, after, ends, reward, strict=True):
+            q[s, a] = r if end else r + GAMMA * v[to]
+    return q, v
+
+
+def fit_chain(expectile, v_target="s"):
+    spec = Spec(STATES, Box(1), Networks(TableActor(), TableCritic(), TableValue()))
+    config = iql.Config(critic_rate=5e-3, discount=GAMMA, polyak=0.8, expectile=expectile, reward_scale=1.0,
+                        v_target=v_target)  # fmt: skip
+    state = fit(iql, iql.init(jax.random.key(0), spec, config), chain()[-1], 4000)
+    return np.asarray(state.critic.params["params"]["table"][0]), np.asarray(state.value.params["params"]["table"])
+
+
+@pytest.mark.parametrize("expectile", [0.5, 0.99])
+def test_iql_on_a_chain_is_expectile_iteration(expectile):
+    """0.5 gives the values of the behaviour (SARSA), towards 1 those of value iteration."""
+    q, v = fit_chain(expectile)
+    expected_q, expected_v = expectile_iteration(expectile)
+    np.testing.assert_allclose(q, expected_q, atol=0.01)
+    np.testing.assert_allclose(v, expected_v, atol=0.01)
+    if expectile == 0.99:
+        optimal, _ = expectile_iteration(1.0)
+        np.testing.assert_allclose(q, optimal, atol=0.05)
+        np.testing.assert_array_equal(q.argmax(axis=1), optimal.argmax(axis=1))
+
+
+def test_the_compat_value_target_is_another_algorithm():
+    """Regressing V(s) on Q(s', u) leaks a step of lookahead: the values are wrong, which is why it is no default."""
+    _, expected_v = expectile_iteration(0.99)
+    _, v = fit_chain(0.99, "s_next")
+    assert np.abs(v - expected_v).max() > 0.03
+
+
+# --- One update against NumPy
+
+
+def small_batch(spec: Spec, size=6, seed=0):
+    keys = jax.random.split(jax.random.key(seed), 6)
+    obs, next_obs = jax.random.normal(keys[0], (2, size, spec.observation_size))
+    goal = spec.action.project(spec.action.random(keys[1], (size,))[0])
+    discount = jnp.where(jnp.arange(size) % 3 == 0, 0.0, 1.0)
+    weight = jax.random.uniform(keys[2], (size,), minval=0.2, maxval=2.0)
+    return Batch(obs, goal, 100.0 * jax.random.normal(keys[3], (size,)), next_obs, discount, weight)
+
+
+def assert_trees_close(found, expected, rtol=1e-5, atol=1e-9):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol), found, expected)
+
+
+def assert_models_close(state, expected):
+    """Parameters, and gradients as well: Adam's first step hardly shows the size of one, its first moment does."""
+    for name, gradient in expected["gradients"].items():
+        model = getattr(state, name)
+        assert_trees_close(model.params, expected[name])
+        assert_trees_close(jax.tree.map(lambda m: 10.0 * m, model.moments.mu), gradient)
+
+
+@pytest.mark.parametrize("v_target", ["s", "s_next"])
+def test_an_iql_update_equals_numpy(v_target, x64):
+    spec = Spec(3, Simplex(4), mlp_networks(Simplex(4), 5, layers=1))
+    config = iql.Config(v_target=v_target, reward_scale=0.01)
+    state, batch = begin(iql, spec, config), small_batch(spec)
+    after, metrics = jax.jit(iql.update)(state, batch)
+    expected = reference.iql_update(jax.tree.map(np.asarray, state), batch)
+    assert_models_close(after, expected)
+    assert_trees_close(after.target, expected["target"])
+    for name in ("actor_loss", "critic_loss", "value_loss"):
+        assert float(metrics[name]) == pytest.approx(float(expected[name]), rel=1e-5)
+
+
+def test_a_cql_update_equals_numpy(x64):
+    spec = Spec(3, Box(2), mlp_networks(Box(2), 5, layers=1))
+    config = cql.Config(samples=3, conservatism=2.0, reward_scale=0.01, largest_gradient=0.5)
+    state, batch = begin(cql, spec, config), small_batch(spec)
+    after, metrics = jax.jit(cql.update)(state, batch)
+    expected = reference.cql_update(state, batch)
+    assert_models_close(after, expected)
+    assert_trees_close(after.target, expected["target"])
+    for name in ("actor_loss", "critic_loss", "penalty"):
+        assert float(metrics[name]) == pytest.approx(float(expected[name]), rel=1e-5)
+
+
+# --- What CQL promises
+
+N, F, SIZE = 4, 3, 12
+GRAPH = np.random.default_rng(0).random((N, N)) < 0.5
+GRAPHS = {
+    "node": Spec(N * F, Simplex(N), node_networks(GRAPH, F, 8)),
+    "edge": Spec(N * F, Simplices(N, N), edge_networks(GRAPH, F, 8)),
+}
+critic_gradient = jax.jit(cql.critic_gradient)
+
+
+@jax.jit
+def ask(state, batch):
+    raw, next_raw = (state.spec.actor(state.actor.params, obs) for obs in (batch.obs, batch.next_obs))
+    proposals = cql.propose(state, jax.random.key(1), batch.obs, raw, next_raw)
+    return cql.Question(batch.obs, batch.goal, batch.reward / 100.0, batch.weight / len(batch.reward), *proposals)
+
+
+@functools.cache
+def cql_question(graph, mixed_states=False):
+    """A learner and the question to its critics, as `update` asks it; three samples a source."""
+    spec = GRAPHS[graph]
+    state = begin(cql, spec, cql.Config(samples=3, mixed_states=mixed_states))
+    return state, ask(state, small_batch(spec, SIZE))
+
+
+def change(state, **fields):
+    return state.replace(config=state.config.replace(**fields))
+
+
+def relative_gap(a, b):
+    flat = lambda tree: np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]).astype(np.float64)
+    return np.linalg.norm(flat(a) - flat(b)) / np.linalg.norm(flat(b))
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_blocked_gradients_equal_the_unblocked(graph):
+    state, question = cql_question(graph)
+    whole, loss, penalty = critic_gradient(state, jax.random.key(2), question)
+    pieces, loss_of_pieces, penalty_of_pieces = critic_gradient(change(state, chunk=4), jax.random.key(2), question)
+    assert relative_gap(pieces, whole) < 1e-6
+    assert float(loss_of_pieces) == pytest.approx(float(loss), rel=1e-5)
+    assert float(penalty_of_pieces) == pytest.approx(float(penalty), rel=1e-5)
+
+
+def test_drawn_gradients_are_unbiased_and_their_loss_is_exact():
+    state, question = cql_question("node")
+    state = change(state, conservatism=jnp.float32(50.0))
+    exact, loss, penalty = critic_gradient(state, jax.random.key(2), question)
+    keys = jax.random.split(jax.random.key(3), 4000)
+    many = jax.jit(jax.vmap(cql.critic_gradient, (None, 0, None)))
+    drawn, losses, penalties = many(change(state, draws=2, chunk=4), keys, question)
+    np.testing.assert_allclose(losses, loss, rtol=1e-5)
+    np.testing.assert_allclose(penalties, penalty, rtol=1e-5)
+    one = jax.tree.map(lambda g: g[0], drawn)
+    average = jax.tree.map(lambda g: np.mean(g, axis=0), drawn)
+    assert relative_gap(one, exact) > 1e-3
+    assert relative_gap(average, exact) < 0.1 * relative_gap(one, exact)
+
+
+def test_without_conservatism_the_losses_are_those_of_soft_actor_critic():
+    state, question = cql_question("node")
+
+    def soft_actor_critic(params):
+        q = state.spec.critics(params, question.obs, question.goal)
+        return jnp.sum(question.weight[None] * jnp.square(q - question.backup[None]))
+
+    loss, gradient = jax.jit(jax.value_and_grad(soft_actor_critic))(state.critic.params)
+    plain = change(state, conservatism=jnp.float32(0.0))
+    found, found_loss, _ = critic_gradient(plain, jax.random.key(2), question)
+    assert float(found_loss) == pytest.approx(float(loss), rel=1e-6)
+    assert relative_gap(found, gradient) < 1e-6
+
+
+@pytest.mark.parametrize("action, log_volume", [(Box(3), 3 * math.log(2)), (Simplex(4), -math.log(6))])
+def test_the_penalty_of_a_zero_critic_is_the_log_volume(action, log_volume):
+    """Importance weights: with Q = 0 the log-sum-exp over 3 K samples tends to log 3 K + log of the space's volume."""
+    spec, K = Spec(2, action, mlp_networks(action, 8, layers=1)), 3000
+    state = begin(cql, spec, cql.Config(samples=K))
+    zero = jax.tree.map(jnp.zeros_like, state.critic.params)
+    state = state.replace(critic=state.critic._replace(params=zero))
+    question = ask(state, small_batch(spec)._replace(weight=jnp.ones(6)))
+    _, _, penalty = critic_gradient(state, jax.random.key(2), question)
+    assert float(penalty) == pytest.approx(math.log(3 * K) + log_volume, abs=0.05)
+
+
+def test_mixed_states_are_the_originals_tiling():
+    """States tiled K times, values read as if each had been repeated K times in place."""
+    (plain, question), (mixed, asked) = cql_question("node"), cql_question("node", mixed_states=True)
+    _, _, penalty = critic_gradient(mixed, jax.random.key(2), asked)
+    critics = jax.jit(plain.spec.critics)
+    values = critics(plain.critic.params, question.asked, question.proposed) - question.log_density[None]
+    rows = []
+    for source in np.split(np.asarray(values, np.float64), 3, axis=2):  # [2, B, K]
+        tiled = np.concatenate([source[:, :, k] for k in range(3)], axis=1)  # sample by sample
+        rows.append(tiled.reshape(2, SIZE, 3))
+    highest = np.log(np.exp(np.concatenate(rows, axis=2)).sum(axis=2))
+    q = np.asarray(critics(plain.critic.params, question.obs, question.goal))
+    expected = np.sum(np.asarray(question.weight)[None] * (highest - q)) / 2.0
+    assert float(penalty) == pytest.approx(expected, rel=1e-5)
+    _, _, of_one_state = critic_gradient(plain, jax.random.key(2), question)
+    assert abs(float(of_one_state) - float(penalty)) > 1e-4
+
+
+def test_bad_static_settings_say_so():
+    spec = GRAPHS["node"]
+    with pytest.raises(UserError, match="draws"):
+        cql.init(jax.random.key(0), spec, cql.Config(draws=1, mixed_states=True))
+    state, question = cql_question(spec, cql.Config(samples=1, chunk=5))
+    with pytest.raises(UserError, match="chunk: expected a divisor of the batch size 12, found 5"):
+        cql.critic_gradient(state, jax.random.key(2), question)
+
+
+# --- What every learner promises
+
+TINY = {"bc": bc.Config(), "iql": iql.Config(), "cql": cql.Config(samples=2, chunk=3, draws=1)}
+UPDATE = {name: jax.jit(lambda state, batch, update=learner.update: update(state, batch)) for name, learner in LEARNERS.items()}
+each_learner = pytest.mark.parametrize("name", LEARNERS)
+
+
+def tiny(name, seed=0, **numbers):
+    """A state, with networks built anew each time."""
+    spec = Spec(3, Simplex(3), mlp_networks(Simplex(3), 4, layers=1))
+    return begin(LEARNERS[name], spec, TINY[name].replace(**numbers), seed)
+
+
+@each_learner
+def test_one_compilation_serves_equal_specs_all_numbers_and_restored_states(name):
+    state = tiny(name)
+    batch = small_batch(state.spec)
+    there, _ = UPDATE[name](state, batch)
+    # A fresh state, a trained one, one that a checkpoint has turned into NumPy and back, and other hyperparameters.
+    kept = jax.tree.map(jnp.asarray, jax.tree.map(np.asarray, state))
+    jax.tree.map(np.testing.assert_array_equal, UPDATE[name](kept, batch)[0], there)
+    for other in (there, tiny(name, seed=1, actor_rate=0.1)):
+        UPDATE[name](other, batch)
+    jax.tree.map(np.testing.assert_array_equal, state.config, there.config)
+    assert UPDATE[name]._cache_size() == 1
+
+
+@each_learner
+def test_fresh_states_have_the_types_of_trained_ones(name):
+    """Else the second call of a compiled block would compile again."""
+    state = tiny(name)
+    fresh = jax.eval_shape(lambda: LEARNERS[name].init(jax.random.key(0), state.spec, TINY[name]))
+    later = jax.eval_shape(LEARNERS[name].update, fresh, small_batch(state.spec))[0]
+    kind = lambda x: (x.shape, x.dtype, x.weak_type)
+    assert jax.tree.map(kind, fresh) == jax.tree.map(kind, later)
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves(fresh))
+
+
+@each_learner
+def test_seeds_and_rates_side_by_side_equal_them_in_sequence(name):
+    states = [tiny(name, seed=seed, actor_rate=rate) for seed, rate in ((0, 1e-3), (1, 3e-3))]
+    batch = small_batch(states[0].spec)
+    apart = [UPDATE[name](state, batch)[0] for state in states]
+    stack = lambda *x: jnp.stack(x)
+    together, _ = jax.jit(jax.vmap(LEARNERS[name].update, (0, None)))(jax.tree.map(stack, *states), batch)
+    expected = jax.tree.map(stack, *apart)
+    moments = lambda state: state.actor.moments.mu
+    assert_trees_close(moments(together), moments(expected), rtol=1e-4, atol=1e-6)
+    # Adam's first steps have the size of the rate however small a gradient, hence the absolute tolerance.
+    assert_trees_close(together.actor.params, expected.actor.params, rtol=1e-4, atol=1e-5)
+    if name != "bc":
+        assert_trees_close(together.critic.params, expected.critic.params, rtol=1e-4, atol=1e-5)
+
+
+@each_learner
+def test_weight_zero_and_scaled_rewards(name):
+    """A transition of weight 0 could as well be another one; the scale of rewards is nothing but a factor."""
+    state = tiny(name)
+    batch = small_batch(state.spec)
+    without = batch._replace(weight=batch.weight.at[2].set(0.0))
+    other = without._replace(goal=without.goal.at[2].set(1 / 3), reward=without.reward.at[2].set(-1e3))
+    first, second = UPDATE[name](state, without)[0], UPDATE[name](state, other)[0]
+    assert_trees_close(first.actor.params, second.actor.params, rtol=1e-6, atol=1e-8)
+    if name != "bc":
+        assert_trees_close(first.critic.params, second.critic.params, rtol=1e-6, atol=1e-8)
+        doubled = state.replace(config=state.config.replace(reward_scale=state.config.reward_scale * 2.0))
+        halved = batch._replace(reward=batch.reward / 2.0)
+        same, as_this = UPDATE[name](doubled, halved)[0], UPDATE[name](state, batch)[0]
+        assert_trees_close(same.critic.params, as_this.critic.params, rtol=1e-5, atol=1e-7)
+
+
+@each_learner
+def test_goals_come_out_of_the_action_space(name):
+    state = tiny(name)
+    obs = jax.random.normal(jax.random.key(0), (7, 3))
+    for deterministic in (True, False):
+        goal = np.asarray(LEARNERS[name].act(state, obs, jax.random.key(1), deterministic))
+        assert goal.shape == (7, 3) and goal.min() >= 0.0
+        np.testing.assert_allclose(goal.sum(axis=1), 1.0, rtol=1e-5)
+    assert LEARNERS[name].act(state, obs[0], jax.random.key(1), True).shape == (3,)
+
+
+def test_configs_have_the_papers_numbers():
+    assert (iql.Config().expectile, iql.Config().inverse_temperature, iql.Config().reward_scale) == (0.9, 3.0, 0.01)
+    assert (cql.Config().temperature, cql.Config().samples, cql.Config().reward_scale) == (0.3, 10, 0.1)
+    for config in (iql.Config(), cql.Config()):
+        assert (config.actor_rate, config.critic_rate, config.discount, config.polyak) == (1e-4, 3e-4, 0.97, 0.995)
