@@ -49,12 +49,13 @@ def trainable(params: Any) -> Trainable:
     return Trainable(params, optax.scale_by_adam().init(params))
 
 
-def descend(model: Trainable, gradient: Any, rate: jax.Array, decay: Any = 0.0) -> Trainable:
+def descend(model: Trainable, gradient: Any, rate: ArrayLike, decay: float | jax.Array = 0.0) -> Trainable:
     """One step of Adam; `rate` and `decay` may be traced, so one compilation serves every schedule.
 
     decay: updates over which the rate falls to zero along a cosine; 0 keeps it constant.
     """
     step, moments = optax.scale_by_adam().update(gradient, model.moments)
+    moments = cast(optax.ScaleByAdamState, moments)
     elapsed = jnp.minimum((moments.count - 1) / jnp.maximum(decay, 1.0), 1.0)
     rate = rate * jnp.where(decay > 0.0, 0.5 * (1.0 + jnp.cos(jnp.pi * elapsed)), 1.0)
     return Trainable(jax.tree.map(lambda p, s: p - rate * s, model.params, step), moments)

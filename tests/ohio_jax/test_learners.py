@@ -338,12 +338,11 @@ def test_mixed_states_are_the_originals_tiling():
 
 
 def test_bad_static_settings_say_so():
-    spec = GRAPHS["node"]
-    with pytest.raises(UserError, match="draws"):
-        cql.init(jax.random.key(0), spec, cql.Config(draws=1, mixed_states=True))
-    state, question = cql_question(spec, cql.Config(samples=1, chunk=5))
+    with pytest.raises(UserError, match="draws: expected 0 with mixed_states, found 1"):
+        cql.init(jax.random.key(0), GRAPHS["node"], cql.Config(draws=1, mixed_states=True))
+    state, question = cql_question("node")
     with pytest.raises(UserError, match="chunk: expected a divisor of the batch size 12, found 5"):
-        cql.critic_gradient(state, jax.random.key(2), question)
+        critic_gradient(change(state, chunk=5), jax.random.key(2), question)
 
 
 # --- What every learner promises
@@ -415,6 +414,20 @@ def test_weight_zero_and_scaled_rewards(name):
         halved = batch._replace(reward=batch.reward / 2.0)
         same, as_this = UPDATE[name](doubled, halved)[0], UPDATE[name](state, batch)[0]
         assert_trees_close(same.critic.params, as_this.critic.params, rtol=1e-5, atol=1e-7)
+
+
+@each_learner
+def test_a_decaying_rate_ends_at_zero(name):
+    """Updates 0, 1, 2 of a decay over two have the whole, half and none of the rate."""
+    state = tiny(name, decay=2.0)
+    batch, whole = small_batch(state.spec), UPDATE[name](tiny(name), small_batch(state.spec))[0]
+    states = [state]
+    for _ in range(3):
+        states.append(UPDATE[name](states[-1], batch)[0])
+    assert_trees_close(states[1].actor.params, whole.actor.params, rtol=1e-6)
+    assert_trees_close(states[3].actor.params, states[2].actor.params, rtol=0.0, atol=0.0)
+    first, second = (relative_gap(states[i + 1].actor.params, states[i].actor.params) for i in (0, 1))
+    assert 0.3 * first < second < 0.7 * first
 
 
 @each_learner
