@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import shlex
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +14,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
 from ohio_envs import registry
 
 from ohio_jax import data, provenance
@@ -216,14 +216,15 @@ def run(table: Table, preset_name: str, only: list[str] | None = None, results: 
     wanted = [row for row in preset.rows if not only or row.name in only]
     command = f"ohio-jax bench {table.name} --preset {shlex.quote(preset_name)}"
     paths = []
-    for name, head, work in cells(table, replace(preset, rows=tuple(wanted))):
+    listed = list(cells(table, replace(preset, rows=tuple(wanted))))
+    for name, head, work in listed:
         path = folder(table, preset_name, results) / f"{name}.json"
         paths.append(path)
         config = json.loads(json.dumps(head["config"]))
         kept = read_cell(path)
         if kept is not None and kept["config"] == config:
             continue
-        logging.info("cell %s", name)
+        print(f"cell {len(paths)} of {len(listed)}: {name}", file=sys.stderr, flush=True)
         outcome = work()
         cell = {"table": table.name, "preset": preset_name, **head, "command": command}
         write_json(path, {**cell, "config": config, **outcome, "provenance": provenance.collect()})

@@ -310,5 +310,6 @@ def run() -> None:
     if "xla_force_host_platform_device_count" not in flags:
         cores = min(os.cpu_count() or 1, 8)
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={cores}".strip()
-    logging.use_absl_handler()
+    # Libraries report every checkpoint; only their warnings are the user's business unless --verbosity says otherwise.
+    logging.set_verbosity(logging.WARNING)
     app.run(main, flags_parser=lambda argv: parser().parse_args(argv[1:]))

@@ -45,9 +45,7 @@ def commands(code: str) -> list[str]:
 
 def readme_params():
     found = blocks((ROOT / "README.md").read_text())
-    return [
-        pytest.param(block, id=f"line{block.line}", marks=[pytest.mark.slow] if block.slow else []) for block in found
-    ]
+    return [pytest.param(block, id=f"line{block.line}", marks=[pytest.mark.slow] if block.slow else []) for block in found]
 
 
 @pytest.fixture(scope="module")

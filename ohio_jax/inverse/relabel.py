@@ -53,9 +53,7 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str) ->
             rows = starts[first : first + CHUNK]
             # The last chunk is filled up so that every call has one shape and compiles once.
             padded = np.resize(rows, min(CHUNK, len(starts)))
-            segments = Segment(
-                *(gather(a, padded) for a in (trajectories.state, trajectories.action, trajectories.next_state))
-            )
+            segments = Segment(*(gather(a, padded) for a in (trajectories.state, trajectories.action, trajectories.next_state)))
             answer = _invert_all(INVERSES[inverse], chosen.problem, segments)
             recovered.append({name: np.asarray(value)[: len(rows)] for name, value in answer._asdict().items()})
             bar.update(len(rows))

@@ -138,9 +138,7 @@ def node_networks(adjacency, features: int, hidden: int) -> Networks:
     adjacency: Bool[n, n], i -> j; features: numbers a node in the flat observation; hidden: width (the paper's is 256).
     """
     graph = pack(adjacency)
-    return Networks(
-        NodeActor(graph, features, hidden), NodeCritic(graph, features, hidden), GraphValue(graph, features)
-    )
+    return Networks(NodeActor(graph, features, hidden), NodeCritic(graph, features, hidden), GraphValue(graph, features))
 
 
 def edge_networks(

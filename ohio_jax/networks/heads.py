@@ -328,9 +328,7 @@ class Product:
         return self._split(action, [part.shape for part in self.parts])
 
     def _join(self, actions):
-        flat = [
-            a.reshape(*a.shape[: a.ndim - len(part.shape)], -1) for a, part in zip(actions, self.parts, strict=True)
-        ]
+        flat = [a.reshape(*a.shape[: a.ndim - len(part.shape)], -1) for a, part in zip(actions, self.parts, strict=True)]
         return jnp.concatenate(flat, axis=-1)
 
     def log_prob(self, raw, action):
@@ -354,6 +352,4 @@ class Product:
         return self._join(actions), sum(densities)
 
     def bc_dist(self, a, b):
-        return sum(
-            part.bc_dist(x, y) for part, x, y in zip(self.parts, self._actions(a), self._actions(b), strict=True)
-        )
+        return sum(part.bc_dist(x, y) for part, x, y in zip(self.parts, self._actions(a), self._actions(b), strict=True))

@@ -142,9 +142,7 @@ def solve(cost: jax.Array, supply: jax.Array, demand: jax.Array) -> Solution:
     hangs = home[None, :] == _iota(R)[:, None]
     row_side = jnp.concatenate([jnp.eye(R, dtype=bool), jnp.ones((C, R), bool)])
     column_side = jnp.concatenate([hangs, ~jnp.eye(C, dtype=bool)])
-    column_side = jnp.pad(column_side, ((0, 0), (0, 1))) | jnp.asarray(
-        (arcs[:, None] >= R) & (_iota(C + 1)[None, :] == C)
-    )
+    column_side = jnp.pad(column_side, ((0, 0), (0, 1))) | jnp.asarray((arcs[:, None] >= R) & (_iota(C + 1)[None, :] == C))
     tree = at_tree(
         side=jnp.concatenate([_pack(row_side), _pack(column_side)]),
         arc=jnp.concatenate([_iota(R) << 16 | C, home << 16 | _iota(C)]),
@@ -188,9 +186,7 @@ def perturb(cost, seed: int = 0) -> np.ndarray:
     # m ((m (P - 1) + 1) highest + P) < 2^28, solved for P.
     P = min((_LARGEST // m + (m - 1) * highest - 1) // (m * highest + 1), _FINEST)
     if P < 2:
-        raise UserError(
-            f"transport cost: {list(cost.shape)} costs up to {highest} leave no room for a tie-break in 32 bits"
-        )
+        raise UserError(f"transport cost: {list(cost.shape)} costs up to {highest} leave no room for a tie-break in 32 bits")
     p = np.random.RandomState(seed).randint(0, P, cost.shape)
     np.fill_diagonal(p, 0)
     return ((m * (P - 1) + 1) * cost.astype(np.int64) + p).astype(np.int32)

@@ -18,9 +18,7 @@ reals = st.floats(-1e6, 1e6, width=32)
 
 def split(total, regions, draw):
     """Int[regions] that sum to `total`, often with empty regions and with one that holds nearly all."""
-    weight = np.array(
-        draw(st.lists(st.sampled_from([0, 0, 1, 2, 3, 50, 1000, 10**6]), min_size=regions, max_size=regions))
-    )
+    weight = np.array(draw(st.lists(st.sampled_from([0, 0, 1, 2, 3, 50, 1000, 10**6]), min_size=regions, max_size=regions)))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     return rng.multinomial(total, weight / weight.sum() if weight.any() else np.full(regions, 1 / regions))
 

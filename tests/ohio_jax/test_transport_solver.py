@@ -241,9 +241,7 @@ def test_perturb_fits_potentials(shape, highest):
     assert m * cost.max() < 2**28
     spread = (cost - cost.min()).max()
     assert spread > 0  # some tie-break is left
-    one_dearer = perturb(np.where(np.arange(shape[1]) == 0, highest, highest - 1)[None, :].repeat(shape[0], 0)).astype(
-        np.int64
-    )
+    one_dearer = perturb(np.where(np.arange(shape[1]) == 0, highest, highest - 1)[None, :].repeat(shape[0], 0)).astype(np.int64)
     assert one_dearer[:, 0].min() - one_dearer[:, 1:].max() > 0
 
 
