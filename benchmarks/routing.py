@@ -47,7 +47,7 @@ SYNTHETIC = tuple(Row(f"Synthetic-{behaviour.upper()}", "routing-synthetic", (),
 PUBLISHED = {"bc": bc.Config(), "iql": iql.Config(), "cql": cql.Config()}
 SHORT = {
     "bc": bc.Config(actor_rate=1e-3),
-    "iql": iql.Config(actor_rate=1e-3, critic_rate=1e-3, reward_scale=1e-3, inverse_temperature=1.0),
+    "iql": iql.Config(actor_rate=1e-3, reward_scale=1e-3, expectile=0.7, inverse_temperature=1.0),
     "cql": cql.Config(actor_rate=1e-3, critic_rate=1e-3, reward_scale=1e-2, samples=4, draws=1, chunk=10),
 }
 
@@ -84,7 +84,7 @@ def quick() -> Preset:
 
 def cpu() -> Preset:
     """The whole New York table in less than three hours on two cores."""
-    budget = plans(SHORT, 4, (128, 64), (6_000, 8_000, 3_000), (3_000, 2_000, 400))
+    budget = plans(SHORT, 4, (128, 64), (12_000, 12_000, 3_000), (3_000, 2_000, 400))
     return Preset(NYC, budget, data_episodes=510, test_episodes=100, policies=POLICIES)
 
 
