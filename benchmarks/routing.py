@@ -59,8 +59,8 @@ def plans(configs, seeds: int, hidden: tuple[int, int], on_goals: tuple[int, int
     on_goals, on_flows: updates of BC, IQL, CQL on each.
     """
     out = {}
-    for space in FAMILIES.values():
-        high = space == "ohio"
+    for space in (*FAMILIES.values(), "ohio_compat"):  # the last for `ohio-jax train`; it has no column
+        high = space.startswith("ohio")
         for learner, updates in zip(LEARNERS, on_goals if high else on_flows, strict=True):
             config = configs[learner]
             if configs is SHORT:

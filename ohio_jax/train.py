@@ -22,7 +22,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ohio_jax import sampling
 from ohio_jax.data import Batch, Transitions
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, unknown
 from ohio_jax.files import write_json
 from ohio_jax.learners import LEARNERS, Spec
 from ohio_jax.progress import progress
@@ -138,8 +138,10 @@ def fingerprint(plan: Plan, task: Task, space: str, transitions: Transitions) ->
 def train(plan: Plan, task: Task, space: str, transitions: Transitions, directory: Path | None = None) -> Trained:
     """Trains `plan.seeds` seeds; with a directory, keeps checkpoints there and resumes from them.
 
-    Raises UserError if the directory holds another run, or a checkpoint that cannot be read.
+    Raises UserError for an unknown sampling, if the directory holds another run, or a checkpoint that cannot be read.
     """
+    if plan.sampling not in sampling.PROBABILITIES:
+        raise unknown("sampling", plan.sampling, sampling.PROBABILITIES)
     spec = spec_of(task, task.spaces[space], plan.hidden)
     devices = seed_devices(plan.seeds)
     # As many seeds on each device: spare places repeat the last seed and are dropped at the end.
