@@ -243,14 +243,14 @@ def show(table: Table, listed: list[Entry], out=sys.stdout) -> None:
     families = list(dict.fromkeys(column.family for column in table.columns))
     for family in families:
         columns = [column for column in table.columns if column.family == family]
-        print(f"\n{family:<16}" + "".join(f"{column.learner.upper():<28}" for column in columns), file=out)
+        print(f"\n{family:<16}" + "".join(f"{column.learner.upper():<35}" for column in columns).rstrip(), file=out)
         for name, row in _grid(table, listed):
             line = f"{name:<16}"
             for column in columns:
                 entry = row[column.name]
                 ours = f"{entry.text:<13}" if entry else " " * 13
                 theirs = f"(paper {entry.paper_text})" if entry and entry.paper else ""
-                line += f"{ours}{dim}{theirs:<15}{plain}"
+                line += f"{ours}{dim}{theirs:<22}{plain}"
             print(line.rstrip(), file=out)
     print(file=out)
     for entry in sorted((e for e in listed if "policy" in e.cell["config"]), key=lambda e: (e.row, e.profit)):

@@ -78,7 +78,7 @@ def quick() -> Preset:
         rows = NYC
     except UserError:
         rows = SYNTHETIC
-    budget = plans(SHORT, 2, (64, 32), (3_000, 1_500, 500), (600, 300, 60))
+    budget = plans(SHORT, 2, (64, 32), (3_000, 1_500, 500), (2_000, 600, 100))
     return Preset(rows, budget, data_episodes=128, test_episodes=20, policies=POLICIES)
 
 

@@ -6,12 +6,14 @@ simulator of the same semantics whose transport problems HiGHS solves (`referenc
 against the NumPy simulator.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 from ohio_envs import files, registry
 from ohio_envs.routing import policies, scenario
 
@@ -144,7 +146,8 @@ def batched(found: Problems, batch: int):
     if batch == 1:
         solve, pieces = jax.jit(transport.solve), zip(*arrays, strict=True)
     else:
-        solve = jax.jit(jax.vmap(transport.solve, (None, 0, 0)))
+        spread = over_devices(lambda cost, each: jax.vmap(transport.solve, (None, 0, 0))(cost, *each), batch)
+        solve = lambda cost, *each: spread(cost, each)
         pieces = zip(*(x.reshape(-1, batch, x.shape[1]) for x in arrays), strict=True)
     cost = jnp.asarray(transport.perturb(found.times))
     on_device = [tuple(jnp.asarray(x, jnp.int32) for x in piece) for piece in pieces]
@@ -236,7 +239,17 @@ def growth(budget: Budget) -> dict[str, Any]:
 # --- Simulator steps ------------------------------------------------------------------------------------------------
 
 
-@jax.jit
+def over_devices(function, batch: int):
+    """Compiled `function(shared, each)`, the leading axis of `each` spread over as many local devices as divide `batch`.
+
+    Devices do not wait for each other: each runs its own loops to their own ends.
+    """
+    count = max(k for k in range(1, jax.local_device_count() + 1) if batch % k == 0)
+    mesh = Mesh(np.array(jax.local_devices()[:count]), ("batch",))
+    each = PartitionSpec("batch")
+    return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=(PartitionSpec(), each), out_specs=each, check_vma=False))
+
+
 def play(env, instances):
     """(returns Float[E], sum of all features Float[E]) of DTV; without the sum XLA would leave the features out."""
 
@@ -260,7 +273,7 @@ def simulator_steps(case: Case, budget: Budget) -> dict[str, Any]:
     """
     env: Any = case.task.env
     instances = {f"batch_{batch}": case.task.instances(0, batch) for batch in budget.batches}
-    ours = {name: (lambda given=given: play(env, given)) for name, given in instances.items()}
+    ours = {name: partial(over_devices(play, len(given)), env, given) for name, given in instances.items()}
     some = np.asarray(case.task.instances(0, budget.peers))
     solve = reference.highs(reference.rebalancing_cost(case.city.reb_time))
     peer = lambda: [reference.simulate(case.city, requests, reference.dtv, solve) for requests in some]
@@ -271,7 +284,7 @@ def simulator_steps(case: Case, budget: Budget) -> dict[str, Any]:
     # The same tie-break on both sides, so that the same vehicles move.
     unique = reference.highs(reference.rebalancing_cost(np.asarray(env.scenario.reb_cost)))
     theirs = [reference.simulate(case.city, requests, reference.dtv, unique).total for requests in some]
-    returns = np.asarray(play(env, jnp.asarray(some))[0])
+    returns = np.asarray(jax.jit(play)(env, jnp.asarray(some))[0])
     return {
         "task": case.task.name,
         "dynamics": env.dynamics,

@@ -46,7 +46,7 @@ def test_no_policy_compiles_twice():
 
 
 def test_unknown_policy():
-    with pytest.raises(UserError, match="unknown policy for line 'fast'.*half"):
+    with pytest.raises(UserError, match=r"unknown policy for line 'fast'.*half"):
         evaluate.evaluate_policy(toy.line_task(), "fast", 1, 0)
 
 

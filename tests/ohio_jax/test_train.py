@@ -45,7 +45,7 @@ def test_resume_equals_uninterrupted(task, transitions, tmp_path, monkeypatch, l
     monkeypatch.setattr(train, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     whole = train.train(plan(learner), task, "ohio", transitions, tmp_path / "whole")
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     save = train.Keeper.save
@@ -53,10 +53,10 @@ def test_resume_equals_uninterrupted(task, transitions, tmp_path, monkeypatch, l
     def save_and_die(self, states, done, curve, seconds):
         save(self, states, done, curve, seconds)
         if done == 40:
-            raise Killed
+            raise KilledError
 
     monkeypatch.setattr(train.Keeper, "save", save_and_die)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train.train(plan(learner), task, "ohio", transitions, tmp_path / "cut")
     monkeypatch.setattr(train.Keeper, "save", save)
     resumed = train.train(plan(learner), task, "ohio", transitions, tmp_path / "cut")
