@@ -28,7 +28,7 @@ bench-routing: $(STAMP) ## the whole vehicle-routing table: up to three hours on
 bench-paper: $(STAMP) ## the same with the paper's budgets: for an accelerator
 	$(BIN)/ohio-jax bench routing --preset paper
 
-leaderboard: $(STAMP) ## results/index.html from the run files
+leaderboard: $(STAMP) ## every table again, from the run files alone
 	$(BIN)/ohio-jax leaderboard
 
 test: $(STAMP) ## the tests, without the slow ones
@@ -40,7 +40,7 @@ lint: $(STAMP) ## style, formatting and types
 	$(BIN)/pyright
 
 clean: ## removes the virtual environment, work files and caches; results stay
-	rm -rf .venv work build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .work build dist .pytest_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # A half-made environment has no pip yet and is made anew; a failed installation leaves no stamp and is tried again.

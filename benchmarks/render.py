@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from ohio_envs import registry
 
 from benchmarks.table import RESULTS, Row, Table, folder, read_cell
 from ohio_jax import scores
@@ -57,18 +56,14 @@ def load(table: Table, preset: str, results: Path = RESULTS) -> list[dict[str, A
 
 
 def entries(table: Table, preset: str, cells: list[dict[str, Any]]) -> list[Entry]:
-    """One Entry a cell. References come from the task of the cell, the bound from the row's oracle cell."""
+    """One Entry a cell. The bound comes from the oracle cell of the same city."""
     rows = {row.name: row for row in table.preset(preset).rows}
-    references: dict[str, Reference] = {}
     bounds = {cell["row"]: float(np.mean(cell["returns"])) for cell in cells if cell["column"] == "oracle"}
     out = []
     for cell in cells:
-        config, returns = cell["config"], np.asarray(cell["returns"], np.float64)
+        returns = np.asarray(cell["returns"], np.float64)
         place = cell["row"].split("-")[0]
-        if place not in references:
-            settings = {key: str(value) for key, value in config["settings"].items()}
-            references[place] = registry.make(config["task"], settings).reference
-        reference = references[place]
+        reference = Reference(**cell["reference"])
         score = np.asarray(scores.normalise(returns, reference.zero, reference.full))
         # Of a learner: how its mean would move with other training seeds. Of a scripted policy: with other episodes.
         runs = score.mean(axis=1) if len(score) > 1 else score[0]

@@ -4,10 +4,11 @@ import hashlib
 import itertools
 import json
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,9 @@ from ohio_jax.task import Task
 from ohio_jax.train import Plan, train
 
 RESULTS = Path("results")
-WORK = Path("work")  # datasets and checkpoints: large, and made again by the same command
+WORK = Path(".work")  # datasets and checkpoints: large, and made again by the same command
 
-FIELDS = ("row", "column", "config", "command", "returns", "metrics", "seconds", "provenance")  # of every run file
+FIELDS = ("row", "column", "config", "reference", "command", "returns", "metrics", "seconds", "provenance")  # of every run file
 
 Paper = tuple[float, float]  # mean and standard deviation as published
 
@@ -135,8 +136,9 @@ def dataset(task: Task, row: Row, preset: Preset) -> data.Trajectories:
     }
     path = WORK / "data" / f"{slug(task.name, row.behaviour)}.{short_hash(identity)}.npz"
     if not path.exists():
-        logged = collect(task, row.behaviour, preset.data_episodes, preset.data_seed, path.with_suffix(".parts"))
-        data.save(path, logged)
+        parts = path.with_suffix(".parts")
+        data.save(path, collect(task, row.behaviour, preset.data_episodes, preset.data_seed, parts))
+        shutil.rmtree(parts)
     return data.load(path, "trajectories")
 
 
@@ -147,7 +149,7 @@ def cells(table: Table, preset: Preset) -> Iterator[tuple[str, dict[str, Any], A
     for place, key in {row.place: (row.task, row.settings) for row in preset.rows}.items():
         for policy in preset.policies:
             config = {"task": key[0], "settings": tasks[key].settings, "policy": policy, **test}
-            head = {"row": place, "column": policy, "config": config}
+            head = {"row": place, "column": policy, "config": config, "reference": asdict(tasks[key].reference)}
             yield slug(place, "policy", policy), head, partial(_run_policy, tasks[key], policy, preset)
     for column, row in itertools.product(table.columns, preset.rows):
         task, plan = tasks[row.task, row.settings], preset.plans[column.space, column.learner]
@@ -162,7 +164,7 @@ def cells(table: Table, preset: Preset) -> Iterator[tuple[str, dict[str, Any], A
             "plan": plan.as_json(),
             **test,
         }
-        head = {"row": row.name, "column": column.name, "config": config}
+        head = {"row": row.name, "column": column.name, "config": config, "reference": asdict(task.reference)}
         name = slug(row.name, column.family, column.learner)
         yield name, head, partial(_run_learner, task, row, column, plan, preset, config)
 
