@@ -163,8 +163,8 @@ def test_ranking_prefers_the_dearest_then_the_first():
     c = scenario.City(**(vars(flat) | {"price": price, "lam": np.sign(price), "pax_time": np.sign(price).astype(int)}))
     s = scenario.prepare(c)
     # In float32 the second and third price are equal.
-    assert s.destination[0, 0].tolist() == [2, 3, 1] and s.trip_time[0, 0].tolist() == [1, 1, 1]
-    assert s.trip_time[0, 1].tolist() == [0, 0, 0]
+    assert s.destination[0, :, 0].tolist() == [2, 3, 1] and s.trip_time[0, :, 0].tolist() == [1, 1, 1]
+    assert s.trip_time[0, :, 1].tolist() == [0, 0, 0]
 
 
 def test_tables_look_ahead():

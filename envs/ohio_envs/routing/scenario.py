@@ -57,14 +57,14 @@ class City:
 class Scenario:
     """A city as the simulator sees it.
 
-    Trips are kept by rank: of each origin and step the live destinations, dearest first (equal prices: lowest index
+    Trips are kept by rank: of each step and origin the live destinations, dearest first (equal prices: lowest index
     first), m of them where m is the largest number any origin has. Ranked by the float64 prices, since prices that
     differ in their last bits only would change places in float32.
 
     lam: Float[T, n, n].
     live: Int[P], places of the P positive rates in the flat `lam`; cumulative: Float[P, K], their distribution
-    functions. destination, trip_time: Int[T, n, m]; trip_time is 0 on places that stand for no trip.
-    trip_profit: Float[T, n, m], price less the cost of driving.
+    functions. destination, trip_time: Int[T, m, n]; trip_time is 0 on places that stand for no trip.
+    trip_profit: Float[T, m, n], price less the cost of driving.
     reb_time: Int[n, n], 0 on the diagonal. reb_cost: Int[n, n], the same made unique for the transport solver.
     order: Int[n, n], for each origin the destinations in the order in which the original clips flows.
     value: Float[T + 1, n, 6], scaled expected revenue of the requests of the next six steps.
@@ -317,7 +317,7 @@ def prepare(city: City) -> Scenario:
     m = max(int(live.sum(axis=2).max()), 1)
     # Dead pairs sink to the end; a stable sort leaves equal prices in order of destination.
     ranking = np.argsort(np.where(live, -price, np.inf), axis=2, kind="stable")[:, :, :m]
-    ranked = lambda table: np.take_along_axis(table, ranking, axis=2)
+    ranked = lambda table: np.take_along_axis(table, ranking, axis=2).transpose(0, 2, 1)
 
     rate = city.lam.sum(axis=2)
     revenue = (city.lam * city.price).sum(axis=2)
@@ -333,7 +333,7 @@ def prepare(city: City) -> Scenario:
         lam=f32(lam),
         live=i32(np.flatnonzero(live)),
         cumulative=f32(_cumulative(lam[live])),
-        destination=i32(ranking),
+        destination=i32(ranking.transpose(0, 2, 1)),
         trip_time=i32(ranked(pax_time)),
         trip_profit=f32(ranked(price - city.cost * pax_time)),
         reb_time=i32(city.reb_time),

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
 from ohio_envs.routing.scenario import LOOK_AHEAD, Scenario
@@ -133,7 +132,7 @@ class Routing:
         cost = s.cost * jnp.sum(flows * s.reb_time).astype(jnp.float32)
 
         left = fleet.idle - jnp.sum(flows, axis=1)
-        announced = fleet.announced.at[s.reb_time, jnp.arange(s.regions)[None, :]].add(flows)
+        announced = _add(fleet.announced, s.reb_time, jnp.arange(s.regions)[None, :], flows)
         reached = left + jnp.sum(announced - fleet.announced, axis=0)
         fleet = fleet._replace(idle=left, reached=reached, announced=announced)
         fleet, profit, metrics = _match(s, _land(fleet, jnp.minimum(fleet.t + 1, s.horizon)))
@@ -174,21 +173,22 @@ def _match(s: Scenario, fleet: Fleet) -> tuple[Fleet, jax.Array, dict[str, jax.A
     """
     t = jnp.minimum(fleet.t, s.horizon - 1)
     to, time = s.destination[t], s.trip_time[t]
-    requests = jnp.take_along_axis(fleet.demand[t], to, axis=1) * ((time > 0) & (fleet.t < s.horizon))
-    served = _first_come(requests, fleet.idle)
+    origin = jnp.broadcast_to(jnp.arange(s.regions), to.shape)
+    requests = fleet.demand[t].at[origin, to].get(mode="promise_in_bounds") * ((time > 0) & (fleet.t < s.horizon))
+    idle, served = _first_come(fleet.idle, requests)
 
     profit = jnp.sum(served * s.trip_profit[t])
     passengers, vanished, lost = fleet.passengers, fleet.vanished, jnp.int32(0)
     if passengers is not None and vanished is not None:
         profit = jnp.maximum(profit, 0.0)
-        place = (time, jnp.arange(s.regions)[:, None], to)
+        place = (time, origin, to)
         overwritten = jnp.where(served > 0, passengers[place], 0)
         lost = jnp.sum(overwritten)
         passengers = passengers.at[place].set(jnp.where(served > 0, served, passengers[place]))
-        vanished = vanished.at[time, to].add(overwritten)
+        vanished = _add(vanished, time, to, overwritten)
     fleet = fleet._replace(
-        idle=fleet.idle - jnp.sum(served, axis=1),
-        announced=fleet.announced.at[time, to].add(served),
+        idle=idle,
+        announced=_add(fleet.announced, time, to, served),
         passengers=passengers,
         vanished=vanished,
     )
@@ -209,6 +209,14 @@ def _land(fleet: Fleet, t: jax.Array) -> Fleet:
     )
 
 
+def _add(buffer: jax.Array, row: jax.Array, column: jax.Array, amount: jax.Array) -> jax.Array:
+    """Int[ring, n] with `amount: Int[n, m]` added at (row, column); on CPU twice as fast as indexing with a pair."""
+    n = buffer.shape[1]
+    place = jnp.broadcast_to(row * n + column, amount.shape)
+    added = buffer.reshape(-1).at[place.reshape(-1)].add(amount.reshape(-1), mode="promise_in_bounds")
+    return added.reshape(buffer.shape)
+
+
 def _whole(s: Scenario, action: jax.Array) -> jax.Array:
     """Int[n, n], vehicles an action asks for: whole, not negative, none within a region, at most the whole fleet."""
     n = s.regions
@@ -219,17 +227,26 @@ def _whole(s: Scenario, action: jax.Array) -> jax.Array:
 
 
 def _clip_in_order(asked: jax.Array, idle: jax.Array, order: jax.Array) -> jax.Array:
-    """Int[n, n], what is granted of `asked` when each region's idle vehicles are given out in the order of edges."""
-    granted = _first_come(jnp.take_along_axis(asked, order, axis=1), idle)
-    return jnp.put_along_axis(jnp.zeros_like(asked), order, granted, axis=1, inplace=False)
+    """Int[n, n], what is granted of `asked` when each region's idle vehicles are given out in the order of edges.
 
-
-def _first_come(queue: jax.Array, idle: jax.Array) -> jax.Array:
-    """Int[n, m], what each row's idle vehicles, Int[n], leave for its entries when served from left to right.
-
-    The sums before each entry come from a product with a triangle, several times faster than `jnp.cumsum`. In float32
-    they are exact below 2^24, beyond any fleet.
+    Once clipped, nothing exceeds: the loop runs at most once, and in a batch not at all unless an episode needs it.
     """
-    m = queue.shape[1]
-    earlier = jnp.matmul(queue.astype(jnp.float32), np.triu(np.ones((m, m), np.float32), 1), precision="highest")
-    return jnp.clip(idle[:, None] - earlier.astype(jnp.int32), 0, queue)
+
+    def clip(asked):
+        _, granted = _first_come(idle, jnp.take_along_axis(asked, order, axis=1).T)
+        return jnp.put_along_axis(jnp.zeros_like(asked), order, granted.T, axis=1, inplace=False)
+
+    return jax.lax.while_loop(lambda asked: jnp.any(jnp.sum(asked, axis=1) > idle), clip, asked)
+
+
+def _first_come(idle: jax.Array, queue: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(Int[n] left, Int[m, n] given): each region's idle vehicles, Int[n], go to its queue, Int[m, n], first come first.
+
+    A scan, because place after place of a whole batch is faster on CPU than sums over a region's few places.
+    """
+
+    def serve(left, asked):
+        given = jnp.minimum(left, asked)
+        return left - given, given
+
+    return jax.lax.scan(serve, idle, queue)
