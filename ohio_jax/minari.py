@@ -1,0 +1,159 @@
+"""Minari: other projects' logs as ours, and our datasets as any offline learner reads them. Needs the extra `minari`.
+
+Minari keeps datasets by name under $MINARI_DATASETS_PATH. What it has no place for travels with each episode in its infos
+(row t beside observation t, so a value that comes with a step stands one row below it) and the card in its metadata.
+"""
+
+import json
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ohio_jax import data
+from ohio_jax.errors import UserError
+from ohio_jax.task import Task
+
+BEFORE, AFTER = ("state",), ("next_state", "status", "residual", "weight")  # rows of infos: t for step t, or t + 1
+
+
+def _packages():
+    try:
+        import gymnasium
+        import minari
+    except ImportError as error:
+        raise UserError(f"Minari: expected `pip install 'ohio-jax[minari]'`, found no module {error.name!r}") from error
+    return gymnasium, minari
+
+
+def export(dataset: data.Dataset, name: str, **about: Any) -> Any:
+    """Writes a dataset into Minari's store and returns the `MinariDataset`.
+
+    Trajectories keep low-level actions; `load` gives them back. Transitions become what other libraries train on: action
+    = goal, and an episode for every run of transitions that follow one another.
+    name: "name-v0" or "namespace/name-v0". about: further metadata: author, author_email, code_permalink.
+    Raises UserError if the name is taken, or none that Minari allows.
+    """
+    gymnasium, minari = _packages()
+    _named(minari, name, exists=False)
+    low_level = isinstance(dataset, data.Trajectories)
+    action = dataset.action if low_level else dataset.goal
+    # Flows may be of any size; goals are what the learner may emit, whatever the data happen to hold.
+    box = lambda x: gymnasium.spaces.Box(-np.inf, np.inf, x.shape[1:], x.dtype)
+    whole = lambda x: gymnasium.spaces.Box(np.iinfo(x.dtype).min, np.iinfo(x.dtype).max, x.shape[1:], x.dtype)
+    with warnings.catch_warnings():
+        # Minari warns of every piece of metadata left out, a Gymnasium environment among them.
+        warnings.simplefilter("ignore", UserWarning)
+        written = minari.create_dataset_from_buffers(
+            name,
+            [_buffer(minari, dataset, steps) for steps in _episodes(dataset)],
+            observation_space=box(dataset.obs),
+            action_space=(whole if action.dtype.kind == "i" else box)(action),
+            algorithm_name=dataset.card.get("behaviour"),
+            description=f"{dataset.card.get('task')}: {'low-level actions' if low_level else 'recovered goals'}",
+            requirements=["ohio-jax"],
+            **about,
+        )
+    written.storage.update_metadata({"ohio_jax_card": json.dumps(dataset.card)})
+    return written
+
+
+def load(name: str, task: Task, state: Callable[[Any], np.ndarray] | None = None) -> data.Trajectories:
+    """Reads a Minari dataset from its local store as low-level logs of a task.
+
+    state: for datasets of other projects, `state(episode) -> [T + 1, k]`, what the task's low level sees beside each
+        observation of a Minari episode; the row after a step is taken for what its action made of it.
+    Raises UserError if there is no such dataset, or it does not fit the task.
+    """
+    _, minari = _packages()
+    _named(minari, name, exists=True)
+    source = minari.load_dataset(name)
+    card = json.loads(source.storage.metadata.get("ohio_jax_card", "{}"))
+    if card.get("task", task.name) != task.name:
+        raise UserError(f"{name}: field card.task: expected {task.name!r}, found {card['task']!r}")
+    parts = [_trajectory(name, task, episode, state) for episode in source.iterate_episodes()]
+    whole = data.concatenate(parts, {"task": task.name, "settings": task.settings, "behaviour": name, **card})
+    data.check(whole, name)
+    return whole
+
+
+def _named(minari, name: str, exists: bool) -> None:
+    try:
+        found = name in minari.list_local_datasets()
+        minari.dataset.minari_dataset.parse_dataset_id(name)
+    except ValueError as error:
+        raise UserError(f"Minari dataset: expected a name like 'name-v0', found {name!r}") from error
+    if found != exists:
+        raise UserError(f"{name}: {'no such Minari dataset here' if exists else 'a Minari dataset of that name exists'}")
+
+
+def _episodes(dataset: data.Dataset) -> list[np.ndarray]:
+    """Steps of each episode: all of a trajectory, or runs of transitions of which each starts where the last one ended."""
+    steps = np.arange(len(dataset.reward))
+    if isinstance(dataset, data.Trajectories):
+        return np.split(steps, dataset.offset[1:-1])
+    follows = (dataset.episode[1:] == dataset.episode[:-1]) & (dataset.obs[1:] == dataset.next_obs[:-1]).all(axis=1)
+    return np.split(steps, 1 + np.flatnonzero(~follows))
+
+
+def _buffer(minari, dataset: data.Dataset, steps: np.ndarray):
+    """One episode as Minari's."""
+    if isinstance(dataset, data.Trajectories):
+        rows = dataset.obs_index[steps]
+        obs = dataset.obs[np.append(rows, rows[-1] + 1)]
+        action, terminated, truncated = dataset.action[steps], dataset.terminated[steps], dataset.truncated[steps]
+        first_reward = dataset.first_reward[dataset.episode[steps[0]]]
+    else:
+        obs = np.concatenate([dataset.obs[steps], dataset.next_obs[steps[-1:]]])
+        action, terminated = dataset.goal[steps], dataset.discount[steps] == 0
+        # Where a run of transitions stops without an end, nothing is known of what followed.
+        truncated = ~terminated & (steps == steps[-1])
+        first_reward = np.float32(0)
+    infos = {"first_reward": np.full(len(obs), first_reward)}
+    for name in (*BEFORE, *AFTER):
+        if hasattr(dataset, name):
+            value = getattr(dataset, name)[steps]
+            infos[name] = np.concatenate([value, value[-1:]] if name in BEFORE else [value[:1], value])
+    return minari.data_collector.EpisodeBuffer(
+        observations=obs,
+        actions=action,
+        rewards=dataset.reward[steps],
+        terminations=terminated,
+        truncations=truncated,
+        infos=infos,
+    )
+
+
+def _trajectory(name: str, task: Task, episode, state: Callable[[Any], np.ndarray] | None) -> data.Trajectories:
+    """One episode of Minari's as trajectories."""
+    where, steps = f"{name}: episode {episode.id}", len(episode.rewards)
+    expected = (steps + 1, task.env.observation_size)
+    if np.shape(episode.observations) != expected:
+        raise UserError(
+            f"{where}: field observations: expected an array of shape {expected}, found {_shape(episode.observations)}"
+        )
+    infos = episode.infos or {}
+    if state is not None:
+        seen = np.asarray(state(episode))
+        before, after = seen[:-1], seen[1:]
+    elif "state" in infos and "next_state" in infos:
+        before, after = np.asarray(infos["state"])[:-1], np.asarray(infos["next_state"])[1:]
+    else:
+        raise UserError(f"{where}: field infos: expected state and next_state, or the argument `state`, found {sorted(infos)}")
+    return data.Trajectories(
+        obs=np.asarray(episode.observations, np.float32),
+        state=before,
+        next_state=after,
+        action=np.asarray(episode.actions),
+        reward=np.asarray(episode.rewards, np.float32),
+        first_reward=np.asarray(infos.get("first_reward", [0.0]), np.float32)[:1],
+        terminated=np.asarray(episode.terminations, bool),
+        truncated=np.asarray(episode.truncations, bool),
+        offset=np.array([0, steps]),
+        card={},
+    )
+
+
+def _shape(observations: Any) -> str:
+    return str(observations.shape) if isinstance(observations, np.ndarray) else type(observations).__name__

@@ -1,0 +1,119 @@
+"""Minari: logs come back as they went, goals are what other libraries read, and what does not fit is refused."""
+
+import dataclasses
+import warnings
+
+import numpy as np
+import pytest
+
+from ohio_jax import data, evaluate
+from ohio_jax import minari as bridge
+from ohio_jax.errors import UserError
+from ohio_jax.inverse.relabel import relabel
+from tests.ohio_jax import toy
+
+minari = pytest.importorskip("minari")
+gymnasium = pytest.importorskip("gymnasium")
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def task():
+    return toy.line_task(horizon=4)
+
+
+@pytest.fixture(scope="module")
+def logs(task):
+    return evaluate.collect(task, "wander", 3, seed=1)
+
+
+def test_logs_come_back(task, logs):
+    bridge.export(logs, "line/wander-v0")
+    back = bridge.load("line/wander-v0", task)
+    assert back.card == logs.card
+    for field in dataclasses.fields(logs):
+        if field.name != "card":
+            mine, theirs = getattr(logs, field.name), getattr(back, field.name)
+            np.testing.assert_array_equal(theirs, mine, err_msg=field.name)
+            assert theirs.dtype == mine.dtype, field.name
+
+
+def test_goals_are_an_ordinary_dataset(task, logs):
+    goals = relabel(logs, task, "ohio", "analytic")
+    bridge.export(goals, "line/goals-v0", author="us")
+    written = minari.load_dataset("line/goals-v0")
+    assert written.storage.metadata["author"] == {"us"} and written.action_space.shape == (1,)
+    episodes = list(written.iterate_episodes())
+    assert len(episodes) == 3  # the step at the time limit is left out, and with it the end of each episode
+    np.testing.assert_array_equal(np.concatenate([e.actions for e in episodes]), goals.goal)
+    np.testing.assert_array_equal(np.concatenate([e.rewards for e in episodes]), goals.reward)
+    np.testing.assert_array_equal(np.concatenate([e.observations[:-1] for e in episodes]), goals.obs)
+    np.testing.assert_array_equal(np.concatenate([e.observations[1:] for e in episodes]), goals.next_obs)
+    np.testing.assert_array_equal(np.concatenate([e.infos["weight"][1:] for e in episodes]), goals.weight)
+    assert [e.truncations.tolist() for e in episodes] == [[False, False, True]] * 3
+    assert not any(e.terminations.any() for e in episodes)
+
+
+def test_a_gap_in_the_transitions_ends_an_episode(task, logs):
+    goals = relabel(logs, task, "ohio", "analytic")
+    names = [f.name for f in dataclasses.fields(goals) if f.name not in ("card", "episode_return")]
+    keep = np.arange(len(goals.reward)) != 1
+    holed = dataclasses.replace(goals, **{name: getattr(goals, name)[keep] for name in names})
+    bridge.export(holed, "line/holed-v0")
+    assert [len(e) for e in minari.load_dataset("line/holed-v0").iterate_episodes()] == [1, 1, 3, 3]
+
+
+def foreign(name, observations, actions):
+    """A dataset as another project would write it: no infos, no card."""
+    steps = len(actions)
+    ends = np.arange(steps) == steps - 1
+    buffer = minari.data_collector.EpisodeBuffer(
+        observations=observations, actions=actions, rewards=np.ones(steps), terminations=~ends & False, truncations=ends
+    )
+    box = lambda x: gymnasium.spaces.Box(-np.inf, np.inf, x.shape[1:], x.dtype)
+    with warnings.catch_warnings(action="ignore"):  # of missing metadata
+        spaces = {"observation_space": box(observations), "action_space": box(actions)}
+        minari.create_dataset_from_buffers(name, [buffer], **spaces)
+
+
+def test_logs_of_another_project(task):
+    observations, actions = np.array([[3.0], [2.0], [2.5]]), np.array([[-1.0], [0.5]])
+    foreign("theirs-v0", observations, actions)
+    logs = bridge.load("theirs-v0", task, state=lambda episode: episode.observations)
+    assert logs.card == {"task": "line", "settings": {"horizon": 4}, "behaviour": "theirs-v0"}
+    assert logs.state.tolist() == [[3.0], [2.0]] and logs.next_state.tolist() == [[2.0], [2.5]]
+    # The step at the time limit is left out; the first went half of the way to 1.
+    np.testing.assert_allclose(relabel(logs, task, "ohio", "analytic").goal, [[1.0]])
+
+
+def test_what_does_not_fit_is_refused(task, logs):
+    with pytest.raises(UserError, match=r"nowhere-v0: no such Minari dataset"):
+        bridge.load("nowhere-v0", task)
+    with pytest.raises(UserError, match=r"expected a name like 'name-v0', found 'no version'"):
+        bridge.export(logs, "no version")
+    bridge.export(logs, "line/wander-v0")
+    with pytest.raises(UserError, match=r"line/wander-v0: a Minari dataset of that name exists"):
+        bridge.export(logs, "line/wander-v0")
+    with pytest.raises(UserError, match=r"line/wander-v0: field card.task: expected 'other', found 'line'"):
+        bridge.load("line/wander-v0", dataclasses.replace(task, name="other"))
+    foreign("wide-v0", np.zeros((3, 2)), np.zeros((2, 1)))
+    with pytest.raises(UserError, match=r"wide-v0: episode 0: field observations: expected .*\(3, 1\), found \(3, 2\)"):
+        bridge.load("wide-v0", task)
+    foreign("narrow-v0", np.zeros((3, 1)), np.zeros((2, 1)))
+    with pytest.raises(UserError, match=r"field infos: expected state and next_state, or the argument `state`, found \[\]"):
+        bridge.load("narrow-v0", task)
+    foreign("broken-v0", np.full((3, 1), np.nan), np.zeros((2, 1)))
+    with pytest.raises(UserError, match=r"broken-v0: field obs\[0, 0\]: expected a finite number"):
+        bridge.load("broken-v0", task, state=lambda episode: episode.observations)
+
+
+def test_saved_copy_of_an_import_can_be_inverted(task, logs, tmp_path):
+    bridge.export(logs, "line/wander-v0")
+    path = tmp_path / "back.npz"
+    data.save(path, bridge.load("line/wander-v0", task))
+    again, first = (relabel(x, task, "ohio", "analytic") for x in (data.load(path, "trajectories"), logs))
+    np.testing.assert_array_equal(again.goal, first.goal)
