@@ -71,5 +71,3 @@ def _spaces(steps: int) -> dict[str, Space]:
         "ohio_compat": by_lqr(drift=False),
         "end_to_end": Space(torque, direct, bounds, direct.problem(bounds), functools.partial(mlp_networks, torque)),
     }
-
-
