@@ -5,6 +5,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ohio_envs.reacher.policies import POLICIES
 from ohio_envs.reacher.simulator import Body, Reacher, advance, joints
@@ -17,9 +18,9 @@ from ohio_jax.task import Reference, Space, Task
 
 SETTINGS = {"horizon": Rule("1000", integer(1, 100_000)), "steps": Rule("5", integer(1, 100))}
 
-COST, EFFORT = jnp.array([10.0, 10.0, 1.0, 1.0]), jnp.array([0.1, 0.1])
+COST, EFFORT = np.array([10.0, 10.0, 1.0, 1.0], np.float32), np.array([0.1, 0.1], np.float32)
 GOALS = (4 * math.pi, 4 * math.pi, 4 * math.pi, 20.0)  # the original's limits of its analytical goals
-NOISE = jnp.array([0.01, 0.01, 0.1, 0.1])  # rad, rad, rad/s, rad/s: how far off a reached state counts as explained
+NOISE = np.array([0.01, 0.01, 0.1, 0.1], np.float32)  # rad, rad, rad/s, rad/s: how far off a reached state counts as explained
 
 
 def reacher(settings: dict[str, str]) -> Task:
