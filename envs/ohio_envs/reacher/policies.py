@@ -10,7 +10,10 @@ import numpy as np
 from ohio_envs.reacher.simulator import LINK, Reacher
 from ohio_jax.environment import State
 
-STIFFNESS, DAMPING = np.array([16.0, 8.0], np.float32), np.array([0.5, 0.2], np.float32)  # torque a rad and a rad/s, as shares of the gear
+STIFFNESS, DAMPING = (
+    np.array([16.0, 8.0], np.float32),
+    np.array([0.5, 0.2], np.float32),
+)  # torque a rad and a rad/s, as shares of the gear
 NOISE = 0.6  # deviation of `medium`'s torques
 
 
