@@ -1,37 +1,26 @@
 """The published worked example: LQR gains at one state of the reacher, and what each inverse makes of five steps."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from ohio_envs.reacher.simulator import Body, advance
 
 from ohio_jax.controllers import lqr
-from ohio_jax.dynamics.known import Known
+from ohio_jax.dynamics.model import Homogeneous, Model
 from ohio_jax.inverse import INVERSES
 from ohio_jax.inverse.problem import Segment
 
 START, TORQUES = (0.5, 1.2, 1.0, -2.0), (0.3, -0.2)
 
 
-class Homogeneous:
-    """x' = A(x) x + B(x) u with no drift, A and B constant to derivatives: the original's form, here with exact Jacobians."""
-
-    def __init__(self, model):
-        self.model = model
-
-    def linear(self, x):
-        A, B, c = self.model.linear(x)
-        return A, B, jnp.zeros_like(c)
-
-    def step(self, x, u):
-        A, B, _ = jax.lax.stop_gradient(self.model.linear(x))
-        return A @ x + B @ u
+def jacobians(body, x):
+    """A and B where the original's network would stand: the exact ones."""
+    return Model(body, advance, 2).linear(x)[:2]
 
 
 @pytest.fixture
 def example(x64):
-    true = Known(Body(), advance, 2)
+    true = Model(Body(), advance, 2)
     cost = jnp.array([10.0, 10.0, 1.0, 1.0])
     wide = jnp.full(4, 1e3)
 
@@ -56,10 +45,10 @@ def test_gains(example):
 
 
 def test_the_originals_inverses(example):
-    params, true, segment = example
+    params, _, segment = example
     end = segment.next_state[-1]
     np.testing.assert_allclose(end, [0.60480851, 1.0763755, 1.14487012, -1.12337788], atol=1e-8)
-    problem = lqr.problem(params(Homogeneous(true), drift=False))
+    problem = lqr.problem(params(Homogeneous(Body(), jacobians), drift=False))
     T1, T2 = (lambda J, r: (-J, r + end))(*problem.affine(segment))
     np.testing.assert_allclose(T1[0], [-0.05484472, -0.01729569, -0.07649186, -0.010742], atol=1e-6)
     np.testing.assert_allclose(T2, [0.46728348, 1.14313575, -0.22346669, -0.08794835], atol=1e-6)

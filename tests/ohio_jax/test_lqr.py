@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ohio_jax.controllers import lqr
-from ohio_jax.dynamics.known import Known
+from ohio_jax.dynamics.model import Model
 from ohio_jax.inverse import INVERSES
 from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Segment
 from ohio_jax.solvers import riccati
@@ -59,7 +59,7 @@ def plant(constants, x, u):
 
 
 def params(bound=1e6, steps=H, drift=True, n=3, m=2):
-    model = Known(tuple(jnp.asarray(x, jnp.float32) for x in system(n, m)), plant, m)
+    model = Model(tuple(jnp.asarray(x, jnp.float32) for x in system(n, m)), plant, m)
     one = jnp.ones(n)
     return lqr.Params(model, model, one, 0.1 * jnp.ones(m), one, bound * jnp.ones(m), 50 * one, 0.01 * one, steps, drift)
 
@@ -133,7 +133,7 @@ def test_a_bad_segment_fails_alone(inverse, goals):
 
 def test_actions_stay_in_their_bounds_and_differentiate(x64):
     A, B, c = (jnp.asarray(x) for x in system(3, 2))
-    model, one = Known((A, B, c), plant, 2), jnp.ones(3)
+    model, one = Model((A, B, c), plant, 2), jnp.ones(3)
     p = lqr.Params(model, model, one, 0.1 * jnp.ones(2), one, 0.5 * jnp.ones(2), 50 * one, one, H, True)
     x, goal = jnp.array([0.1, -0.2, 0.3]), jnp.array([0.2, 0.1, -0.1])
 

@@ -11,7 +11,7 @@ from ohio_envs.reacher.policies import POLICIES
 from ohio_envs.reacher.simulator import Body, Reacher, advance, joints
 from ohio_envs.settings import Rule, integer, parse
 from ohio_jax.controllers import direct, lqr
-from ohio_jax.dynamics.known import Known
+from ohio_jax.dynamics.model import Model
 from ohio_jax.networks import heads
 from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.task import Reference, Space, Task
@@ -59,7 +59,7 @@ def _instances(env: Reacher, seed: int, episodes: int) -> jax.Array:
 
 def _spaces(steps: int) -> dict[str, Space]:
     """OHIO's space under the true dynamics, and end-to-end torques."""
-    true = Known(Body(), advance, 2)
+    true = Model(Body(), advance, 2)
     box, torque = heads.Box(GOALS), heads.Box((1.0, 1.0))
 
     def by_lqr(drift: bool) -> Space:
