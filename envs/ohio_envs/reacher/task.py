@@ -11,7 +11,10 @@ from ohio_envs.reacher.policies import POLICIES
 from ohio_envs.reacher.simulator import Body, Reacher, advance, joints
 from ohio_envs.settings import Rule, integer, parse
 from ohio_jax.controllers import direct, lqr
+from ohio_jax.data import Trajectories
+from ohio_jax.dynamics import learned
 from ohio_jax.dynamics.model import Model
+from ohio_jax.inverse.problem import Problem
 from ohio_jax.networks import heads
 from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.task import Reference, Space, Task
@@ -58,17 +61,30 @@ def _instances(env: Reacher, seed: int, episodes: int) -> jax.Array:
 
 
 def _spaces(steps: int) -> dict[str, Space]:
-    """OHIO's space under the true dynamics, and end-to-end torques."""
+    """The hierarchies, whose inverses learn the arm's dynamics from the logs, and end-to-end torques.
+
+    ohio: gains and closed form know the drift; ohio_compat: the original's, which do not, with the original's model;
+    ohio_true: as ohio, with the true dynamics in place of a learned model.
+    """
     true = Model(Body(), advance, 2)
     box, torque = heads.Box(GOALS), heads.Box((1.0, 1.0))
+    cost, effort = jnp.asarray(COST), jnp.asarray(EFFORT)
 
-    def by_lqr(drift: bool) -> Space:
-        params = lqr.Params(true, true, COST, EFFORT, COST, jnp.ones(2), jnp.array(GOALS), NOISE, steps, drift)
-        return Space(box, lqr, params, lqr.problem(params), functools.partial(mlp_networks, box), steps)
+    def by_lqr(drift: bool, learn: learned.Config | None) -> Space:
+        params = lqr.Params(true, true, cost, effort, cost, jnp.ones(2), jnp.array(GOALS), jnp.asarray(NOISE), steps, drift)
+        fit = None if learn is None else functools.partial(_learn, learn, params)
+        return Space(box, lqr, params, lqr.problem(params), functools.partial(mlp_networks, box), steps, fit)
 
     bounds = direct.Params(jnp.ones(2))
     return {
-        "ohio": by_lqr(drift=True),
-        "ohio_compat": by_lqr(drift=False),
+        "ohio": by_lqr(True, learned.Config(angles=(0, 1))),
+        "ohio_compat": by_lqr(False, learned.ORIGINAL),
+        "ohio_true": by_lqr(True, None),
         "end_to_end": Space(torque, direct, bounds, direct.problem(bounds), functools.partial(mlp_networks, torque)),
     }
+
+
+def _learn(config: learned.Config, params: lqr.Params, logs: Trajectories) -> Problem:
+    """The low level's problem with dynamics learned from the logs."""
+    fitted = learned.fit(config, jax.random.key(0), logs.state, logs.action, logs.next_state)
+    return lqr.problem(params.replace(model=fitted.model))
