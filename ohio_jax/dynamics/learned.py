@@ -7,10 +7,11 @@ The mean of the ensemble predicts; its error on held-out steps says how far a pr
 
 import functools
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from ohio_jax.dynamics.model import Homogeneous, Model
@@ -38,6 +39,7 @@ class Config:
     homogeneous: bool = False
 
 
+Array = np.ndarray | jax.Array
 ORIGINAL = Config(members=1, rate=1e-2, batch=32, homogeneous=True)
 
 
@@ -57,7 +59,7 @@ class Fitted(NamedTuple):
     epoch: jax.Array
 
 
-def fit(config: Config, key: jax.Array, x: jax.Array, u: jax.Array, after: jax.Array) -> Fitted:
+def fit(config: Config, key: jax.Array, x: Array, u: Array, after: Array) -> Fitted:
     """Fits a model to N logged steps; keeps the epoch that predicts held-out steps best.
 
     x, after: Float[N, n]; u: Float[N, m]. Raises UserError for fewer steps than one batch and a validation set need.
@@ -85,7 +87,7 @@ def _heads(config: Config, m: int, scales: Scales, parameters, x: jax.Array) -> 
     """What moves by itself, Float[n] (or A: Float[n, n]), and what actions do, Float[n, m]; means over the ensemble."""
     n = x.shape[0]
     one = lambda member: _network(config, n, m).apply(member, _features(config, scales, x))
-    out = jnp.mean(jax.vmap(one)(parameters), axis=0)
+    out = jnp.mean(cast(jax.Array, jax.vmap(one)(parameters)), axis=0)
     own, effect = out[: -n * m], out[-n * m :].reshape(n, m)
     return own.reshape(n, n) if config.homogeneous else own, effect
 
@@ -155,7 +157,8 @@ def _fit(config: Config, held_out: int, key: jax.Array, x: jax.Array, u: jax.Arr
 
 
 def _matrices(config: Config, m: int, constants, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return _heads(config, m, *constants, x)
+    scales, parameters = constants
+    return _heads(config, m, scales, parameters, x)
 
 
 @functools.cache

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from ohio_envs import registry
 from ohio_envs.reacher import policies
 from ohio_envs.reacher.simulator import finger
+
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import collect, evaluate_policy, rollouts
 from ohio_jax.inverse.problem import UNEXPLAINED, UNIQUE

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -87,4 +88,4 @@ def _spaces(steps: int) -> dict[str, Space]:
 def _learn(config: learned.Config, params: lqr.Params, logs: Trajectories) -> Problem:
     """The low level's problem with dynamics learned from the logs."""
     fitted = learned.fit(config, jax.random.key(0), logs.state, logs.action, logs.next_state)
-    return lqr.problem(params.replace(model=fitted.model))
+    return lqr.problem(replace(params, model=fitted.model))
