@@ -39,7 +39,7 @@ def export(dataset: data.Dataset, name: str, **about: Any) -> Any:
     _named(minari, name, exists=False)
     low_level = isinstance(dataset, data.Trajectories)
     action = dataset.action if low_level else dataset.goal
-    # Flows may be of any size; goals are what the learner may emit, whatever the data happen to hold.
+    # Unbounded: bounds are the task's business, and the data only show what happened.
     box = lambda x: gymnasium.spaces.Box(-np.inf, np.inf, x.shape[1:], x.dtype)
     whole = lambda x: gymnasium.spaces.Box(np.iinfo(x.dtype).min, np.iinfo(x.dtype).max, x.shape[1:], x.dtype)
     with warnings.catch_warnings():
@@ -131,8 +131,10 @@ def _trajectory(name: str, task: Task, episode, state: Callable[[Any], np.ndarra
     expected = (steps + 1, task.env.observation_size)
     if np.shape(episode.observations) != expected:
         raise UserError(
-            f"{where}: field observations: expected an array of shape {expected}, found {_shape(episode.observations)}"
+            f"{where}: field observations: expected an array of shape {expected}, found {_form(episode.observations)}"
         )
+    if not isinstance(episode.actions, np.ndarray):
+        raise UserError(f"{where}: field actions: expected an array, found {_form(episode.actions)}")
     infos = episode.infos or {}
     if state is not None:
         seen = np.asarray(state(episode))
@@ -155,5 +157,6 @@ def _trajectory(name: str, task: Task, episode, state: Callable[[Any], np.ndarra
     )
 
 
-def _shape(observations: Any) -> str:
-    return str(observations.shape) if isinstance(observations, np.ndarray) else type(observations).__name__
+def _form(values: Any) -> str:
+    """The shape of an array, or what else Minari may hold (dict, tuple, list)."""
+    return str(values.shape) if isinstance(values, np.ndarray) else type(values).__name__

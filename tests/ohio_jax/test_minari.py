@@ -67,16 +67,16 @@ def test_a_gap_in_the_transitions_ends_an_episode(task, logs):
     assert [len(e) for e in minari.load_dataset("line/holed-v0").iterate_episodes()] == [1, 1, 3, 3]
 
 
-def foreign(name, observations, actions):
+def foreign(name, observations, actions, action_space=None, steps=None):
     """A dataset as another project would write it: no infos, no card."""
-    steps = len(actions)
+    steps = steps or len(actions)
     ends = np.arange(steps) == steps - 1
     buffer = minari.data_collector.EpisodeBuffer(
-        observations=observations, actions=actions, rewards=np.ones(steps), terminations=~ends & False, truncations=ends
+        observations=observations, actions=actions, rewards=np.ones(steps), terminations=np.zeros(steps, bool), truncations=ends
     )
     box = lambda x: gymnasium.spaces.Box(-np.inf, np.inf, x.shape[1:], x.dtype)
     with warnings.catch_warnings(action="ignore"):  # of missing metadata
-        spaces = {"observation_space": box(observations), "action_space": box(actions)}
+        spaces = {"observation_space": box(observations), "action_space": action_space or box(actions)}
         minari.create_dataset_from_buffers(name, [buffer], **spaces)
 
 
@@ -103,6 +103,10 @@ def test_what_does_not_fit_is_refused(task, logs):
     foreign("wide-v0", np.zeros((3, 2)), np.zeros((2, 1)))
     with pytest.raises(UserError, match=r"wide-v0: episode 0: field observations: expected .*\(3, 1\), found \(3, 2\)"):
         bridge.load("wide-v0", task)
+    spaces = {"torque": gymnasium.spaces.Box(-1, 1, (1,), np.float64)}
+    foreign("parts-v0", np.zeros((3, 1)), {"torque": np.zeros((2, 1))}, gymnasium.spaces.Dict(spaces), steps=2)
+    with pytest.raises(UserError, match=r"parts-v0: episode 0: field actions: expected an array, found dict"):
+        bridge.load("parts-v0", task)
     foreign("narrow-v0", np.zeros((3, 1)), np.zeros((2, 1)))
     with pytest.raises(UserError, match=r"field infos: expected state and next_state, or the argument `state`, found \[\]"):
         bridge.load("narrow-v0", task)
