@@ -34,7 +34,7 @@ class Entry:
     seed_std: float
     low: float
     high: float
-    profit: float
+    mean_return: float
     of_bound: float
     paper: tuple[float, float] | None
     seconds: float
@@ -81,7 +81,7 @@ def entries(table: Table, preset: str, cells: list[dict[str, Any]]) -> list[Entr
                 seed_std=float(score.mean(axis=1).std()),
                 low=float(low),
                 high=float(high),
-                profit=float(returns.mean()),
+                mean_return=float(returns.mean()),
                 of_bound=100 * float(returns.mean()) / bounds[place] if place in bounds else float("nan"),
                 paper=row.paper.get((family, learner.lower())) if row else None,
                 seconds=float(sum(cell["seconds"].values())),
@@ -139,16 +139,18 @@ def _markdown(table: Table, preset: str, listed: list[Entry]) -> str:
         *_lines(table, learned, cell_text),
         "## Scripted policies and the bound, on the same test episodes",
         "",
-        "| city | policy | score | profit, $ | of the bound, % | " + " | ".join(label for _, label, _ in table.metrics) + " |",
+        f"| place | policy | score | {table.unit} | of the bound, % | "
+        + " | ".join(label for _, label, _ in table.metrics)
+        + " |",
         "|---" * (5 + len(table.metrics)) + "|",
     ]
-    for entry in sorted((e for e in listed if "policy" in e.cell["config"]), key=lambda e: (e.row, e.profit)):
+    for entry in sorted((e for e in listed if "policy" in e.cell["config"]), key=lambda e: (e.row, e.mean_return)):
         lines.append(_detail(table, entry, [entry.row, entry.column]))
     lines += [
         "",
         "## Every cell",
         "",
-        "| data | method | score | 95 % interval | profit, $ | of the bound, % | "
+        f"| data | method | score | 95 % interval | {table.unit} | of the bound, % | "
         + " | ".join(label for _, label, _ in table.metrics)
         + " | seconds |",
         "|---" * (7 + len(table.metrics)) + "|",
@@ -161,7 +163,8 @@ def _markdown(table: Table, preset: str, listed: list[Entry]) -> str:
 
 
 def _detail(table: Table, entry: Entry, head: list[str], interval: str | None = None) -> str:
-    fields = [*head, entry.text, *([interval] if interval else []), f"{entry.profit:,.0f}", f"{entry.of_bound:.1f}"]
+    fields = [*head, entry.text, *([interval] if interval else []), f"{entry.mean_return:,.0f}"]
+    fields.append("" if np.isnan(entry.of_bound) else f"{entry.of_bound:.1f}")
     metrics = entry.cell["metrics"]
     fields += [f"{factor * np.mean(metrics[name]):,.0f}" if name in metrics else "" for name, _, factor in table.metrics]
     return "| " + " | ".join(fields) + " |"
@@ -169,7 +172,7 @@ def _detail(table: Table, entry: Entry, head: list[str], interval: str | None = 
 
 def _csv(table: Table, listed: list[Entry]) -> str:
     text = io.StringIO()
-    names = ["row", "column", "seeds", "episodes", "score", "spread", "seed_std", "low", "high", "profit", "of_bound"]
+    names = ["row", "column", "seeds", "episodes", "score", "spread", "seed_std", "low", "high", "mean_return", "of_bound"]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*names, *(name for name, _, _ in table.metrics), "paper", "paper_spread", "seconds"])
     for entry in listed:
@@ -182,22 +185,22 @@ def _csv(table: Table, listed: list[Entry]) -> str:
 
 
 def _chart(table: Table, listed: list[Entry]) -> bytes:
-    """Bars of profit and of each metric, a panel each, grouped by row; scripted behaviour is a dashed line."""
+    """Bars of return and of each metric, a panel each, grouped by row; scripted behaviour is a dashed line."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
 
     grid = _grid(table, listed)
-    panels = [("profit", "profit, $"), *((name, label) for name, label, _ in table.metrics)]
-    value = lambda e, name: e.profit if name == "profit" else float(np.mean(e.cell["metrics"][name]))
+    panels = [("return", table.unit), *((name, label) for name, label, _ in table.metrics)]
+    value = lambda e, name: e.mean_return if name == "return" else float(np.mean(e.cell["metrics"][name]))
     figure, axes = plt.subplots(len(panels), 1, figsize=(10, 3 * len(panels)), sharex=True, squeeze=False)
     width = 0.8 / len(table.columns)
     palette = plt.get_cmap("tab20c")
     families = list(dict.fromkeys(column.family for column in table.columns))
     for axis, (name, label) in zip(axes[:, 0], panels, strict=True):
         for i, column in enumerate(table.columns):
-            shade = families.index(column.family) * 4 + i % 3
+            shade = (families.index(column.family) * 4 + i % 3) % 20
             heights = [value(row[column.name], name) if row[column.name] else 0.0 for _, row in grid]
             axis.bar(np.arange(len(grid)) + i * width, heights, width, label=column.name, color=palette(shade))
         for x, (_, row) in enumerate(grid):
@@ -236,17 +239,18 @@ def show(table: Table, listed: list[Entry], out=sys.stdout) -> None:
     """Prints the score table, the paper's figures in grey where the terminal has colours."""
     dim, plain = ("\033[2m", "\033[0m") if out.isatty() else ("", "")
     families = list(dict.fromkeys(column.family for column in table.columns))
+    first = 2 + max(14, *map(len, families))
     for family in families:
         columns = [column for column in table.columns if column.family == family]
-        print(f"\n{family:<16}" + "".join(f"{column.learner.upper():<35}" for column in columns).rstrip(), file=out)
+        print(f"\n{family:<{first}}" + "".join(f"{column.learner.upper():<35}" for column in columns).rstrip(), file=out)
         for name, row in _grid(table, listed):
-            line = f"{name:<16}"
+            line = f"{name:<{first}}"
             for column in columns:
                 entry = row[column.name]
                 ours = f"{entry.text:<13}" if entry else " " * 13
                 theirs = f"(paper {entry.paper_text})" if entry and entry.paper else ""
                 line += f"{ours}{dim}{theirs:<22}{plain}"
             print(line.rstrip(), file=out)
-    print(file=out)
-    for entry in sorted((e for e in listed if "policy" in e.cell["config"]), key=lambda e: (e.row, e.profit)):
-        print(f"{entry.row:<16}{entry.column:<10}{entry.text:<15}{entry.profit:>9,.0f} $", file=out)
+    print(f"\n{'policy':<{first + 10}}{'score':<15}{table.unit:>9}", file=out)
+    for entry in sorted((e for e in listed if "policy" in e.cell["config"]), key=lambda e: (e.row, e.mean_return)):
+        print(f"{entry.row:<{first}}{entry.column:<10}{entry.text:<15}{entry.mean_return:>9,.0f}", file=out)

@@ -108,6 +108,7 @@ TABLE = Table(
         "region's idle vehicles, feasible by construction. Dynamics of the original (`dynamics=strict`). "
         "Policies act by their mean; the paper's BC, IQL and end-to-end policies were sampled."
     ),
+    unit="profit, $",
     metrics=(
         ("served", "served requests", 1.0),
         ("rebalancing_cost", "rebalancing cost, $", 1.0),

@@ -92,6 +92,7 @@ class Table:
     presets: dict[str, Any]
     note: str
     metrics: tuple[tuple[str, str, float], ...]  # (metric, label, factor) of the chart beside the score
+    unit: str  # what a return is
 
     def preset(self, name: str) -> Preset:
         if name not in self.presets:

@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import render, routing, table
+from benchmarks import reacher, render, routing, table
 from benchmarks.table import RESULTS, Table
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.train import Plan
 
-TABLES: dict[str, Table] = {"routing": routing.TABLE}
+TABLES: dict[str, Table] = {"routing": routing.TABLE, "reacher": reacher.TABLE}
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Page:
         print(f"\n{self.path}", file=out)
 
     def as_json(self) -> dict[str, Any]:
-        names = ("row", "column", "seeds", "episodes", "score", "spread", "low", "high", "profit")
+        names = ("row", "column", "seeds", "episodes", "score", "spread", "low", "high", "mean_return")
         cells = [{name: getattr(entry, name) for name in names} for entry in self.entries]
         return {"table": self.table.name, "file": str(self.path), "cells": cells}
 

@@ -59,10 +59,13 @@ class Controller(Protocol):
     """A low-level policy, the known map from (state, goal) to action; a module or any object with these functions.
 
     init(params) -> memory: what the controller carries between steps (warm starts); `()` if nothing.
+    plan(params, memory, state, goal) -> memory: called where a goal is given, before the first of its steps.
     act(params, memory, state, goal) -> (action, memory): differentiable in `goal` wherever the mathematics is.
     """
 
     def init(self, params: Any) -> Any: ...
+
+    def plan(self, params: Any, memory: Any, state: Any, goal: jax.Array) -> Any: ...
 
     def act(self, params: Any, memory: Any, state: Any, goal: jax.Array) -> tuple[jax.Array, Any]: ...
 
@@ -131,6 +134,8 @@ class HighLevel:
             ended = ended | (jnp.maximum(after.done, after.info["truncation"]) > 0)
             return (after, ended), (after.reward, after.metrics)
 
+        memory = self.controller.plan(self.params, state.info["controller"], self.view(state), goal)
+        state = state.replace(info={**state.info, "controller": memory})
         # Only an end within this segment stops it: a wrapper that resets by itself leaves the last truncation in info.
         (state, _), (rewards, metrics) = jax.lax.scan(low_level_step, (state, jnp.bool_(False)), None, self.steps)
         total = lambda x: jnp.sum(x, axis=0)

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ohio_jax.data import Trajectories
 from ohio_jax.environment import Controller, Environment, HighLevel, State
 from ohio_jax.inverse.problem import Problem
 from ohio_jax.networks import Networks
@@ -29,6 +30,7 @@ class Space:
     problem: what inverses need to recover goals from logged low-level actions.
     networks: `networks(hidden) -> Networks` sized for this task and space.
     steps: h, low-level steps that share one goal.
+    fit(trajectories) -> Problem: for inverses that learn their model from the logs they explain; replaces `problem`.
     """
 
     spec: ActionSpec
@@ -37,6 +39,7 @@ class Space:
     problem: Problem
     networks: Callable[[int], Networks]
     steps: int = 1
+    fit: Callable[[Trajectories], Problem] | None = None
 
 
 @dataclass(frozen=True)

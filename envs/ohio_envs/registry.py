@@ -3,8 +3,10 @@
 from collections.abc import Callable
 
 from ohio_envs import files
+from ohio_envs.reacher import policies as reacher_policies
+from ohio_envs.reacher import task as reacher
+from ohio_envs.routing import policies as routing_policies
 from ohio_envs.routing import task as routing
-from ohio_envs.routing.policies import POLICIES
 from ohio_jax.errors import unknown
 from ohio_jax.task import Task
 
@@ -12,6 +14,7 @@ TASKS: dict[str, Callable[[dict[str, str]], Task]] = {
     "routing-nyc": routing.nyc,
     "routing-shenzhen": routing.shenzhen,
     "routing-synthetic": routing.synthetic,
+    "reacher": reacher.reacher,
 }
 
 
@@ -24,7 +27,7 @@ def make(name: str, settings: dict[str, str] | None = None) -> Task:
 
 def policies() -> dict[str, list[str]]:
     """Names of the scripted policies of each family of tasks; "oracle" is the full-information bound, for `evaluate` only."""
-    return {"routing": [*POLICIES, "oracle"]}
+    return {"routing": [*routing_policies.POLICIES, "oracle"], "reacher": [*reacher_policies.POLICIES]}
 
 
 __all__ = ["TASKS", "files", "make", "policies"]

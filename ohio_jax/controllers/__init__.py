@@ -1,12 +1,13 @@
 """Low-level policies, one a file, all with the same functions (see `ohio_jax.environment.Controller`):
 
 init(params) -> memory
+plan(params, memory, state, goal) -> memory, where a goal is given
 act(params, memory, state, goal) -> (action, memory)
 problem(params) -> what inverses need to recover goals from logged actions
 """
 
-from ohio_jax.controllers import requests, shares, transport
+from ohio_jax.controllers import direct, lqr, mpc, requests, shares, transport
 
-CONTROLLERS = {"transport": transport, "shares": shares, "requests": requests}
+CONTROLLERS = {"direct": direct, "lqr": lqr, "mpc": mpc, "transport": transport, "shares": shares, "requests": requests}
 
 __all__ = ["CONTROLLERS"]

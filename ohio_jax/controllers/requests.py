@@ -22,6 +22,10 @@ def init(params: Params) -> Any:
     return ()
 
 
+def plan(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> Any:
+    return memory
+
+
 def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:
     """Int[n, n], the goal truncated toward 0, negatives as 0."""
     n = state.shape[0]

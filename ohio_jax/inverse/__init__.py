@@ -1,7 +1,15 @@
 """Inverses, one a file: `invert(problem, segment) -> Recovered`, the goal that explains a logged segment."""
 
-from ohio_jax.inverse import analytic, observed
+from ohio_jax.inverse import analytic, cross_entropy, gradient, least_squares, observed, ridge
 
-INVERSES = {"analytic": analytic.invert, "observed": observed.invert}
+INVERSES = {
+    "analytic": analytic.invert,
+    "reg_analytic": gradient.regularised,
+    "ridge": ridge.invert,
+    "numerical": gradient.invert,
+    "least_squares": least_squares.invert,
+    "cross_entropy": cross_entropy.invert,
+    "observed": observed.invert,
+}
 
 __all__ = ["INVERSES"]

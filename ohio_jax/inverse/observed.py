@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from ohio_jax.errors import UserError
 from ohio_jax.inverse.analytic import explain
-from ohio_jax.inverse.problem import UNEXPLAINED, UNIQUE, Problem, Recovered, Segment
+from ohio_jax.inverse.problem import UNIQUE, Problem, Recovered, Segment
 
 
 def invert(problem: Problem, segment: Segment) -> Recovered:
@@ -14,7 +14,4 @@ def invert(problem: Problem, segment: Segment) -> Recovered:
     """
     if problem.observed is None:
         raise UserError("inverse 'observed': expected a low level whose goals show in the state, found one without")
-    answer = explain(problem, segment, problem.observed(segment), jnp.int32(UNIQUE))
-    # Half a unit of a whitened residual: goals read off in counts are exact, those read off in floats nearly so.
-    missed = (answer.status == UNIQUE) & ~(answer.residual < 0.5)
-    return answer._replace(status=jnp.where(missed, UNEXPLAINED, answer.status))
+    return explain(problem, segment, problem.observed(segment), jnp.int32(UNIQUE), judge=True)

@@ -56,6 +56,8 @@ class Problem(NamedTuple):
     project(goal) -> goal, onto the admissible goals.
     closed_form(segment) -> (goal, status), where the low level has one; else None.
     observed(segment) -> goal, the reached state read as a goal, without looking at actions; else None.
+    affine(segment) -> (J: Float[k, *goal], r: Float[k]), residual J goal + r of a low level that never saturates; else None.
+    tolerance: norm of the residual up to which a goal counts as an explanation of the segment.
     """
 
     residual: Callable[[jax.Array, Segment], jax.Array]
@@ -63,3 +65,6 @@ class Problem(NamedTuple):
     project: Callable[[jax.Array], jax.Array]
     closed_form: Callable[[Segment], tuple[jax.Array, jax.Array]] | None = None
     observed: Callable[[Segment], jax.Array] | None = None
+    affine: Callable[[Segment], tuple[jax.Array, jax.Array]] | None = None
+    # Half a unit of a whitened residual: goals read off in counts are exact, those read off in floats nearly so.
+    tolerance: float = 0.5

@@ -46,6 +46,7 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str) ->
     if not len(starts):
         raise UserError(f"dataset: expected a segment of {steps} steps before a time limit, found none")
 
+    problem = chosen.problem if chosen.fit is None else chosen.fit(trajectories)
     gather = lambda array, rows: array[rows[:, None] + np.arange(steps)]
     recovered = []
     with progress(f"invert {task.name} {space}", len(starts), "segment") as bar:
@@ -54,7 +55,7 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str) ->
             # The last chunk is filled up so that every call has one shape and compiles once.
             padded = np.resize(rows, min(CHUNK, len(starts)))
             segments = Segment(*(gather(a, padded) for a in (trajectories.state, trajectories.action, trajectories.next_state)))
-            answer = _invert_all(INVERSES[inverse], chosen.problem, segments)
+            answer = _invert_all(INVERSES[inverse], problem, segments)
             recovered.append({name: np.asarray(value)[: len(rows)] for name, value in answer._asdict().items()})
             bar.update(len(rows))
     found = {name: np.concatenate([part[name] for part in recovered]) for name in Recovered._fields}

@@ -59,19 +59,29 @@ def _normal_log_density(x: jax.Array, mean: jax.Array, log_std: jax.Array) -> ja
 
 @dataclass(frozen=True)
 class Box:
-    """[-1, 1]^size with a Gaussian squashed by tanh; raw [..., 0] is its mean, [..., 1] its log deviation."""
+    """A box around zero with a Gaussian squashed by tanh; raw [..., 0] is its mean, [..., 1] its log deviation.
 
-    size: int
+    limits: the largest action of each entry, in the action's units.
+    """
 
-    EDGE = 1e-5  # how far `project` stays from -1 and 1: arctanh is finite and float32 tells the numbers apart
+    limits: tuple[float, ...]
+
+    EDGE = 1e-5  # how far `project` stays from the limits: arctanh is finite and float32 tells the numbers apart
 
     @property
     def shape(self):
-        return (self.size,)
+        return (len(self.limits),)
 
     @property
     def raw_shape(self):
-        return (self.size, 2)
+        return (len(self.limits), 2)
+
+    @property
+    def _log_limits(self):
+        return sum(map(math.log, self.limits))
+
+    def _largest(self, like):
+        return jnp.array(self.limits, like.dtype).reshape((1,) * (like.ndim - 1) + self.shape)
 
     def _normal(self, raw):
         return raw[..., 0], jnp.clip(raw[..., 1], -5.0, 2.0)
@@ -79,28 +89,30 @@ class Box:
     def _density(self, raw, before_tanh):
         # log(1 - tanh(x)^2), written so that it survives |x| large
         squash = 2.0 * (math.log(2.0) - before_tanh - jax.nn.softplus(-2.0 * before_tanh))
-        return jnp.sum(_normal_log_density(before_tanh, *self._normal(raw)) - squash, axis=-1)
+        return jnp.sum(_normal_log_density(before_tanh, *self._normal(raw)) - squash, axis=-1) - self._log_limits
 
     def log_prob(self, raw, action):
-        return self._density(raw, jnp.arctanh(action))
+        return self._density(raw, jnp.arctanh(action / self._largest(action)))
 
     def sample(self, raw, key):
         mean, log_std = self._normal(raw)
         before_tanh = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype)
-        return jnp.tanh(before_tanh), self._density(raw, before_tanh)
+        return self._largest(before_tanh) * jnp.tanh(before_tanh), self._density(raw, before_tanh)
 
     def mode(self, raw):
-        return jnp.tanh(raw[..., 0])
+        mean = raw[..., 0]
+        return self._largest(mean) * jnp.tanh(mean)
 
     def project(self, action):
-        return jnp.clip(action, -1.0 + self.EDGE, 1.0 - self.EDGE)
+        largest = (1.0 - self.EDGE) * self._largest(action)
+        return jnp.clip(action, -largest, largest)
 
     def random(self, key, batch_shape):
-        action = jax.random.uniform(key, (*batch_shape, self.size), minval=-1.0, maxval=1.0)
-        return action, jnp.full(batch_shape, -self.size * math.log(2.0))
+        share = jax.random.uniform(key, (*batch_shape, *self.shape), minval=-1.0, maxval=1.0)
+        return self._largest(share) * share, jnp.full(batch_shape, -self.shape[0] * math.log(2.0) - self._log_limits)
 
     def bc_dist(self, a, b):
-        return jnp.sum(jnp.square(a - b), axis=-1)
+        return jnp.sum(jnp.square((a - b) / self._largest(a)), axis=-1)
 
 
 @dataclass(frozen=True)

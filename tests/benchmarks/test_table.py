@@ -83,7 +83,7 @@ def test_table_and_csv_agree_with_the_run_files(filled):
     cell = json.loads(next(path for path in paths if path.name == "tiny-dtv.ohio.bc.json").read_text())
     flat = [x for seed in cell["returns"] for x in seed]
     row = by_name["Tiny-DTV", "OHIO BC"]
-    assert float(row["profit"]) == pytest.approx(sum(flat) / len(flat), abs=1e-3)
+    assert float(row["mean_return"]) == pytest.approx(sum(flat) / len(flat), abs=1e-3)
     assert float(row["low"]) <= float(row["score"]) <= float(row["high"])
     assert float(by_name["Tiny", "oracle"]["of_bound"]) == pytest.approx(100)
     text = (folder / "results" / "routing-tiny.md").read_text()

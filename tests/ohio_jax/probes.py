@@ -27,7 +27,7 @@ class Probe(NamedTuple):
     value: Callable[[np.ndarray, float], np.ndarray]
 
 
-ACTIONS = {"box": Box(2), "simplex": Simplex(3)}
+ACTIONS = {"box": Box((1.0, 1.0)), "simplex": Simplex(3)}
 TARGETS = {"box": np.array([[0.5, -0.3], [-0.4, 0.2]]), "simplex": np.array([[0.6, 0.3, 0.1], [0.15, 0.25, 0.6]])}
 
 

@@ -16,7 +16,7 @@ from ohio_jax.networks.gamma import log_gamma
 from ohio_jax.networks.heads import Box, Counts, Product, Simplex, Simplices, UnitBox
 
 SPECS = {
-    "box": Box(3),
+    "box": Box((1.0, 12.0, 0.5)),
     "simplex": Simplex(4),
     "simplices": Simplices(2, 3),
     "unit box": UnitBox(2),
@@ -71,7 +71,7 @@ def test_beta_tanh_gaussian_and_counts_integrate_to_one():
     cells = 20_000
     unit = jnp.asarray((np.arange(cells) + 0.5) / cells)[:, None]
     raw = jnp.array([[[0.3, -0.5]]])
-    assert float(jnp.mean(jnp.exp(Box(1).log_prob(raw, 2.0 * unit - 1.0)))) * 2.0 == pytest.approx(1.0, abs=1e-3)
+    assert float(jnp.mean(jnp.exp(Box((3.0,)).log_prob(raw, 6.0 * unit - 3.0)))) * 6.0 == pytest.approx(1.0, abs=1e-3)
     beta = raw_of([[[2.5, 1.5]]])
     assert float(jnp.mean(jnp.exp(UnitBox(1).log_prob(beta, unit)))) == pytest.approx(1.0, abs=1e-3)
     np.testing.assert_allclose(
@@ -130,7 +130,7 @@ def test_sample_gradients_have_the_gradient_of_the_mean():
 
 def test_smooth_samplers_against_finite_differences(x64):
     key, step = jax.random.key(0), 1e-6
-    for spec in (Box(3), Counts(3, 2.0, 50.0)):
+    for spec in (Box((1.0, 1.0, 1.0)), Counts(3, 2.0, 50.0)):
         raw, toward = jax.random.normal(jax.random.key(1), (2, *spec.raw_shape))
         outputs = lambda t, spec=spec, raw=raw, toward=toward: jnp.concatenate(
             [spec.sample(raw + t * toward, key)[0], spec.sample(raw + t * toward, key)[1][None]]
@@ -141,12 +141,12 @@ def test_smooth_samplers_against_finite_differences(x64):
 
 def test_densities_of_random_actions():
     density = lambda spec: float(spec.random(jax.random.key(0), ())[1])
-    assert density(Box(3)) == pytest.approx(-3 * math.log(2))
+    assert density(Box((1.0, 1.0, 1.0))) == pytest.approx(-3 * math.log(2))
     assert density(Simplex(14)) == pytest.approx(22.5522, abs=1e-3)
     assert density(Simplex(17)) == pytest.approx(30.6719, abs=1e-3)
     assert density(Simplices(2, 14)) == pytest.approx(2 * 22.5522, abs=1e-3)
     assert density(UnitBox(5)) == 0.0
-    assert density(Product((Simplex(4), Box(1)))) == pytest.approx(math.log(6) - math.log(2))
+    assert density(Product((Simplex(4), Box((1.0,))))) == pytest.approx(math.log(6) - math.log(2))
     # Figures of the original for its New York fleet of 1,498 in tens of vehicles, and what they should be.
     assert density(Counts(196, 10.0, 1498.0)) == pytest.approx(-982, abs=0.5)
     assert density(Counts(196, 10.0, 1498.0, "original")) == pytest.approx(-103.8, abs=0.05)

@@ -157,7 +157,7 @@ def expectile_iteration(expectile):
 
 
 def fit_chain(expectile, v_target="s"):
-    spec = Spec(STATES, Box(1), Networks(TableActor(), TableCritic(), TableValue()))
+    spec = Spec(STATES, Box((1.0,)), Networks(TableActor(), TableCritic(), TableValue()))
     config = iql.Config(critic_rate=5e-3, discount=GAMMA, polyak=0.8, expectile=expectile, reward_scale=1.0,
                         v_target=v_target)  # fmt: skip
     state = fit(iql, iql.init(jax.random.key(0), spec, config), chain()[-1], 4000)
@@ -222,7 +222,7 @@ def test_an_iql_update_equals_numpy(v_target, x64):
 
 
 def test_a_cql_update_equals_numpy(x64):
-    spec = Spec(3, Box(2), mlp_networks(Box(2), 5, layers=1))
+    spec = Spec(3, Box((1.0, 1.0)), mlp_networks(Box((1.0, 1.0)), 5, layers=1))
     config = cql.Config(samples=3, conservatism=2.0, reward_scale=0.01, largest_gradient=0.5)
     state, batch = begin(cql, spec, config), small_batch(spec)
     after, metrics = jax.jit(cql.update)(state, batch)
@@ -307,7 +307,7 @@ def test_without_conservatism_the_losses_are_those_of_soft_actor_critic():
     assert relative_gap(found, gradient) < 1e-6
 
 
-@pytest.mark.parametrize("action, log_volume", [(Box(3), 3 * math.log(2)), (Simplex(4), -math.log(6))])
+@pytest.mark.parametrize("action, log_volume", [(Box((1.0, 1.0, 1.0)), 3 * math.log(2)), (Simplex(4), -math.log(6))])
 def test_the_penalty_of_a_zero_critic_is_the_log_volume(action, log_volume):
     """Importance weights: with Q = 0 the log-sum-exp over 3 K samples tends to log 3 K + log of the space's volume."""
     spec, K = Spec(2, action, mlp_networks(action, 8, layers=1)), 3000

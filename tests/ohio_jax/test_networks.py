@@ -111,7 +111,7 @@ CRITICS = {
     "edge": (edge_networks(ADJACENCY, F, 8), Simplices(N, N)),
     "requests": (edge_networks(ADJACENCY, F, 8, "requests"), Counts(N * N, 1.0, 100.0)),
     "mlp": (mlp_networks(Product((Simplex(3), UnitBox(2))), 8), Product((Simplex(3), UnitBox(2)))),
-    "mlp box": (mlp_networks(Box(1), 8), Box(1)),
+    "mlp box": (mlp_networks(Box((1.0,)), 8), Box((1.0,))),
 }
 
 

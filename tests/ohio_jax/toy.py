@@ -67,6 +67,10 @@ class Halfway:
         return jnp.float32(0)
 
     @staticmethod
+    def plan(params, memory, state, goal):
+        return memory
+
+    @staticmethod
     def act(params, memory, state, goal):
         return params * (goal - state), memory + 1
 
@@ -98,7 +102,7 @@ def wander(env, key, state):
 
 def line_task(horizon: int = 6) -> Task:
     """A complete task on the line; the goal is a point in [-1, 1]."""
-    space = Space(Box(1), Halfway, jnp.float32(HALF), PROBLEM, lambda hidden: mlp_networks(Box(1), hidden))
+    space = Space(Box((1.0,)), Halfway, jnp.float32(HALF), PROBLEM, lambda hidden: mlp_networks(Box((1.0,)), hidden))
     draw = lambda seed, episodes: 0.25 * jax.vmap(lambda key: Line().draw(key))(jax.random.split(jax.random.key(seed), episodes))
     return Task(
         name="line",

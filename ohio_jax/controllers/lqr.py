@@ -1,0 +1,113 @@
+"""A linear-quadratic regulator as low-level policy (the paper's Reacher): feedback gains toward a goal in joint space.
+
+goal: Float[n], the state asked for, in the state's units; state: Float[n]; action: Float[m], within bounds.
+Gains are computed where a goal is given, at the state of that moment, and kept for the h steps the goal lasts.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from ohio_jax.inverse.problem import Problem, Segment
+from ohio_jax.solvers import riccati
+
+
+@struct.dataclass
+class Params:
+    """dynamics: the model (see `ohio_jax.dynamics`) whose linearisation gives the gains; model: the one inverses predict with.
+
+    Q, R, P: Float[n], Float[m], Float[n], diagonals of the costs of state, action and last state.
+    bound: Float[m], largest action; limit: Float[n], largest goal; noise: Float[n], deviation of the reached state.
+    steps: h. drift: whether gains and closed form know the part of the dynamics that moves by itself. The original's do not.
+    """
+
+    dynamics: Any
+    model: Any
+    Q: jax.Array
+    R: jax.Array
+    P: jax.Array
+    bound: jax.Array
+    limit: jax.Array
+    noise: jax.Array
+    steps: int = struct.field(pytree_node=False)
+    drift: bool = struct.field(pytree_node=False, default=True)
+
+
+class Memory(NamedTuple):
+    """gains: of the current goal; t: Int[], steps since it was given."""
+
+    gains: riccati.Gains
+    t: jax.Array
+
+
+def init(params: Params) -> Memory:
+    n, m = params.Q.shape[0], params.R.shape[0]
+    empty = riccati.Gains(jnp.zeros((params.steps, m, n)), jnp.zeros((params.steps, m, n + 1)))
+    return Memory(empty, jnp.int32(0))
+
+
+def plan(params: Params, memory: Memory, state: jax.Array, goal: jax.Array) -> Memory:
+    """The gains of a new goal, from the dynamics at the state it is given in."""
+    return Memory(_gains(params, params.dynamics, state), jnp.int32(0))
+
+
+def act(params: Params, memory: Memory, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Memory]:
+    """Float[m], the gains' action clipped to the bound."""
+    t = jnp.minimum(memory.t, params.steps - 1)
+    wanted = _wanted(memory.gains.K[t], memory.gains.k[t], state, goal)
+    return jnp.clip(wanted, -params.bound, params.bound), memory._replace(t=memory.t + 1)
+
+
+def problem(params: Params) -> Problem:
+    """What inverses may know. They see the states of a segment, not its actions: any policy's data can be explained.
+
+    Residual: the state that the goal's clipped feedback reaches in `model`, less the one observed, in units of `noise`.
+    Affine form: without clipping, and with `model` linearised at the observed states (OHIO, section 4.1).
+    """
+
+    def reached(goal: jax.Array, segment: Segment) -> jax.Array:
+        def step(x, gain):
+            u = jnp.clip(_wanted(gain.K, gain.k, x, goal), -params.bound, params.bound)
+            return params.model.step(x, u), None
+
+        return jax.lax.scan(step, segment.state[0], _gains(params, params.dynamics, segment.state[0]))[0]
+
+    def affine(segment: Segment) -> tuple[jax.Array, jax.Array]:
+        def step(carry, at):
+            effect, x = carry  # the state predicted: effect @ goal + x
+            gain, seen = at
+            A, B, c = _linear(params, params.model, seen)
+            forward = B @ (gain.k[:, :-1] - gain.K)
+            closed = A + B @ gain.K
+            return (closed @ effect + forward, closed @ x + B @ gain.k[:, -1] + c), None
+
+        start = segment.state[0]
+        gains = _gains(params, params.dynamics, start)
+        (effect, x), _ = jax.lax.scan(step, (jnp.zeros((start.shape[0],) * 2, start.dtype), start), (gains, segment.state))
+        return effect / params.noise[:, None], (x - segment.next_state[-1]) / params.noise
+
+    return Problem(
+        residual=lambda goal, segment: (reached(goal, segment) - segment.next_state[-1]) / params.noise,
+        start=lambda segment: segment.next_state[-1],
+        project=lambda goal: jnp.clip(goal, -params.limit, params.limit),
+        observed=lambda segment: segment.next_state[-1],
+        affine=affine,
+    )
+
+
+def _linear(params: Params, model: Any, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    A, B, c = model.linear(x)
+    return A, B, c if params.drift else jnp.zeros_like(c)
+
+
+def _gains(params: Params, model: Any, x: jax.Array) -> riccati.Gains:
+    A, B, c = _linear(params, model, x)
+    found = riccati.gains(A, B, c, jnp.diag(params.Q), jnp.diag(params.R), jnp.diag(params.P), params.steps)
+    return found if params.drift else found._replace(k=jnp.zeros_like(found.k))
+
+
+def _wanted(K: jax.Array, k: jax.Array, state: jax.Array, goal: jax.Array) -> jax.Array:
+    """Float[m], before clipping."""
+    return K @ (state - goal) + k[:, :-1] @ goal + k[:, -1]

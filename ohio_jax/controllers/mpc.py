@@ -1,0 +1,80 @@
+"""Linear model-predictive control as low-level policy: at every step the first action of the best plan within bounds.
+
+goal: Float[n], the state asked for; state: Float[n]; action: Float[m]. The model is linearised at the state of each step.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from ohio_jax.inverse.problem import Problem, Segment
+from ohio_jax.solvers import qp
+
+
+@struct.dataclass
+class Params:
+    """dynamics: the model (see `ohio_jax.dynamics`) that plans; model: the one inverses predict with.
+
+    Q, R, P: Float[n], Float[m], Float[n], diagonals of the costs of state, action and last state.
+    bound: Float[m], largest action; limit: Float[n], largest goal; noise: Float[n], deviation of the reached state.
+    horizon: H, steps planned ahead; steps: h, steps a goal lasts.
+    """
+
+    dynamics: Any
+    model: Any
+    Q: jax.Array
+    R: jax.Array
+    P: jax.Array
+    bound: jax.Array
+    limit: jax.Array
+    noise: jax.Array
+    horizon: int = struct.field(pytree_node=False)
+    steps: int = struct.field(pytree_node=False)
+
+
+def init(params: Params) -> jax.Array:
+    """Int[H, m], the active set that the next step starts from."""
+    return jnp.zeros((params.horizon, params.R.shape[0]), jnp.int32)
+
+
+def plan(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) -> jax.Array:
+    return memory
+
+
+def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Float[m], differentiable in the goal through the optimality conditions; 0 where the state is not finite."""
+    best = qp.solve(_program(params, state), state, goal, memory)
+    ahead = jnp.concatenate([best.active[1:], best.active[-1:]])
+    usable = jnp.all(jnp.isfinite(best.u[0]))
+    return jnp.where(usable, best.u[0], 0.0), ahead
+
+
+def problem(params: Params) -> Problem:
+    """What inverses may know: the states of a segment, not its actions, as for `lqr`.
+
+    Residual: the state that the goal's closed loop reaches in `model`, less the one observed, in units of `noise`.
+    """
+
+    def reached(goal: jax.Array, segment: Segment) -> jax.Array:
+        def step(carry, _):
+            x, memory = carry
+            u, memory = act(params, memory, x, goal)
+            return (params.model.step(x, u), memory), None
+
+        return jax.lax.scan(step, (segment.state[0], init(params)), None, params.steps)[0][0]
+
+    return Problem(
+        residual=lambda goal, segment: (reached(goal, segment) - segment.next_state[-1]) / params.noise,
+        start=lambda segment: segment.next_state[-1],
+        project=lambda goal: jnp.clip(goal, -params.limit, params.limit),
+        observed=lambda segment: segment.next_state[-1],
+    )
+
+
+def _program(params: Params, x: jax.Array) -> qp.Program:
+    A, B, c = params.dynamics.linear(x)
+    over = lambda y: jnp.broadcast_to(y, (params.horizon, *y.shape))
+    Q, R, P = (jnp.diag(weight) for weight in (params.Q, params.R, params.P))
+    return qp.Program(over(A), over(B), over(c), Q, R, P, -params.bound, params.bound)

@@ -1,0 +1,167 @@
+"""Models learned from logged steps: an ensemble of small networks for what moves by itself and what actions do.
+
+    x' = x + s (f(x) + G(x) u),   s the deviation of logged changes
+
+The mean of the ensemble predicts; its error on held-out steps says how far a prediction is to be trusted.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ohio_jax.dynamics.model import Homogeneous, Model
+from ohio_jax.errors import UserError
+from ohio_jax.networks.mlp import Perceptron
+
+
+@dataclass(frozen=True)
+class Config:
+    """hidden: width of the two layers; members: of the ensemble, each from its own start; rate: Adam's, falling to zero.
+
+    epochs, batch: passes over the steps and steps an update; held_out: share of steps for validation, drawn once.
+    angles: entries of the state that are angles and enter as sine and cosine.
+    homogeneous: the original's form x' = A(x) x + B(x) u, on raw states, with its constant rate lowered tenfold every ten
+        epochs and its last epoch kept.
+    """
+
+    hidden: int = 128
+    members: int = 3
+    rate: float = 3e-3
+    epochs: int = 20
+    batch: int = 256
+    held_out: float = 0.1
+    angles: tuple[int, ...] = ()
+    homogeneous: bool = False
+
+
+Array = np.ndarray | jax.Array
+ORIGINAL = Config(members=1, rate=1e-2, batch=32, homogeneous=True)
+
+
+class Scales(NamedTuple):
+    """centre, width: Float[n], of the inputs; change: Float[n], of x' - x."""
+
+    centre: jax.Array
+    width: jax.Array
+    change: jax.Array
+
+
+class Fitted(NamedTuple):
+    """model: see `ohio_jax.dynamics`; error: Float[n], root mean square error of a step on held-out steps; epoch: Int[]."""
+
+    model: Any
+    error: jax.Array
+    epoch: jax.Array
+
+
+def fit(config: Config, key: jax.Array, x: Array, u: Array, after: Array) -> Fitted:
+    """Fits a model to N logged steps; keeps the epoch that predicts held-out steps best.
+
+    x, after: Float[N, n]; u: Float[N, m]. Raises UserError for fewer steps than one batch and a validation set need.
+    """
+    held_out = int(config.held_out * len(x))
+    if held_out < 1 or len(x) - held_out < config.batch:
+        raise UserError(f"dynamics: expected steps for validation and a batch of {config.batch}, found {len(x)} steps")
+    return _fit(config, held_out, key, *(jnp.asarray(y, jnp.float32) for y in (x, u, after)))
+
+
+def _network(config: Config, n: int, m: int) -> Perceptron:
+    return Perceptron((config.hidden,) * 2, n * (n if config.homogeneous else 1) + n * m)
+
+
+def _features(config: Config, scales: Scales, x: jax.Array) -> jax.Array:
+    if config.homogeneous:
+        return x
+    angles = jnp.array(config.angles, jnp.int32)
+    rest = jnp.array([i for i in range(x.shape[0]) if i not in config.angles], jnp.int32)
+    straight = ((x - scales.centre) / scales.width)[rest]
+    return jnp.concatenate([jnp.sin(x[angles]), jnp.cos(x[angles]), straight])
+
+
+def _heads(config: Config, m: int, scales: Scales, parameters, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What moves by itself, Float[n] (or A: Float[n, n]), and what actions do, Float[n, m]; means over the ensemble."""
+    n = x.shape[0]
+    one = lambda member: _network(config, n, m).apply(member, _features(config, scales, x))
+    out = jnp.mean(cast(jax.Array, jax.vmap(one)(parameters)), axis=0)
+    own, effect = out[: -n * m], out[-n * m :].reshape(n, m)
+    return own.reshape(n, n) if config.homogeneous else own, effect
+
+
+def _step(config: Config, constants, x: jax.Array, u: jax.Array) -> jax.Array:
+    scales, parameters = constants
+    own, effect = _heads(config, u.shape[0], scales, parameters, x)
+    return own @ x + effect @ u if config.homogeneous else x + scales.change * (own + effect @ u)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _fit(config: Config, held_out: int, key: jax.Array, x: jax.Array, u: jax.Array, after: jax.Array) -> Fitted:
+    (N, n), m = x.shape, u.shape[1]
+    updates = (N - held_out) // config.batch
+    for_split, for_start, for_order = jax.random.split(key, 3)
+    order = jax.random.permutation(for_split, N)
+    check, learn = (tuple(y[rows] for y in (x, u, after)) for rows in (order[:held_out], order[held_out:]))
+    spread = lambda y: jnp.maximum(jnp.std(y, axis=0), 1e-6)
+    scales = Scales(jnp.mean(x, axis=0), spread(x), spread(after - x))
+    start = jax.vmap(lambda key: _network(config, n, m).init(key, _features(config, scales, x[0])))
+    parameters = start(jax.random.split(for_start, config.members))
+
+    total = config.epochs * updates
+    if config.homogeneous:
+        schedule = optax.exponential_decay(config.rate, 10 * updates, 0.1, staircase=True)
+    else:
+        schedule = optax.cosine_decay_schedule(config.rate, total)
+    adam = optax.adam(schedule)
+    weight = jnp.ones(n) if config.homogeneous else 1.0 / scales.change
+
+    def errors(parameters, data):
+        x, u, after = data
+        return jax.vmap(lambda *step: _step(config, (scales, parameters), *step[:2]) - step[2])(x, u, after)
+
+    def loss(member, data):
+        alone = jax.tree.map(lambda y: y[None], member)
+        return jnp.mean(jnp.square(errors(alone, data) * weight[None]))
+
+    def update(carry, rows):
+        parameters, memory = carry
+
+        def one(member, memory):
+            slope = jax.grad(loss)(member, tuple(y[rows] for y in learn))
+            change, memory = adam.update(slope, memory)
+            return optax.apply_updates(member, change), memory
+
+        return jax.vmap(one)(parameters, memory), None
+
+    def epoch(carry, key_and_number):
+        (parameters, memory), best, least, when = carry
+        key, number = key_and_number
+        rows = jax.random.permutation(key, N - held_out)[: updates * config.batch].reshape(updates, config.batch)
+        (parameters, memory), _ = jax.lax.scan(update, (parameters, memory), rows)
+        error = jnp.sqrt(jnp.mean(jnp.square(errors(parameters, check)), axis=0))
+        score = jnp.sum(jnp.square(error * weight))
+        better = (score < least) | config.homogeneous
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), (parameters, error), best)
+        return ((parameters, memory), best, jnp.where(better, score, least), jnp.where(better, number, when)), None
+
+    first = ((parameters, jax.vmap(adam.init)(parameters)), (parameters, jnp.full(n, jnp.inf)), jnp.inf, jnp.int32(0))
+    keys = jax.random.split(for_order, config.epochs)
+    (_, (parameters, error), _, when), _ = jax.lax.scan(epoch, first, (keys, jnp.arange(config.epochs)))
+    constants = (scales, parameters)
+    if config.homogeneous:
+        return Fitted(Homogeneous(constants, _function(_matrices, config, m)), error, when)
+    return Fitted(Model(constants, _function(_step, config), m), error, when)
+
+
+def _matrices(config: Config, m: int, constants, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    scales, parameters = constants
+    return _heads(config, m, scales, parameters, x)
+
+
+@functools.cache
+def _function(function, *config):
+    """The same object for the same arguments, so that models of one kind share their compiled programs."""
+    return functools.partial(function, *config)

@@ -1,0 +1,117 @@
+"""Box-constrained linear-quadratic programs over a horizon, exactly: the optimisation problem of linear MPC.
+
+    minimise over u_0 .. u_{H-1}   1/2 sum_{t<H} |x_t - z|_Q^2 + |u_t|_R^2  +  1/2 |x_H - z|_P^2
+    subject to                     x_{t+1} = A_t x_t + B_t u_t + c_t,   low <= u_t <= high
+
+Primal-dual active set (Hintermueller, Ito and Kunisch 2002): fix the actions believed to lie on a bound, solve for the others
+by one Riccati sweep, and let signs of multipliers and violated bounds say what to fix next. A few sweeps find the optimum.
+
+Its derivative is that of the last sweep, since the active set does not change nearby: implicit differentiation of the
+optimality conditions without forming them. Where a multiplier and its slack both vanish the derivative is one-sided.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ohio_jax.solvers.small import solve_definite
+
+SWEEPS = 30
+TOLERANCE = 1e-5  # of violated bounds and multipliers of the wrong sign, in actions; 1e-12 in float64
+
+
+class Program(NamedTuple):
+    """A: Float[H, n, n]; B: Float[H, n, m]; c: Float[H, n]; Q, P: Float[n, n]; R: Float[m, m]; low, high: Float[m]."""
+
+    A: jax.Array
+    B: jax.Array
+    c: jax.Array
+    Q: jax.Array
+    R: jax.Array
+    P: jax.Array
+    low: jax.Array
+    high: jax.Array
+
+
+class Solution(NamedTuple):
+    """u: Float[H, m]; x: Float[H + 1, n]; active: Int[H, m], -1 at low, 1 at high, else 0.
+
+    violation: Float[], the largest violated bound or multiplier of the wrong sign (over its curvature), in actions.
+    converged: Bool[]; iterations: Int[], sweeps.
+    """
+
+    u: jax.Array
+    x: jax.Array
+    active: jax.Array
+    violation: jax.Array
+    converged: jax.Array
+    iterations: jax.Array
+
+
+def solve(program: Program, x0: jax.Array, goal: jax.Array, active: jax.Array | None = None) -> Solution:
+    """Solves one program; `vmap` over any argument. x0, goal: Float[n]; active: Int[H, m], where to begin (else free).
+
+    Differentiable in x0, goal and the program's arrays. If the active set does not settle within 30 sweeps the actions
+    returned are those of the best sweep, clipped, and `converged` is False.
+    """
+    H, m = program.B.shape[0], program.B.shape[2]
+    tolerance = TOLERANCE if x0.dtype == jnp.float32 else 1e-12
+    low, high = program.low[None], program.high[None]
+    fixed = jax.lax.stop_gradient((program, x0, goal))
+
+    def better(carry):
+        active, best, least, _, i = carry
+        u, _, push = _sweep(*fixed, active)
+        # How far each action would move if its bound were not there, or, on a bound, is pushed against it.
+        wish = u + push
+        now = jnp.where(wish > high, 1, jnp.where(wish < low, -1, 0)).astype(jnp.int32)
+        wrong = jnp.where(active == 0, jnp.maximum(u - high, low - u), -active * push)
+        violation = jnp.max(wrong)
+        lower = violation < least
+        best, least = jnp.where(lower, active, best), jnp.where(lower, violation, least)
+        return now, best, least, violation <= tolerance, i + 1
+
+    start = jnp.zeros((H, m), jnp.int32) if active is None else active
+    begin = (start, start, jnp.full((), jnp.inf, x0.dtype), jnp.bool_(False), jnp.int32(0))
+    _, best, least, settled, sweeps = jax.lax.while_loop(lambda c: ~c[3] & (c[4] < SWEEPS), better, begin)
+    u, x, _ = _sweep(program, x0, goal, best)
+    return Solution(jnp.clip(u, low, high), x, best, jnp.maximum(least, 0.0), settled, sweeps)
+
+
+def _sweep(program: Program, x0: jax.Array, goal: jax.Array, active: jax.Array):
+    """(u: Float[H, m], x: Float[H + 1, n], push: Float[H, m]) of the optimum with `active` actions held on their bounds.
+
+    push: the multiplier over the curvature of its own action; 0 where free.
+    """
+    Q, R = program.Q, program.R
+
+    def back(carry, stage):
+        P, p = carry  # cost to go: 1/2 x' P x + p' x
+        A, B, c, active = stage
+        free = (active == 0).astype(A.dtype)
+        bound = (1.0 - free) * jnp.where(active > 0, program.high, program.low)
+        PB = P @ B
+        S, G, g = R + B.T @ PB, PB.T @ A, PB.T @ c + B.T @ p
+        # Rows of held actions read u = bound, the others S_ff u_f = -(G x + g + S_fb bound).
+        system = S * free[:, None] * free[None, :] + jnp.diag(1.0 - free)
+        right = jnp.concatenate([-free[:, None] * G, (bound - free * (g + S @ bound))[:, None]], axis=1)
+        solved = jax.vmap(lambda column: solve_definite(system, column)[0], 1, 1)(right)
+        K, k = solved[:, :-1], solved[:, -1]
+        closed, moved = A + B @ K, B @ k + c
+        before = (Q + K.T @ R @ K + closed.T @ P @ closed, -Q @ goal + K.T @ (R @ k) + closed.T @ (P @ moved + p))
+        return before, (K, k, P, p, jnp.diagonal(S))
+
+    last = (program.P, -program.P @ goal)
+    stages = (program.A, program.B, program.c, active)
+    _, (K, k, P, p, curvature) = jax.lax.scan(back, last, stages, reverse=True)
+
+    def forward(x, stage):
+        A, B, c, K, k, P, p, curvature, active = stage
+        u = K @ x + k
+        after = A @ x + B @ u + c
+        slope = R @ u + B.T @ (P @ after + p)
+        return after, (u, after, jnp.where(active == 0, 0.0, -slope / curvature))
+
+    _, (u, x, push) = jax.lax.scan(forward, x0, (program.A, program.B, program.c, K, k, P, p, curvature, active))
+    return u, jnp.concatenate([x0[None], x]), push

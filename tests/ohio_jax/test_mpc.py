@@ -1,0 +1,89 @@
+"""Linear MPC as a low level: it is LQR where nothing binds, keeps its bounds where something does, and can be inverted."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ohio_jax.controllers import lqr, mpc
+from ohio_jax.inverse import INVERSES
+from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNIQUE, Segment
+from tests.ohio_jax import test_lqr
+
+
+def params(bound, m=2, horizon=5, steps=5):
+    p = test_lqr.params(steps=steps, m=m)
+    return mpc.Params(p.dynamics, p.model, p.Q, p.R, p.P, bound * jnp.ones(m), p.limit, p.noise, horizon, steps)
+
+
+def play(p, x, goal):
+    def step(carry, _):
+        x, memory = carry
+        u, memory = mpc.act(p, memory, x, goal)
+        after = p.model.step(x, u)
+        return (after, memory), (x, u, after)
+
+    return Segment(*jax.lax.scan(step, (x, mpc.init(p)), None, p.steps)[1])
+
+
+@pytest.fixture(scope="module")
+def goals():
+    return 2.0 * jax.random.normal(jax.random.key(0), (16, 3)), jax.random.normal(jax.random.key(1), (16, 3))
+
+
+def test_without_bounds_the_first_action_is_lqrs(goals):
+    goal, x = goals[0][0], goals[1][0]
+    p = test_lqr.params(steps=5)
+    linear, _ = lqr.act(p, lqr.plan(p, lqr.init(p), x, goal), x, goal)
+    predictive, _ = mpc.act(params(1e6), mpc.init(params(1e6)), x, goal)
+    np.testing.assert_allclose(predictive, linear, rtol=1e-4, atol=1e-5)
+
+
+def recover(p, goals):
+    segments = jax.vmap(lambda x, goal: play(p, x, goal))(goals[1], goals[0])
+    return segments, jax.jit(jax.vmap(lambda segment: INVERSES["least_squares"](mpc.problem(p), segment)))(segments)
+
+
+def test_goals_come_back_where_they_show(goals):
+    """As many actions as states. Unconstrained: all of them. With bounds a far goal may end where another does."""
+    for bound, share in ((1e6, 1.0), (1.0, 0.6)):
+        segments, found = recover(params(bound, m=3), goals)
+        assert jnp.max(jnp.abs(segments.action)) <= bound
+        sure = np.asarray(found.status == UNIQUE)
+        assert sure.all() if bound > 1 else 0 < sure.sum() < 16
+        right = np.abs(found.goal - goals[0]).max(axis=1) < 5e-3
+        assert right[sure].mean() >= share
+
+
+def test_what_a_stationary_controller_hides_is_called_ambiguous(goals):
+    """With fewer actions than states its feedback is the same at every step, and some goals all look alike."""
+    p = params(1e6)
+    segments, found = recover(p, goals)
+    assert (found.status == AMBIGUOUS).all() and (found.residual < 1e-3).all()
+    again = jax.vmap(lambda x, goal: play(p, x, goal))(goals[1], found.goal)
+    np.testing.assert_allclose(again.action, segments.action, atol=1e-4)
+
+
+def test_actions_differentiate_through_the_optimum(x64):
+    """With respect to the goal, against central differences, where some planned actions are on their bounds."""
+    p = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), params(0.4))
+    first = jax.jit(lambda x, goal: mpc.act(p, mpc.init(p), x, goal)[0])
+    slope, tiny, inside = jax.jit(jax.jacfwd(first, 1)), 1e-6, 0
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        x, goal = jnp.asarray(0.3 * random.normal(size=3)), jnp.asarray(0.3 * random.normal(size=3))
+        ours = slope(x, goal)
+        inside += int(jnp.sum(jnp.abs(ours) > 0) > 0)
+        for i in range(3):
+            step = tiny * jnp.eye(3)[i]
+            np.testing.assert_allclose(ours[:, i], (first(x, goal + step) - first(x, goal - step)) / (2 * tiny), atol=1e-5)
+    assert inside > 0
+
+
+def test_a_bad_segment_fails_alone(goals):
+    p = params(1.0)
+    segments = jax.vmap(lambda x, goal: play(p, x, goal))(goals[1][:3], goals[0][:3])
+    invert = jax.jit(jax.vmap(lambda segment: INVERSES["least_squares"](mpc.problem(p), segment)))
+    clean, poisoned = invert(segments), invert(jax.tree.map(lambda x: x.at[1].set(jnp.nan), segments))
+    assert poisoned.status[1] == FAILED
+    np.testing.assert_array_equal(poisoned.goal[np.array([0, 2])], clean.goal[np.array([0, 2])])

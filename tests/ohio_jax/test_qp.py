@@ -1,0 +1,99 @@
+"""Box-constrained linear-quadratic programs against a dense bounded least-squares solver, and their derivatives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+
+from ohio_jax.solvers import qp
+
+
+def program(n, m, H, seed, tight, dtype=float):
+    """A random time-varying program of which about a third of the actions end on a bound if `tight` is small."""
+    random = np.random.default_rng(seed)
+    A = np.eye(n) + 0.2 * random.normal(size=(H, n, n)) / np.sqrt(n)
+    B, c = random.normal(size=(H, n, m)) / np.sqrt(m), 0.1 * random.normal(size=(H, n))
+    Q, P, R = (np.diag(random.uniform(0.5, 2, k)) for k in (n, n, m))
+    high = tight * random.uniform(0.5, 1.5, m)
+    arrays = (A, B, c, Q, 0.3 * R, P, -0.8 * high, high)
+    return qp.Program(*(jnp.asarray(x, dtype) for x in arrays)), random.normal(size=n), random.normal(size=n)
+
+
+def dense(p, x0, goal):
+    """Float64[H, m], the optimum as one bounded least-squares problem, by SciPy's active-set method."""
+    H, n, m = p.B.shape
+    effect, free, rows, right = np.zeros((n, H * m)), np.asarray(x0), [], []
+    for t in range(H + 1):
+        weight = np.sqrt(np.asarray(p.P if t == H else p.Q))
+        rows.append(weight @ effect)
+        right.append(weight @ (goal - free))
+        if t < H:
+            effect, free = p.A[t] @ effect, p.A[t] @ free + p.c[t]
+            effect = np.array(effect)
+            effect[:, t * m : (t + 1) * m] += p.B[t]
+    rows.append(np.kron(np.eye(H), np.sqrt(np.asarray(p.R))))
+    right.append(np.zeros(H * m))
+    bounds = tuple(np.tile(np.asarray(b), H) for b in (p.low, p.high))
+    found = scipy.optimize.lsq_linear(np.vstack(rows), np.concatenate(right), bounds, method="bvls", tol=1e-15)
+    return found.x.reshape(H, m)
+
+
+SHAPES = [(1, 1, 3), (4, 2, 10), (14, 7, 20)]
+
+
+@pytest.mark.parametrize(("n", "m", "H"), SHAPES)
+@pytest.mark.parametrize("tight", [0.05, 0.3, 100.0])
+def test_optimum_equals_the_dense_solver(n, m, H, tight, x64):
+    solve, held = jax.jit(qp.solve), 0
+    for seed in range(8):
+        p, x0, goal = program(n, m, H, seed, tight)
+        ours = solve(p, jnp.asarray(x0), jnp.asarray(goal))
+        assert ours.converged and ours.violation <= 1e-12
+        np.testing.assert_allclose(ours.u, dense(p, x0, goal), atol=1e-6)
+        held += int(jnp.sum(ours.active != 0))
+    assert (held > 0) == (tight < 100.0)
+
+
+def test_float32_batches_converge():
+    solve = jax.jit(jax.vmap(qp.solve))
+    many = [program(4, 2, 10, seed, 0.2, jnp.float32) for seed in range(200)]
+    p = jax.tree.map(lambda *x: jnp.stack(x), *[x[0] for x in many])
+    x0, goal = (jnp.asarray(np.stack([x[i] for x in many]), jnp.float32) for i in (1, 2))
+    found = solve(p, x0, goal)
+    assert found.converged.all() and found.iterations.max() <= 12
+    assert (jnp.abs(found.u) <= p.high[:, None, :] + 1e-7).all()
+    warm = solve(p, x0, goal, found.active)
+    assert (warm.iterations == 1).all()
+    np.testing.assert_allclose(warm.u, found.u, atol=1e-6)
+
+
+@pytest.mark.parametrize("tight", [0.1, 0.3, 100.0])
+def test_derivatives_against_central_differences(tight, x64):
+    """With respect to goal, start and bound, inside and at active constraints."""
+    solve = jax.jit(lambda p, x0, goal: qp.solve(p, x0, goal).u)
+    slope = jax.jit(jax.jacfwd(solve, (0, 1, 2)))
+    back = jax.jit(jax.jacrev(solve, 2))
+    tiny = 1e-6
+    for seed in range(4):
+        p, x0, goal = program(4, 2, 10, seed, tight)
+        x0, goal = jnp.asarray(x0), jnp.asarray(goal)
+        of_program, of_start, of_goal = slope(p, x0, goal)
+        np.testing.assert_allclose(back(p, x0, goal), of_goal, atol=1e-8)
+        for i in range(4):
+            step = tiny * jnp.eye(4)[i]
+            difference = (solve(p, x0, goal + step) - solve(p, x0, goal - step)) / (2 * tiny)
+            np.testing.assert_allclose(of_goal[..., i], difference, atol=1e-5)
+            difference = (solve(p, x0 + step, goal) - solve(p, x0 - step, goal)) / (2 * tiny)
+            np.testing.assert_allclose(of_start[..., i], difference, atol=1e-5)
+        for i in range(2):
+            step = tiny * jnp.eye(2)[i]
+            wider, closer = p._replace(high=p.high + step), p._replace(high=p.high - step)
+            difference = (solve(wider, x0, goal) - solve(closer, x0, goal)) / (2 * tiny)
+            np.testing.assert_allclose(of_program.high[..., i], difference, atol=1e-5)
+
+
+def test_nothing_finite_is_reported_not_raised():
+    p, _, goal = program(4, 2, 10, 0, 0.2, jnp.float32)
+    found = jax.jit(qp.solve)(p, jnp.full(4, jnp.nan), jnp.asarray(goal, jnp.float32))
+    assert not found.converged and found.iterations == qp.SWEEPS
