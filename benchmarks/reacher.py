@@ -6,20 +6,30 @@ from benchmarks.table import Column, Preset, Row, Table
 from ohio_jax.learners import bc, iql
 from ohio_jax.train import Plan
 
-# (family on the table, action space, inverse). "(paper)": with the original's dynamics model and without drift.
+# (family on the table, action space, inverse, weights). "(paper)": the original's goals, dynamics model and filters.
 METHODS = (
-    ("OHIO analytical", "ohio", "analytic"),
-    ("OHIO reg. analytical", "ohio", "ridge"),
-    ("OHIO least squares", "ohio", "least_squares"),
-    ("OHIO true dynamics", "ohio_true", "least_squares"),
-    ("OHIO analytical (paper)", "ohio_compat", "analytic"),
-    ("OHIO reg. analytical (paper)", "ohio_compat", "reg_analytic"),
-    ("OHIO numerical (paper)", "ohio_compat", "numerical"),
-    ("Observed state", "ohio", "observed"),
-    ("End-to-end", "end_to_end", "analytic"),
+    ("OHIO numerical (paper)", "ohio_compat", "numerical", "original"),
+    ("OHIO analytical (paper)", "ohio_compat", "analytic", None),
+    ("OHIO reg. analytical (paper)", "ohio_compat", "reg_analytic", "original"),
+    ("OHIO numerical", "ohio", "numerical", None),
+    ("OHIO analytical", "ohio", "analytic", None),
+    ("OHIO reg. analytical", "ohio", "ridge", None),
+    ("OHIO least squares", "ohio", "least_squares", None),
+    ("OHIO posterior-weighted", "ohio", "posterior", None),
+    ("OHIO true dynamics", "ohio_true", "least_squares", None),
+    ("Observed state", "ohio", "observed", None),
+    ("MPC: OHIO analytical", "ohio_mpc", "analytic", None),
+    ("MPC: OHIO reg. analytical", "ohio_mpc", "ridge", None),
+    ("MPC: OHIO least squares", "ohio_mpc", "least_squares", None),
+    ("MPC: OHIO posterior-weighted", "ohio_mpc", "posterior", None),
+    ("MPC: observed state", "ohio_mpc", "observed", None),
+    ("End-to-end", "end_to_end", "analytic", None),
 )
 LEARNERS = ("bc", "iql")
-COLUMNS = tuple(Column(*method, learner) for learner in LEARNERS for method in METHODS)
+COLUMNS = tuple(
+    Column(family, space, inverse, learner, weights) for learner in LEARNERS for family, space, inverse, weights in METHODS
+)
+QUICK = ("OHIO analytical", "OHIO least squares", "Observed state", "End-to-end")
 
 # Published for behaviour cloning on data of an end-to-end agent: mean and deviation over 30 episodes.
 PAPER = {
@@ -32,9 +42,11 @@ PAPER = {
 ROWS = (
     Row("Reacher-Expert", "reacher", (), "expert", PAPER),
     Row("Reacher-Medium", "reacher", (), "medium", {}),
+    Row("Reacher-Mixed", "reacher", (), "mixed", {}),
 )
-POLICIES = ("random", "medium", "expert")
+POLICIES = ("random", "medium", "mixed", "expert")
 
+# The original's hyperparameters, made for a million updates, and ours for budgets a CPU can afford.
 PUBLISHED = {"bc": bc.Config(), "iql": iql.Config(expectile=0.9, inverse_temperature=1.0, discount=0.99, reward_scale=1.0)}
 SHORT = {name: replace(config, actor_rate=1e-3) for name, config in PUBLISHED.items()}
 
@@ -42,7 +54,7 @@ SHORT = {name: replace(config, actor_rate=1e-3) for name, config in PUBLISHED.it
 def plans(configs, seeds: int, hidden: int, updates: dict[str, int]):
     """One plan for each (space, learner)."""
     out = {}
-    for space in {space for _, space, _ in METHODS}:
+    for space in {space for _, space, _, _ in METHODS}:
         for learner in LEARNERS:
             config = configs[learner]
             if configs is SHORT:
@@ -52,13 +64,15 @@ def plans(configs, seeds: int, hidden: int, updates: dict[str, int]):
 
 
 def quick() -> Preset:
-    """A few minutes."""
-    return Preset(ROWS[:1], plans(SHORT, 2, 256, {"bc": 10_000, "iql": 5_000}), 100, 20, policies=POLICIES)
+    """A minute: what joins `make bench`."""
+    columns = tuple(column for column in COLUMNS if column.family in QUICK and column.learner == "bc")
+    budget = plans(SHORT, 2, 64, {"bc": 6_000, "iql": 3_000})
+    return Preset(ROWS[:1], budget, data_episodes=200, test_episodes=20, policies=POLICIES, columns=columns)
 
 
 def cpu() -> Preset:
     """The whole table in a few hours on two cores."""
-    return Preset(ROWS, plans(SHORT, 5, 256, {"bc": 60_000, "iql": 30_000}), 300, 100, policies=POLICIES)
+    return Preset(ROWS, plans(SHORT, 5, 128, {"bc": 30_000, "iql": 15_000}), 500, 100, policies=POLICIES)
 
 
 def paper() -> Preset:
@@ -69,7 +83,7 @@ def paper() -> Preset:
 TABLE = Table(
     name="reacher",
     title="Reacher",
-    tasks=("reacher",),
+    tasks=("reacher", "reacher-mjx", "reacher-brax"),
     columns=COLUMNS,
     presets={"quick": quick, "cpu": cpu, "paper": paper},
     note=(
@@ -79,4 +93,5 @@ TABLE = Table(
     ),
     unit="steps on the target",
     metrics=(),
+    blocks="learner",
 )

@@ -3,6 +3,7 @@
 import csv
 import io
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,17 +106,34 @@ def places(listed: list[Entry]) -> list[str]:
     return list(dict.fromkeys(entry.row for entry in listed if "policy" in entry.cell["config"]))
 
 
+def _blocks(table: Table, listed: list[Entry]) -> Iterator[tuple[str, list[str], list[tuple[str, list[Entry | None]]]]]:
+    """What is printed as one block: (title, its columns' names, its lines as (name, entries)).
+
+    With many datasets a method is a block, datasets are its lines and learners its columns; with many methods a learner is
+    a block, methods are its lines and datasets its columns.
+    """
+    grid = _grid(table, listed)
+    used = [column for column in table.columns if any(row[column.name] for _, row in grid)]
+    distinct = lambda field: list(dict.fromkeys(getattr(column, field) for column in used))
+    if table.blocks == "method":
+        for family in distinct("family"):
+            columns = [column for column in used if column.family == family]
+            lines = [(name, [row[column.name] for column in columns]) for name, row in grid]
+            yield family, [column.learner.upper() for column in columns], lines
+    else:
+        for learner in distinct("learner"):
+            columns = [column for column in used if column.learner == learner]
+            lines = [(column.family, [row[column.name] for _, row in grid]) for column in columns]
+            yield learner.upper(), [name for name, _ in grid], lines
+
+
 def _lines(table: Table, listed: list[Entry], cell_text) -> list[str]:
-    families = list(dict.fromkeys(column.family for column in table.columns))
-    lines = []
-    for family in families:
-        columns = [column for column in table.columns if column.family == family]
-        lines += [f"| {family} | " + " | ".join(column.learner.upper() for column in columns) + " |"]
-        lines += ["|---" * (len(columns) + 1) + "|"]
-        for name, row in _grid(table, listed):
-            lines.append(f"| {name} | " + " | ".join(cell_text(row[column.name]) for column in columns) + " |")
-        lines.append("")
-    return lines
+    out = []
+    for title, columns, lines in _blocks(table, listed):
+        out += [f"| {title} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+        out += [f"| {name} | " + " | ".join(map(cell_text, row)) + " |" for name, row in lines]
+        out.append("")
+    return out
 
 
 def _markdown(table: Table, preset: str, listed: list[Entry]) -> str:
@@ -238,15 +256,13 @@ def write(table: Table, preset: str, results: Path = RESULTS) -> list[Entry]:
 def show(table: Table, listed: list[Entry], out=sys.stdout) -> None:
     """Prints the score table, the paper's figures in grey where the terminal has colours."""
     dim, plain = ("\033[2m", "\033[0m") if out.isatty() else ("", "")
-    families = list(dict.fromkeys(column.family for column in table.columns))
-    first = 2 + max(14, *map(len, families))
-    for family in families:
-        columns = [column for column in table.columns if column.family == family]
-        print(f"\n{family:<{first}}" + "".join(f"{column.learner.upper():<35}" for column in columns).rstrip(), file=out)
-        for name, row in _grid(table, listed):
+    blocks = list(_blocks(table, listed))
+    first = 2 + max(14, *(len(name) for title, _, lines in blocks for name in (title, *(name for name, _ in lines))))
+    for title, columns, lines in blocks:
+        print(f"\n{title:<{first}}" + "".join(f"{column:<35}" for column in columns).rstrip(), file=out)
+        for name, row in lines:
             line = f"{name:<{first}}"
-            for column in columns:
-                entry = row[column.name]
+            for entry in row:
                 ours = f"{entry.text:<13}" if entry else " " * 13
                 theirs = f"(paper {entry.paper_text})" if entry and entry.paper else ""
                 line += f"{ours}{dim}{theirs:<22}{plain}"

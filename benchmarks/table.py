@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -52,12 +52,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """A method: a learner on an action space. `family` groups columns and finds the paper's figure."""
+    """A method: a learner on an action space. `family` groups columns and finds the paper's figure.
+
+    weights: how much the learner trusts each transition, see `ohio_jax.inverse.relabel`; None: the inverse's own choice.
+    """
 
     family: str
     space: str
     inverse: str
     learner: str
+    weights: str | None = None
 
     @property
     def name(self) -> str:
@@ -66,7 +70,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Preset:
-    """How much work: rows, seeds and budgets. `plans` holds one training plan for each (space, learner)."""
+    """How much work: rows, seeds and budgets. `plans` holds one training plan for each (space, learner).
+
+    columns: those of the table, unless some are named here.
+    """
 
     rows: tuple[Row, ...]
     plans: dict[tuple[str, str], Plan]
@@ -75,6 +82,7 @@ class Preset:
     data_seed: int = 1000
     test_seed: int = 10
     policies: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,7 @@ class Table:
     note: str
     metrics: tuple[tuple[str, str, float], ...]  # (metric, label, factor) of the chart beside the score
     unit: str  # what a return is
+    blocks: Literal["method", "learner"] = "method"  # what is printed as one block
 
     def preset(self, name: str) -> Preset:
         if name not in self.presets:
@@ -143,6 +152,16 @@ def dataset(task: Task, row: Row, preset: Preset) -> data.Trajectories:
     return data.load(path, "trajectories")
 
 
+def labelled(task: Task, row: Row, column: Column, preset: Preset) -> data.Transitions:
+    """The transitions that a column's inverse makes of a row's logs; kept, since several learners learn from them."""
+    logged = dataset(task, row, preset)
+    identity = {"logs": logged.card["sha256"], "space": column.space, "inverse": column.inverse, "weights": column.weights}
+    path = WORK / "data" / f"{slug(task.name, row.behaviour, column.space, column.inverse)}.{short_hash(identity)}.npz"
+    if not path.exists():
+        data.save(path, relabel(logged, task, column.space, column.inverse, column.weights))
+    return data.load(path, "transitions")
+
+
 def cells(table: Table, preset: Preset) -> Iterator[tuple[str, dict[str, Any], Any]]:
     """Every cell as (name, its row, column and configuration, function that runs it), scripted policies first."""
     tasks = {key: registry.make(key[0], dict(key[1])) for key in dict.fromkeys((row.task, row.settings) for row in preset.rows)}
@@ -152,7 +171,7 @@ def cells(table: Table, preset: Preset) -> Iterator[tuple[str, dict[str, Any], A
             config = {"task": key[0], "settings": tasks[key].settings, "policy": policy, **test}
             head = {"row": place, "column": policy, "config": config, "reference": asdict(tasks[key].reference)}
             yield slug(place, "policy", policy), head, partial(_run_policy, tasks[key], policy, preset)
-    for column, row in itertools.product(table.columns, preset.rows):
+    for column, row in itertools.product(preset.columns or table.columns, preset.rows):
         task, plan = tasks[row.task, row.settings], preset.plans[column.space, column.learner]
         config = {
             "task": task.name,
@@ -162,6 +181,7 @@ def cells(table: Table, preset: Preset) -> Iterator[tuple[str, dict[str, Any], A
             "data_episodes": preset.data_episodes,
             "space": column.space,
             "inverse": column.inverse,
+            **({} if column.weights is None else {"weights": column.weights}),
             "plan": plan.as_json(),
             **test,
         }
@@ -183,9 +203,9 @@ def _run_policy(task: Task, policy: str, preset: Preset) -> dict[str, Any]:
 def _run_learner(task: Task, row: Row, column: Column, plan: Plan, preset: Preset, config) -> dict[str, Any]:
     clock = [time.monotonic()]
     lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
-    logged = dataset(task, row, preset)
+    dataset(task, row, preset)
     seconds = {"collect": lap()}
-    transitions = relabel(logged, task, column.space, column.inverse)
+    transitions = labelled(task, row, column, preset)
     seconds["invert"] = lap()
     directory = WORK / "train" / f"{slug(row.name, column.family, column.learner)}.{short_hash(config)}"
     trained = train(plan, task, column.space, transitions, directory)

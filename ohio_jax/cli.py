@@ -26,15 +26,15 @@ def room(name: str) -> Any:
     return found[0].load()
 
 
-def settings(pairs: list[str]) -> dict[str, str]:
+def settings(pairs: list[str], flag: str = "--set") -> dict[str, str]:
     """`["a=1,b=2", "c=3"]` as a dict. Raises UserError for an item that is no KEY=VALUE, or a key given twice."""
     out: dict[str, str] = {}
     for item in (item for pair in pairs for item in pair.split(",")):
         key, sign, value = item.partition("=")
         if not (key and sign and value):
-            raise UserError(f"--set: expected KEY=VALUE, found {item!r}")
+            raise UserError(f"{flag}: expected KEY=VALUE, found {item!r}")
         if key in out:
-            raise UserError(f"--set: expected each key once, found {key!r} twice")
+            raise UserError(f"{flag}: expected each key once, found {key!r} twice")
         out[key] = value
     return out
 
@@ -84,16 +84,25 @@ def list_command(args) -> None:
 
 
 def collect_command(args) -> None:
-    """log a scripted policy into a dataset"""
+    """log a scripted policy or a trained checkpoint into a dataset"""
     import shutil
 
-    from ohio_jax import data
-    from ohio_jax.evaluate import collect
+    import jax
 
-    task = room("tasks").make(args.task, settings(args.set))
+    from ohio_jax import data
+    from ohio_jax.evaluate import collect, trained_behaviour
+    from ohio_jax.train import load_policy
+
     out = dataset_path(args.out)
     parts = out.with_suffix(".parts")
-    trajectories = collect(task, args.policy, args.episodes, args.seed, parts)
+    task, policy = scripted_policy(args), args.policy
+    if task is None:
+        task, space, plan, states = load_policy(args.checkpoint, room("tasks").make)
+        if args.training_seed >= plan.seeds:
+            raise UserError(f"--training-seed: expected less than the run's {plan.seeds} seeds, found {args.training_seed}")
+        state = jax.tree.map(lambda x: x[args.training_seed], states)
+        policy = trained_behaviour(task, space, plan.learner, state, not args.stochastic)
+    trajectories = collect(task, policy, args.episodes, args.seed, parts)
     sha = data.save(out, trajectories)
     shutil.rmtree(parts, ignore_errors=True)
     card = {**trajectories.card, "file": str(out), "sha256": sha}
@@ -108,7 +117,7 @@ def invert_command(args) -> None:
     trajectories = data.load(args.data, "trajectories")
     task = task_of(args.data, trajectories.card)
     out = dataset_path(args.out)
-    transitions = relabel(trajectories, task, args.space, args.inverse)
+    transitions = relabel(trajectories, task, args.space, args.inverse, args.weights)
     sha = data.save(out, transitions)
     card = {**transitions.card, "file": str(out), "sha256": sha}
     text = f"{out}: {card['transitions']} transitions, largest residual {card['residual_max']:.3g}"
@@ -137,6 +146,30 @@ def train_command(args) -> None:
     show(args, found, f"{args.out}: {plan.updates} updates of {plan.seeds} seeds of {args.learner}")
 
 
+def online_command(args) -> None:
+    """train a learner in the task itself, on what it does there"""
+    from ohio_jax.learners import LEARNERS
+    from ohio_jax.online import OnlinePlan, online
+    from ohio_jax.train import Plan
+
+    task = room("tasks").make(args.task, settings(args.set))
+    if args.space not in task.spaces:
+        raise unknown(f"action space for {task.name}", args.space, task.spaces)
+    if args.learner not in LEARNERS:
+        raise unknown("learner", args.learner, LEARNERS)
+    each, warm_up = args.updates_per_step, -(-args.warm_up // args.envs)
+    steps = -(-args.decisions // args.envs) - warm_up
+    if steps < 1:
+        raise UserError(f"--decisions: expected more than the warm-up's {args.warm_up}, found {args.decisions}")
+    config = config_of(LEARNERS[args.learner], args.config)
+    plan = Plan(args.learner, config, args.hidden, steps * each, args.batch, min(100, steps) * each, args.seeds)
+    plan = OnlinePlan(plan, args.envs, each, warm_up, args.capacity, args.restart)
+    trained = online(plan, task, args.space, Path(args.out))
+    last = {name: value[-1].tolist() for name, value in trained.curve.items()}
+    found = {"out": args.out, "decisions": plan.decisions, "seeds": args.seeds, "seconds": trained.seconds, "metrics": last}
+    show(args, found, f"{args.out}: {plan.decisions} decisions of {args.seeds} seeds of {args.learner}")
+
+
 def evaluate_command(args) -> None:
     """play episodes with a scripted policy or a trained checkpoint"""
     import jax
@@ -146,9 +179,8 @@ def evaluate_command(args) -> None:
     from ohio_jax.learners import LEARNERS
     from ohio_jax.train import load_policy
 
-    if args.checkpoint:
-        if args.set or args.task:
-            raise UserError("evaluate: --checkpoint brings its own task and settings; expected no TASK and no --set")
+    task = scripted_policy(args)
+    if task is None:
         task, space, plan, states = load_policy(args.checkpoint, room("tasks").make)
         learner = LEARNERS[plan.learner]
         played = evaluate.evaluate_learner(task, space, learner, states, args.episodes, args.seed, not args.stochastic)
@@ -156,9 +188,6 @@ def evaluate_command(args) -> None:
         head = {"task": task.name, "policy": f"{space} {plan.learner}", "checkpoint": args.checkpoint}
         head["training_seed"] = np.repeat(np.arange(plan.seeds), args.episodes).tolist()
     else:
-        if not args.task:
-            raise UserError("evaluate: expected TASK with --policy, found no task")
-        task = room("tasks").make(args.task, settings(args.set))
         played = jax.tree.map(np.asarray, evaluate.evaluate_policy(task, args.policy, args.episodes, args.seed))
         head = {"task": task.name, "policy": args.policy}
     returns = np.asarray(played.returns, np.float64)
@@ -224,6 +253,32 @@ def task_of(path: str, card: dict[str, Any]):
     return room("tasks").make(card["task"], {key: str(value) for key, value in card["settings"].items()})
 
 
+def scripted_policy(args) -> Any:
+    """The task that --policy plays in; None with --checkpoint, whose run names its own. Raises UserError for half of either."""
+    if not args.checkpoint:
+        if not args.task:
+            raise UserError(f"{args.command}: expected TASK with --policy, found no task")
+        return room("tasks").make(args.task, settings(args.set))
+    if args.set or args.task:
+        raise UserError(f"{args.command}: --checkpoint brings its own task and settings; expected no TASK and no --set")
+    return None
+
+
+def config_of(learner: Any, pairs: list[str]) -> Any:
+    """The learner's Config with fields changed by KEY=VALUE. Raises UserError for an unknown field or a value of another type."""
+    config = learner.Config()
+    changes = {}
+    for name, text in settings(pairs, "--config").items():
+        if name not in vars(config):
+            raise unknown("field of Config", name, vars(config))
+        kind = type(getattr(config, name))
+        try:
+            changes[name] = kind(json.loads(text)) if kind is not str else text
+        except (ValueError, TypeError) as error:
+            raise UserError(f"--config: field {name}: expected {kind.__name__}, found {text!r}") from error
+    return config.replace(**changes)
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse_flags.ArgumentParser(prog="ohio-jax", description="Offline hierarchical RL via inverse optimisation.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -239,9 +294,16 @@ def parser() -> argparse.ArgumentParser:
 
     add("list", list_command)
 
+    def add_who(command) -> None:
+        command.add_argument("task", nargs="?")
+        who = command.add_mutually_exclusive_group(required=True)
+        who.add_argument("--policy")
+        who.add_argument("--checkpoint", metavar="DIR")
+        command.add_argument("--stochastic", action="store_true", help="sample the learned policy instead of its mean")
+
     command = add("collect", collect_command)
-    command.add_argument("task")
-    command.add_argument("--policy", required=True)
+    add_who(command)
+    command.add_argument("--training-seed", type=natural, default=0, help="which seed of the checkpoint")
     command.add_argument("--episodes", type=positive, default=510)
     command.add_argument("--seed", type=natural, default=0)
     command.add_argument("--out", required=True, metavar="F.npz")
@@ -251,6 +313,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("data", metavar="F.npz")
     command.add_argument("--inverse", default="analytic")
     command.add_argument("--space", default="ohio", help="action space: ohio, ohio_compat, end_to_end, ...")
+    command.add_argument("--weights", help="trust in a transition: keep, drop, original, posterior; default: the inverse's own")
     command.add_argument("--out", required=True, metavar="G.npz")
 
     command = add("train", train_command)
@@ -262,14 +325,27 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--preset", default="quick")
     command.add_argument("--out", required=True, metavar="DIR")
 
+    command = add("online", online_command)
+    command.add_argument("task")
+    command.add_argument("--space", default="ohio", help="action space: ohio, end_to_end, ...")
+    command.add_argument("--learner", default="sac")
+    command.add_argument("--config", action="append", default=[], metavar="KEY=VALUE", help="a hyperparameter of the learner")
+    command.add_argument("--decisions", type=positive, default=1_000_000, help="of a seed, in all environments together")
+    command.add_argument("--envs", type=positive, default=128, help="environments side by side")
+    command.add_argument("--restart", type=natural, default=0, help="decisions after which a running episode is left; 0: never")
+    command.add_argument("--updates-per-step", type=positive, default=16, help="after a decision of every environment")
+    command.add_argument("--warm-up", type=natural, default=10_000, help="first decisions, with goals spread evenly")
+    command.add_argument("--capacity", type=positive, default=1_000_000, help="transitions kept in the buffer")
+    command.add_argument("--batch", type=positive, default=256)
+    command.add_argument("--hidden", type=positive, default=256, help="width of the networks")
+    command.add_argument("--seeds", type=positive, default=1)
+    command.add_argument("--out", required=True, metavar="DIR")
+    add_set(command)
+
     command = add("evaluate", evaluate_command)
-    command.add_argument("task", nargs="?")
-    who = command.add_mutually_exclusive_group(required=True)
-    who.add_argument("--policy")
-    who.add_argument("--checkpoint", metavar="DIR")
+    add_who(command)
     command.add_argument("--episodes", type=positive, default=10)
     command.add_argument("--seed", type=natural, default=10)
-    command.add_argument("--stochastic", action="store_true", help="sample the learned policy instead of its mean")
     add_set(command)
 
     command = add("bench", bench_command)

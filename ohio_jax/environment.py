@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from ohio_jax.inverse.problem import Problem
+
 
 class State(struct.PyTreeNode):
     """One moment of an environment, field by field that of `brax.envs.base.State`.
@@ -61,6 +63,7 @@ class Controller(Protocol):
     init(params) -> memory: what the controller carries between steps (warm starts); `()` if nothing.
     plan(params, memory, state, goal) -> memory: called where a goal is given, before the first of its steps.
     act(params, memory, state, goal) -> (action, memory): differentiable in `goal` wherever the mathematics is.
+    problem(params) -> what inverses may know of it.
     """
 
     def init(self, params: Any) -> Any: ...
@@ -68,6 +71,8 @@ class Controller(Protocol):
     def plan(self, params: Any, memory: Any, state: Any, goal: jax.Array) -> Any: ...
 
     def act(self, params: Any, memory: Any, state: Any, goal: jax.Array) -> tuple[jax.Array, Any]: ...
+
+    def problem(self, params: Any) -> Problem: ...
 
 
 @struct.dataclass

@@ -8,13 +8,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from ohio_jax import __version__, data
-from ohio_jax.environment import State
+from ohio_jax.environment import HighLevel, State
 from ohio_jax.errors import UserError, unknown
+from ohio_jax.learners import LEARNERS
 from ohio_jax.progress import progress
 from ohio_jax.task import Task
+from ohio_jax.train import tree_digest
 
 # How any policy acts, scripted or learned: (params, environment, key, state) -> action of that environment.
 Act = Callable[[Any, Any, jax.Array, State], jax.Array]
@@ -119,15 +122,71 @@ def evaluate_learner(task: Task, space: str, learner, states, episodes: int, see
     return jax.tree.map(lambda *x: np.stack(x), *each)
 
 
-@functools.partial(jax.jit, static_argnames=("policy", "view", "reached"))
-def _log(env, policy, view, reached, instances, keys):
+@struct.dataclass
+class Steered:
+    """A `HighLevel` taken one low-level step at a time, so that each can be logged.
+
+    Its action is a goal, Float[*goal_shape], heeded only where one is due: every `high.steps` steps.
+    """
+
+    high: HighLevel
+    goal_shape: tuple[int, ...] = struct.field(pytree_node=False)
+
+    @property
+    def horizon(self) -> int:
+        return self.high.env.horizon
+
+    def start(self, instance: Any) -> State:
+        high, state, goal = self.high, self.high.start(instance), jnp.zeros(self.goal_shape)
+        action, _ = jax.eval_shape(high.controller.act, high.params, state.info["controller"], high.view(state), goal)
+        own = {"goal": goal, "step": jnp.int32(0), "action": jnp.zeros(action.shape, action.dtype)}
+        return state.replace(info={**state.info, **own})
+
+    def step(self, state: State, goal: jax.Array) -> State:
+        """One low-level step; `info["action"]` is the action it took."""
+        high, info = self.high, state.info
+        due, seen = info["step"] % high.steps == 0, high.view(state)
+        choose = lambda new, old: jax.tree.map(lambda a, b: jnp.where(due, a, b), new, old)
+        goal = choose(goal, info["goal"])
+        memory = choose(high.controller.plan(high.params, info["controller"], seen, goal), info["controller"])
+        action, memory = high.controller.act(high.params, memory, seen, goal)
+        after = high.env.step(state, action)
+        own = {"controller": memory, "goal": goal, "step": info["step"] + 1, "action": action}
+        return after.replace(info={**info, **after.info, **own})
+
+
+class Behaviour(NamedTuple):
+    """A policy that can be logged. name: for the card; env, act, params: as for `rollouts`; card: what else to note."""
+
+    name: str
+    env: Any
+    act: Act
+    params: Any
+    card: dict[str, Any]
+
+
+def trained_behaviour(task: Task, space: str, learner: str, state, deterministic: bool = True) -> Behaviour:
+    """A trained policy of one seed; learner: name in LEARNERS; state: the learner's state."""
+    env = Steered(task.high_level(space), task.spaces[space].spec.shape)
+    card = {"deterministic": deterministic, "policy_sha256": tree_digest(state)}
+    return Behaviour(f"{space} {learner}", env, learned(LEARNERS[learner], deterministic), state, card)
+
+
+def _scripted_behaviour(task: Task, policy: str) -> Behaviour:
+    if policy not in task.policies:
+        raise unknown(f"policy for {task.name}", policy, task.policies)
+    return Behaviour(policy, task.env, scripted(task.policies[policy]), (), {})
+
+
+@functools.partial(jax.jit, static_argnames=("act", "view", "reached"))
+def _log(env, act: Act, params, view, reached, instances, keys):
     def record(before: State, action, after: State):
         return {
             "obs": before.obs,
             "next_obs": after.obs,
             "state": view(before),
             "next_state": reached(after),
-            "action": action,
+            "action": after.info.get("action", action),  # of a learned policy `action` is a goal, see `Steered`
             "reward": after.reward,
             "terminated": after.done > 0,
             "truncated": (after.info["truncation"] > 0) & (after.done == 0),
@@ -135,7 +194,7 @@ def _log(env, policy, view, reached, instances, keys):
         }
 
     def episode(instance, key):
-        first, steps = _horizon_scan(env, scripted(policy), (), instance, key, record)
+        first, steps = _horizon_scan(env, act, params, instance, key, record)
         return first.reward, steps
 
     return jax.vmap(episode)(instances, keys)
@@ -159,27 +218,26 @@ def _trajectories(first_reward, steps: dict[str, Any]) -> data.Trajectories:
     )
 
 
-def collect(task: Task, policy: str, episodes: int, seed: int, parts: Path | None = None) -> data.Trajectories:
-    """Logs a scripted policy.
+def collect(task: Task, policy: str | Behaviour, episodes: int, seed: int, parts: Path | None = None) -> data.Trajectories:
+    """Logs a policy, scripted (its name) or trained (see `trained_behaviour`), step by low-level step.
 
     Episodes are played in chunks; with a folder `parts` each finished chunk is kept there until all are done, so a killed
     call goes on where it stopped and ends with the same data. Raises UserError for an unknown policy or no episodes.
     """
-    if policy not in task.policies:
-        raise unknown(f"policy for {task.name}", policy, task.policies)
+    who = _scripted_behaviour(task, policy) if isinstance(policy, str) else policy
     if episodes < 1:
         raise UserError(f"episodes: expected at least 1, found {episodes}")
-    identity = {"task": task.name, "settings": task.settings, "behaviour": policy, "seed": seed}
+    identity = {"task": task.name, "settings": task.settings, "behaviour": who.name, "seed": seed, **who.card}
     instances, keys = task.instances(seed, episodes), episode_keys(seed, episodes)
     chunks = []
-    with progress(f"collect {task.name} {policy}", episodes, "episode") as bar:
+    with progress(f"collect {task.name} {who.name}", episodes, "episode") as bar:
         for start in range(0, episodes, CHUNK):
             stop = min(start + CHUNK, episodes)
             part = None if parts is None else Path(parts) / f"{start:06d}-{stop:06d}.npz"
             chunk = _kept(part, identity)
             if chunk is None:
                 piece = jax.tree.map(lambda x, a=start, b=stop: x[a:b], instances)
-                logged = _log(task.env, task.policies[policy], task.view, task.reached, piece, keys[start:stop])
+                logged = _log(who.env, who.act, who.params, task.view, task.reached, piece, keys[start:stop])
                 chunk = _trajectories(*logged)
                 if part is not None:
                     data.save(part, data.concatenate([chunk], identity))

@@ -63,6 +63,7 @@ class Task:
     spaces: action spaces by name; "ohio" is the hierarchical one, "end_to_end" the fair flat one.
     policies: scripted behaviour by name.
     bound(instances): Float64[episodes], full-information upper bound of the return (slow, outside jit); None if unknown.
+    draw(axes, pipeline_state): draws one moment into Matplotlib axes, see `ohio_jax.film`; None if the task has no picture.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Task:
     instances: Callable[[int, int], Any]
     reference: Reference
     bound: Callable[[Any], np.ndarray] | None = None
+    draw: Callable[[Any, Any], None] | None = None
 
     def high_level(self, space: str) -> HighLevel:
         """The environment a learner of this space acts in."""

@@ -1,5 +1,6 @@
 """Settings every test runs under: two CPU devices and no others, and no implicit broadcasting between ranks."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -24,6 +25,18 @@ hypothesis.settings.load_profile("ohio")
 _beside = ROOT.parent / "shared" / "data"
 if not os.environ.get("OHIO_DATA") and _beside.is_dir():
     os.environ["OHIO_DATA"] = str(_beside)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs():
+    """Forgets compiled programs after each file: each holds memory maps, of which a process may have some 65,000."""
+    yield
+    from ohio_jax import train  # a run of files that train nothing must not pay for it
+
+    train.PROGRAMS.clear()
+    train.make_block.cache_clear()
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture

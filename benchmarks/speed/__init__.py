@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed import routing
+from benchmarks.speed import reacher, routing
 
 # Name -> run(folder or None, quick) -> everything measured.
-SPEED: dict[str, Callable[[Path | None, bool], dict[str, Any]]] = {"routing": routing.run}
+SPEED: dict[str, Callable[[Path | None, bool], dict[str, Any]]] = {"reacher": reacher.run, "routing": routing.run}

@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
 from ohio_envs import files, registry
 from ohio_envs.routing import policies, scenario
 
 from benchmarks.speed import reference_routing as reference
 from benchmarks.speed import updates
 from benchmarks.speed.routing_page import page
-from benchmarks.speed.timing import load, race
+from benchmarks.speed.timing import load, over_devices, race
 from ohio_jax import provenance
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import collect
@@ -237,17 +236,6 @@ def growth(budget: Budget) -> dict[str, Any]:
 
 
 # --- Simulator steps ------------------------------------------------------------------------------------------------
-
-
-def over_devices(function, batch: int):
-    """Compiled `function(shared, each)`, the leading axis of `each` spread over as many local devices as divide `batch`.
-
-    Devices do not wait for each other: each runs its own loops to their own ends.
-    """
-    count = max(k for k in range(1, jax.local_device_count() + 1) if batch % k == 0)
-    mesh = Mesh(np.array(jax.local_devices()[:count]), ("batch",))
-    each = PartitionSpec("batch")
-    return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=(PartitionSpec(), each), out_specs=each, check_vma=False))
 
 
 def play(env, instances):

@@ -2,45 +2,12 @@
 
 from typing import Any
 
-
-def number(value: float) -> str:
-    """Three digits, thousands separated."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table whose first column is text and whose others are numbers."""
-    line = lambda cells: f"| {' | '.join(cells)} |"
-    return "\n".join([line(head), line(["---"] + ["---:"] * (len(head) - 1)), *map(line, rows)])
-
-
-def label(name: str) -> str:
-    return name.replace("batch_", "ohio-jax, batch ").replace("_", " ")
+from benchmarks.speed.pages import COLUMNS, cells, head, label, number, rates, table
 
 
 def page(found: dict[str, Any]) -> str:
     """The page a reader sees, from the numbers of `run` alone."""
-    source, machine = found["provenance"], found["provenance"]["hardware"]
-    parts = [
-        "# Speed: vehicle routing",
-        f"{machine['cpu']}, {machine['cores']} cores; JAX on {machine['devices']} x {machine['device']} "
-        f"({machine['platform']}). {source['time']}, revision {source['revision'] or 'unknown'}"
-        f"{' with changes' if source['dirty'] else ''}, JAX {source['versions']['jax']}. Load average "
-        f"{found['load_before'][0]} before and {found['load_after'][0]} after. Contenders took turns in "
-        f"{found['windows']} windows of {found['window_seconds']} s; ratios are of the best windows. Compiling is not "
-        "included and has its own column.",
-    ]
-    if found["quick"]:
-        parts.append("**Quick run: a smoke test, not a measurement.**")
-    columns = ["best", "median", "a CPU second", "compile, s"]
-
-    def rates(kind: dict[str, dict[str, float]], ratios: dict[str, dict[str, float]]) -> list[list[str]]:
-        rows = []
-        for name, rate in kind.items():
-            cells = [number(rate[key]) for key in ("best", "median", "per_cpu_second", "compile_seconds")]
-            rows.append([label(name), *cells, *(number(ratio[name]) if name in ratio else "" for ratio in ratios.values())])
-        return rows
-
+    parts = head("vehicle routing", found)
     parts += [
         "## Transport solves a second",
         "Rebalancing problems met on the way (DTV, proportional, uniform and random goals), all arrays in memory. "
@@ -53,7 +20,7 @@ def page(found: dict[str, Any]) -> str:
         pivots = f"pivots {part['pivots']['mean']:.1f} on average, {part['pivots']['max']} at most"
         ratios = {"x HiGHS": part["ratio_to_highs"], "x SciPy": part["ratio_to_scipy"]}
         rows = rates(part["solves_per_second"], ratios)
-        parts += [f"### {part['task']}, {size}", table(["", *columns, *ratios], rows), f"Exact: {shares}; {pivots}."]
+        parts += [f"### {part['task']}, {size}", table(["", *COLUMNS, *ratios], rows), f"Exact: {shares}; {pivots}."]
 
     sizes = [
         [n, *map(number, (*r["milliseconds"].values(), r["ratio"], r["pivots"])), f"{r['exact']} of {r['instances']}"]
@@ -74,7 +41,7 @@ def page(found: dict[str, Any]) -> str:
         rows = rates(part["steps_per_second"], {"ratio": part["ratio"]})
         parts += [
             f"### {part['task']}, {size}, {part['dynamics']} dynamics",
-            table(["", *columns, "x NumPy + HiGHS"], rows),
+            table(["", *COLUMNS, "x NumPy + HiGHS"], rows),
             f"Largest difference of an episode's return: {part['largest_difference_of_return']:.4f} $.",
         ]
 
@@ -83,17 +50,16 @@ def page(found: dict[str, Any]) -> str:
     for learner, of in part["learners"].items():
         for seeds, rate in of["seeds"].items():
             speed = rate["seed_updates_per_second"]
-            cells = [number(speed[key]) for key in ("best", "median", "per_cpu_second", "compile_seconds")]
             shares = [f"{100 * rate[key]:.0f} %" for key in ("share_of_best_product", "share_of_update_product")]
-            rows.append([learner, seeds, *cells, f"{of['gflop_per_update']:.3g}", number(rate["gflops"]), *shares])
-    head = ["learner", "seeds", *columns, "GFLOP an update", "GFLOP/s", "of best product", "of update's product"]
+            rows.append([learner, seeds, *cells(speed), f"{of['gflop_per_update']:.3g}", number(rate["gflops"]), *shares])
+    columns = ["learner", "seeds", *COLUMNS, "GFLOP an update", "GFLOP/s", "of best product", "of update's product"]
     products = [[shape, *(number(rate) for rate in of.values())] for shape, of in part["matrix_product_gflops"].items()]
     parts += [
         "## Seed-updates a second",
         f"{part['task']}, node networks of width {part['hidden']}, batch {part['batch']}, {part['transitions']} "
         "transitions. An update is one gradient step of all of a learner's networks, drawing the batch and optimisers "
         "included; checkpoints, evaluation and moving the dataset are not. GFLOP from XLA's cost analysis of one update.",
-        table(head, rows),
+        table(columns, rows),
         "Float32 matrix products at JAX's default precision, GFLOP/s:",
         table(["shape", "one device", f"{part['devices']} devices at once"], products),
     ]

@@ -11,6 +11,8 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import jax
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -56,6 +58,17 @@ def race(contenders: Mapping[Name, Callable[[], Any]], windows: int, seconds: fl
         median = statistics.median(wall for wall, _ in each)
         timings[name] = Timing(best, median, cpu, max(0.0, first[name] - best), windows, calls[name])
     return timings
+
+
+def over_devices(function, batch: int):
+    """Compiled `function(shared, each)`, the leading axis of `each` spread over as many local devices as divide `batch`.
+
+    Devices do not wait for each other: each runs its own loops to their own ends.
+    """
+    count = max(k for k in range(1, jax.local_device_count() + 1) if batch % k == 0)
+    mesh = Mesh(np.array(jax.local_devices()[:count]), ("batch",))
+    each = PartitionSpec("batch")
+    return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=(PartitionSpec(), each), out_specs=each, check_vma=False))
 
 
 def load() -> list[float]:

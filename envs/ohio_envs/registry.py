@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from ohio_envs import files
+from ohio_envs.reacher import brax_reacher, mujoco_reacher
 from ohio_envs.reacher import policies as reacher_policies
 from ohio_envs.reacher import task as reacher
 from ohio_envs.routing import policies as routing_policies
@@ -15,6 +16,8 @@ TASKS: dict[str, Callable[[dict[str, str]], Task]] = {
     "routing-shenzhen": routing.shenzhen,
     "routing-synthetic": routing.synthetic,
     "reacher": reacher.reacher,
+    "reacher-mjx": mujoco_reacher.reacher_mjx,
+    "reacher-brax": brax_reacher.reacher_brax,
 }
 
 

@@ -6,8 +6,18 @@ act(params, memory, state, goal) -> (action, memory)
 problem(params) -> what inverses need to recover goals from logged actions
 """
 
-from ohio_jax.controllers import direct, lqr, mpc, requests, shares, transport
+from ohio_jax.controllers import convex, direct, ilqr, lqr, mpc, pd, requests, shares, transport
 
-CONTROLLERS = {"direct": direct, "lqr": lqr, "mpc": mpc, "transport": transport, "shares": shares, "requests": requests}
+CONTROLLERS = {
+    "direct": direct,
+    "lqr": lqr,
+    "mpc": mpc,
+    "ilqr": ilqr,
+    "convex": convex,
+    "pd": pd,
+    "transport": transport,
+    "shares": shares,
+    "requests": requests,
+}
 
 __all__ = ["CONTROLLERS"]

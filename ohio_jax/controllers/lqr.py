@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from ohio_jax.inverse.problem import Problem, Segment
+from ohio_jax.inverse.problem import Problem, Segment, disagreement
 from ohio_jax.solvers import riccati
 
 
@@ -61,10 +61,11 @@ def act(params: Params, memory: Memory, state: jax.Array, goal: jax.Array) -> tu
 
 
 def problem(params: Params) -> Problem:
-    """What inverses may know. They see the states of a segment, not its actions: any policy's data can be explained.
+    """What inverses may know. All but `imitation` see states, not actions: any policy's data can be explained.
 
     Residual: the state that the goal's clipped feedback reaches in `model`, less the one observed, in units of `noise`.
     Affine form: without clipping, and with `model` linearised at the observed states (OHIO, section 4.1).
+    Imitation: the feedback before clipping, in the observed states, against the logged actions.
     """
 
     def reached(goal: jax.Array, segment: Segment) -> jax.Array:
@@ -88,12 +89,22 @@ def problem(params: Params) -> Problem:
         (effect, x), _ = jax.lax.scan(step, (jnp.zeros((start.shape[0],) * 2, start.dtype), start), (gains, segment.state))
         return effect / params.noise[:, None], (x - segment.next_state[-1]) / params.noise
 
+    def imitation(goal: jax.Array, segment: Segment) -> jax.Array:
+        def step(gain, x, u):
+            wish = _wanted(gain.K, gain.k, x, goal)
+            return disagreement(wish, u, params.bound, params.model.linear(x)[1], params.noise)
+
+        gains = _gains(params, params.dynamics, segment.state[0])
+        return jax.vmap(step)(gains, segment.state, segment.action).reshape(-1)
+
     return Problem(
         residual=lambda goal, segment: (reached(goal, segment) - segment.next_state[-1]) / params.noise,
         start=lambda segment: segment.next_state[-1],
         project=lambda goal: jnp.clip(goal, -params.limit, params.limit),
         observed=lambda segment: segment.next_state[-1],
         affine=affine,
+        imitation=imitation,
+        width=lambda segment: params.limit,
     )
 
 

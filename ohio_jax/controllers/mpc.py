@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from ohio_jax.inverse.problem import Problem, Segment
+from ohio_jax.inverse.problem import Problem, Segment, disagreement
 from ohio_jax.solvers import qp
 
 
@@ -52,9 +52,11 @@ def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) ->
 
 
 def problem(params: Params) -> Problem:
-    """What inverses may know: the states of a segment, not its actions, as for `lqr`.
+    """What inverses may know: the states of a segment and, for `imitation` alone, its actions, as for `lqr`.
 
     Residual: the state that the goal's closed loop reaches in `model`, less the one observed, in units of `noise`.
+    Imitation: the optimality conditions of each logged action in its observed state, later actions being optimal: off its
+    bounds the slope of the plan's cost must vanish, on one of them it must push outward. In actions: slope over curvature.
     """
 
     def reached(goal: jax.Array, segment: Segment) -> jax.Array:
@@ -65,11 +67,28 @@ def problem(params: Params) -> Problem:
 
         return jax.lax.scan(step, (segment.state[0], init(params)), None, params.steps)[0][0]
 
+    def imitation(goal: jax.Array, segment: Segment) -> jax.Array:
+        def step(x, u):
+            program = _program(params, x)
+            A, B = program.A[0], program.B[0]
+            after = A @ x + B @ u + program.c[0]
+            rest = program._replace(A=program.A[1:], B=program.B[1:], c=program.c[1:])
+            planned = after[None] if params.horizon == 1 else qp.solve(rest, after, goal).x
+            # Costates, back from the last state: what one more unit of the next state costs.
+            back = lambda ahead, x: (params.Q * (x - goal) + A.T @ ahead, None)
+            costate, _ = jax.lax.scan(back, params.P * (planned[-1] - goal), planned[:-1], reverse=True)
+            push = -(params.R * u + B.T @ costate) / (params.R + params.P @ jnp.square(B))
+            return disagreement(u + push, u, params.bound, params.model.linear(x)[1], params.noise)
+
+        return jax.vmap(step)(segment.state, segment.action).reshape(-1)
+
     return Problem(
         residual=lambda goal, segment: (reached(goal, segment) - segment.next_state[-1]) / params.noise,
         start=lambda segment: segment.next_state[-1],
         project=lambda goal: jnp.clip(goal, -params.limit, params.limit),
         observed=lambda segment: segment.next_state[-1],
+        imitation=imitation,
+        width=lambda segment: params.limit,
     )
 
 

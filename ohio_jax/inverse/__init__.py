@@ -1,6 +1,6 @@
 """Inverses, one a file: `invert(problem, segment) -> Recovered`, the goal that explains a logged segment."""
 
-from ohio_jax.inverse import analytic, cross_entropy, gradient, least_squares, observed, ridge
+from ohio_jax.inverse import analytic, cross_entropy, gradient, implicit, least_squares, observed, posterior, ridge
 
 INVERSES = {
     "analytic": analytic.invert,
@@ -10,6 +10,8 @@ INVERSES = {
     "least_squares": least_squares.invert,
     "cross_entropy": cross_entropy.invert,
     "observed": observed.invert,
+    "implicit": implicit.invert,
+    "posterior": posterior.invert,
 }
 
 __all__ = ["INVERSES"]

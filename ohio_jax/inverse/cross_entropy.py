@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.inverse.analytic import explain
-from ohio_jax.inverse.problem import UNIQUE, Problem, Recovered, Segment
+from ohio_jax.inverse.analytic import explain, shows
+from ohio_jax.inverse.problem import Problem, Recovered, Segment
 
 ROUNDS, SAMPLES, ELITE = 60, 64, 8
 SMOOTHING = 0.5  # share of the old deviation kept in each round, so that the search does not collapse at once
@@ -12,7 +12,7 @@ SMOOTHING = 0.5  # share of the old deviation kept in each round, so that the se
 
 def invert(problem: Problem, segment: Segment) -> Recovered:
     """Gaussian search around the problem's start; returns the best goal seen. All segments share the same draws."""
-    start = problem.start(segment)
+    start = problem.project(problem.start(segment))
     squared = jax.vmap(lambda goal: jnp.sum(jnp.square(problem.residual(goal, segment))))
 
     def search(carry, key):
@@ -30,4 +30,4 @@ def invert(problem: Problem, segment: Segment) -> Recovered:
     first = (start, 0.5 + jnp.abs(start), start, squared(start[None])[0])
     (_, deviation, best, _), _ = jax.lax.scan(search, first, jax.random.split(jax.random.key(0), ROUNDS))
     calm = jnp.max(deviation) < 1e-2 * (1.0 + jnp.max(jnp.abs(best)))
-    return explain(problem, segment, best, jnp.int32(UNIQUE), calm, ROUNDS, judge=True)
+    return explain(problem, segment, best, shows(problem, segment, best), calm, ROUNDS, judge=True)

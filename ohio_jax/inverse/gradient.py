@@ -7,17 +7,16 @@ import jax.numpy as jnp
 import optax
 
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.analytic import explain
-from ohio_jax.inverse.problem import UNIQUE, Problem, Recovered, Segment
+from ohio_jax.inverse.analytic import explain, shows
+from ohio_jax.inverse.problem import Problem, Recovered, Segment
+from ohio_jax.solvers.small import product
 
 RATE, ITERATIONS, EVERY, CHANGE = 1e-2, 1000, 10, 1e-6
 
 
 def invert(problem: Problem, segment: Segment) -> Recovered:
     """The paper's numerical inverse: Adam on the mean squared residual, from the problem's start."""
-    loss = lambda goal: jnp.mean(jnp.square(problem.residual(goal, segment)))
-    goal, calm, iterations = descend(loss, problem.start(segment))
-    return explain(problem, segment, problem.project(goal), jnp.int32(UNIQUE), calm, iterations, judge=True)
+    return _descend(lambda goal: jnp.mean(jnp.square(problem.residual(goal, segment))), problem, segment)
 
 
 def regularised(problem: Problem, segment: Segment) -> Recovered:
@@ -29,26 +28,31 @@ def regularised(problem: Problem, segment: Segment) -> Recovered:
     if problem.affine is None:
         raise UserError("inverse 'reg_analytic': expected a low level affine in its goal, found another")
     J, r = problem.affine(segment)
-    loss = lambda goal: jnp.sum(jnp.square(J.T @ (J @ goal + r)))
-    goal, calm, iterations = descend(loss, problem.start(segment))
-    return explain(problem, segment, problem.project(goal), jnp.int32(UNIQUE), calm, iterations, judge=True)
+    normal, right = product(J.T, J), product(J.T, r)
+    return _descend(lambda goal: jnp.sum(jnp.square(product(normal, goal) + right)), problem, segment)
 
 
-def descend(loss: Callable[[jax.Array], jax.Array], goal: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(goal, Bool[] whether it came to rest, Int[] iterations) of the original's loop.
-
-    Every tenth iteration, from the first, compares the loss with the one ten before; two small changes in a row end it.
-    """
+def _descend(loss: Callable[[jax.Array], jax.Array], problem: Problem, segment: Segment) -> Recovered:
+    """The original's loop. Every tenth iteration, from the first, compares the loss with the one ten before; two small
+    changes in a row end it. The loss returned is, as there, the one before the last step."""
     adam = optax.adam(RATE)
 
     def step(carry):
-        goal, memory, before, small, i = carry
+        goal, memory, before, small, i, _ = carry
         value, slope = jax.value_and_grad(loss)(goal)
         checked = i % EVERY == 0
         small = jnp.where(checked, jnp.where(jnp.abs(before - value) < CHANGE, small + 1, 0), small)
         update, memory = adam.update(slope, memory)
-        return goal + update, memory, jnp.where(checked, value, before), small, i + 1
+        return goal + update, memory, jnp.where(checked, value, before), small, i + 1, value
 
-    start = (goal, adam.init(goal), jnp.full((), 1000.0, goal.dtype), jnp.int32(0), jnp.int32(0))
-    goal, _, _, small, i = jax.lax.while_loop(lambda c: (c[3] < 2) & (c[4] < ITERATIONS), step, start)
-    return goal, small >= 2, i
+    def going(carry):
+        *_, before, small, i, _ = carry
+        return (small < 2) & (i < ITERATIONS) & jnp.isfinite(before)
+
+    start = problem.start(segment)
+    far = jnp.full((), 1000.0, start.dtype)
+    first = (start, adam.init(start), far, jnp.int32(0), jnp.int32(0), far)
+    goal, _, _, small, iterations, value = jax.lax.while_loop(going, step, first)
+    goal = problem.project(goal)
+    status = shows(problem, segment, goal)
+    return explain(problem, segment, goal, status, small >= 2, iterations, judge=True, loss=value)

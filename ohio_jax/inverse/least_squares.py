@@ -1,25 +1,30 @@
 """The inverse as nonlinear least squares: Levenberg-Marquardt on the residual, for any low level."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from ohio_jax.inverse.analytic import explain, identified
-from ohio_jax.inverse.problem import FAILED, Problem, Recovered, Segment
+from ohio_jax.inverse.problem import Problem, Recovered, Segment
 from ohio_jax.solvers.small import least_squares, solve_definite
 
 ITERATIONS = 30
 CALM = 1e-5  # a step shorter than this share of the goal ends the search
+FIRM = 1.0  # damping up to which such a step means a minimum; beyond, only that no step down was found
+
+Function = Callable[[jax.Array], jax.Array]
 
 
-class _Search(NamedTuple):
-    """goal: Float[g]; residual: Float[k] and J: Float[k, g] there; damping: Float[]; calm: Bool[]; iterations: Int[]."""
+class Search(NamedTuple):
+    """goal: Float[g]; residual: Float[k] and J: Float[k, g] there; damping: Float[]; ended, calm: Bool[]; iterations: Int[]."""
 
     goal: jax.Array
     residual: jax.Array
     J: jax.Array
     damping: jax.Array
+    ended: jax.Array
     calm: jax.Array
     iterations: jax.Array
 
@@ -27,41 +32,48 @@ class _Search(NamedTuple):
 def invert(problem: Problem, segment: Segment) -> Recovered:
     """Minimises |residual(goal)|^2 over admissible goals, from the better of the problem's start and its affine answer.
 
-    A step is taken if it lowers the residual, and the damping falls; else the damping rises (Marquardt 1963). AMBIGUOUS
-    where some direction of the goal does not show in the residual, as where the low level saturates. FAILED only where
-    the segment is not finite.
+    AMBIGUOUS where some direction of the goal does not show in the residual, as where the low level saturates. FAILED only
+    where the segment is not finite.
     """
+    end = search(*flat(problem, segment))
+    goal = end.goal.reshape(problem.start(segment).shape)
+    return explain(problem, segment, goal, identified(end.J), end.calm, end.iterations, judge=True)
+
+
+def flat(problem: Problem, segment: Segment) -> tuple[Function, Function, jax.Array]:
+    """(residual, project, start) of the problem, on goals as Float[g]; the better of its start and its affine answer."""
     shape = problem.start(segment).shape
     residual = lambda goal: problem.residual(goal.reshape(shape), segment)
     project = lambda goal: problem.project(goal.reshape(shape)).reshape(-1)
-    jacobian = jax.jacfwd(residual)
-
-    def squared(goal):
-        return jnp.sum(jnp.square(residual(goal)))
-
     start = project(problem.start(segment).reshape(-1))
     if problem.affine is not None:
         guess = project(least_squares(*problem.affine(segment))[0])
-        start = jnp.where(squared(guess) < squared(start), guess, start)
+        first, second = jnp.sum(jnp.square(jax.vmap(residual)(jnp.stack([start, guess]))), axis=1)
+        start = jnp.where(second < first, guess, start)
+    return residual, project, start
 
-    def better(search: _Search) -> _Search:
-        normal = search.J.T @ search.J
+
+def search(residual: Function, project: Function, start: jax.Array) -> Search:
+    """Levenberg-Marquardt from start: Float[g]. A step is taken if it lowers the residual, and the damping falls; else the
+    damping rises (Marquardt 1963). A step into nothing finite is not taken."""
+    look = jax.jacfwd(lambda goal: (residual(goal),) * 2, has_aux=True)
+
+    def better(old: Search) -> Search:
+        normal = old.J.T @ old.J
         # Marquardt's scaling; the floor lets directions that do not show yet move once others have.
         diagonal = jnp.maximum(jnp.diagonal(normal), 1e-6 * jnp.max(jnp.diagonal(normal)))
-        step, _ = solve_definite(normal + search.damping * jnp.diag(diagonal), -search.J.T @ search.residual)
-        goal = project(search.goal + step)
-        after = residual(goal)
-        lower = jnp.sum(jnp.square(after)) < jnp.sum(jnp.square(search.residual))
-        size = jnp.max(jnp.abs(goal - search.goal))
-        calm = (size <= CALM * (1.0 + jnp.max(jnp.abs(goal)))) | ~jnp.all(jnp.isfinite(after))
-        choose = lambda new, old: jnp.where(lower, new, old)
-        goal = choose(goal, search.goal)
-        damping = jnp.clip(search.damping * jnp.where(lower, 0.1, 10.0), 1e-12, 1e8)
-        return _Search(goal, choose(after, search.residual), jacobian(goal), damping, calm, search.iterations + 1)
+        first = old.iterations == 0  # nothing is known yet: look at the start itself
+        step, _ = solve_definite(normal + old.damping * jnp.diag(diagonal), -old.J.T @ jnp.where(first, 0.0, old.residual))
+        goal = project(old.goal + step)
+        J, after = look(goal)
+        lower = first | (jnp.sum(jnp.square(after)) < jnp.sum(jnp.square(old.residual)))
+        tiny = ~first & (jnp.max(jnp.abs(goal - old.goal)) <= CALM * (1.0 + jnp.max(jnp.abs(goal))))
+        goal, after, J = (jnp.where(lower, *pair) for pair in ((goal, old.goal), (after, old.residual), (J, old.J)))
+        damping = jnp.clip(old.damping * jnp.where(lower, 0.1, 10.0), 1e-12, 1e8)
+        ended = tiny | ~jnp.all(jnp.isfinite(after))
+        return Search(goal, after, J, damping, ended, tiny & (old.damping <= FIRM), old.iterations + 1)
 
-    begin = _Search(start, residual(start), jacobian(start), jnp.full((), 1e-3, start.dtype), jnp.bool_(False), jnp.int32(0))
-    end = jax.lax.while_loop(lambda search: ~search.calm & (search.iterations < ITERATIONS), better, begin)
-    _, pivot = solve_definite(end.J.T @ end.J, jnp.zeros_like(end.goal))
-    usable = jnp.all(jnp.isfinite(end.residual))
-    goal = jnp.where(usable, end.goal, jnp.nan).reshape(shape)
-    return explain(problem, segment, goal, jnp.where(usable, identified(pivot), FAILED), end.calm, end.iterations, judge=True)
+    size, no = jax.eval_shape(residual, start).shape, jnp.bool_(False)
+    unknown = jnp.full(size, jnp.inf, start.dtype), jnp.zeros((*size, *start.shape), start.dtype)
+    begin = Search(start, *unknown, jnp.full((), 1e-2, start.dtype), no, no, jnp.int32(0))
+    return jax.lax.while_loop(lambda now: ~now.ended & (now.iterations <= ITERATIONS), better, begin)

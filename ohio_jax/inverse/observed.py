@@ -1,10 +1,8 @@
 """The inverse that sees states but no actions: the state that was reached is what the goal asked for."""
 
-import jax.numpy as jnp
-
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.analytic import explain
-from ohio_jax.inverse.problem import UNIQUE, Problem, Recovered, Segment
+from ohio_jax.inverse.analytic import explain, shows
+from ohio_jax.inverse.problem import Problem, Recovered, Segment
 
 
 def invert(problem: Problem, segment: Segment) -> Recovered:
@@ -14,4 +12,5 @@ def invert(problem: Problem, segment: Segment) -> Recovered:
     """
     if problem.observed is None:
         raise UserError("inverse 'observed': expected a low level whose goals show in the state, found one without")
-    return explain(problem, segment, problem.observed(segment), jnp.int32(UNIQUE), judge=True)
+    goal = problem.observed(segment)
+    return explain(problem, segment, goal, shows(problem, segment, goal), judge=True)

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 # Codes of `Recovered.status`.
 UNIQUE = 0  # the goal is the only one that explains the segment
 AMBIGUOUS = 1  # other goals explain it as well (a bound binds, the low level saturates); the observed point is returned
 UNEXPLAINED = 2  # no goal explains the segment exactly: the logged actions are not the low level's
-FAILED = 3  # the inverse did not converge, or the segment is unusable
+FAILED = 3  # the segment is unusable: not finite, or so far off that its residual is not
+
+SLACK = 1e-3  # deviations by which a wish may fall short of a bound that it explains
 
 
 class Segment(NamedTuple):
@@ -32,12 +35,14 @@ class Segment(NamedTuple):
 class Recovered(NamedTuple):
     """The goal an inverse found.
 
-    goal: Float[goal].
-    residual: Float[], norm of the whitened residual at the goal.
+    goal: Float[goal], always finite; where FAILED, the projection of zero.
+    residual: Float[], norm of the whitened residual at the goal; inf where FAILED.
     log_likelihood: Float[], minus half the squared residual (up to a constant).
     converged: Bool[].
     iterations: Int[].
     status: Int[], one of the codes above.
+    deviation: Float[goal], posterior standard deviation of each entry; 0 from inverses that give a point, and where FAILED.
+    loss: Float[], what the paper's descents minimised, before their last step; its filter reads it. 0 from other inverses.
     """
 
     goal: jax.Array
@@ -46,6 +51,8 @@ class Recovered(NamedTuple):
     converged: jax.Array
     iterations: jax.Array
     status: jax.Array
+    deviation: jax.Array
+    loss: jax.Array
 
 
 class Problem(NamedTuple):
@@ -57,6 +64,9 @@ class Problem(NamedTuple):
     closed_form(segment) -> (goal, status), where the low level has one; else None.
     observed(segment) -> goal, the reached state read as a goal, without looking at actions; else None.
     affine(segment) -> (J: Float[k, *goal], r: Float[k]), residual J goal + r of a low level that never saturates; else None.
+    imitation(goal, segment) -> Float[k], whitened like `residual`: logged actions against the goal's in the logged states,
+        one-sided where a logged action is on its bound (see `disagreement`); None if the low level offers none.
+    width(segment) -> Float[*goal], deviation of goals about `start` before anything is seen, a broad prior; None: 1.
     tolerance: norm of the residual up to which a goal counts as an explanation of the segment.
     """
 
@@ -66,5 +76,20 @@ class Problem(NamedTuple):
     closed_form: Callable[[Segment], tuple[jax.Array, jax.Array]] | None = None
     observed: Callable[[Segment], jax.Array] | None = None
     affine: Callable[[Segment], tuple[jax.Array, jax.Array]] | None = None
+    imitation: Callable[[jax.Array, Segment], jax.Array] | None = None
+    width: Callable[[Segment], jax.Array] | None = None
     # Half a unit of a whitened residual: goals read off in counts are exact, those read off in floats nearly so.
     tolerance: float = 0.5
+
+
+def disagreement(wish: jax.Array, action: jax.Array, bound: jax.Array, B: jax.Array, noise: jax.Array) -> jax.Array:
+    """Float[m], how far the low level's wish is from the logged action, in deviations of the state it leads to.
+
+    wish: Float[m], before the bounds; action, bound: Float[m]; B: Float[n, m], effect of actions on the next state, whose
+    deviation is noise: Float[n]. On a bound only one side counts: a wish beyond it explains the action as well as any, and so
+    does one that falls short by next to nothing, where a search that comes from inside ends.
+    """
+    away = (wish - action) * jnp.linalg.norm(B / noise[:, None], axis=0)
+    on = (1.0 - 1e-6) * bound
+    outward = jnp.where(action >= on, away, jnp.where(action <= -on, -away, -jnp.inf))
+    return jnp.where(outward > -SLACK, 0.0, away)

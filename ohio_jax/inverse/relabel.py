@@ -5,20 +5,65 @@ import itertools
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 
 from ohio_jax.data import Trajectories, Transitions
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import FAILED, UNEXPLAINED, Recovered, Segment
+from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Recovered, Segment
 from ohio_jax.progress import progress
 from ohio_jax.task import Space, Task
 
-CHUNK = 4096  # segments a compiled call
+CHUNK = 4096  # segments a compiled call, on each device
+LARGEST_LOSS = 0.2  # of the original's filter
 
 
 @functools.partial(jax.jit, static_argnames=("invert", "problem"))
 def _invert_all(invert, problem, segments: Segment) -> Recovered:
-    return jax.vmap(lambda segment: invert(problem, segment))(segments)
+    """Segments are spread over the local devices; no device waits for another's iterations."""
+    mesh = Mesh(np.array(jax.local_devices()), ("segment",))
+    one = jax.vmap(lambda segment: invert(problem, segment))
+    each = PartitionSpec("segment")
+    return jax.shard_map(one, mesh=mesh, in_specs=each, out_specs=each, check_vma=False)(segments)
+
+
+Found = dict[str, np.ndarray]  # the fields of `Recovered`, leading axis M
+
+
+def _keep(found: Found) -> np.ndarray:
+    return np.ones(len(found["status"]))
+
+
+def _drop(found: Found) -> np.ndarray:
+    return found["status"] == UNIQUE
+
+
+def _original(found: Found) -> np.ndarray:
+    return found["loss"] <= LARGEST_LOSS
+
+
+def _posterior(found: Found) -> np.ndarray:
+    """The segment's likelihood at its goal, over 1 + its goal's variance as a share of what goals vary anyway.
+
+    The second is the inverse-variance weight of a noisy label (Aitken 1936): the actor's own spread, taken to be that of
+    all recovered goals, and the label's. Spreads are read off quantiles and medians, which a few far goals do not move.
+    """
+    usable = found["status"] != FAILED
+    flat = lambda x: x.reshape(len(x), -1)
+    goal, variance = flat(found["goal"]), np.square(flat(found["deviation"]))
+    low, high = np.quantile(goal[usable], (0.16, 0.84), axis=0)
+    anyway = np.square((high - low) / 2) + np.median(variance[usable], axis=0)
+    share = np.divide(variance, anyway, out=np.zeros_like(variance), where=anyway > 0)
+    return np.exp(found["log_likelihood"]) / (1.0 + share.mean(axis=1))
+
+
+# How much a learner trusts a transition, by what its inverse said of it; 0 for what failed, whichever is chosen.
+WEIGHTS = {
+    "keep": _keep,  # 1
+    "drop": _drop,  # 1 where UNIQUE; 0 where AMBIGUOUS or UNEXPLAINED
+    "original": _original,  # 1 up to the original's largest loss (numerical and reg_analytic; it kept all of analytic's)
+    "posterior": _posterior,  # likelihood of the segment and precision of its goal
+}
 
 
 def segment_starts(offset: np.ndarray, steps: int) -> np.ndarray:
@@ -26,17 +71,22 @@ def segment_starts(offset: np.ndarray, steps: int) -> np.ndarray:
     return np.concatenate([np.arange(a, b - steps + 1, steps) for a, b in itertools.pairwise(offset)])
 
 
-def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str) -> Transitions:
+def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, weights: str | None = None) -> Transitions:
     """High-level transitions (s, u, R, s') of a logged dataset (OHIO, Algorithm 1).
 
-    Segments are inverted in chunks under one compiled, vmapped call. A segment ending at a time limit is left out: what
-    follows it was never observed. Weight is 0 where the inverse failed, else 1.
-    Raises UserError for an unknown space or inverse, an inverse the low level does not offer, a dataset of another task.
+    Segments are inverted in chunks under one compiled, vmapped call, spread over the local devices. A segment ending at a
+    time limit is left out: what follows it was never observed. weights: a name in WEIGHTS; None is `posterior` for the
+    inverse of that name and `keep` for others. Weight is 0 where the inverse failed, and what is not finite there is made so.
+    Raises UserError for an unknown space, inverse or weights, an inverse the low level does not offer, a dataset of another
+    task, and where every weight is 0.
     """
+    weights = weights or ("posterior" if inverse == "posterior" else "keep")
     if space not in task.spaces:
         raise unknown(f"action space for {task.name}", space, task.spaces)
     if inverse not in INVERSES:
         raise unknown("inverse", inverse, INVERSES)
+    if weights not in WEIGHTS:
+        raise unknown("weights", weights, WEIGHTS)
     if trajectories.card.get("task") != task.name:
         raise UserError(f"dataset: field card.task: expected {task.name!r}, found {trajectories.card.get('task')!r}")
     chosen: Space = task.spaces[space]
@@ -50,10 +100,12 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str) ->
     gather = lambda array, rows: array[rows[:, None] + np.arange(steps)]
     recovered = []
     with progress(f"invert {task.name} {space}", len(starts), "segment") as bar:
-        for first in range(0, len(starts), CHUNK):
-            rows = starts[first : first + CHUNK]
+        devices = len(jax.local_devices())
+        chunk = devices * min(CHUNK, -(-len(starts) // devices))
+        for first in range(0, len(starts), chunk):
+            rows = starts[first : first + chunk]
             # The last chunk is filled up so that every call has one shape and compiles once.
-            padded = np.resize(rows, min(CHUNK, len(starts)))
+            padded = np.resize(rows, chunk)
             segments = Segment(*(gather(a, padded) for a in (trajectories.state, trajectories.action, trajectories.next_state)))
             answer = _invert_all(INVERSES[inverse], problem, segments)
             recovered.append({name: np.asarray(value)[: len(rows)] for name, value in answer._asdict().items()})
@@ -62,27 +114,39 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str) ->
 
     obs_row = trajectories.obs_index[starts]
     last = starts + steps - 1
+    count = lambda status: int((found["status"] == status).sum())
     failed = found["status"] == FAILED
+    if failed.all():
+        raise UserError(f"dataset: expected segments of finite states, found none that inverse {inverse!r} could use")
+    weight = np.where(failed, 0.0, WEIGHTS[weights](found)).astype(np.float32)
+    if not weight.any():
+        counts = f"{count(AMBIGUOUS)} ambiguous, {count(UNEXPLAINED)} unexplained, {count(FAILED)} failed"
+        raise UserError(f"dataset: expected segments of weight above 0 under weights {weights!r}, found none ({counts})")
+    # A weight of 0 times NaN is NaN: what a learner reads of a failed segment must be numbers.
+    number = lambda x: np.where(failed.reshape(-1, *[1] * (x.ndim - 1)), np.nan_to_num(x), x).astype(np.float32)
     card = {
         **{k: v for k, v in trajectories.card.items() if k not in ("format", "kind", "sha256")},
         "space": space,
         "inverse": inverse,
+        "weights": weights,
         "steps": steps,
         "source_sha256": trajectories.card.get("sha256"),
         "transitions": len(starts),
-        "residual_max": float(found["residual"].max()),
-        "unexplained": int((found["status"] == UNEXPLAINED).sum()),
-        "failed": int(failed.sum()),
+        "residual_max": float(found["residual"][~failed].max()),
+        "weight_mean": float(weight.mean()),
+        "ambiguous": count(AMBIGUOUS),
+        "unexplained": count(UNEXPLAINED),
+        "failed": count(FAILED),
     }
     return Transitions(
-        obs=trajectories.obs[obs_row],
+        obs=number(trajectories.obs[obs_row]),
         goal=found["goal"].astype(np.float32),
-        reward=gather(trajectories.reward, starts).sum(axis=1).astype(np.float32),
-        next_obs=trajectories.obs[obs_row + steps],
+        reward=number(gather(trajectories.reward, starts).sum(axis=1)),
+        next_obs=number(trajectories.obs[obs_row + steps]),
         discount=(~trajectories.terminated[last]).astype(np.float32),
-        weight=(~failed).astype(np.float32),
+        weight=weight,
         status=found["status"].astype(np.int32),
-        residual=found["residual"].astype(np.float32),
+        residual=number(found["residual"]),
         episode=trajectories.episode[starts],
         episode_return=trajectories.returns,
         card=card,

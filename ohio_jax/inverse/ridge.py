@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.analytic import explain
-from ohio_jax.inverse.problem import UNIQUE, Problem, Recovered, Segment
+from ohio_jax.inverse.analytic import explain, shows
+from ohio_jax.inverse.problem import Problem, Recovered, Segment
 from ohio_jax.solvers.small import solve_definite
 
 WEIGHT = 1e-3  # of the prior, as a share of the mean square of J's columns
@@ -23,4 +23,5 @@ def invert(problem: Problem, segment: Segment) -> Recovered:
     normal = J.T @ J
     prior = WEIGHT * jnp.trace(normal) / start.shape[0] * jnp.eye(start.shape[0], dtype=start.dtype)
     step, _ = solve_definite(normal + prior, -J.T @ (J @ start + r))
-    return explain(problem, segment, problem.project(start + step), jnp.int32(UNIQUE), judge=True)
+    goal = problem.project(start + step)
+    return explain(problem, segment, goal, shows(problem, segment, goal), judge=True)

@@ -1,4 +1,4 @@
-"""Offline learners, one algorithm a file, all with the same three pure functions:
+"""Learners, one algorithm a file, all with the same three pure functions:
 
     init(key, spec, config) -> state
     update(state, batch) -> (state, metrics)
@@ -8,9 +8,9 @@ Numbers of a `Config` are leaves of the state, so `jax.vmap` runs seeds and swee
 fields that change the program (counts, switches) are static.
 """
 
-from ohio_jax.learners import bc, cql, iql
+from ohio_jax.learners import bc, cql, iql, sac
 from ohio_jax.learners.common import Spec
 
-LEARNERS = {"bc": bc, "iql": iql, "cql": cql}
+LEARNERS = {"bc": bc, "iql": iql, "cql": cql, "sac": sac}
 
 __all__ = ["LEARNERS", "Spec"]

@@ -8,7 +8,7 @@ from flax import struct
 
 from ohio_jax.data import Batch
 from ohio_jax.errors import UserError
-from ohio_jax.learners import common
+from ohio_jax.learners import common, sac
 from ohio_jax.learners.common import Spec, Trainable
 
 act = common.act
@@ -78,14 +78,12 @@ class Question(NamedTuple):
 
 def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
     """One gradient step on a batch whose goals lie where the density is finite (`spec.action.project`)."""
-    config, spec, action = state.config, state.spec, state.spec.action
+    config, spec = state.config, state.spec
     for_backup, for_proposals, for_draws, for_actor, for_next = jax.random.split(jax.random.wrap_key_data(state.key), 5)
-    mean = lambda x: jnp.mean(batch.weight * x)
 
     # --- Critics
     raw, next_raw = (spec.actor(state.actor.params, obs) for obs in (batch.obs, batch.next_obs))
-    next_goal, _ = action.sample(next_raw, for_backup)
-    next_q = jnp.min(spec.critics(state.target, batch.next_obs, next_goal), axis=0)
+    next_q, _ = sac.drawn_value(spec, state.target, batch.next_obs, next_raw, for_backup)
     backup = config.reward_scale * batch.reward + config.discount * batch.discount * next_q
     proposals = propose(state, for_proposals, batch.obs, raw, next_raw)
     question = Question(batch.obs, batch.goal, backup, batch.weight / len(backup), *proposals)
@@ -94,24 +92,12 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
     critic = common.descend(state.critic, gradient, config.critic_rate)
 
     # --- Actor, with the new critics
-    def actor_loss(params: Any):
-        goal, log_prob = action.sample(spec.actor(params, batch.obs), for_actor)
-        q = jnp.min(spec.critics(critic.params, batch.obs, goal), axis=0)
-        return mean(config.temperature * log_prob - q), (q, log_prob)
-
-    (loss_pi, (q, log_prob)), gradient = jax.value_and_grad(actor_loss, has_aux=True)(state.actor.params)
-    actor = common.descend(state.actor, gradient, config.actor_rate, config.decay)
+    actor, metrics = sac.actor_step(state, batch, critic, config.temperature, for_actor)
 
     # --- Targets
     target = common.follow(state.target, critic.params, config.polyak)
 
-    metrics = {
-        "actor_loss": loss_pi,
-        "critic_loss": loss_q,
-        "penalty": penalty,
-        "q": jnp.mean(q),
-        "entropy": -jnp.mean(log_prob),
-    }
+    metrics = {**metrics, "critic_loss": loss_q, "penalty": penalty}
     return state.replace(actor=actor, critic=critic, target=target, key=jax.random.key_data(for_next)), metrics
 
 

@@ -10,6 +10,7 @@ from ohio_jax.networks import Networks
 from ohio_jax.networks.heads import ActionSpec
 
 Activation = Callable[[jax.Array], jax.Array]
+Features = Callable[[jax.Array], jax.Array]  # Float[..., size] -> Float[..., any size]
 
 
 class Linear(nn.Module):
@@ -62,15 +63,20 @@ class Perceptron(nn.Module):
         return Linear(self.size)(*parts)
 
 
+def as_given(obs: jax.Array) -> jax.Array:
+    return obs
+
+
 class Actor(nn.Module):
-    """obs: Float[..., size] -> raw head parameters Float[..., *raw_shape]."""
+    """obs: Float[..., size] -> raw head parameters Float[..., *raw_shape]. `features` is what the first layer sees of obs."""
 
     raw_shape: tuple[int, ...]
     widths: tuple[int, ...]
+    features: Features = as_given
 
     @nn.compact
     def __call__(self, obs: jax.Array) -> jax.Array:
-        raw = Perceptron(self.widths, math.prod(self.raw_shape))(obs)
+        raw = Perceptron(self.widths, math.prod(self.raw_shape))(self.features(obs))
         return raw.reshape(*obs.shape[:-1], *self.raw_shape)
 
 
@@ -79,24 +85,26 @@ class Critic(nn.Module):
 
     action_shape: tuple[int, ...]
     widths: tuple[int, ...]
+    features: Features = as_given
 
     @nn.compact
     def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
         batch = action.shape[: action.ndim - len(self.action_shape)]
-        return Perceptron(self.widths, 1)(obs, action.reshape(*batch, -1))[..., 0]
+        return Perceptron(self.widths, 1)(self.features(obs), action.reshape(*batch, -1))[..., 0]
 
 
 class Value(nn.Module):
     """obs: Float[..., size] -> Float[...]."""
 
     widths: tuple[int, ...]
+    features: Features = as_given
 
     @nn.compact
     def __call__(self, obs: jax.Array) -> jax.Array:
-        return Perceptron(self.widths, 1)(obs)[..., 0]
+        return Perceptron(self.widths, 1)(self.features(obs))[..., 0]
 
 
-def mlp_networks(action: ActionSpec, hidden: int, layers: int = 2) -> Networks:
+def mlp_networks(action: ActionSpec, hidden: int, layers: int = 2, features: Features = as_given) -> Networks:
     """Perceptrons of `layers` hidden layers, each `hidden` wide, for any action spec."""
     widths = (hidden,) * layers
-    return Networks(Actor(action.raw_shape, widths), Critic(action.shape, widths), Value(widths))
+    return Networks(Actor(action.raw_shape, widths, features), Critic(action.shape, widths, features), Value(widths, features))

@@ -5,6 +5,7 @@
 
 Primal-dual active set (Hintermueller, Ito and Kunisch 2002): fix the actions believed to lie on a bound, solve for the others
 by one Riccati sweep, and let signs of multipliers and violated bounds say what to fix next. A few sweeps find the optimum.
+Where that cycles, single corrections in a fixed order end it (block principal pivoting: Portugal, Judice and Vicente 1994).
 
 Its derivative is that of the last sweep, since the active set does not change nearby: implicit differentiation of the
 optimality conditions without forming them. Where a multiplier and its slack both vanish the derivative is one-sided.
@@ -15,9 +16,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.solvers.small import solve_definite
+from ohio_jax.solvers.small import product, solve_definite
 
-SWEEPS = 30
+SWEEPS = 100
+PATIENCE = 3  # sweeps without fewer wrong actions before they are corrected one at a time
 TOLERANCE = 1e-5  # of violated bounds and multipliers of the wrong sign, in actions; 1e-12 in float64
 
 
@@ -52,7 +54,7 @@ class Solution(NamedTuple):
 def solve(program: Program, x0: jax.Array, goal: jax.Array, active: jax.Array | None = None) -> Solution:
     """Solves one program; `vmap` over any argument. x0, goal: Float[n]; active: Int[H, m], where to begin (else free).
 
-    Differentiable in x0, goal and the program's arrays. If the active set does not settle within 30 sweeps the actions
+    Differentiable in x0, goal and the program's arrays. If the active set does not settle within 100 sweeps the actions
     returned are those of the best sweep, clipped, and `converged` is False.
     """
     H, m = program.B.shape[0], program.B.shape[2]
@@ -61,7 +63,7 @@ def solve(program: Program, x0: jax.Array, goal: jax.Array, active: jax.Array | 
     fixed = jax.lax.stop_gradient((program, x0, goal))
 
     def better(carry):
-        active, best, least, _, i = carry
+        active, best, least, fewest, patience, _, i = carry
         u, _, push = _sweep(*fixed, active)
         # How far each action would move if its bound were not there, or, on a bound, is pushed against it.
         wish = u + push
@@ -70,11 +72,20 @@ def solve(program: Program, x0: jax.Array, goal: jax.Array, active: jax.Array | 
         violation = jnp.max(wrong)
         lower = violation < least
         best, least = jnp.where(lower, active, best), jnp.where(lower, violation, least)
-        return now, best, least, violation <= tolerance, i + 1
+        # Too long without progress: correct the last wrong action alone.
+        change = wrong > tolerance
+        amount = jnp.sum(change)
+        patience = jnp.where(amount < fewest, PATIENCE, patience - 1)
+        last = place == jnp.max(jnp.where(change, place, -1))
+        alone = jnp.where(active == 0, now, 0)
+        now = jnp.where(patience >= 0, jnp.where(change, now, active), jnp.where(last, alone, active))
+        return now, best, least, jnp.minimum(amount, fewest), patience, violation <= tolerance, i + 1
 
+    place = jnp.arange(H * m).reshape(H, m)
     start = jnp.zeros((H, m), jnp.int32) if active is None else active
-    begin = (start, start, jnp.full((), jnp.inf, x0.dtype), jnp.bool_(False), jnp.int32(0))
-    _, best, least, settled, sweeps = jax.lax.while_loop(lambda c: ~c[3] & (c[4] < SWEEPS), better, begin)
+    begin = (start, start, jnp.full((), jnp.inf, x0.dtype), H * m + 1, PATIENCE, jnp.bool_(False), jnp.int32(0))
+    carry = jax.lax.while_loop(lambda c: ~c[5] & (c[6] < SWEEPS), better, begin)
+    _, best, least, *_, settled, sweeps = carry
     u, x, _ = _sweep(program, x0, goal, best)
     return Solution(jnp.clip(u, low, high), x, best, jnp.maximum(least, 0.0), settled, sweeps)
 
@@ -91,26 +102,27 @@ def _sweep(program: Program, x0: jax.Array, goal: jax.Array, active: jax.Array):
         A, B, c, active = stage
         free = (active == 0).astype(A.dtype)
         bound = (1.0 - free) * jnp.where(active > 0, program.high, program.low)
-        PB = P @ B
-        S, G, g = R + B.T @ PB, PB.T @ A, PB.T @ c + B.T @ p
+        PB = product(P, B)
+        PA, Pc = product(P, A), product(P, c) + p
+        S, G, g = R + product(B.T, PB), product(B.T, PA), product(B.T, Pc)
         # Rows of held actions read u = bound, the others S_ff u_f = -(G x + g + S_fb bound).
         system = S * free[:, None] * free[None, :] + jnp.diag(1.0 - free)
-        right = jnp.concatenate([-free[:, None] * G, (bound - free * (g + S @ bound))[:, None]], axis=1)
-        solved = jax.vmap(lambda column: solve_definite(system, column)[0], 1, 1)(right)
+        right = jnp.concatenate([-free[:, None] * G, (bound - free * (g + product(S, bound)))[:, None]], axis=1)
+        solved, _ = solve_definite(system, right)
         K, k = solved[:, :-1], solved[:, -1]
-        closed, moved = A + B @ K, B @ k + c
-        before = (Q + K.T @ R @ K + closed.T @ P @ closed, -Q @ goal + K.T @ (R @ k) + closed.T @ (P @ moved + p))
+        # With S_ff K_f + G_f = 0 and held rows of K zero, the Joseph form reduces to these.
+        before = (Q + product(A.T, PA) + product(G.T, K), product(A.T, Pc) - product(Q, goal) + product(G.T, k))
         return before, (K, k, P, p, jnp.diagonal(S))
 
-    last = (program.P, -program.P @ goal)
+    last = (program.P, -product(program.P, goal))
     stages = (program.A, program.B, program.c, active)
     _, (K, k, P, p, curvature) = jax.lax.scan(back, last, stages, reverse=True)
 
     def forward(x, stage):
         A, B, c, K, k, P, p, curvature, active = stage
-        u = K @ x + k
-        after = A @ x + B @ u + c
-        slope = R @ u + B.T @ (P @ after + p)
+        u = product(K, x) + k
+        after = product(A, x) + product(B, u) + c
+        slope = product(R, u) + product(B.T, product(P, after) + p)
         return after, (u, after, jnp.where(active == 0, 0.0, -slope / curvature))
 
     _, (u, x, push) = jax.lax.scan(forward, x0, (program.A, program.B, program.c, K, k, P, p, curvature, active))

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ohio_jax.solvers.small import product, solve_definite
+
 
 class Gains(NamedTuple):
     """K: Float[h, m, n], on the error; k: Float[h, m, n + 1], on (goal, 1). First step first."""
@@ -29,22 +31,12 @@ def gains(A: jax.Array, B: jax.Array, c: jax.Array, Q: jax.Array, R: jax.Array, 
 
     def back(carry, _):
         P, p = carry  # value of the error e: e' P e + 2 e' p (z, 1) + what no action changes
-        ahead = P @ drift + p
-        solved = _solve(R + B.T @ P @ B, B.T @ jnp.concatenate([P @ A, ahead], axis=1))
-        K, k = -solved[:, : A.shape[0]], -solved[:, A.shape[0] :]
-        closed = A + B @ K
-        return (Q + A.T @ P @ closed, closed.T @ ahead), Gains(K, k)
+        PA, PB, ahead = product(P, A), product(P, B), product(P, drift) + p
+        right = product(B.T, jnp.concatenate([PA, ahead], axis=1))
+        solved, _ = solve_definite(R + product(B.T, PB), -right)
+        K, k = solved[:, : A.shape[0]], solved[:, A.shape[0] :]
+        closed = A + product(B, K)
+        return (Q + product(PA.T, closed), product(closed.T, ahead)), Gains(K, k)
 
     start = (P, jnp.zeros_like(drift))
     return jax.lax.scan(back, start, None, steps, reverse=True)[1]
-
-
-def _solve(M: jax.Array, right: jax.Array) -> jax.Array:
-    """M^{-1} right for a small positive definite M: by hand up to 2 x 2, since a batched LAPACK call costs more."""
-    if M.shape[0] == 1:
-        return right / M[0, 0]
-    if M.shape[0] == 2:
-        determinant = M[0, 0] * M[1, 1] - M[0, 1] * M[1, 0]
-        adjugate = jnp.array([[M[1, 1], -M[0, 1]], [-M[1, 0], M[0, 0]]])
-        return adjugate @ right / determinant
-    return jax.scipy.linalg.solve(M, right, assume_a="pos")

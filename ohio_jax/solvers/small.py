@@ -1,42 +1,50 @@
-"""Least squares of a few unknowns, written out so that a batch of thousands stays in vector registers (no LAPACK call)."""
+"""Linear algebra of a few unknowns, written out so that a batch of thousands stays in vector registers (no library call)."""
 
 import jax
 import jax.numpy as jnp
 
 UNROLLED = 8  # unknowns up to which elimination is written out
+TERMS = 8  # of a sum up to which a product is
+
+
+def product(A: jax.Array, B: jax.Array) -> jax.Array:
+    """A @ B, term by term: on a CPU XLA multiplies a batch of tiny matrices twenty times slower. A: Float[n, k]; B: [k, ...]."""
+    if A.shape[1] > TERMS:
+        return A @ B
+    column = lambda k: A[:, k].reshape(-1, *[1] * (B.ndim - 1))
+    return sum((column(k) * B[k][None] for k in range(1, A.shape[1])), start=column(0) * B[0][None])
 
 
 def solve_definite(M: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(Float[n] y with M y = right, Float[] smallest pivot of the matrix scaled to a unit diagonal).
+    """(y with M y = right, Float[] smallest pivot of the matrix scaled to a unit diagonal).
 
-    M: Float[n, n], symmetric and not negative. The pivot is 1 for independent unknowns and 0 for a singular matrix, whose
-    free unknowns are returned as 0.
+    M: Float[n, n], symmetric and not negative; right and y: Float[n] or Float[n, columns]. The pivot is 1 for independent
+    unknowns and 0 for a singular matrix, whose free unknowns are returned as 0.
     """
     n = M.shape[0]
     scale = jnp.sqrt(jnp.diagonal(M))
     inverse = jnp.where(scale > 0, 1.0 / jnp.where(scale > 0, scale, 1.0), 0.0)
-    M, right = M * inverse[:, None] * inverse[None, :], right * inverse
+    each = inverse.reshape(-1, *[1] * (right.ndim - 1))  # of the right-hand side's rows
+    M, right = M * inverse[:, None] * inverse[None, :], right * each
     if n > UNROLLED:
         values, vectors = jnp.linalg.eigh(M)
-        enough = values > _least(M)
-        y = vectors @ jnp.where(enough, (vectors.T @ right) / jnp.where(enough, values, 1.0), 0.0)
-        return y * inverse, values[0]
+        keep = (values > _least(M)).reshape(each.shape)
+        y = vectors @ jnp.where(keep, (vectors.T @ right) / jnp.where(keep, values.reshape(each.shape), 1.0), 0.0)
+        return y * each, values[0]
     rows, pivots = [], []  # of the elimination: M = L D L', without pivoting, as M is definite
     for i in range(n):
         row, b = M[i], right[i]
         for k in range(i):
-            factor = rows[k][0][i] / pivots[k]
-            keep = pivots[k] > _least(M)
-            row = row - jnp.where(keep, factor, 0.0) * rows[k][0]
-            b = b - jnp.where(keep, factor, 0.0) * rows[k][1]
+            factor = jnp.where(rows[k][0][k] > _least(M), rows[k][0][i] / pivots[k], 0.0)
+            row, b = row - factor * rows[k][0], b - factor * rows[k][1]
         rows.append((row, b))
         pivots.append(jnp.where(row[i] > _least(M), row[i], 1.0))
-    y = [jnp.zeros(())] * n
+    y = [jnp.zeros_like(right[0])] * n
     for i in reversed(range(n)):
         row, b = rows[i]
         rest = sum((row[j] * y[j] for j in range(i + 1, n)), start=jnp.zeros_like(b))
         y[i] = jnp.where(row[i] > _least(M), (b - rest) / pivots[i], 0.0)
-    return jnp.stack(y) * inverse, jnp.min(jnp.stack([row[i] for i, (row, _) in enumerate(rows)]))
+    return jnp.stack(y) * each, jnp.min(jnp.stack([row[i] for i, (row, _) in enumerate(rows)]))
 
 
 def least_squares(J: jax.Array, r: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -45,10 +53,10 @@ def least_squares(J: jax.Array, r: jax.Array) -> tuple[jax.Array, jax.Array]:
     Normal equations, corrected twice by the residual that is left: as accurate as an orthogonal factorisation as long as
     their squared condition number stays below 1 / eps.
     """
-    normal = J.T @ J
-    y, pivot = solve_definite(normal, -J.T @ r)
+    normal = product(J.T, J)
+    y, pivot = solve_definite(normal, -product(J.T, r))
     for _ in range(2):
-        y = y + solve_definite(normal, -J.T @ (J @ y + r))[0]
+        y = y + solve_definite(normal, -product(J.T, product(J, y) + r))[0]
     return y, pivot
 
 

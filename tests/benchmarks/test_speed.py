@@ -12,25 +12,34 @@ import time
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.optimize
 
-from benchmarks.speed import SPEED, routing, timing, updates
+from benchmarks.speed import SPEED, mpc, reacher, routing, timing, updates
 from benchmarks.speed import reference_routing as reference
 from ohio_jax.errors import UserError
 from ohio_jax.solvers import transport
 
 
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    """What `ohio-jax speed routing --quick` printed, from nothing in a fresh process, and where it wrote."""
-    results = tmp_path_factory.mktemp("results")
+def quick_run(name: str, results):
+    """What `ohio-jax speed NAME --quick` printed, from nothing in a fresh process, and where it wrote."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "ohio_jax", "speed", "routing", "--quick", "--json", "--results", str(results)]
+    command = [sys.executable, "-m", "ohio_jax", "speed", name, "--quick", "--json", "--results", str(results)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
     # Processor time: neighbours may take the machine away, but a minute on two cores is all it may need.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 120
-    return json.loads(done.stdout)["routing"], results / "speed"
+    return json.loads(done.stdout)[name], results / "speed"
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    return quick_run("routing", tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="module")
+def quick_reacher(tmp_path_factory):
+    return quick_run("reacher", tmp_path_factory.mktemp("results"))
 
 
 def finite(tree) -> bool:
@@ -142,3 +151,57 @@ def test_problems_are_what_the_low_level_meets():
     assert (found.supply >= 0).all() and (found.demand >= 0).all() and not found.times.diagonal().any()
     assert (found.supply != found.demand).any(axis=1).mean() > 0.9
     np.testing.assert_array_equal(found.times, reference.rebalancing_cost(case.city.reb_time)[:-1])
+
+
+def test_reacher_writes_what_it_found(quick_reacher):
+    found, out = quick_reacher
+    assert found["quick"] is True and finite(found)
+    assert json.loads((out / "reacher.json").read_text()) == found
+    assert "Quick run: a smoke test" in (out / "reacher.md").read_text()
+    assert (out / "reacher.png").read_bytes().startswith(b"\x89PNG")
+    assert {"time", "revision", "versions", "hardware"} <= set(found["provenance"])
+
+
+def test_reacher_inverses(quick_reacher):
+    found, _ = quick_reacher
+    part = found["inverses"]["ohio_compat"]
+    assert set(part["segments_per_second"]) == set(part["quality"]) == set(reacher.QUICK.inverses)
+    for name, times in part["times_original"].items():
+        seconds = found["original_seconds"].get(name, found["original_seconds"]["numerical"])
+        assert times == pytest.approx(part["segments_per_second"][name]["best"] * seconds)
+    quality = part["quality"]
+    assert quality["least_squares"]["residual_median"] <= quality["numerical"]["residual_median"]
+    assert found["relabel"]["segments"] == 199 * reacher.QUICK.relabel
+    assert set(found["growth"]["steps"]) == {str(steps) for steps in reacher.QUICK.lengths}
+
+
+def test_numpy_inverse_and_simulators_are_the_same_work(quick_reacher):
+    pytest.importorskip("dm_control")
+    found, _ = quick_reacher
+    assert found["inverses"]["ohio_compat"]["numpy"]["median_difference_of_goal"] < 1e-3
+    assert set(found["simulator"]["ratio"]) == {"batch_1", "batch_16", "mujoco_rollout"}
+
+
+def test_every_mpc_solver_finds_the_optimum(quick_reacher):
+    found, _ = quick_reacher
+    for rows in found["mpc"]["shapes"].values():
+        for row in rows:
+            if "violation" in row:
+                assert row["violation"] < {"ohio_jax": 1e-5, "qpax": 1e-3, "cvxpylayers": 1e-2}[row["solver"]]
+
+
+def test_violations_are_seen():
+    of = mpc.case(2, 1, 3, 4)
+    best = np.stack(
+        [
+            scipy.optimize.lsq_linear(of.S, -of.D @ np.append(x, z), (-0.6, 0.6), tol=1e-14).x
+            for x, z in zip(of.x, of.goal, strict=True)
+        ]
+    )
+    assert mpc.violation(of, best) < 1e-6 < 1e-3 < mpc.violation(of, best + 0.01)
+
+
+def test_without_dm_control_its_rows_say_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dm_control.suite", None)
+    with pytest.raises(UserError, match="pip install dm_control"):
+        reacher.reference.dm_control()

@@ -1,14 +1,15 @@
 """The published worked example: LQR gains at one state of the reacher, and what each inverse makes of five steps."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from ohio_envs.reacher.simulator import Body, advance
 
-from ohio_jax.controllers import lqr
+from ohio_jax.controllers import lqr, mpc
 from ohio_jax.dynamics.model import Homogeneous, Model
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import Segment
+from ohio_jax.inverse.problem import AMBIGUOUS, UNIQUE, Segment
 
 START, TORQUES = (0.5, 1.2, 1.0, -2.0), (0.3, -0.2)
 
@@ -73,3 +74,91 @@ def test_knowing_the_drift_makes_the_closed_form_exact(example):
     params, true, segment = example
     away = {drift: INVERSES["analytic"](lqr.problem(params(true, drift)), segment).residual for drift in (False, True)}
     assert away[True] < 1e-4 < 0.3 < away[False]
+
+
+def test_the_originals_descent(example):
+    """`reg_analytic` against the original's loop written out in NumPy: the goal after the last step, the loss before it."""
+    params, _, segment = example
+    problem = lqr.problem(params(Homogeneous(Body(), jacobians), drift=False))
+    assert problem.affine is not None
+    J, r = (np.asarray(x) for x in problem.affine(segment))
+    goal, m, v, before, calm = np.asarray(segment.next_state[-1]).copy(), 0.0, 0.0, 1000.0, 0
+    for i in range(1000):
+        error = J.T @ (J @ goal + r)
+        loss, slope = error @ error, 2 * J.T @ J @ error
+        m, v = 0.9 * m + 0.1 * slope, 0.999 * v + 0.001 * slope**2
+        goal -= 0.01 * (m / (1 - 0.9 ** (i + 1))) / (np.sqrt(v / (1 - 0.999 ** (i + 1))) + 1e-8)
+        if i % 10 == 0:
+            calm, before = (calm + 1 if abs(before - loss) < 1e-6 else 0), loss
+            if calm == 2:
+                break
+    found = INVERSES["reg_analytic"](problem, segment)
+    assert found.iterations == i + 1 and found.converged == (calm == 2)
+    np.testing.assert_allclose(found.goal, goal, atol=1e-6)
+    np.testing.assert_allclose(found.loss, loss, atol=1e-9)
+
+
+def known(controller, p, spread, n=64):
+    """(segments, goals): arms in all poses that the low level drives toward goals `spread` away."""
+    random = np.random.default_rng(0)
+    x = np.concatenate([random.uniform(-2, 2, (n, 2)), 2 * random.normal(size=(n, 2))], axis=1)
+    goals = x + spread * random.normal(size=(n, 4)) * [1, 1, 3, 3]
+
+    def play(x, goal):
+        def step(carry, _):
+            x, memory = carry
+            u, memory = controller.act(p, memory, x, goal)
+            after = p.model.step(x, u)
+            return (after, memory), (x, u, after)
+
+        memory = controller.plan(p, controller.init(p), x, goal)
+        return Segment(*jax.lax.scan(step, (x, memory), None, p.steps)[1])
+
+    dtype = p.Q.dtype
+    return jax.jit(jax.vmap(play))(jnp.asarray(x, dtype), jnp.asarray(goals, dtype)), goals
+
+
+def low_level(controller, *horizon):
+    true = Model(Body(), advance, 2)
+    cost, noise, limit = jnp.array([10.0, 10.0, 1.0, 1.0]), jnp.array([0.01, 0.01, 0.1, 0.1]), jnp.full(4, 20.0)
+    return controller.Params(true, true, cost, jnp.full(2, 0.1), cost, jnp.ones(2), limit, noise, *horizon)
+
+
+# Largest median error of a goal (rad, rad/s) that does not saturate.
+RECOVERY = {"analytic": 1e-3, "least_squares": 1e-3, "implicit": 1e-4}
+
+
+def test_recovery_on_the_true_arm():
+    """Goals nearby, most torques within their bounds: those called unique are right. Far ones: most are called ambiguous."""
+    p = low_level(lqr, 5, True)
+    (near, goals), (far, _) = known(lqr, p, 0.2), known(lqr, p, 3.0)
+    free = np.asarray(jnp.max(jnp.abs(near.action), axis=(1, 2)) < 1)
+    assert free.mean() > 0.5 and jnp.mean(jnp.abs(far.action) >= 1) > 0.5
+    for inverse, most in RECOVERY.items():
+        invert = jax.jit(jax.vmap(lambda segment, name=inverse: INVERSES[name](lqr.problem(p), segment)))
+        found, saturated = invert(near), invert(far)
+        error = np.abs(found.goal - goals).max(axis=1)
+        assert np.median(error[free]) < most, inverse
+        assert (found.status[free] == UNIQUE).mean() > 0.95, inverse
+        assert np.isfinite(saturated.goal).all() and (saturated.status != UNIQUE).mean() > 0.5, inverse
+        if inverse == "implicit":  # an action on its bound holds the goal to one side, never to the wrong one
+            assert np.quantile(saturated.residual, 0.9) < 0.5
+            all_on = np.asarray((jnp.abs(far.action) >= 1).all(axis=(1, 2)))
+            assert (np.asarray(saturated.status)[all_on] == AMBIGUOUS).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("inverse", ["least_squares", "implicit"])
+def test_recovery_under_mpc_on_the_true_arm(inverse, x64):
+    """To 1e-5 in the directions of the goal that its residual shows, in float64."""
+    p = low_level(mpc, 10, 5)
+    segments, goals = known(mpc, p, 0.2, 32)
+    problem = mpc.problem(p)
+    found = jax.jit(jax.vmap(lambda segment: INVERSES[inverse](problem, segment)))(segments)
+    residual = problem.imitation if inverse == "implicit" else problem.residual
+    assert residual is not None
+    J = np.asarray(jax.jit(jax.vmap(jax.jacfwd(residual)))(jnp.asarray(goals), segments))
+    seen = np.linalg.pinv(J, rcond=1e-4) @ J
+    error = np.abs(np.einsum("bij,bj->bi", seen, found.goal - goals)).max(axis=1)
+    free = np.asarray(jnp.max(jnp.abs(segments.action), axis=(1, 2)) < 1)
+    assert free.sum() > 8 and np.median(error[free]) < 1e-5

@@ -1,4 +1,4 @@
-"""One update of IQL and of CQL in NumPy float64 with hand-written gradients, for perceptrons of one hidden layer."""
+"""One update of IQL, of CQL and of SAC in NumPy float64 with hand-written gradients, for perceptrons of one hidden layer."""
 
 import jax
 import numpy as np
@@ -147,29 +147,75 @@ def cql_update(state, batch):
         penalty += np.sum(share * (highest - q)) / 2.0
     new_critic = first_adam_step(state.critic.params, stack(gradients), c.critic_rate)
 
-    noise = normal(keys[3])
+    of_actor, actor_loss, _ = soft_actor_gradient(state, b, new_critic, c.temperature, normal(keys[3]))
+
+    return {
+        "actor": first_adam_step(state.actor.params, of_actor, c.actor_rate),
+        "critic": new_critic,
+        "gradients": {"actor": of_actor, "critic": stack(gradients)},
+        "target": average(state.target, new_critic, c.polyak),
+        "critic_loss": critic_loss,
+        "penalty": penalty,
+        "actor_loss": actor_loss,
+    }
+
+
+def soft_actor_gradient(state, b, critics, temperature, noise):
+    """(gradient of the actor, its loss, log densities of the goals drawn) for mean of temperature log pi - min Q."""
+    size = len(b.reward)
+    share = b.weight / size
+    actor = Layers(state.actor.params)
     raw = actor.forward(b.obs)
     goal, log_prob, _ = tanh_gaussian(raw, noise)
-    critics = [Layers(pick(new_critic, i)) for i in (0, 1)]
+    critics = [Layers(pick(critics, i)) for i in (0, 1)]
     q = np.stack([critic.forward(critic_input(b.obs, goal))[:, 0] for critic in critics])
     slope_of_goal = np.zeros_like(goal)
     for i, critic in enumerate(critics):
         of_input = critic.backward(np.ones((size, 1)))[1][:, b.obs.shape[1] :]
         slope_of_goal += (q.argmin(axis=0) == i)[:, None] * of_input
     # d log_prob / dx = 2 tanh x; d goal / dx = 1 - tanh(x)^2
-    slope_of_x = share[:, None] * (c.temperature * 2.0 * goal - slope_of_goal * (1.0 - goal**2))
+    slope_of_x = share[:, None] * (temperature * 2.0 * goal - slope_of_goal * (1.0 - goal**2))
     slope = np.empty_like(raw)
     slope[:, 0::2] = slope_of_x
-    slope[:, 1::2] = slope_of_x * np.exp(raw[:, 1::2]) * noise - share[:, None] * c.temperature
-    of_actor, _ = actor.backward(slope)
-    new_actor = first_adam_step(state.actor.params, of_actor, c.actor_rate)
+    slope[:, 1::2] = slope_of_x * np.exp(raw[:, 1::2]) * noise - share[:, None] * temperature
+    return actor.backward(slope)[0], np.sum(share * (temperature * log_prob - q.min(axis=0))), log_prob
+
+
+def sac_update(state, batch):
+    """Actor over a box with limits of 1. Random numbers are the learner's own."""
+    c, b = state.config, float64(batch)
+    keys = jax.random.split(jax.random.wrap_key_data(state.key), 4)
+    share = b.weight / len(b.reward)
+    normal = lambda key: np.asarray(jax.random.normal(key, batch.goal.shape), np.float64)
+    temperature = np.exp(float(state.log_temperature.params))
+
+    next_goal, next_log_prob, _ = tanh_gaussian(Layers(state.actor.params).forward(b.next_obs), normal(keys[0]))
+    next_q = [Layers(pick(state.target, i)).forward(critic_input(b.next_obs, next_goal))[:, 0] for i in (0, 1)]
+    next_value = np.min(next_q, axis=0) - temperature * next_log_prob
+    backup = c.reward_scale * b.reward + c.discount * b.discount * next_value
+
+    gradients, critic_loss = [], 0.0
+    for i in (0, 1):
+        critic = Layers(pick(state.critic.params, i))
+        error = critic.forward(critic_input(b.obs, b.goal))[:, 0] - backup
+        critic_loss += np.sum(share * error**2)
+        gradients.append(critic.backward((2.0 * share * error)[:, None])[0])
+    new_critic = first_adam_step(state.critic.params, stack(gradients), c.critic_rate)
+
+    of_actor, actor_loss, log_prob = soft_actor_gradient(state, b, new_critic, temperature, normal(keys[1]))
+
+    # The entropy wanted, in a box with limits of 1: log 2 for each number is that of an even spread.
+    wanted = batch.goal.shape[1] * (np.log(2.0) + c.target_entropy)
+    of_log_temperature = -np.mean(log_prob) - wanted
 
     return {
-        "actor": new_actor,
+        "actor": first_adam_step(state.actor.params, of_actor, c.actor_rate),
         "critic": new_critic,
-        "gradients": {"actor": of_actor, "critic": stack(gradients)},
+        "log_temperature": first_adam_step(state.log_temperature.params, of_log_temperature, c.temperature_rate),
+        "gradients": {"actor": of_actor, "critic": stack(gradients), "log_temperature": of_log_temperature},
         "target": average(state.target, new_critic, c.polyak),
         "critic_loss": critic_loss,
-        "penalty": penalty,
-        "actor_loss": np.sum(share * (c.temperature * log_prob - q.min(axis=0))),
+        "actor_loss": actor_loss,
+        "entropy": -np.mean(log_prob),
+        "temperature": temperature,
     }

@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from ohio_jax.data import Batch
 from ohio_jax.errors import UserError
-from ohio_jax.learners import LEARNERS, Spec, bc, common, cql, iql
+from ohio_jax.learners import LEARNERS, Spec, bc, common, cql, iql, sac
 from ohio_jax.networks import Networks
 from ohio_jax.networks.graph import edge_networks, node_networks
 from ohio_jax.networks.heads import Box, Simplex, Simplices
@@ -40,7 +40,9 @@ def begin(learner, spec, config, seed=0):
         state = state.replace(critic=fresh(state.critic), target=jax.tree.map(number, state.target))
     if learner is iql:
         state = state.replace(value=fresh(state.value))
-    if learner is cql:
+    if learner is sac:
+        state = state.replace(log_temperature=common.trainable(jnp.log(state.config.temperature)))
+    if learner in (cql, sac):
         state = state.replace(key=jax.random.key_data(jax.random.key(seed)))
     return state
 
@@ -347,7 +349,7 @@ def test_bad_static_settings_say_so():
 
 # --- What every learner promises
 
-TINY = {"bc": bc.Config(), "iql": iql.Config(), "cql": cql.Config(samples=2, chunk=3, draws=1)}
+TINY = {"bc": bc.Config(), "iql": iql.Config(), "cql": cql.Config(samples=2, chunk=3, draws=1), "sac": sac.Config()}
 UPDATE = {name: jax.jit(lambda state, batch, update=learner.update: update(state, batch)) for name, learner in LEARNERS.items()}
 each_learner = pytest.mark.parametrize("name", LEARNERS)
 

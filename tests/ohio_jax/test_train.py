@@ -10,10 +10,10 @@ import pytest
 from ohio_jax import data, evaluate, train
 from ohio_jax.errors import UserError
 from ohio_jax.inverse.relabel import relabel
-from ohio_jax.learners import LEARNERS, bc, cql, iql
+from ohio_jax.learners import LEARNERS, bc, cql, iql, sac
 from tests.ohio_jax import toy
 
-CONFIGS = {"bc": bc.Config(actor_rate=1e-2), "iql": iql.Config(), "cql": cql.Config(samples=2)}
+CONFIGS = {"bc": bc.Config(actor_rate=1e-2), "iql": iql.Config(), "cql": cql.Config(samples=2), "sac": sac.Config()}
 
 
 @pytest.fixture(scope="module")

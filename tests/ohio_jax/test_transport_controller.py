@@ -135,6 +135,7 @@ def test_requests_truncates_toward_zero():
 
 
 def test_registry_modules_honour_the_contract():
-    assert set(CONTROLLERS) == {"transport", "shares", "requests"}
-    for module in CONTROLLERS.values():
-        assert all(callable(getattr(module, name)) for name in ("Params", "init", "act", "problem"))
+    assert {"transport", "shares", "requests", "direct", "lqr", "mpc", "ilqr", "convex"} <= set(CONTROLLERS)
+    for name, module in CONTROLLERS.items():
+        assert module.__name__ == f"ohio_jax.controllers.{name}"
+        assert all(callable(getattr(module, function)) for function in ("Params", "init", "plan", "act", "problem"))

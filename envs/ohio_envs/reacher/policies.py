@@ -1,23 +1,28 @@
 """Behaviour on the reacher: functions (environment, key, state) -> torques Float[2].
 
-`expert` finds the joint angles that put the finger on the target and drives there by proportional-derivative control.
+`pd` finds the joint angles that put the finger on the target and drives there by proportional-derivative control; the agents
+learned by soft actor-critic, see `agents`. Mixtures choose who acts once an episode, by the bits of its target.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ohio_envs.reacher import agents
 from ohio_envs.reacher.simulator import LINK, Reacher
 from ohio_jax.environment import State
 
-STIFFNESS, DAMPING = (
-    np.array([16.0, 8.0], np.float32),
-    np.array([0.5, 0.2], np.float32),
-)  # torque a rad and a rad/s, as shares of the gear
-NOISE = 0.6  # deviation of `medium`'s torques
+STIFFNESS = np.array([16.0, 8.0], np.float32)  # torque a rad, as a share of the gear
+DAMPING = np.array([0.5, 0.2], np.float32)  # and a rad/s
+NOISE = 2.0  # deviation of `noisy`'s torques
 
 
-def expert(env: Reacher, key: jax.Array, state: State) -> jax.Array:
+expert = agents.play(lambda stages, state: jnp.int32(stages - 1))
+medium = agents.play(lambda stages, state: jnp.int32(agents.MEDIUM))
+replay = agents.play(lambda stages, state: lottery(state, stages))
+
+
+def pd(env: Reacher, key: jax.Array, state: State) -> jax.Array:
     """Inverse kinematics and PD control."""
     arm = state.pipeline_state
     error = inverse_kinematics(arm.target, arm.q) - arm.q
@@ -25,15 +30,25 @@ def expert(env: Reacher, key: jax.Array, state: State) -> jax.Array:
     return jnp.clip(STIFFNESS * error - DAMPING * arm.v, -1.0, 1.0)
 
 
-def medium(env: Reacher, key: jax.Array, state: State) -> jax.Array:
-    """The expert with noise on its torques."""
-    noise = NOISE * jax.random.normal(key, (2,))
-    return jnp.clip(expert(env, key, state) + noise, -1.0, 1.0)
+def noisy(env: Reacher, key: jax.Array, state: State) -> jax.Array:
+    """PD control with noise on its torques, larger than the torques."""
+    return jnp.clip(pd(env, key, state) + NOISE * jax.random.normal(key, (2,)), -1.0, 1.0)
 
 
 def random(env: Reacher, key: jax.Array, state: State) -> jax.Array:
     """Torques drawn evenly."""
     return jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0)
+
+
+def mixed(env: Reacher, key: jax.Array, state: State) -> jax.Array:
+    """The expert, the medium agent or random torques, a third of the episodes each."""
+    return jax.lax.switch(lottery(state, 3), (expert, medium, random), env, key, state)
+
+
+def lottery(state: State, tickets: int) -> jax.Array:
+    """Int[] in 0 .. tickets - 1, the same throughout an episode."""
+    bits = jax.lax.bitcast_convert_type(state.pipeline_state.target.astype(jnp.float32), jnp.uint32)
+    return ((bits[0] ^ bits[1]) % tickets).astype(jnp.int32)
 
 
 def inverse_kinematics(target: jax.Array, q: jax.Array) -> jax.Array:
@@ -44,4 +59,12 @@ def inverse_kinematics(target: jax.Array, q: jax.Array) -> jax.Array:
     return jnp.stack([jnp.arctan2(y, x) - bend / 2.0, bend])  # links of the same length
 
 
-POLICIES = {"expert": expert, "medium": medium, "random": random}
+POLICIES = {
+    "expert": expert,
+    "medium": medium,
+    "mixed": mixed,
+    "replay": replay,
+    "random": random,
+    "pd": pd,
+    "noisy": noisy,
+}

@@ -138,9 +138,13 @@ class Reacher:
         zero = jnp.zeros_like(instance[0])
         return State(arm, _observe(arm), zero, zero, {"touching": zero}, {"truncation": zero})
 
+    def advance(self, x: jax.Array, action: jax.Array) -> jax.Array:
+        """The physics of one step, see `advance`."""
+        return advance(self.body, x, action)
+
     def step(self, state: State, action: jax.Array) -> State:
         arm = state.pipeline_state
-        x = advance(self.body, joints(state), action)
+        x = self.advance(joints(state), action)
         arm = Arm(x[:2], x[2:], arm.target, arm.time + 1)
         obs = _observe(arm)
         reward = (jnp.linalg.norm(obs[2:4]) <= TOUCH).astype(obs.dtype)

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ohio_envs.reacher.features import features, features_and_angles
 from ohio_envs.reacher.policies import POLICIES
-from ohio_envs.reacher.simulator import Body, Reacher, advance, joints
+from ohio_envs.reacher.simulator import LINK, TOUCH, Arm, Body, Reacher, advance, finger, joints
 from ohio_envs.settings import Rule, integer, parse
-from ohio_jax.controllers import direct, lqr
+from ohio_jax.controllers import direct, lqr, mpc, relative
 from ohio_jax.data import Trajectories
 from ohio_jax.dynamics import learned
 from ohio_jax.dynamics.model import Model
@@ -23,8 +24,10 @@ from ohio_jax.task import Reference, Space, Task
 SETTINGS = {"horizon": Rule("1000", integer(1, 100_000)), "steps": Rule("5", integer(1, 100))}
 
 COST, EFFORT = np.array([10.0, 10.0, 1.0, 1.0], np.float32), np.array([0.1, 0.1], np.float32)
-GOALS = (4 * math.pi, 4 * math.pi, 4 * math.pi, 20.0)  # the original's limits of its analytical goals
+GOALS = (4 * math.pi, 4 * math.pi, 4 * math.pi, 20.0)  # rad and rad/s, the original's limits of its analytical goals
+DISPLACEMENTS = (4 * math.pi, 4 * math.pi, 4 * math.pi, 40.0)  # of goals counted from where the arm is
 NOISE = np.array([0.01, 0.01, 0.1, 0.1], np.float32)  # rad, rad, rad/s, rad/s: how far off a reached state counts as explained
+PLANNED = 10  # steps the model-predictive low level looks ahead
 
 
 def reacher(settings: dict[str, str]) -> Task:
@@ -33,8 +36,8 @@ def reacher(settings: dict[str, str]) -> Task:
     env = Reacher(Body(), values["horizon"])
     reference = Reference(
         zero=0.0,
-        full=0.98 * values["horizon"],
-        how="0 is never touching the target; 100 is touching it 98 % of the time, as the scripted expert does "
+        full=0.9806 * values["horizon"],
+        how="0 is never touching the target; 100 is touching it 98.06 % of the time, as the agent does that made the expert data "
         "(`ohio-jax evaluate reacher --policy expert --episodes 100 --seed 10`)",
     )
     return Task(
@@ -47,6 +50,7 @@ def reacher(settings: dict[str, str]) -> Task:
         policies=POLICIES,
         instances=functools.partial(_instances, env),
         reference=reference,
+        draw=draw,
     )
 
 
@@ -64,28 +68,69 @@ def _instances(env: Reacher, seed: int, episodes: int) -> jax.Array:
 def _spaces(steps: int) -> dict[str, Space]:
     """The hierarchies, whose inverses learn the arm's dynamics from the logs, and end-to-end torques.
 
-    ohio: gains and closed form know the drift; ohio_compat: the original's, which do not, with the original's model;
-    ohio_true: as ohio, with the true dynamics in place of a learned model.
+    ohio: a regulator that knows the drift, given displacements; ohio_true: the same, explained with the true dynamics;
+    ohio_mpc: model-predictive control given displacements; ohio_compat: the original's, a regulator without drift given
+    joint states, explained with the original's model.
     """
     true = Model(Body(), advance, 2)
-    box, torque = heads.Box(GOALS), heads.Box((1.0, 1.0))
-    cost, effort = jnp.asarray(COST), jnp.asarray(EFFORT)
-
-    def by_lqr(drift: bool, learn: learned.Config | None) -> Space:
-        params = lqr.Params(true, true, cost, effort, cost, jnp.ones(2), jnp.array(GOALS), jnp.asarray(NOISE), steps, drift)
-        fit = None if learn is None else functools.partial(_learn, learn, params)
-        return Space(box, lqr, params, lqr.problem(params), functools.partial(mlp_networks, box), steps, fit)
-
+    learn = learned.Config(angles=(0, 1))
+    torque = heads.Box((1.0, 1.0))
     bounds = direct.Params(jnp.ones(2))
+    displaced = lambda low_level, params: relative.Params(params, jnp.array(DISPLACEMENTS), low_level)
+    regulator, planner = displaced(lqr, regulation(true, steps)), displaced(mpc, planning(true, steps))
     return {
-        "ohio": by_lqr(True, learned.Config(angles=(0, 1))),
-        "ohio_compat": by_lqr(False, learned.ORIGINAL),
-        "ohio_true": by_lqr(True, None),
-        "end_to_end": Space(torque, direct, bounds, direct.problem(bounds), functools.partial(mlp_networks, torque)),
+        "ohio": space(relative, regulator, steps, DISPLACEMENTS, features, learn),
+        "ohio_true": space(relative, regulator, steps, DISPLACEMENTS, features),
+        "ohio_mpc": space(relative, planner, steps, DISPLACEMENTS, features, learn),
+        "ohio_compat": space(lqr, regulation(true, steps, False), steps, GOALS, features_and_angles, learned.ORIGINAL),
+        "end_to_end": space(direct, bounds, 1, torque.limits, features),
     }
 
 
-def _learn(config: learned.Config, params: lqr.Params, logs: Trajectories) -> Problem:
+def regulation(model: Model, steps: int, drift: bool = True) -> lqr.Params:
+    """The paper's regulator, with gains of the true dynamics; `model` is what inverses predict with.
+
+    Without drift it is the original's, whose inverses weigh radians and radians a second alike.
+    """
+    true, cost, limit = Model(Body(), advance, 2), jnp.asarray(COST), jnp.array(GOALS)
+    noise = jnp.asarray(NOISE) if drift else jnp.ones(4)
+    return lqr.Params(true, model, cost, jnp.asarray(EFFORT), cost, jnp.ones(2), limit, noise, steps, drift)
+
+
+def planning(model: Model, steps: int) -> mpc.Params:
+    """Linear model-predictive control with the regulator's costs."""
+    true, cost, limit = Model(Body(), advance, 2), jnp.asarray(COST), jnp.array(GOALS)
+    return mpc.Params(true, model, cost, jnp.asarray(EFFORT), cost, jnp.ones(2), limit, jnp.asarray(NOISE), PLANNED, steps)
+
+
+def space(controller, params, steps: int, limits: tuple[float, ...], features, learn: learned.Config | None = None) -> Space:
+    """An action space; with `learn`, its inverses learn their model from the logs they explain."""
+    box = heads.Box(limits)
+    fit = None if learn is None else functools.partial(_learn, learn, controller, params)
+    networks = functools.partial(mlp_networks, box, features=features)
+    return Space(box, controller, params, controller.problem(params), networks, steps, fit)
+
+
+def _learn(config: learned.Config, controller, params, logs: Trajectories) -> Problem:
     """The low level's problem with dynamics learned from the logs."""
     fitted = learned.fit(config, jax.random.key(0), logs.state, logs.action, logs.next_state)
-    return lqr.problem(replace(params, model=fitted.model))
+    return controller.problem(with_model(params, fitted.model))
+
+
+def with_model(params, model):
+    """The low level's parameters, explained with another model."""
+    if isinstance(params, relative.Params):
+        return replace(params, params=with_model(params.params, model))
+    return replace(params, model=model)
+
+
+def draw(axes, arm: Arm) -> None:
+    """One moment of the arm, seen from above."""
+    from matplotlib.patches import Circle
+
+    elbow = LINK * np.array([np.cos(arm.q[0]), np.sin(arm.q[0])])
+    tip = np.asarray(finger(jnp.asarray(arm.q)))
+    touching = np.linalg.norm(tip - arm.target) <= TOUCH
+    axes.add_patch(Circle(tuple(arm.target), TOUCH, color="tab:green" if touching else "tab:red"))
+    axes.plot([0.0, elbow[0], tip[0]], [0.0, elbow[1], tip[1]], color="0.2", linewidth=4, marker="o", solid_capstyle="round")
+    axes.set(xlim=(-0.26, 0.26), ylim=(-0.26, 0.26), xticks=[], yticks=[], aspect="equal")

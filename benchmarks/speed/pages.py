@@ -1,0 +1,46 @@
+"""What the pages of all speed tests share: numbers, tables of rates, and the paragraph on machine and method."""
+
+from typing import Any
+
+COLUMNS = ["best", "median", "a CPU second", "compile, s"]
+
+
+def number(value: float) -> str:
+    """Three digits, thousands separated."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table whose first column is text and whose others are numbers."""
+    line = lambda cells: f"| {' | '.join(cells)} |"
+    return "\n".join([line(head), line(["---"] + ["---:"] * (len(head) - 1)), *map(line, rows)])
+
+
+def label(name: str) -> str:
+    return name.replace("batch_", "ohio-jax, batch ").replace("_", " ")
+
+
+def cells(rate: dict[str, float]) -> list[str]:
+    """The cells of COLUMNS, from `timing.Timing.rates`."""
+    return [number(rate[key]) for key in ("best", "median", "per_cpu_second", "compile_seconds")]
+
+
+def rates(kind: dict[str, dict[str, float]], ratios: dict[str, dict[str, float]]) -> list[list[str]]:
+    """Rows of a table of `COLUMNS` and then the ratios, each a dict over some of the names of `kind`."""
+    ratio = lambda name: (number(of[name]) if name in of else "" for of in ratios.values())
+    return [[label(name), *cells(rate), *ratio(name)] for name, rate in kind.items()]
+
+
+def head(title: str, found: dict[str, Any]) -> list[str]:
+    """Title, machine and method, from the numbers of a run."""
+    source, machine = found["provenance"], found["provenance"]["hardware"]
+    parts = [
+        f"# Speed: {title}",
+        f"{machine['cpu']}, {machine['cores']} cores; JAX on {machine['devices']} x {machine['device']} "
+        f"({machine['platform']}). {source['time']}, revision {source['revision'] or 'unknown'}"
+        f"{' with changes' if source['dirty'] else ''}, JAX {source['versions']['jax']}. Load average "
+        f"{found['load_before'][0]} before and {found['load_after'][0]} after. Contenders took turns in "
+        f"{found['windows']} windows of {found['window_seconds']} s; ratios are of the best windows. Compiling is not "
+        "included and has its own column.",
+    ]
+    return [*parts, "**Quick run: a smoke test, not a measurement.**"] if found["quick"] else parts

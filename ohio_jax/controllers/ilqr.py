@@ -1,0 +1,43 @@
+"""Nonlinear model-predictive control as low-level policy: at every step the first action of the best plan within bounds.
+
+goal: Float[n], the state asked for; state: Float[n]; action: Float[m]. The model is taken as it is, not linearised as by `mpc`.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from ohio_jax.controllers import mpc
+from ohio_jax.controllers.closed_loop import reached
+from ohio_jax.controllers.mpc import Params
+from ohio_jax.inverse.problem import Problem
+from ohio_jax.solvers import ilqr
+
+
+def init(params: Params) -> jax.Array:
+    """Float[H, m], the actions that the next step's search starts from."""
+    return jnp.zeros((params.horizon, params.R.shape[0]), params.R.dtype)
+
+
+def plan(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) -> jax.Array:
+    """The start of a new goal's search: always the same, for which local optimum it finds must not depend on goals before."""
+    return init(params)
+
+
+def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Float[m], differentiable in the goal through the optimality conditions; 0 where the state is not finite."""
+    Q, R, P = (jnp.diag(weight) for weight in (params.Q, params.R, params.P))
+    best = ilqr.solve(ilqr.Program(params.dynamics, Q, R, P, -params.bound, params.bound), state, goal, memory)
+    u = jnp.where(jnp.all(jnp.isfinite(best.u)), best.u, 0.0)
+    return u[0], jnp.concatenate([u[1:], u[-1:]])
+
+
+def problem(params: Params) -> Problem:
+    """As for `mpc`, with the state this closed loop reaches; it offers no comparison of actions."""
+
+    def residual(goal, segment):
+        return (reached(act, params, init(params), segment.state[0], goal) - segment.next_state[-1]) / params.noise
+
+    return mpc.problem(params)._replace(residual=residual, imitation=None)
+
+
+__all__ = ["Params", "act", "init", "plan", "problem"]

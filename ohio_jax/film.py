@@ -1,0 +1,68 @@
+"""Moving pictures of a policy: episodes side by side, one frame a decision, written as a GIF."""
+
+import functools
+import io
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ohio_jax.errors import UserError
+from ohio_jax.evaluate import Act, episode_keys
+from ohio_jax.files import write_bytes
+from ohio_jax.progress import progress
+from ohio_jax.task import Task
+
+
+@functools.partial(jax.jit, static_argnames=("act", "frames"))
+def _states(env, act: Act, params, instances, keys, frames: int):
+    """The simulator's states, leading axes [frames + 1, episodes]."""
+
+    def episode(instance, key):
+        first = env.start(instance)
+
+        def step(state, key):
+            after = env.step(state, act(params, env, key, state))
+            return after, after.pipeline_state
+
+        _, later = jax.lax.scan(step, first, jax.random.split(key, frames))
+        return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first.pipeline_state, later)
+
+    return jax.vmap(episode, out_axes=1)(instances, keys)
+
+
+def film(
+    task: Task, env: Any, act: Act, params: Any, path: str | Path, seed: int, episodes: int, frames: int, fps: float
+) -> None:
+    """Writes the first `frames` decisions of so many episodes.
+
+    env: the environment the policy acts in; act, params: see `ohio_jax.evaluate`; fps: frames a second.
+    Raises UserError for a task that cannot be drawn and a file name that does not end in .gif.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    if task.draw is None:
+        raise UserError(f"film: expected a task that can be drawn, found {task.name}")
+    if Path(path).suffix != ".gif":
+        raise UserError(f"--out: expected a file name that ends in .gif, found {str(path)!r}")
+    draw, frames = task.draw, min(frames, env.horizon)
+    states = _states(env, act, params, task.instances(seed, episodes), episode_keys(seed, episodes), frames)
+    states = jax.tree.map(np.asarray, states)
+    figure = Figure(figsize=(2.4 * episodes, 2.4), dpi=60, layout="constrained")
+    canvas, axes = FigureCanvasAgg(figure), figure.subplots(1, episodes, squeeze=False)[0]
+    pictures = []
+    with progress(f"film {task.name}", frames + 1, "frame") as bar:
+        for number in range(frames + 1):
+            for episode, ax in enumerate(axes):
+                ax.clear()
+                draw(ax, jax.tree.map(lambda x, at=(number, episode): x[at], states))
+            canvas.draw()
+            pictures.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
+            bar.update(1)
+    file = io.BytesIO()
+    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=round(1000 / fps), loop=0)
+    write_bytes(path, file.getvalue())

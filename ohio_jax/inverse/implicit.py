@@ -1,0 +1,20 @@
+"""The inverse that imitates: the goal whose low-level actions, in the logged states, are the logged actions.
+
+For a low level that is itself an optimisation problem the derivative of its actions with respect to the goal comes from its
+optimality conditions (see `ohio_jax.solvers.qp`). An action on a bound says only on which side the goal lies.
+"""
+
+from ohio_jax.errors import UserError
+from ohio_jax.inverse import least_squares
+from ohio_jax.inverse.problem import Problem, Recovered, Segment
+
+
+def invert(problem: Problem, segment: Segment) -> Recovered:
+    """Levenberg-Marquardt on `problem.imitation`; residual and status are about actions. It needs no model of the world.
+
+    AMBIGUOUS where the actions leave some direction of the goal open, as where all are on their bounds. UNEXPLAINED where
+    they are not this low level's. Raises UserError, while tracing, for a low level without such a residual.
+    """
+    if problem.imitation is None:
+        raise UserError("inverse 'implicit': expected a low level that compares its actions with logged ones, found another")
+    return least_squares.invert(problem._replace(residual=problem.imitation, affine=None), segment)

@@ -1,0 +1,41 @@
+"""The inverse as a Gaussian over goals: Laplace's approximation, for low levels that are noisy or only partly seen.
+
+    p(goal | segment) ~ exp(-1/2 |residual(goal)|^2 - 1/2 |(goal - start) / width|^2) ~ N(mode, C)
+    C = (J' J + diag(1 / width^2))^-1,  J the residual's derivative at the mode
+
+The residual is whitened, so the noise of the low level is in it. The prior is as broad as goals may be.
+"""
+
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+
+from ohio_jax.inverse.analytic import explain, identified
+from ohio_jax.inverse.least_squares import flat, search
+from ohio_jax.inverse.problem import Problem, Recovered, Segment
+
+
+def invert(problem: Problem, segment: Segment) -> Recovered:
+    """The mode, by Levenberg-Marquardt, and the deviation of each entry, at most the prior's width where nothing shows.
+
+    Residual, likelihood and status are of the segment alone, without the prior. A mode on the edge of the admissible goals
+    keeps the deviation it would have without the edge.
+    """
+    residual, project, start = flat(problem, segment)
+    centre = problem.start(segment)
+    width = (jnp.ones_like(centre) if problem.width is None else problem.width(segment)).reshape(-1)
+    prior = lambda goal: (goal - centre.reshape(-1)) / width
+    end = search(lambda goal: jnp.concatenate([residual(goal), prior(goal)]), project, start)
+    J = end.J[: -len(width)]
+    goal, deviation = (x.reshape(centre.shape) for x in (end.goal, spread(J, width)))
+    return explain(problem, segment, goal, identified(J), end.calm, end.iterations, judge=True, deviation=deviation)
+
+
+def spread(J, width):
+    """Float[g], square root of the diagonal of (J' J + diag(1 / width^2))^-1. J: Float[k, g]; width: Float[g].
+
+    By an orthogonal factor R of [J; 1 / width] in units of the width: C = width R^-1 R^-T width. Its condition number is the
+    root of C's, which float32 does not bear where some entries are seen well and others not at all.
+    """
+    one = jnp.eye(len(width), dtype=J.dtype)
+    R = jnp.linalg.qr(jnp.concatenate([J * width[None], one]), mode="r")
+    return width * jnp.linalg.norm(solve_triangular(R, one), axis=1)

@@ -1,0 +1,111 @@
+"""Soft actor-critic (Haarnoja et al. 2018): the policy that earns most while it stays as random as the temperature asks."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.typing import ArrayLike
+
+from ohio_jax.data import Batch
+from ohio_jax.learners import common
+from ohio_jax.learners.common import Spec, Trainable
+
+act = common.act
+
+
+class Config(struct.PyTreeNode):
+    """Defaults: the paper's second version ("Soft Actor-Critic Algorithms and Applications"), at a fixed temperature."""
+
+    actor_rate: float = 3e-4  # Adam's learning rate of the actor
+    decay: float = 0.0  # updates over which the actor's rate falls to zero along a cosine; 0 keeps it
+    critic_rate: float = 3e-4  # and of the critics
+    discount: float = 0.99  # of the reward one decision later
+    polyak: float = 0.995  # share of the target critics kept at an update
+    temperature: float = 0.2  # weight of the entropy; where it adapts, its start
+    temperature_rate: float = 0.0  # learning rate of the logarithm of the temperature; 0 keeps it
+    # What the temperature adapts to: nats for each number of a goal, above the entropy of goals spread evenly over the
+    # space. In a box with limits of 1 this default is the customary entropy of -1 for each number.
+    target_entropy: float = -1.0 - math.log(2.0)
+    reward_scale: float = 1.0  # multiplies rewards before learning
+
+
+class State(struct.PyTreeNode):
+    """The learner; a pytree whose leaves include the hyperparameters.
+
+    log_temperature: of a Float[]; key: UInt32[2], data of the next update's key.
+    """
+
+    actor: Trainable
+    critic: Trainable
+    target: Any
+    log_temperature: Trainable
+    key: jax.Array
+    config: Config
+    spec: Spec = struct.field(pytree_node=False)
+
+
+def init(key: jax.Array, spec: Spec, config: Config) -> State:
+    """A fresh learner."""
+    for_networks, for_updates = jax.random.split(key)
+    actor, critic, _ = common.start(for_networks, spec)
+    target = jax.tree.map(jnp.copy, critic)  # so that both may be donated
+    config, trainable = common.traced(config), common.trainable
+    temperature = trainable(jnp.log(config.temperature))
+    return State(trainable(actor), trainable(critic), target, temperature, jax.random.key_data(for_updates), config, spec)
+
+
+def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
+    """One gradient step on a batch whose goals lie where the density is finite (`spec.action.project`)."""
+    config, spec = state.config, state.spec
+    for_backup, for_actor, for_even, for_next = jax.random.split(jax.random.wrap_key_data(state.key), 4)
+    mean = lambda x: jnp.mean(batch.weight * x)
+    temperature = jnp.exp(state.log_temperature.params)
+
+    # --- Critics: equation 5 of the paper's second version
+    next_raw = spec.actor(state.actor.params, batch.next_obs)
+    next_q, next_log_prob = drawn_value(spec, state.target, batch.next_obs, next_raw, for_backup)
+    next_value = next_q - temperature * next_log_prob
+    backup = config.reward_scale * batch.reward + config.discount * batch.discount * next_value
+
+    def critic_loss(params: Any):
+        q = spec.critics(params, batch.obs, batch.goal)
+        return mean(jnp.sum(jnp.square(q - backup[None]), axis=0))
+
+    loss_q, gradient = jax.value_and_grad(critic_loss)(state.critic.params)
+    critic = common.descend(state.critic, gradient, config.critic_rate)
+
+    # --- Actor, with the new critics
+    actor, metrics = actor_step(state, batch, critic, temperature, for_actor)
+
+    # --- Temperature: equation 18, for its logarithm; it rises where the policy is less random than it should be
+    even = -spec.action.random(for_even, ())[1]
+    gap = metrics["entropy"] - even - math.prod(spec.action.shape) * config.target_entropy
+    log_temperature = common.descend(state.log_temperature, gap, config.temperature_rate)
+
+    # --- Targets
+    target = common.follow(state.target, critic.params, config.polyak)
+
+    metrics = {**metrics, "critic_loss": loss_q, "temperature": temperature}
+    key = jax.random.key_data(for_next)
+    return state.replace(actor=actor, critic=critic, target=target, log_temperature=log_temperature, key=key), metrics
+
+
+def drawn_value(spec: Spec, critics: Any, obs: jax.Array, raw: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The smaller of the critics' values at a goal drawn for each observation, and the draw's log density: Float[B] each."""
+    goal, log_prob = spec.action.sample(raw, key)
+    return jnp.min(spec.critics(critics, obs, goal), axis=0), log_prob
+
+
+def actor_step(state: Any, batch: Batch, critic: Trainable, temperature: ArrayLike, key: jax.Array):
+    """The actor after a step on temperature log pi - Q (equation 7), and the step's metrics; state: SAC's, or CQL's."""
+    spec, config = state.spec, state.config
+
+    def actor_loss(params: Any):
+        q, log_prob = drawn_value(spec, critic.params, batch.obs, spec.actor(params, batch.obs), key)
+        return jnp.mean(batch.weight * (temperature * log_prob - q)), (q, log_prob)
+
+    (loss, (q, log_prob)), gradient = jax.value_and_grad(actor_loss, has_aux=True)(state.actor.params)
+    actor = common.descend(state.actor, gradient, config.actor_rate, config.decay)
+    return actor, {"actor_loss": loss, "q": jnp.mean(q), "entropy": -jnp.mean(log_prob)}

@@ -1,0 +1,274 @@
+"""Online training: a learner gathers its own data in environments that live on the device beside it.
+
+A block is one `lax.scan` over steps. In each step E environments make one decision, its E transitions go into the buffer, a
+ring that overwrites the oldest, and the learner takes U gradient updates on batches drawn evenly from the buffer. Between
+blocks Python shows progress and saves the whole carry, so a killed run goes on where it stopped and ends with the same
+numbers. What comes out is a training directory like any other.
+"""
+
+import functools
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ohio_jax import train
+from ohio_jax.data import Batch, Transitions
+from ohio_jax.environment import HighLevel, State
+from ohio_jax.errors import UserError
+from ohio_jax.learners import LEARNERS, Spec
+from ohio_jax.progress import progress
+from ohio_jax.task import Task
+from ohio_jax.train import Keeper, Plan, Trained
+
+
+@dataclass(frozen=True)
+class OnlinePlan:
+    """How a learner gathers its own data.
+
+    plan: the learner, its networks and how long it learns; `updates` and `block` are multiples of `each`.
+    envs: E, environments side by side.
+    each: U, gradient updates after each decision of all environments.
+    warm_up: steps, one decision in each environment, with goals spread evenly over the space before the first update.
+    capacity: transitions the buffer holds.
+    restart: every so many steps all environments start anew, so that one that has settled does not fill the buffer with
+        what it settled in; learnt from as a time limit, which is no end. 0: only where an episode ends.
+    """
+
+    plan: Plan
+    envs: int = 64
+    each: int = 16
+    warm_up: int = 100
+    capacity: int = 1_000_000
+    restart: int = 0
+
+    @property
+    def decisions(self) -> int:
+        """Decisions a seed makes in all environments together."""
+        return self.envs * (self.warm_up + self.plan.updates // self.each)
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if name != "plan"}
+
+
+class Buffer(NamedTuple):
+    """rows: Batch of C transitions; written: Int[], transitions ever written, of which the last C are kept."""
+
+    rows: Batch
+    written: jax.Array
+
+    def write(self, new: Batch) -> "Buffer":
+        """The buffer with E <= C more transitions."""
+        size = len(new.reward)
+        places = (self.written + jnp.arange(size)) % len(self.rows.reward)
+        return Buffer(jax.tree.map(lambda old, x: old.at[places].set(x), self.rows, new), self.written + size)
+
+    def draw(self, key: jax.Array, size: int) -> Batch:
+        """Transitions drawn evenly, with replacement, from those kept."""
+        places = jax.random.randint(key, (size,), 0, jnp.minimum(self.written, len(self.rows.reward)))
+        return jax.tree.map(lambda x: x[places], self.rows)
+
+
+class Carry(NamedTuple):
+    """All that a seed takes from step to step.
+
+    learner: its state; worlds: State of E environments; buffer; returns: Float[E], earned so far in each one's episode.
+    """
+
+    learner: Any
+    worlds: State
+    buffer: Buffer
+    returns: jax.Array
+
+
+@functools.partial(jax.jit, static_argnames=("spec", "envs", "capacity"))
+def begin(learner, key: jax.Array, env: HighLevel, spec: Spec, envs: int, capacity: int, data: Batch | None) -> Carry:
+    """The first carry of a seed; data: transitions the buffer starts with, no more than `capacity`."""
+    worlds = jax.vmap(env.reset)(jax.random.split(key, envs))
+    obs, goal, number = jnp.zeros(spec.observation_size), jnp.zeros(spec.action.shape), jnp.zeros(())
+    empty = jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape)), Batch(obs, goal, number, obs, number, number))
+    buffer = Buffer(empty, jnp.int32(0))
+    return Carry(learner, worlds, buffer if data is None else buffer.write(data), worlds.reward)
+
+
+def decide(carry: Carry, key: jax.Array, env: HighLevel, act, restart: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
+    """One decision in every environment, written down; environments whose episode ends start anew, all if `restart: Bool[]`.
+
+    act(learner, obs, key) -> goals. Metrics are sums over environments: reward, episodes left, and what these returned.
+    """
+    for_goals, for_restart = jax.random.split(key)
+    before = carry.worlds
+    goal = act(carry.learner, before.obs, for_goals)
+    after = jax.vmap(env.step)(before, goal)
+    # A time limit is no end: the learner's backup looks beyond it.
+    goal = carry.learner.spec.action.project(goal)
+    new = Batch(before.obs, goal, after.reward, after.obs, 1.0 - after.done, jnp.ones_like(after.reward))
+    ended = (jnp.maximum(after.done, after.info["truncation"]) > 0) | restart
+    returns = carry.returns + after.reward
+
+    def anew(worlds: State) -> State:
+        fresh = jax.vmap(env.reset)(jax.random.split(for_restart, len(ended)))
+        choose = lambda new, old: jnp.where(ended.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
+        return jax.tree.map(choose, fresh, worlds)
+
+    # A branch, since drawing an instance may cost more than many steps.
+    worlds = jax.lax.cond(jnp.any(ended), anew, lambda worlds: worlds, after)
+    metrics = {"reward": after.reward, "episodes": ended, "return": jnp.where(ended, returns, 0.0)}
+    returns = jnp.where(ended, worlds.reward, returns)
+    carry = Carry(carry.learner, worlds, carry.buffer.write(new), returns)
+    return carry, jax.tree.map(lambda x: jnp.sum(x, dtype=returns.dtype), metrics)
+
+
+@functools.cache
+def make_block(learner, batch_size: int, restart: int, each: int, steps: int, devices: tuple[Any, ...], vmap_seeds: bool):
+    """Compiled `block(carries, keys, first, env) -> (carries, metrics)` of `steps` steps with `each` updates after each.
+
+    carries: stacked over S seeds as in `train.make_block`; donated. keys: [S]; first: Int[], number of the first step.
+    Without updates, goals are spread evenly over the space.
+    """
+
+    def explore(state, obs, key):
+        return state.spec.action.random(key, obs.shape[:1])[0]
+
+    act = functools.partial(learner.act, deterministic=False) if each else explore
+
+    def one_seed(carry: Carry, key, first, env: HighLevel):
+        def step(carry: Carry, number):
+            for_decision, for_batches = jax.random.split(jax.random.fold_in(key, number))
+            due = (number + 1) % restart == 0 if restart else jnp.bool_(False)
+            carry, lived = decide(carry, for_decision, env, act, due)
+            update = lambda state, key: learner.update(state, carry.buffer.draw(key, batch_size))
+            if each:
+                state, learnt = jax.lax.scan(update, carry.learner, jax.random.split(for_batches, each))
+                carry = carry._replace(learner=state)
+            else:
+                learnt = {}
+            return carry, (lived, jax.tree.map(lambda x: jnp.mean(x, axis=0), learnt))
+
+        carry, (lived, learnt) = jax.lax.scan(step, carry, first + jnp.arange(steps))
+        lived = jax.tree.map(lambda x: jnp.sum(x, axis=0), lived)
+        lived["reward"] /= steps * len(carry.returns)
+        lived["return"] /= jnp.maximum(lived["episodes"], 1.0)
+        return carry, {**lived, **jax.tree.map(lambda x: jnp.mean(x, axis=0), learnt)}
+
+    def local_seeds(carries, keys, first, env):
+        run = lambda seed: one_seed(seed[0], seed[1], first, env)
+        if keys.shape[0] == 1:  # no loop around the scan: XLA then keeps its threads for the matrix products
+            out = run(jax.tree.map(lambda x: x[0], (carries, keys)))
+            return jax.tree.map(lambda x: x[None], out)
+        return (jax.vmap(run) if vmap_seeds else functools.partial(jax.lax.map, run))((carries, keys))
+
+    mesh = Mesh(np.array(devices), ("seed",))
+    seed, whole = PartitionSpec("seed"), PartitionSpec()
+    spread = jax.shard_map(local_seeds, mesh=mesh, in_specs=(seed, seed, whole, whole), out_specs=seed, check_vma=False)
+    return jax.jit(spread, donate_argnums=0)
+
+
+def fingerprint(plan: OnlinePlan, task: Task, space: str, states: Any, data: Transitions | None) -> dict[str, Any]:
+    """What makes two runs the same run; `plan` is that of `train`, so that `train.load_policy` reads the directory."""
+    return {
+        "task": task.name,
+        "settings": task.settings,
+        "space": space,
+        "data_sha256": None if data is None else data.card.get("sha256"),
+        "start_sha256": None if states is None else train.tree_digest(states),
+        "plan": plan.plan.as_json(),
+        "online": plan.as_json(),
+    }
+
+
+def check(plan: OnlinePlan, states: Any, data: Transitions | None) -> None:
+    """Raises UserError for a plan that cannot be followed."""
+    learn = plan.plan
+    for name in ("updates", "block"):
+        if getattr(learn, name) % plan.each:
+            raise UserError(f"online: {name}: expected a multiple of {plan.each} updates a step, found {getattr(learn, name)}")
+    if learn.sampling != "uniform":
+        raise UserError(f"online: sampling: expected 'uniform', found {learn.sampling!r}")
+    least = max(plan.envs, 0 if data is None else len(data.reward))
+    if plan.capacity < least:
+        raise UserError(f"online: capacity: expected at least {least} (environments, transitions given), found {plan.capacity}")
+    seeds = learn.seeds if states is None else len(jax.tree.leaves(states)[0])
+    if seeds != learn.seeds:
+        raise UserError(f"online: seeds: expected {seeds} as in the states given, found {learn.seeds}")
+
+
+def online(
+    plan: OnlinePlan,
+    task: Task,
+    space: str,
+    directory: Path | None = None,
+    states: Any = None,
+    data: Transitions | None = None,
+) -> Trained:
+    """Trains `plan.plan.seeds` seeds; with a directory, keeps checkpoints there and resumes from them.
+
+    states: learner states stacked over seeds to start from, as `train` returns; they go on with the plan's numbers.
+    data: transitions that the buffer starts with.
+    The curve adds to the learner's metrics: reward (mean of a decision), episodes (that ended in the block, or were left)
+    and return (mean of those; 0 if none). Raises UserError for an impossible plan, or if the directory holds another run.
+    """
+    check(plan, states, data)
+    learn, learner = plan.plan, LEARNERS[plan.plan.learner]
+    env, spec = task.high_level(space), train.spec_of(task, task.spaces[space], learn.hidden)
+    devices = train.seed_devices(learn.seeds)
+    places = math.ceil(learn.seeds / len(devices)) * len(devices)
+    fill = lambda tree: jax.tree.map(lambda x: x[np.minimum(np.arange(places), learn.seeds - 1)], tree)
+    unfill = lambda tree: jax.tree.map(lambda x: x[: learn.seeds], jax.device_get(tree))
+    mesh = Mesh(np.array(devices), ("seed",))
+    over_seeds, everywhere = NamedSharding(mesh, PartitionSpec("seed")), NamedSharding(mesh, PartitionSpec())
+    block = functools.partial(
+        make_block, learner, learn.batch, plan.restart, devices=tuple(devices), vmap_seeds=devices[0].platform != "cpu"
+    )
+
+    fresh, keys = train.initial_states(learn, spec)
+    learners = fresh if states is None else states.replace(config=fresh.config)
+    given = None if data is None else data.batch()
+    if given is not None:
+        given = given._replace(goal=np.asarray(spec.action.project(given.goal)))
+    for_start, for_steps = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+    of_seed = lambda k: begin(jax.tree.map(lambda x: x[k], learners), for_start[k], env, spec, plan.envs, plan.capacity, given)
+    carry = jax.tree.map(lambda *x: jnp.stack(x), *map(of_seed, range(learn.seeds)))
+
+    done, curve, seconds = 0, [], {"compile": 0.0, "train": 0.0}
+    keeper = None
+    if directory is not None:
+        keeper = Keeper(directory, fingerprint(plan, task, space, states, data))
+        if keeper.manager.latest_step() == learn.updates:  # of a finished run only the learner is kept
+            learners, done, curve, seconds = keeper.restore(carry.learner, seconds)
+            carry = carry._replace(learner=learners)
+        else:
+            carry, done, curve, seconds = keeper.restore(carry, seconds)
+    carry, keys, env = *jax.device_put((fill(carry), fill(for_steps)), over_seeds), jax.device_put(env, everywhere)
+
+    if done == 0 and plan.warm_up:
+        warm_up = block(each=0, steps=plan.warm_up)
+        carry, _ = train.executable(warm_up, carry, keys, jnp.int32(0), env)(carry, keys, jnp.int32(0), env)
+    saved = time.monotonic()
+    compiled: dict[int, Any] = {}  # by updates a block: all of one length but the last
+    with progress(f"online {task.name} {space} {learn.learner}", learn.updates, "update", done) as bar:
+        while done < learn.updates:
+            size = min(learn.block, learn.updates - done)
+            start = time.monotonic()
+            inputs = (carry, keys, jnp.int32(plan.warm_up + done // plan.each), env)
+            if size not in compiled:
+                compiled[size] = train.executable(block(each=plan.each, steps=size // plan.each), *inputs)
+            seconds["compile"] += time.monotonic() - start
+            start = time.monotonic()
+            carry, metrics = compiled[size](*inputs)
+            curve.append({name: value.tolist() for name, value in unfill(metrics).items()})
+            seconds["train"] += time.monotonic() - start
+            done += size
+            bar.update(size)
+            finished = done == learn.updates
+            if keeper and (finished or time.monotonic() - saved > train.SECONDS_BETWEEN_CHECKPOINTS):
+                keeper.save(unfill(carry.learner if finished else carry), done, curve, seconds)
+                saved = time.monotonic()
+    names = curve[0] if curve else {}
+    return Trained(unfill(carry.learner), {name: np.array([row[name] for row in curve]) for name in names}, seconds)

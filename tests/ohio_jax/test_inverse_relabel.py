@@ -1,0 +1,118 @@
+"""Relabelling: what is flagged is dropped or weighted as asked, and how segments are spread over devices changes nothing."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ohio_jax import data, evaluate
+from ohio_jax.errors import UserError
+from ohio_jax.inverse import INVERSES, relabel
+from ohio_jax.inverse.analytic import explain
+from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE
+from tests.ohio_jax import toy
+
+
+def graded(problem, segment):
+    """A stand-in that grades a segment by where it begins: x is its loss and its deviation."""
+    x = segment.state[0]
+    status = jnp.where(x[0] > 0.5, UNEXPLAINED, jnp.where(x[0] > 0.2, AMBIGUOUS, UNIQUE))
+    return explain(problem, segment, problem.closed_form(segment)[0], status, deviation=x, loss=x[0])
+
+
+@pytest.fixture(scope="module")
+def task():
+    return toy.line_task()
+
+
+@pytest.fixture(scope="module")
+def logs(task):
+    return evaluate.collect(task, "wander", 20, 1)
+
+
+@pytest.fixture
+def grades(monkeypatch):
+    monkeypatch.setitem(INVERSES, "graded", graded)
+
+
+def test_weights(task, logs, grades):
+    by = {name: relabel.relabel(logs, task, "ohio", "graded", name) for name in relabel.WEIGHTS}
+    x = by["keep"].obs[:, 0]
+    np.testing.assert_array_equal(by["keep"].weight, 1)
+    np.testing.assert_array_equal(by["drop"].weight, x <= 0.2)
+    np.testing.assert_array_equal(by["original"].weight, x <= 0.2)
+    goal = by["keep"].goal[:, 0]
+    low, high = np.quantile(goal, (0.16, 0.84))
+    anyway = ((high - low) / 2) ** 2 + np.median(x**2)
+    np.testing.assert_allclose(by["posterior"].weight, 1 / (1 + x**2 / anyway), rtol=1e-4)
+    card = by["drop"].card
+    assert card["weights"] == "drop" and card["weight_mean"] == pytest.approx(np.mean(x <= 0.2))
+    assert (card["ambiguous"], card["unexplained"], card["failed"]) == (((x > 0.2) & (x <= 0.5)).sum(), (x > 0.5).sum(), 0)
+
+
+def test_an_unlikely_segment_weighs_less(task, logs, monkeypatch):
+    """By its likelihood: a goal one deviation off makes exp(-1/2) of one that explains its segment."""
+    half = toy.HALF  # the residual of a goal off by 1 / half is 1
+    off = lambda problem, s: explain(problem, s, problem.closed_form(s)[0] + (s.state[0] > 0.3) / half, jnp.int32(UNIQUE))
+    monkeypatch.setitem(INVERSES, "off", off)
+    found = relabel.relabel(logs, task, "ohio", "off", "posterior")
+    np.testing.assert_allclose(found.weight, np.where(found.obs[:, 0] > 0.3, np.exp(-0.5), 1.0), rtol=1e-4)
+
+
+def test_posterior_weights_itself(task, logs):
+    """By hand: halfway in noise 1, a prior of width 1 (the line names none), so that the goal keeps 0.4 of the logged step,
+    the residual 0.8 of it, and the variance is 1 / (1/4 + 1)."""
+    found = relabel.relabel(logs, task, "ohio", "posterior")
+    moved = (logs.next_state - logs.state)[~logs.truncated]
+    np.testing.assert_allclose(found.goal, logs.state[~logs.truncated] + 0.4 * moved, atol=1e-5)
+    low, high = np.quantile(found.goal, (0.16, 0.84))
+    precision = 1 / (1 + 0.8 / (((high - low) / 2) ** 2 + 0.8))
+    np.testing.assert_allclose(found.weight, np.exp(-0.32 * moved[:, 0] ** 2) * precision, rtol=1e-4)
+    assert found.card["weights"] == "posterior" and relabel.relabel(logs, task, "ohio", "analytic").card["weights"] == "keep"
+
+
+def test_chunks_and_devices_change_nothing(task, logs, monkeypatch):
+    whole = relabel.relabel(logs, task, "ohio", "analytic")
+    rows = relabel.segment_starts(logs.offset, 1)
+    rows = rows[~logs.truncated[rows]]
+    alone = [task.spaces["ohio"].problem.closed_form(_segment(logs, row))[0] for row in rows[:7]]
+    np.testing.assert_allclose(whole.goal[:7], np.stack(alone), rtol=1e-6)
+    monkeypatch.setattr(relabel, "CHUNK", 7)  # two devices: calls of 14, the last one filled up
+    again = relabel.relabel(logs, task, "ohio", "analytic")
+    np.testing.assert_array_equal(again.goal, whole.goal)
+    np.testing.assert_array_equal(again.residual, whole.residual)
+    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
+    jax.clear_caches()
+    one = relabel.relabel(logs, task, "ohio", "analytic")
+    np.testing.assert_array_equal(one.goal, whole.goal)
+
+
+def _segment(logs, row):
+    return relabel.Segment(logs.state[row][None], logs.action[row][None], logs.next_state[row][None])
+
+
+def test_what_is_not_finite_fails_alone_and_can_be_saved(task, logs, tmp_path):
+    state, obs = logs.state.copy(), logs.obs.copy()
+    state[3], obs[3] = np.nan, np.nan  # of the first episode's fourth step
+    clean, found = (relabel.relabel(x, task, "ohio", "analytic") for x in (logs, replace(logs, state=state, obs=obs)))
+    assert found.status[3] == FAILED and found.weight[3] == 0 and found.card["failed"] == 1
+    others = np.arange(len(clean.reward)) != 3
+    np.testing.assert_array_equal(found.goal[others], clean.goal[others])
+    assert np.isfinite(found.goal).all() and np.isfinite(found.residual).all() and np.isfinite(found.obs[3]).all()
+    spotless = replace(found, next_obs=np.nan_to_num(found.next_obs))  # the step before saw the bad one, and is not failed
+    data.save(tmp_path / "goals.npz", spotless)
+    np.testing.assert_array_equal(data.load(tmp_path / "goals.npz", "transitions").weight, found.weight)
+
+
+def test_refusals(task, logs, monkeypatch):
+    with pytest.raises(UserError, match="unknown weights 'trust'"):
+        relabel.relabel(logs, task, "ohio", "analytic", "trust")
+    nothing = replace(logs, state=np.full_like(logs.state, np.nan))
+    with pytest.raises(UserError, match="expected segments of finite states"):
+        relabel.relabel(nothing, task, "ohio", "analytic")
+    unsure = lambda problem, segment: explain(problem, segment, segment.state[0], jnp.int32(AMBIGUOUS))
+    monkeypatch.setitem(INVERSES, "unsure", unsure)
+    with pytest.raises(UserError, match="weight above 0 under weights 'drop'"):
+        relabel.relabel(logs, task, "ohio", "unsure", "drop")

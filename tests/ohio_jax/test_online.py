@@ -1,0 +1,316 @@
+"""Online training: what goes into the buffer, resume equals uninterrupted, one compilation, and that it learns."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ohio_jax import cli, data, evaluate, online, train
+from ohio_jax.data import Batch
+from ohio_jax.errors import UserError
+from ohio_jax.inverse.relabel import relabel
+from ohio_jax.learners import LEARNERS, sac
+from ohio_jax.online import Buffer, OnlinePlan
+from tests.ohio_jax import toy
+
+CONFIG = sac.Config(actor_rate=3e-3, critic_rate=3e-3, discount=0.9, polyak=0.9, temperature=0.02)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return toy.line_task()
+
+
+def plan(learner=None, **changes) -> OnlinePlan:
+    base = train.Plan("sac", CONFIG, hidden=16, updates=60, batch=16, block=20, seeds=2)
+    base = dataclasses.replace(base, **(learner or {}))
+    return dataclasses.replace(OnlinePlan(base, envs=4, each=2, warm_up=5, capacity=64), **changes)
+
+
+def leaves(states):
+    return [np.asarray(x) for x in jax.tree.leaves(states)]
+
+
+def assert_same(a, b):
+    for x, y in zip(leaves(a), leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+# --- The buffer
+
+
+def rows(numbers) -> Batch:
+    """Transitions whose every number is their own."""
+    x = jnp.asarray(numbers, jnp.float32)
+    return Batch(x[:, None], x[:, None], x, x[:, None], x, x)
+
+
+@pytest.mark.parametrize(("capacity", "size", "writes"), [(12, 4, 2), (12, 4, 7), (10, 4, 9), (7, 7, 3)])
+def test_the_buffer_keeps_the_newest(capacity, size, writes):
+    """Also where a write runs over the end of the ring."""
+    buffer = Buffer(jax.tree.map(lambda x: 0.0 * x, rows(range(capacity))), jnp.int32(0))
+    for write in range(writes):
+        buffer = buffer.write(rows(range(1 + write * size, 1 + (write + 1) * size)))
+    total = writes * size
+    expected = set(range(max(1, total - capacity + 1), total + 1))
+    assert set(np.asarray(buffer.rows.reward).astype(int).tolist()) - {0} == expected
+    drawn = buffer.draw(jax.random.key(0), 4000)
+    values, counts = np.unique(np.asarray(drawn.reward), return_counts=True)
+    assert set(values.astype(int).tolist()) == expected  # never a row that was not written
+    assert counts.min() > 0.6 * 4000 / len(expected) and counts.max() < 1.5 * 4000 / len(expected)
+    for column in drawn:
+        np.testing.assert_array_equal(np.asarray(column).reshape(-1), drawn.reward)
+
+
+# --- Decisions
+
+
+def play(env, steps, restart=None, envs=8, goal=1.0):
+    """The buffer's columns [steps, envs, ...] and the metrics of so many decisions with one goal."""
+    spec = train.spec_of(toy.line_task(), toy.line_task().spaces["ohio"], 4)
+    learner = sac.init(jax.random.key(0), spec, CONFIG)
+    carry = online.begin(learner, jax.random.key(1), env, spec, envs, steps * envs, None)
+    act = lambda learner, obs, key: jnp.full((envs, 1), goal)
+    decide = jax.jit(lambda carry, key, due: online.decide(carry, key, env, act, due))
+    metrics = []
+    for step in range(steps):
+        due = jnp.bool_(restart is not None and (step + 1) % restart == 0)
+        carry, lived = decide(carry, jax.random.key(step), due)
+        metrics.append(jax.device_get(lived))
+    kept = jax.tree.map(lambda x: np.asarray(x).reshape(steps, envs, *x.shape[1:]), carry.buffer.rows)
+    return kept, {name: np.array([row[name] for row in metrics]) for name in metrics[0]}
+
+
+def high(env):
+    task = toy.line_task()
+    return dataclasses.replace(task, env=env).high_level("ohio")
+
+
+def test_a_time_limit_goes_on_in_the_backup_and_a_true_end_does_not():
+    kept, metrics = play(high(toy.Line(wall=1.6, horizon=3)), 12, goal=0.9)
+    obs, after = kept.obs[..., 0], kept.next_obs[..., 0]
+    np.testing.assert_allclose(after, obs + 0.5 * (0.9 - obs), atol=1e-5)  # what the simulator does, no reset in between
+    np.testing.assert_array_equal(kept.discount, (np.abs(after) < 1.6).astype(np.float32))
+    assert 0.0 < kept.discount.mean() < 1.0
+    np.testing.assert_allclose(kept.reward, -np.abs(after), atol=1e-6)
+    # Where an episode ended, the next starts from an instance; elsewhere it goes on.
+    went_on = np.abs(obs[1:] - after[:-1]) < 1e-6
+    assert np.isin(obs[1:][~went_on], [0.0, 1.0, 2.0, 3.0]).all()
+    ended = kept.discount[:-1] == 0.0
+    assert not (went_on & ended).any() and metrics["episodes"].sum() >= ended.sum()
+    assert len(np.unique(obs[1:][~went_on])) == 4  # and not always from the same
+
+
+def test_returns_of_finished_episodes_by_hand():
+    horizon, envs = 3, 8
+    kept, metrics = play(high(toy.Line(horizon=horizon)), 7)
+    expected = kept.reward[:6].reshape(2, horizon, envs).sum(axis=(1, 2))
+    np.testing.assert_array_equal(metrics["episodes"], [0, 0, envs, 0, 0, envs, 0])
+    np.testing.assert_allclose(metrics["return"][[2, 5]], expected, rtol=1e-5)
+    np.testing.assert_array_equal(metrics["return"][[0, 1, 3, 4, 6]], 0.0)
+    assert (kept.discount == 1.0).all()
+
+
+def test_all_environments_start_anew_where_told():
+    kept, metrics = play(high(toy.Line(horizon=100)), 6, restart=2)
+    np.testing.assert_array_equal(metrics["episodes"], [0, 8, 0, 8, 0, 8])
+    assert (kept.discount == 1.0).all() and np.isin(kept.obs[::2], [0.0, 1.0, 2.0, 3.0]).all()
+
+
+# --- The loop
+
+
+def test_resume_equals_uninterrupted(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    whole = online.online(plan(), task, "ohio", tmp_path / "whole")
+
+    class KilledError(Exception):
+        pass
+
+    save = train.Keeper.save
+
+    def save_and_die(self, states, done, curve, seconds):
+        save(self, states, done, curve, seconds)
+        if done == 40:
+            raise KilledError
+
+    monkeypatch.setattr(train.Keeper, "save", save_and_die)
+    with pytest.raises(KilledError):
+        online.online(plan(), task, "ohio", tmp_path / "cut")
+    monkeypatch.setattr(train.Keeper, "save", save)
+    resumed = online.online(plan(), task, "ohio", tmp_path / "cut")
+    assert_same(resumed.states, whole.states)
+    assert whole.curve.keys() == resumed.curve.keys() >= {"reward", "return", "episodes", "q"}
+    for name, values in whole.curve.items():
+        assert values.shape == (3, 2)
+        np.testing.assert_array_equal(resumed.curve[name], values)
+    # A finished run is only read.
+    again = online.online(plan(), task, "ohio", tmp_path / "cut")
+    assert_same(again.states, whole.states)
+    with pytest.raises(UserError, match=r"run\.json: field online"):
+        online.online(plan(envs=8), task, "ohio", tmp_path / "cut")
+
+
+def test_load_policy_reads_the_directory(task, tmp_path):
+    trained = online.online(plan(), task, "ohio", tmp_path / "run")
+    _, space, loaded, states = train.load_policy(tmp_path / "run", lambda name, settings: task)
+    assert (space, loaded) == ("ohio", plan().plan)
+    assert_same(states, trained.states)
+
+
+def test_one_compilation_serves_all_hyperparameters(task):
+    online.online(plan(), task, "ohio")
+    programs = dict(train.PROGRAMS)
+    online.online(plan({"config": CONFIG.replace(actor_rate=1e-2)}), task, "ohio")
+    assert programs == train.PROGRAMS
+    online.online(plan({"updates": 40}), task, "ohio")
+    assert programs == train.PROGRAMS
+
+
+def test_a_seed_does_not_depend_on_its_neighbours(task):
+    one, three = (online.online(plan({"seeds": seeds}), task, "ohio") for seeds in (1, 3))
+    for x, y in zip(leaves(one.states), leaves(three.states), strict=True):
+        np.testing.assert_allclose(x[0], y[0], rtol=1e-4, atol=1e-5)
+    assert any(not np.array_equal(x[1], x[0]) for x in leaves(three.states))
+
+
+def test_it_learns(task):
+    """Halfway between here and the goal is zero where the goal is the mirror image of here."""
+    learn = {"updates": 1500, "batch": 64, "block": 500, "hidden": 32}
+    trained = online.online(plan(learn, envs=8, capacity=4000, warm_up=20), task, "ohio")
+    played = evaluate.evaluate_learner(task, "ohio", sac, trained.states, 20, 9)
+    start = evaluate.evaluate_policy(task, "half", 20, 9).returns.mean()
+    assert start < -0.3
+    assert played.returns.shape == (2, 20) and (played.returns.mean(axis=1) > 0.3 * start).all()
+    assert (trained.curve["return"][-1] > trained.curve["return"][0]).all()
+
+
+# --- What is given
+
+
+@pytest.fixture(scope="module")
+def transitions(task):
+    return relabel(evaluate.collect(task, "half", 10, 1), task, "ohio", "analytic")
+
+
+def test_offline_data_and_states_come_first(task, transitions):
+    """With a buffer full of data and environments that add none, it is offline training on."""
+    states = train.train(plan().plan, task, "ohio", transitions).states
+    sown = online.online(plan(warm_up=0), task, "ohio", states=states, data=transitions)
+    count = np.asarray(jax.tree.leaves(sown.states.actor.moments)[0])
+    np.testing.assert_array_equal(count, 120)  # the optimiser goes on, too
+    given = transitions.batch()
+    spec = train.spec_of(task, task.spaces["ohio"], 4)
+    carry = online.begin(
+        sac.init(jax.random.key(0), spec, CONFIG), jax.random.key(1), task.high_level("ohio"), spec, 4, 64, given
+    )
+    assert int(carry.buffer.written) == len(given.reward) == 50
+    assert_same(jax.tree.map(lambda x: x[:50], carry.buffer.rows), given)
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_any_learner_will_do(task, learner):
+    config = LEARNERS[learner].Config()
+    if learner == "cql":
+        config = config.replace(samples=1)
+    trained = online.online(plan({"learner": learner, "config": config, "updates": 4, "block": 4, "seeds": 1}), task, "ohio")
+    assert all(np.isfinite(x).all() for x in leaves(trained.states))
+
+
+@pytest.mark.parametrize(
+    ("learn", "changes", "message"),
+    [
+        ({"updates": 61}, {}, "updates: expected a multiple of 2 updates a step, found 61"),
+        ({"block": 15}, {}, "block: expected a multiple of 2"),
+        ({"sampling": "return"}, {}, "sampling: expected 'uniform', found 'return'"),
+        ({}, {"capacity": 3}, "capacity: expected at least 4"),
+        ({}, {"capacity": 40}, "capacity: expected at least 50"),
+        ({"seeds": 3}, {}, "seeds: expected 2 as in the states given, found 3"),
+    ],
+)
+def test_impossible_plans(task, transitions, learn, changes, message):
+    states = None if "seeds" not in learn else jnp.zeros((2, 1))
+    given = transitions if changes.get("capacity") == 40 else None
+    with pytest.raises(UserError, match=message):
+        online.online(plan(learn, **changes), task, "ohio", states=states, data=given)
+
+
+# --- Logging what was learnt
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_logs_of_a_trained_policy_are_what_it_does(steps):
+    """Also where several low-level steps share a goal, and where the episode's end cuts the last of them short."""
+    task = toy.line_task(horizon=7)
+    task = dataclasses.replace(task, spaces={"ohio": dataclasses.replace(task.spaces["ohio"], steps=steps)})
+    spec = train.spec_of(task, task.spaces["ohio"], 8)
+    state = jax.device_get(sac.init(jax.random.key(0), spec, CONFIG))
+    logged = evaluate.collect(task, evaluate.trained_behaviour(task, "ohio", "sac", state), 6, 5)
+    played = evaluate.evaluate_learner(task, "ohio", sac, jax.tree.map(lambda x: x[None], state), 6, 5)
+    np.testing.assert_allclose(logged.returns, played.returns[0], rtol=1e-4)
+    assert len(logged.reward) == 6 * 7 and logged.truncated.sum() == 6
+    assert logged.card["behaviour"] == "ohio sac" and logged.card["deterministic"]
+    np.testing.assert_allclose(logged.state + logged.action, logged.next_state, atol=1e-5)
+    goal = np.asarray(sac.act(state, jnp.asarray(logged.obs[logged.obs_index]), jax.random.key(0), True))
+    first = np.arange(len(logged.reward)) % 7 // steps * steps + logged.offset[logged.episode]
+    np.testing.assert_allclose(logged.action, 0.5 * (goal[first] - logged.state), atol=1e-5)
+
+
+# --- The command
+
+
+@pytest.fixture
+def command(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def run(line: str):
+        code = cli.main(cli.parser().parse_args(line.split()))
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return run
+
+
+SMALL = (
+    "online reacher --set horizon=10 --space end_to_end --envs 4 --decisions 80 --warm-up 40 --updates-per-step 2"
+    " --batch 8 --hidden 8 --capacity 64 --out run"
+)
+
+
+def test_from_the_task_to_scores_and_logs(command):
+    code, out, _ = command(f"{SMALL} --seeds 2 --config actor_rate=1e-3,temperature=0.5 --json")
+    found = json.loads(out)
+    assert code == 0 and found["decisions"] == 80 and len(found["metrics"]["return"]) == 2
+    with open("run/run.json") as file:
+        described = json.load(file)
+    assert described["plan"]["updates"] == 20 and described["plan"]["config"]["temperature"] == 0.5
+    code, out, _ = command("evaluate --checkpoint run --episodes 3 --seed 1 --json")
+    played = json.loads(out)
+    assert code == 0 and len(played["returns"]) == 6 and played["policy"] == "end_to_end sac"
+    code, out, _ = command("collect --checkpoint run --training-seed 1 --episodes 3 --seed 1 --out d.npz --json")
+    card = json.loads(out)
+    assert code == 0 and card["behaviour"] == "end_to_end sac" and card["settings"]["horizon"] == 10
+    assert card["return_mean"] == pytest.approx(np.mean(played["returns"][3:]))
+    assert len(data.load("d.npz", "trajectories").reward) == 30
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (f"{SMALL} --learner magic", ["learner", "magic", "sac"]),
+        (f"{SMALL} --config speed=3", ["Config", "speed", "temperature"]),
+        (f"{SMALL} --config discount=fast", ["discount", "float", "fast"]),
+        (SMALL.replace("end_to_end", "sideways"), ["action space", "sideways"]),
+        (SMALL.replace("--decisions 80", "--decisions 40"), ["--decisions", "40"]),
+        ("collect --out d.npz --policy expert", ["TASK"]),
+        ("collect reacher --checkpoint run --out d.npz", ["no TASK"]),
+        ("collect --checkpoint nowhere --out d.npz", ["nowhere", "run.json"]),
+    ],
+)
+def test_a_mistake_is_one_line(command, line, words):
+    code, out, err = command(line)
+    assert code == 2 and not out and err.count("\n") == 1
+    assert all(word in err for word in words)

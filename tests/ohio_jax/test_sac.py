@@ -1,0 +1,111 @@
+"""Soft actor-critic: an update against NumPy, probes with known optima, and what the temperature promises."""
+
+import functools
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from ohio_jax.learners import Spec, sac
+from ohio_jax.networks.heads import Box, Simplex
+from ohio_jax.networks.mlp import mlp_networks
+from tests.ohio_jax import numpy_learners as reference
+from tests.ohio_jax.probes import POLICIES, VALUES, reward_of_action
+from tests.ohio_jax.test_learners import OBS, assert_models_close, assert_trees_close, begin, both_actions, mode, small_batch
+
+FAST = sac.Config(actor_rate=3e-3, critic_rate=3e-3, discount=0.97, polyak=0.9, temperature=0.01)
+NATS = 0.5 * math.log(2.0 * math.pi * math.e)  # the entropy of a Gaussian of deviation 1
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def fit(state, batch, updates):
+    """`updates` updates on the same whole batch, and the metrics of each."""
+    return jax.lax.scan(lambda state, _: sac.update(state, batch), state, None, updates)
+
+
+@pytest.mark.parametrize("temperature_rate", [0.0, 1e-2])
+def test_an_update_equals_numpy(temperature_rate, x64):
+    spec = Spec(3, Box((1.0, 1.0)), mlp_networks(Box((1.0, 1.0)), 5, layers=1))
+    config = sac.Config(temperature=0.3, temperature_rate=temperature_rate, target_entropy=-0.9, reward_scale=0.01)
+    state, batch = begin(sac, spec, config), small_batch(spec)
+    after, metrics = jax.jit(sac.update)(state, batch)
+    expected = reference.sac_update(state, batch)
+    assert_models_close(after, expected)
+    assert_trees_close(after.target, expected["target"])
+    for name in ("actor_loss", "critic_loss", "entropy", "temperature"):
+        assert float(metrics[name]) == pytest.approx(float(expected[name]), rel=1e-5)
+
+
+@both_actions
+@pytest.mark.parametrize("probe", VALUES)
+def test_critics_find_the_value(probe, action):
+    spec, batch, _, value = VALUES[probe](action)
+    state, _ = fit(sac.init(jax.random.key(0), spec, FAST), batch, 1000)
+    expected = value(np.asarray(batch.obs), 0.97)
+    q = spec.critics(state.critic.params, batch.obs, batch.goal)
+    np.testing.assert_allclose(q, np.stack([expected, expected]), atol=0.05)
+
+
+@both_actions
+@pytest.mark.parametrize("probe", POLICIES)
+def test_actors_find_the_best_goal(probe, action):
+    spec, batch, best, _ = POLICIES[probe](action)
+    assert best is not None
+    state, _ = fit(sac.init(jax.random.key(0), spec, FAST), batch, 1000)
+    np.testing.assert_allclose(mode(state), best(OBS), atol=0.1)
+
+
+def bandit(**changes):
+    """Two numbers, reward -4 |goal - target|^2; the last metrics' mean after training."""
+    spec, batch, _, _ = reward_of_action("box")
+    config = FAST.replace(**changes)
+    state, metrics = fit(sac.init(jax.random.key(0), spec, config), batch, 3000)
+    return state, {name: float(np.mean(value[-500:])) for name, value in metrics.items()}
+
+
+def test_the_policy_is_the_soft_optimum():
+    """It is proportional to exp(reward / temperature): a Gaussian of variance temperature / 8 in each number."""
+    _, metrics = bandit(temperature=0.04)
+    assert metrics["temperature"] == pytest.approx(0.04)
+    assert metrics["entropy"] == pytest.approx(2.0 * (NATS + 0.5 * math.log(0.04 / 8.0)), abs=0.3)  # a factor of 2 is 0.7
+
+
+@pytest.mark.parametrize("start", [1.0, 1e-3])
+def test_the_temperature_finds_the_target_entropy(start):
+    _, metrics = bandit(temperature=start, temperature_rate=1e-2, target_entropy=-1.0 - math.log(2.0))
+    assert metrics["entropy"] == pytest.approx(-2.0, abs=0.1)
+    # The temperature of a Gaussian with this entropy on this reward.
+    assert metrics["temperature"] == pytest.approx(8.0 * math.exp(2.0 * (-1.0 - NATS)), rel=0.3)
+
+
+@pytest.mark.parametrize("action", [Box((1.0, 1.0)), Box((5.0, 0.2)), Simplex(3)])
+def test_an_even_policy_is_as_random_as_the_space_is_large(action):
+    """The target is counted from the entropy of goals spread evenly, so it means the same in boxes of all sizes."""
+    spec = Spec(1, action, mlp_networks(action, 4, layers=1))
+    state = begin(sac, spec, sac.Config(temperature_rate=1e-3, target_entropy=0.0))
+    after, metrics = jax.jit(sac.update)(state, small_batch(spec, 64))
+    even = -float(action.random(jax.random.key(0), ())[1])
+    gap = float(metrics["entropy"]) - even
+    assert float(after.log_temperature.moments.mu) == pytest.approx(0.1 * gap, rel=1e-5)
+    assert gap < 0.1  # no density is more random than the even one, but for the draws
+
+
+def test_entropy_counts_in_the_backup():
+    """Two decisions, the second ends: the first one's value has the discounted entropy of the second in it."""
+    spec, batch, _, _ = VALUES["delayed"]("box")
+    hot = FAST.replace(temperature=0.3)
+    state, metrics = fit(sac.init(jax.random.key(0), spec, hot), batch, 2000)
+    q = np.asarray(spec.critics(state.critic.params, batch.obs, batch.goal))
+    first = np.asarray(batch.obs[:, 0] < 0)
+    even = 2.0 * math.log(2.0)  # nothing to gain by any goal: the policy spreads evenly
+    assert float(np.mean(metrics["entropy"][-500:])) == pytest.approx(even, abs=0.1)
+    np.testing.assert_allclose(q[:, first], 0.97 * (1.0 + 0.3 * even), atol=0.1)
+    np.testing.assert_allclose(q[:, ~first], 1.0, atol=0.05)
+
+
+def test_a_temperature_of_zero_is_no_number_but_zero():
+    spec = Spec(3, Box((1.0,)), mlp_networks(Box((1.0,)), 4, layers=1))
+    state, metrics = fit(begin(sac, spec, sac.Config(temperature=0.0)), small_batch(spec), 3)
+    assert float(metrics["temperature"][-1]) == 0.0
+    assert all(np.isfinite(np.asarray(x)).all() for x in jax.tree.leaves((state.actor, state.critic)))
