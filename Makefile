@@ -14,19 +14,24 @@ $(error ACCEL: expected cuda12, cuda13 or tpu, found $(ACCEL))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help bench bench-routing bench-paper leaderboard test lint clean
+.PHONY: help bench bench-routing bench-reacher bench-paper leaderboard test lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-bench: $(STAMP) ## the vehicle-routing table, small: under ten minutes on two cores
+bench: $(STAMP) ## the tables, small: under ten minutes on two cores
+	$(BIN)/ohio-jax bench reacher --preset quick
 	$(BIN)/ohio-jax bench routing --preset quick
 
 bench-routing: $(STAMP) ## the whole vehicle-routing table: up to three hours on two cores
 	$(BIN)/ohio-jax bench routing --preset cpu
 
+bench-reacher: $(STAMP) ## the whole reacher table: some hours on two cores
+	$(BIN)/ohio-jax bench reacher --preset cpu
+
 bench-paper: $(STAMP) ## the same with the paper's budgets: for an accelerator
 	$(BIN)/ohio-jax bench routing --preset paper
+	$(BIN)/ohio-jax bench reacher --preset paper
 
 leaderboard: $(STAMP) ## every table again, from the run files alone
 	$(BIN)/ohio-jax leaderboard

@@ -203,6 +203,28 @@ def evaluate_command(args) -> None:
     show(args, found, "\n".join(lines))
 
 
+def film_command(args) -> None:
+    """draw episodes of a scripted policy or a trained checkpoint into a GIF"""
+    import jax
+
+    from ohio_jax.evaluate import learned, scripted
+    from ohio_jax.film import film
+    from ohio_jax.learners import LEARNERS
+    from ohio_jax.train import load_policy
+
+    task = scripted_policy(args)
+    if task is None:
+        task, space, plan, states = load_policy(args.checkpoint, room("tasks").make)
+        env, act = task.high_level(space), learned(LEARNERS[plan.learner], not args.stochastic)
+        params = jax.tree.map(lambda x: x[0], states)
+    elif args.policy in task.policies:
+        env, act, params = task.env, scripted(task.policies[args.policy]), ()
+    else:
+        raise unknown(f"policy for {task.name}", args.policy, task.policies)
+    film(task, env, act, params, args.out, args.seed, args.episodes, args.frames, args.fps)
+    show(args, {"file": args.out, "task": task.name, "episodes": args.episodes}, args.out)
+
+
 def bench_command(args) -> None:
     """fill a results table: run what is missing, write table, CSV and chart"""
     tables = room("tables")
@@ -346,6 +368,15 @@ def parser() -> argparse.ArgumentParser:
     add_who(command)
     command.add_argument("--episodes", type=positive, default=10)
     command.add_argument("--seed", type=natural, default=10)
+    add_set(command)
+
+    command = add("film", film_command)
+    add_who(command)
+    command.add_argument("--episodes", type=positive, default=3, help="side by side")
+    command.add_argument("--frames", type=positive, default=40, help="decisions shown")
+    command.add_argument("--fps", type=positive, default=10, help="frames a second")
+    command.add_argument("--seed", type=natural, default=10)
+    command.add_argument("--out", required=True, metavar="F.gif")
     add_set(command)
 
     command = add("bench", bench_command)

@@ -6,7 +6,7 @@ act(params, memory, state, goal) -> (action, memory)
 problem(params) -> what inverses need to recover goals from logged actions
 """
 
-from ohio_jax.controllers import convex, direct, ilqr, lqr, mpc, pd, requests, shares, transport
+from ohio_jax.controllers import convex, direct, ilqr, lqr, mpc, pd, relative, requests, shares, transport
 
 CONTROLLERS = {
     "direct": direct,
@@ -15,6 +15,7 @@ CONTROLLERS = {
     "ilqr": ilqr,
     "convex": convex,
     "pd": pd,
+    "relative": relative,
     "transport": transport,
     "shares": shares,
     "requests": requests,

@@ -37,7 +37,7 @@ def problem(params: Params) -> Problem:
     def residual(goal, segment):
         return (reached(act, params, init(params), segment.state[0], goal) - segment.next_state[-1]) / params.noise
 
-    return mpc.problem(params)._replace(residual=residual, imitation=None)
+    return mpc.problem(params)._replace(residual=residual, affine=None, imitation=None)
 
 
 __all__ = ["Params", "act", "init", "plan", "problem"]

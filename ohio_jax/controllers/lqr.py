@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from ohio_jax.controllers import closed_loop
 from ohio_jax.inverse.problem import Problem, Segment, disagreement
 from ohio_jax.solvers import riccati
 
@@ -76,18 +77,8 @@ def problem(params: Params) -> Problem:
         return jax.lax.scan(step, segment.state[0], _gains(params, params.dynamics, segment.state[0]))[0]
 
     def affine(segment: Segment) -> tuple[jax.Array, jax.Array]:
-        def step(carry, at):
-            effect, x = carry  # the state predicted: effect @ goal + x
-            gain, seen = at
-            A, B, c = _linear(params, params.model, seen)
-            forward = B @ (gain.k[:, :-1] - gain.K)
-            closed = A + B @ gain.K
-            return (closed @ effect + forward, closed @ x + B @ gain.k[:, -1] + c), None
-
-        start = segment.state[0]
-        gains = _gains(params, params.dynamics, start)
-        (effect, x), _ = jax.lax.scan(step, (jnp.zeros((start.shape[0],) * 2, start.dtype), start), (gains, segment.state))
-        return effect / params.noise[:, None], (x - segment.next_state[-1]) / params.noise
+        gains = _gains(params, params.dynamics, segment.state[0])
+        return closed_loop.affine(gains, lambda x: _linear(params, params.model, x), segment, params.noise)
 
     def imitation(goal: jax.Array, segment: Segment) -> jax.Array:
         def step(gain, x, u):

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from ohio_jax.controllers import closed_loop
 from ohio_jax.inverse.problem import Problem, Segment, disagreement
-from ohio_jax.solvers import qp
+from ohio_jax.solvers import qp, riccati
 
 
 @struct.dataclass
@@ -55,17 +56,24 @@ def problem(params: Params) -> Problem:
     """What inverses may know: the states of a segment and, for `imitation` alone, its actions, as for `lqr`.
 
     Residual: the state that the goal's closed loop reaches in `model`, less the one observed, in units of `noise`.
+    Affine form: the gains of each observed state, without bounds. Equal gains at all steps show a goal in as many dimensions
+    as there are actions.
     Imitation: the optimality conditions of each logged action in its observed state, later actions being optimal: off its
     bounds the slope of the plan's cost must vanish, on one of them it must push outward. In actions: slope over curvature.
     """
 
-    def reached(goal: jax.Array, segment: Segment) -> jax.Array:
-        def step(carry, _):
-            x, memory = carry
-            u, memory = act(params, memory, x, goal)
-            return (params.model.step(x, u), memory), None
+    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
+        end = closed_loop.reached(act, params, init(params), segment.state[0], goal)
+        return (end - segment.next_state[-1]) / params.noise
 
-        return jax.lax.scan(step, (segment.state[0], init(params)), None, params.steps)[0][0]
+    def affine(segment: Segment) -> tuple[jax.Array, jax.Array]:
+        Q, R, P = (jnp.diag(weight) for weight in (params.Q, params.R, params.P))
+
+        def first(x):
+            A, B, c = params.dynamics.linear(x)
+            return jax.tree.map(lambda gain: gain[0], riccati.gains(A, B, c, Q, R, P, params.horizon))
+
+        return closed_loop.affine(jax.vmap(first)(segment.state), params.model.linear, segment, params.noise)
 
     def imitation(goal: jax.Array, segment: Segment) -> jax.Array:
         def step(x, u):
@@ -83,10 +91,11 @@ def problem(params: Params) -> Problem:
         return jax.vmap(step)(segment.state, segment.action).reshape(-1)
 
     return Problem(
-        residual=lambda goal, segment: (reached(goal, segment) - segment.next_state[-1]) / params.noise,
+        residual=residual,
         start=lambda segment: segment.next_state[-1],
         project=lambda goal: jnp.clip(goal, -params.limit, params.limit),
         observed=lambda segment: segment.next_state[-1],
+        affine=affine,
         imitation=imitation,
         width=lambda segment: params.limit,
     )

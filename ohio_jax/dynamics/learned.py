@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import linen as nn
 
 from ohio_jax.dynamics.model import Homogeneous, Model
 from ohio_jax.errors import UserError
@@ -29,7 +30,7 @@ class Config:
         epochs and its last epoch kept.
     """
 
-    hidden: int = 128
+    hidden: int = 64
     members: int = 3
     rate: float = 3e-3
     epochs: int = 20
@@ -40,7 +41,7 @@ class Config:
 
 
 Array = np.ndarray | jax.Array
-ORIGINAL = Config(members=1, rate=1e-2, batch=32, homogeneous=True)
+ORIGINAL = Config(hidden=128, members=1, rate=1e-2, batch=32, homogeneous=True)
 
 
 class Scales(NamedTuple):
@@ -71,7 +72,9 @@ def fit(config: Config, key: jax.Array, x: Array, u: Array, after: Array) -> Fit
 
 
 def _network(config: Config, n: int, m: int) -> Perceptron:
-    return Perceptron((config.hidden,) * 2, n * (n if config.homogeneous else 1) + n * m)
+    # A smooth model: inverses differentiate it, and search in a few steps where nothing has a kink.
+    activation = nn.relu if config.homogeneous else nn.silu
+    return Perceptron((config.hidden,) * 2, n * (n if config.homogeneous else 1) + n * m, activation)
 
 
 def _features(config: Config, scales: Scales, x: jax.Array) -> jax.Array:
