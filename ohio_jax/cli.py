@@ -19,7 +19,7 @@ from ohio_jax.errors import UserError, unknown
 
 
 def room(name: str) -> Any:
-    """The module registered under `name` ("tasks", "tables", "speed") in the entry points of group `ohio_jax`."""
+    """The module registered under `name` ("tasks", "tables", "sensitivity", "speed") in the entry points of group `ohio_jax`."""
     found = list(entry_points(group="ohio_jax", name=name))
     if not found:
         raise UserError(f"entry point ohio_jax.{name}: expected an installed package that offers it, found none")
@@ -261,6 +261,12 @@ def speed_command(args) -> None:
     show(args, found, "\n".join(str(out / f"{name}.md") for name in names))
 
 
+def sensitivity_command(args) -> None:
+    """what inverses lose to wrong models and noise, and what they cost: run what is missing, write page and plots"""
+    found = room("sensitivity").run(Path(args.results), args.preset, tuple(k for k in args.only.split(",") if k))
+    show(args, found, "\n".join(found["written"]))
+
+
 def dataset_path(text: str) -> Path:
     path = Path(text)
     if path.suffix != ".npz":
@@ -384,6 +390,11 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--preset", default="quick")
     command.add_argument("--seeds", type=positive, help="training seeds, instead of the preset's")
     command.add_argument("--rows", default="", help="only these rows, comma-separated")
+    command.add_argument("--results", default="results")
+
+    command = add("sensitivity", sensitivity_command)
+    command.add_argument("--preset", default="quick")
+    command.add_argument("--only", default="", help="recovery, calibration, score or cost, comma-separated")
     command.add_argument("--results", default="results")
 
     command = add("leaderboard", leaderboard_command)

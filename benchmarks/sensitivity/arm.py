@@ -172,6 +172,9 @@ def correlated(low: relative.Params, deviation: jax.Array) -> Problem:
 # --- Goals that are known -------------------------------------------------------------------------------------------
 
 
+Array = np.ndarray | jax.Array
+
+
 class Known(NamedTuple):
     """N segments executed by the low level itself. goal: Float[N, g], what it was asked; spread: Float[g], of such goals."""
 
@@ -184,7 +187,7 @@ class Known(NamedTuple):
 def examples(amount: int, episodes: int) -> tuple[np.ndarray, np.ndarray]:
     """(states Float[N, 4] of the expert's logs, goals Float[N, 4] as they occur there, in an order of their own)."""
     given = segments(logs(episodes, 0.0), PRIOR_STEPS, amount)
-    found = invert("least_squares", low_level(PRIOR_STEPS), given)
+    found = invert("analytic", low_level(PRIOR_STEPS), given)
     return np.asarray(given.state[:, 0]), np.random.default_rng(0).permutation(found.goal)
 
 
@@ -241,7 +244,7 @@ def _judge(problem):
     )
 
 
-def derivative(shared: Any, given: Segment, goal: np.ndarray, problem=plain) -> tuple[np.ndarray, np.ndarray]:
+def derivative(shared: Any, given: Segment, goal: Array, problem=plain) -> tuple[np.ndarray, np.ndarray]:
     """(J: Float[N, k, g], residual: Float[N, k]) of a problem at these goals, on the host."""
     return jax.device_get(_over_segments(_judge(problem), len(goal))(shared, (given, goal)))
 

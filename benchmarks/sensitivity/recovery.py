@@ -1,5 +1,6 @@
 """How far recovered goals are from those that were asked for, and how honest their error bars are."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ STATUS = {"unique": UNIQUE, "ambiguous": AMBIGUOUS, "unexplained": UNEXPLAINED, 
 BOUND_95 = 1.959964  # deviations that hold 95 % of a normal distribution
 
 
-def visible(J: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def visible(J: arm.Array, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(directions Float[N, r, g], Bool[N, r]) of goal space, in units of `spread`, and whether each shows.
 
     A direction shows if a change of the goal by one spread moves the residual by more than the noise: the right singular
@@ -24,7 +25,7 @@ def visible(J: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return directions, size > 1.0
 
 
-def errors(goal: np.ndarray, known: arm.Known, J: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def errors(goal: arm.Array, known: arm.Known, J: arm.Array) -> tuple[np.ndarray, np.ndarray]:
     """Root mean square error of each goal in units of the goals' spread: (of all entries, of directions that show).
 
     The second is NaN where none shows. goal: Float[N, g]; J: Float[N, k, g], at the goals asked for.
@@ -37,9 +38,9 @@ def errors(goal: np.ndarray, known: arm.Known, J: np.ndarray) -> tuple[np.ndarra
     return np.sqrt(np.square(away).mean(axis=1)), np.where(count > 0, among, np.nan)
 
 
-def quantiles(x: np.ndarray) -> list[float]:
-    """At QUANTILES, of what is finite."""
-    return [float(q) for q in np.quantile(x[np.isfinite(x)], QUANTILES)]
+def quantiles(x: arm.Array) -> list[float]:
+    """At QUANTILES, without NaN."""
+    return [float(q) for q in np.nanquantile(np.asarray(x), QUANTILES)]
 
 
 def recovery(belief: arm.Belief, steps: int, deviation: float, inverses: dict[str, int], setting: dict[str, int]) -> dict:
@@ -105,7 +106,7 @@ ESTIMATES = {
 }
 
 
-def bars(inverse: str, answer: Recovered, J: np.ndarray) -> np.ndarray:
+def bars(inverse: str, answer: Recovered, J: arm.Array) -> np.ndarray:
     """Float[N, g], deviation of each entry: the posterior's own; of maximum likelihood by Fisher's information."""
     if inverse == "posterior":
         return np.asarray(answer.deviation)
@@ -116,8 +117,10 @@ def bars(inverse: str, answer: Recovered, J: np.ndarray) -> np.ndarray:
     return np.sqrt(np.einsum("nij,nj->ni", np.square(vectors), variance))
 
 
-def calibration(belief: arm.Belief, steps: int, deviation: float, amount: int, setting: dict[str, int]) -> dict:
-    """Bias and error bars under torque noise.
+def calibration(
+    belief: arm.Belief, steps: int, deviation: float, estimates: Sequence[str], amount: int, setting: dict[str, int]
+) -> dict:
+    """Bias and error bars under torque noise; estimates: names in ESTIMATES.
 
     bias: mean error over the goals' spread, root mean square over entries. slope: of recovered against true goals, 1
     without shrinkage, the median over entries. variance: of errors over their bars, read off the 16 % and 84 % quantiles, 1 if
@@ -129,7 +132,8 @@ def calibration(belief: arm.Belief, steps: int, deviation: float, amount: int, s
     shared = (arm.low_level(steps, model, noise), np.float32(deviation), known.spread.astype(np.float32))
     at_truth, _ = arm.derivative(arm.low_level(steps, noise=noise), known.segments, known.goal)
     found: dict[str, Any] = {"estimates": {}}
-    for name, (inverse, problem) in ESTIMATES.items():
+    for name in estimates:
+        inverse, problem = ESTIMATES[name]
         answer = arm.invert(inverse, shared, known.segments, problem)
         J, _ = arm.derivative(shared, known.segments, answer.goal, problem)
         away, bar = answer.goal - known.goal, bars(inverse, answer, J)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from ohio_jax.inverse.problem import Segment
 from ohio_jax.solvers.riccati import Gains
+from ohio_jax.solvers.small import product
 
 Act = Callable[[Any, Any, jax.Array, jax.Array], tuple[jax.Array, Any]]
 
@@ -33,9 +34,9 @@ def affine(gains: Gains, linear: Callable, segment: Segment, noise: jax.Array) -
         effect, x = carry  # the state predicted: effect @ goal + x
         gain, seen = at
         A, B, c = linear(seen)
-        forward = B @ (gain.k[:, :-1] - gain.K)
-        closed = A + B @ gain.K
-        return (closed @ effect + forward, closed @ x + B @ gain.k[:, -1] + c), None
+        forward = product(B, gain.k[:, :-1] - gain.K)
+        closed = A + product(B, gain.K)
+        return (product(closed, effect) + forward, product(closed, x) + product(B, gain.k[:, -1]) + c), None
 
     start = segment.state[0]
     nothing = jnp.zeros((start.shape[0],) * 2, start.dtype)

@@ -13,6 +13,7 @@ from flax import struct
 from ohio_jax.controllers import closed_loop
 from ohio_jax.inverse.problem import Problem, Segment, disagreement
 from ohio_jax.solvers import riccati
+from ohio_jax.solvers.small import product
 
 
 @struct.dataclass
@@ -112,4 +113,4 @@ def _gains(params: Params, model: Any, x: jax.Array) -> riccati.Gains:
 
 def _wanted(K: jax.Array, k: jax.Array, state: jax.Array, goal: jax.Array) -> jax.Array:
     """Float[m], before clipping."""
-    return K @ (state - goal) + k[:, :-1] @ goal + k[:, -1]
+    return product(K, state - goal) + product(k[:, :-1], goal) + k[:, -1]

@@ -18,6 +18,7 @@ from flax import linen as nn
 from ohio_jax.dynamics.model import Homogeneous, Model
 from ohio_jax.errors import UserError
 from ohio_jax.networks.mlp import Perceptron
+from ohio_jax.solvers.small import product
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def _heads(config: Config, m: int, scales: Scales, parameters, x: jax.Array) -> 
 def _step(config: Config, constants, x: jax.Array, u: jax.Array) -> jax.Array:
     scales, parameters = constants
     own, effect = _heads(config, u.shape[0], scales, parameters, x)
-    return own @ x + effect @ u if config.homogeneous else x + scales.change * (own + effect @ u)
+    pushed = product(effect, u)
+    return product(own, x) + pushed if config.homogeneous else x + scales.change * (own + pushed)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

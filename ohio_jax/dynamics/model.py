@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from ohio_jax.solvers.small import product
+
 
 @struct.dataclass
 class Model:
@@ -25,7 +27,7 @@ class Model:
         zero = jnp.zeros(self.actions, x.dtype)
         jacobians = jax.jacfwd(lambda x, u: (self.step(x, u), self.step(x, u)), (0, 1), has_aux=True)
         (A, B), after = jacobians(x, zero)
-        return A, B, after - A @ x
+        return A, B, after - product(A, x)
 
 
 @struct.dataclass
@@ -40,7 +42,7 @@ class Homogeneous:
 
     def step(self, x: jax.Array, u: jax.Array) -> jax.Array:
         A, B, _ = jax.lax.stop_gradient(self.linear(x))
-        return A @ x + B @ u
+        return product(A, x) + product(B, u)
 
     def linear(self, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         A, B = self.matrices(self.constants, x)

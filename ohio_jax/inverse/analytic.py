@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from ohio_jax.errors import UserError
 from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem, Recovered, Segment
-from ohio_jax.solvers.small import least_squares, solve_definite
+from ohio_jax.solvers.small import least_squares, product, solve_definite
 
 INDEPENDENT = 1e-5  # smallest pivot at which a direction of the goal still shows in float32
 
@@ -27,7 +27,7 @@ def invert(problem: Problem, segment: Segment) -> Recovered:
 
 def identified(J: jax.Array) -> jax.Array:
     """Int[], UNIQUE or AMBIGUOUS: whether every direction of the goal shows in a residual with derivative J: Float[k, g]."""
-    _, pivot = solve_definite(J.T @ J, jnp.zeros(J.shape[1], J.dtype))
+    _, pivot = solve_definite(product(J.T, J), jnp.zeros(J.shape[1], J.dtype))
     return jnp.where(pivot > INDEPENDENT, UNIQUE, AMBIGUOUS)
 
 

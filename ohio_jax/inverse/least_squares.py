@@ -8,10 +8,11 @@ import jax.numpy as jnp
 
 from ohio_jax.inverse.analytic import explain, identified
 from ohio_jax.inverse.problem import Problem, Recovered, Segment
-from ohio_jax.solvers.small import least_squares, solve_definite
+from ohio_jax.solvers.small import least_squares, product, solve_definite
 
 ITERATIONS = 30
 CALM = 1e-5  # a step shorter than this share of the goal ends the search
+FLAT = 1e-4  # and so does a step that lowers the squared residual by less than this share
 FIRM = 1.0  # damping up to which such a step means a minimum; beyond, only that no step down was found
 
 Function = Callable[[jax.Array], jax.Array]
@@ -59,15 +60,19 @@ def search(residual: Function, project: Function, start: jax.Array) -> Search:
     look = jax.jacfwd(lambda goal: (residual(goal),) * 2, has_aux=True)
 
     def better(old: Search) -> Search:
-        normal = old.J.T @ old.J
+        normal = product(old.J.T, old.J)
         # Marquardt's scaling; the floor lets directions that do not show yet move once others have.
         diagonal = jnp.maximum(jnp.diagonal(normal), 1e-6 * jnp.max(jnp.diagonal(normal)))
         first = old.iterations == 0  # nothing is known yet: look at the start itself
-        step, _ = solve_definite(normal + old.damping * jnp.diag(diagonal), -old.J.T @ jnp.where(first, 0.0, old.residual))
+        slope = product(old.J.T, jnp.where(first, 0.0, old.residual))
+        step, _ = solve_definite(normal + old.damping * jnp.diag(diagonal), -slope)
         goal = project(old.goal + step)
         J, after = look(goal)
-        lower = first | (jnp.sum(jnp.square(after)) < jnp.sum(jnp.square(old.residual)))
-        tiny = ~first & (jnp.max(jnp.abs(goal - old.goal)) <= CALM * (1.0 + jnp.max(jnp.abs(goal))))
+        before, now = jnp.sum(jnp.square(old.residual)), jnp.sum(jnp.square(after))
+        lower = first | (now < before)
+        # Far or near, the goal no longer matters: where it is not unique it could wander for ever.
+        level = (now <= before) & (before - now <= FLAT * before)
+        tiny = ~first & (level | (jnp.max(jnp.abs(goal - old.goal)) <= CALM * (1.0 + jnp.max(jnp.abs(goal)))))
         goal, after, J = (jnp.where(lower, *pair) for pair in ((goal, old.goal), (after, old.residual), (J, old.J)))
         damping = jnp.clip(old.damping * jnp.where(lower, 0.1, 10.0), 1e-12, 1e8)
         ended = tiny | ~jnp.all(jnp.isfinite(after))

@@ -15,6 +15,8 @@ from ohio_jax.progress import progress
 from ohio_jax.task import Space, Task
 
 CHUNK = 4096  # segments a compiled call, on each device
+LANES = 64  # segments that iterate together: few, so that a slow one holds up few
+AT_ONCE = ("analytic", "ridge", "observed")  # nothing iterates
 LARGEST_LOSS = 0.2  # of the original's filter
 
 
@@ -22,7 +24,8 @@ LARGEST_LOSS = 0.2  # of the original's filter
 def _invert_all(invert, problem, segments: Segment) -> Recovered:
     """Segments are spread over the local devices; no device waits for another's iterations."""
     mesh = Mesh(np.array(jax.local_devices()), ("segment",))
-    one = jax.vmap(lambda segment: invert(problem, segment))
+    lanes = CHUNK if invert in (INVERSES[name] for name in AT_ONCE) else LANES
+    one = lambda segments: jax.lax.map(lambda segment: invert(problem, segment), segments, batch_size=lanes)
     each = PartitionSpec("segment")
     return jax.shard_map(one, mesh=mesh, in_specs=each, out_specs=each, check_vma=False)(segments)
 
@@ -101,7 +104,7 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, we
     recovered = []
     with progress(f"invert {task.name} {space}", len(starts), "segment") as bar:
         devices = len(jax.local_devices())
-        chunk = devices * min(CHUNK, -(-len(starts) // devices))
+        chunk = devices * min(CHUNK, LANES * -(-len(starts) // (LANES * devices)))
         for first in range(0, len(starts), chunk):
             rows = starts[first : first + chunk]
             # The last chunk is filled up so that every call has one shape and compiles once.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from ohio_jax.errors import UserError
 from ohio_jax.inverse.analytic import explain, shows
 from ohio_jax.inverse.problem import Problem, Recovered, Segment
-from ohio_jax.solvers.small import solve_definite
+from ohio_jax.solvers.small import product, solve_definite
 
 WEIGHT = 1e-3  # of the prior, as a share of the mean square of J's columns
 
@@ -20,8 +20,8 @@ def invert(problem: Problem, segment: Segment) -> Recovered:
         raise UserError("inverse 'ridge': expected a low level affine in its goal, found another")
     J, r = problem.affine(segment)
     start = problem.start(segment)
-    normal = J.T @ J
+    normal = product(J.T, J)
     prior = WEIGHT * jnp.trace(normal) / start.shape[0] * jnp.eye(start.shape[0], dtype=start.dtype)
-    step, _ = solve_definite(normal + prior, -J.T @ (J @ start + r))
+    step, _ = solve_definite(normal + prior, -product(J.T, product(J, start) + r))
     goal = problem.project(start + step)
     return explain(problem, segment, goal, shows(problem, segment, goal), judge=True)

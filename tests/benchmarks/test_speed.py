@@ -17,6 +17,7 @@ import scipy.optimize
 from benchmarks.speed import SPEED, mpc, reacher, routing, timing, updates
 from benchmarks.speed import reference_routing as reference
 from ohio_jax.errors import UserError
+from ohio_jax.learners import LEARNERS
 from ohio_jax.solvers import transport
 
 
@@ -81,7 +82,7 @@ def test_simulators_earn_the_same(quick):
 
 def test_updates_of_every_learner(quick):
     part = quick[0]["updates"]
-    assert set(part["learners"]) == {"bc", "iql", "cql"}
+    assert set(part["learners"]) == set(LEARNERS)
     for learner in part["learners"].values():
         assert set(learner["seeds"]) == {str(count) for count in routing.QUICK.seeds}
         for rate in learner["seeds"].values():

@@ -30,19 +30,20 @@ TORQUES = heads.Box((1.0, 1.0))
 
 
 @functools.cache
-def load() -> tuple[dict[str, Any], int, Any]:
-    """(card, S stages, the actor's parameters with leading axis S, on the host)."""
-    with np.load(io.BytesIO((resources.files("ohio_envs.reacher") / ASSET).read_bytes())) as content:
+def load(path: Path | None = None) -> tuple[dict[str, Any], int, Any]:
+    """(card, S stages, the actor's parameters with leading axis S, on the host), of the file kept here or of another."""
+    file = resources.files("ohio_envs.reacher") / ASSET if path is None else path
+    with np.load(io.BytesIO(file.read_bytes())) as content:
         card = json.loads(str(content["card"]))
         layers = {name: {part: content[f"{name}.{part}"] for part in ("kernel", "bias")} for name in card["layers"]}
     return card, len(card["runs"]), {"params": {"Perceptron_0": layers}}
 
 
-def play(stage: Callable[[int, State], Any]):
+def play(stage: Callable[[int, State], Any], path: Path | None = None):
     """The policy that in each state draws a torque from the agent of stage(S, state): Int[], one of the S kept."""
 
     def policy(env: Any, key: jax.Array, state: State) -> jax.Array:
-        card, stages, stacked = load()
+        card, stages, stacked = load(path)
         params = jax.tree.map(lambda x: jnp.asarray(x)[stage(stages, state)], stacked)
         actor = Actor(TORQUES.raw_shape, (card["hidden"],) * 2, features)
         return TORQUES.sample(actor.apply(params, state.obs), key)[0]
