@@ -67,7 +67,7 @@ def quick() -> Preset:
     """A minute: what joins `make bench`."""
     columns = tuple(column for column in COLUMNS if column.family in QUICK and column.learner == "bc")
     budget = plans(SHORT, 2, 64, {"bc": 6_000, "iql": 3_000})
-    return Preset(ROWS[:1], budget, data_episodes=200, test_episodes=20, policies=POLICIES, columns=columns)
+    return Preset(ROWS[:1], budget, data_episodes=100, test_episodes=20, policies=POLICIES, columns=columns)
 
 
 def cpu() -> Preset:

@@ -7,8 +7,6 @@ numbers. What comes out is a training directory like any other.
 """
 
 import functools
-import math
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,14 +14,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ohio_jax import train
 from ohio_jax.data import Batch, Transitions
 from ohio_jax.environment import HighLevel, State
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, Spec
-from ohio_jax.progress import progress
 from ohio_jax.task import Task
 from ohio_jax.train import Keeper, Plan, Trained
 
@@ -157,17 +153,7 @@ def make_block(learner, batch_size: int, restart: int, each: int, steps: int, de
         lived["return"] /= jnp.maximum(lived["episodes"], 1.0)
         return carry, {**lived, **jax.tree.map(lambda x: jnp.mean(x, axis=0), learnt)}
 
-    def local_seeds(carries, keys, first, env):
-        run = lambda seed: one_seed(seed[0], seed[1], first, env)
-        if keys.shape[0] == 1:  # no loop around the scan: XLA then keeps its threads for the matrix products
-            out = run(jax.tree.map(lambda x: x[0], (carries, keys)))
-            return jax.tree.map(lambda x: x[None], out)
-        return (jax.vmap(run) if vmap_seeds else functools.partial(jax.lax.map, run))((carries, keys))
-
-    mesh = Mesh(np.array(devices), ("seed",))
-    seed, whole = PartitionSpec("seed"), PartitionSpec()
-    spread = jax.shard_map(local_seeds, mesh=mesh, in_specs=(seed, seed, whole, whole), out_specs=seed, check_vma=False)
-    return jax.jit(spread, donate_argnums=0)
+    return train.over_seeds(one_seed, devices, vmap_seeds)
 
 
 def fingerprint(plan: OnlinePlan, task: Task, space: str, states: Any, data: Transitions | None) -> dict[str, Any]:
@@ -217,15 +203,8 @@ def online(
     check(plan, states, data)
     learn, learner = plan.plan, LEARNERS[plan.plan.learner]
     env, spec = task.high_level(space), train.spec_of(task, task.spaces[space], learn.hidden)
-    devices = train.seed_devices(learn.seeds)
-    places = math.ceil(learn.seeds / len(devices)) * len(devices)
-    fill = lambda tree: jax.tree.map(lambda x: x[np.minimum(np.arange(places), learn.seeds - 1)], tree)
-    unfill = lambda tree: jax.tree.map(lambda x: x[: learn.seeds], jax.device_get(tree))
-    mesh = Mesh(np.array(devices), ("seed",))
-    over_seeds, everywhere = NamedSharding(mesh, PartitionSpec("seed")), NamedSharding(mesh, PartitionSpec())
-    block = functools.partial(
-        make_block, learner, learn.batch, plan.restart, devices=tuple(devices), vmap_seeds=devices[0].platform != "cpu"
-    )
+    seeds = train.Placement(learn.seeds)
+    block = functools.partial(make_block, learner, learn.batch, plan.restart, devices=seeds.devices, vmap_seeds=seeds.vmap)
 
     fresh, keys = train.initial_states(learn, spec)
     learners = fresh if states is None else states.replace(config=fresh.config)
@@ -236,39 +215,28 @@ def online(
     of_seed = lambda k: begin(jax.tree.map(lambda x: x[k], learners), for_start[k], env, spec, plan.envs, plan.capacity, given)
     carry = jax.tree.map(lambda *x: jnp.stack(x), *map(of_seed, range(learn.seeds)))
 
-    done, curve, seconds = 0, [], {"compile": 0.0, "train": 0.0}
-    keeper = None
+    begun, keeper = train.FRESH, None
     if directory is not None:
         keeper = Keeper(directory, fingerprint(plan, task, space, states, data))
         if keeper.manager.latest_step() == learn.updates:  # of a finished run only the learner is kept
-            learners, done, curve, seconds = keeper.restore(carry.learner, seconds)
+            learners, begun = keeper.restore(carry.learner, begun)
             carry = carry._replace(learner=learners)
         else:
-            carry, done, curve, seconds = keeper.restore(carry, seconds)
-    carry, keys, env = *jax.device_put((fill(carry), fill(for_steps)), over_seeds), jax.device_put(env, everywhere)
+            carry, begun = keeper.restore(carry, begun)
+    carry, keys = seeds.spread((carry, for_steps))
+    env = seeds.share(env)
 
-    if done == 0 and plan.warm_up:
-        warm_up = block(each=0, steps=plan.warm_up)
-        carry, _ = train.executable(warm_up, carry, keys, jnp.int32(0), env)(carry, keys, jnp.int32(0), env)
-    saved = time.monotonic()
-    compiled: dict[int, Any] = {}  # by updates a block: all of one length but the last
-    with progress(f"online {task.name} {space} {learn.learner}", learn.updates, "update", done) as bar:
-        while done < learn.updates:
-            size = min(learn.block, learn.updates - done)
-            start = time.monotonic()
-            inputs = (carry, keys, jnp.int32(plan.warm_up + done // plan.each), env)
-            if size not in compiled:
-                compiled[size] = train.executable(block(each=plan.each, steps=size // plan.each), *inputs)
-            seconds["compile"] += time.monotonic() - start
-            start = time.monotonic()
-            carry, metrics = compiled[size](*inputs)
-            curve.append({name: value.tolist() for name, value in unfill(metrics).items()})
-            seconds["train"] += time.monotonic() - start
-            done += size
-            bar.update(size)
-            finished = done == learn.updates
-            if keeper and (finished or time.monotonic() - saved > train.SECONDS_BETWEEN_CHECKPOINTS):
-                keeper.save(unfill(carry.learner if finished else carry), done, curve, seconds)
-                saved = time.monotonic()
-    names = curve[0] if curve else {}
-    return Trained(unfill(carry.learner), {name: np.array([row[name] for row in curve]) for name in names}, seconds)
+    if begun.done == 0 and plan.warm_up:
+        given = (carry, keys, jnp.int32(0), env)
+        carry, _ = train.executable(block(each=0, steps=plan.warm_up), *given)(*given)
+    return train.run_blocks(
+        f"online {task.name} {space} {learn.learner}",
+        learn,
+        lambda updates: block(each=plan.each, steps=updates // plan.each),
+        lambda carry, done: (carry, keys, jnp.int32(plan.warm_up + done // plan.each), env),
+        carry,
+        lambda carry, finished: seeds.gather(carry.learner if finished else carry),
+        seeds.gather,
+        begun,
+        keeper,
+    )

@@ -66,6 +66,17 @@ class Trained(NamedTuple):
     seconds: dict[str, float]
 
 
+class Begun(NamedTuple):
+    """How far a run has come: done, updates; curve: metrics of each block; seconds: wall time."""
+
+    done: int
+    curve: list[dict[str, list[float]]]
+    seconds: dict[str, float]
+
+
+FRESH = Begun(0, [], {"compile": 0.0, "train": 0.0})
+
+
 def seed_devices(seeds: int) -> list[Any]:
     """Devices that seeds are spread over: never more than there are seeds."""
     return jax.local_devices()[: min(seeds, jax.local_device_count())]
@@ -89,17 +100,50 @@ def make_block(learner, batch_size: int, updates: int, devices: tuple[Any, ...],
         state, metrics = jax.lax.scan(update, state, first + jnp.arange(updates))
         return state, jax.tree.map(lambda x: jnp.mean(x, axis=0), metrics)
 
-    def local_seeds(states, keys, first, data, cumulative):
-        run = lambda seed: one_seed(seed[0], seed[1], first, data, cumulative)
-        if keys.shape[0] == 1:  # no loop around the scan: XLA then keeps its threads for the matrix products
-            out = run(jax.tree.map(lambda x: x[0], (states, keys)))
-            return jax.tree.map(lambda x: x[None], out)
-        return (jax.vmap(run) if vmap_seeds else functools.partial(jax.lax.map, run))((states, keys))
+    return over_seeds(one_seed, devices, vmap_seeds)
 
-    mesh = Mesh(np.array(devices), ("seed",))
-    seed, whole = PartitionSpec("seed"), PartitionSpec()
-    spread = jax.shard_map(local_seeds, mesh=mesh, in_specs=(seed, seed, whole, whole, whole), out_specs=seed, check_vma=False)
-    return jax.jit(spread, donate_argnums=0)
+
+def over_seeds(one_seed, devices: tuple[Any, ...], vmap_seeds: bool):
+    """Jitted `block(carries, keys, *shared)`: `one_seed(carry, key, *shared)` of S seeds, stacked; the carries are donated."""
+
+    def local_seeds(carries, keys, *shared):
+        run = lambda seed: one_seed(*seed, *shared)
+        if keys.shape[0] == 1:  # no loop around the scan: XLA then keeps its threads for the matrix products
+            out = run(jax.tree.map(lambda x: x[0], (carries, keys)))
+            return jax.tree.map(lambda x: x[None], out)
+        return (jax.vmap(run) if vmap_seeds else functools.partial(jax.lax.map, run))((carries, keys))
+
+    def block(carries, keys, *shared):
+        mesh, seed = Mesh(np.array(devices), ("seed",)), PartitionSpec("seed")
+        specs = (seed, seed, *(PartitionSpec(),) * len(shared))
+        return jax.shard_map(local_seeds, mesh=mesh, in_specs=specs, out_specs=seed, check_vma=False)(carries, keys, *shared)
+
+    return jax.jit(block, donate_argnums=0)
+
+
+class Placement:
+    """Where a run's seeds lie: as many on each device, spare places repeating the last seed."""
+
+    def __init__(self, seeds: int):
+        self.seeds, self.devices = seeds, tuple(seed_devices(seeds))
+        self.mesh = Mesh(np.array(self.devices), ("seed",))
+
+    @property
+    def vmap(self) -> bool:
+        return self.devices[0].platform != "cpu"
+
+    def spread(self, tree):
+        """Arrays with leading axis S, on the devices with spare places filled."""
+        rows = np.minimum(np.arange(math.ceil(self.seeds / len(self.devices)) * len(self.devices)), self.seeds - 1)
+        return jax.device_put(jax.tree.map(lambda x: x[rows], tree), NamedSharding(self.mesh, PartitionSpec("seed")))
+
+    def share(self, tree):
+        """The same arrays on every device."""
+        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+
+    def gather(self, tree):
+        """Back on the host, without the spare places: slicing what is spread would make devices wait for each other."""
+        return jax.tree.map(lambda x: x[: self.seeds], jax.device_get(tree))
 
 
 def executable(block, *inputs):
@@ -143,52 +187,62 @@ def train(plan: Plan, task: Task, space: str, transitions: Transitions, director
     if plan.sampling not in sampling.PROBABILITIES:
         raise unknown("sampling", plan.sampling, sampling.PROBABILITIES)
     spec = spec_of(task, task.spaces[space], plan.hidden)
-    devices = seed_devices(plan.seeds)
-    # As many seeds on each device: spare places repeat the last seed and are dropped at the end.
-    places = math.ceil(plan.seeds / len(devices)) * len(devices)
-    fill = lambda tree: jax.tree.map(lambda x: x[np.minimum(np.arange(places), plan.seeds - 1)], tree)
-    # On the host: slicing an array that is spread over devices would make them wait for each other.
-    unfill = lambda tree: jax.tree.map(lambda x: x[: plan.seeds], jax.device_get(tree))
-    mesh = Mesh(np.array(devices), ("seed",))
-    over_seeds, everywhere = NamedSharding(mesh, PartitionSpec("seed")), NamedSharding(mesh, PartitionSpec())
-    block = functools.partial(
-        make_block, LEARNERS[plan.learner], plan.batch, devices=tuple(devices), vmap_seeds=devices[0].platform != "cpu"
-    )
+    seeds = Placement(plan.seeds)
+    block = functools.partial(make_block, LEARNERS[plan.learner], plan.batch, devices=seeds.devices, vmap_seeds=seeds.vmap)
 
     data = transitions.batch()
     data = data._replace(goal=np.asarray(spec.action.project(data.goal)))
     probabilities = sampling.PROBABILITIES[plan.sampling](transitions, plan.temperature)
-    data, cumulative = jax.device_put((data, sampling.cumulative(probabilities)), everywhere)
+    data, cumulative = seeds.share((data, sampling.cumulative(probabilities)))
     states, keys = initial_states(plan, spec)
 
-    done, curve, seconds = 0, [], {"compile": 0.0, "train": 0.0}
+    begun, keeper = FRESH, None
     if directory is not None:
         keeper = Keeper(directory, fingerprint(plan, task, space, transitions))
-        states, done, curve, seconds = keeper.restore(states, seconds)
-    states, keys = jax.device_put((fill(states), fill(keys)), over_seeds)
+        states, begun = keeper.restore(states, begun)
+    states, keys = seeds.spread((states, keys))
+    return run_blocks(
+        f"train {task.name} {space} {plan.learner}",
+        plan,
+        lambda updates: block(updates=updates),
+        lambda states, done: (states, keys, jnp.int32(done), data, cumulative),
+        states,
+        lambda states, finished: seeds.gather(states),
+        seeds.gather,
+        begun,
+        keeper,
+    )
 
+
+def run_blocks(title: str, plan: Plan, block, inputs, carry, kept, gather, begun: Begun, keeper: "Keeper | None") -> Trained:
+    """The updates of a plan from where it stopped, block by block, with progress and checkpoints between them.
+
+    block(updates) -> jitted block; inputs(carry, done) -> its arguments; kept(carry, finished) -> what a checkpoint holds,
+    and when finished what is returned; gather(metrics) -> the same on the host.
+    """
+    done, curve, seconds = begun.done, [*begun.curve], dict(begun.seconds)
     saved = time.monotonic()
     compiled: dict[int, Any] = {}  # by updates a block: all of one length but the last
-    with progress(f"train {task.name} {space} {plan.learner}", plan.updates, "update", done) as bar:
+    with progress(title, plan.updates, "update", done) as bar:
         while done < plan.updates:
             size = min(plan.block, plan.updates - done)
             start = time.monotonic()
-            inputs = (states, keys, jnp.int32(done), data, cumulative)
+            given = inputs(carry, done)
             if size not in compiled:
-                compiled[size] = executable(block(updates=size), *inputs)
+                compiled[size] = executable(block(size), *given)
             seconds["compile"] += time.monotonic() - start
             start = time.monotonic()
-            states, metrics = compiled[size](*inputs)
-            curve.append({name: value.tolist() for name, value in unfill(metrics).items()})
+            carry, metrics = compiled[size](*given)
+            curve.append({name: value.tolist() for name, value in gather(metrics).items()})
             seconds["train"] += time.monotonic() - start
             done += size
             bar.update(size)
-            if directory is not None and (done == plan.updates or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS):
-                keeper.save(unfill(states), done, curve, seconds)
+            finished = done == plan.updates
+            if keeper and (finished or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS):
+                keeper.save(kept(carry, finished), Begun(done, curve, seconds))
                 saved = time.monotonic()
-    states = unfill(states)
     names = curve[0] if curve else {}
-    return Trained(states, {name: np.array([row[name] for row in curve]) for name in names}, seconds)
+    return Trained(kept(carry, True), {name: np.array([row[name] for row in curve]) for name in names}, seconds)
 
 
 class Keeper:
@@ -217,20 +271,21 @@ class Keeper:
         )
         self.args = ocp.args
 
-    def save(self, states, done: int, curve: list, seconds: dict[str, float]) -> None:
+    def save(self, states, begun: Begun) -> None:
         """Writes the whole carry; Orbax renames the finished folder, so a kill leaves the older checkpoint."""
-        note = {"curve": curve, "seconds": seconds, "sha256": tree_digest(states)}
-        self.manager.save(done, args=self.args.Composite(states=self.args.StandardSave(states), note=self.args.JsonSave(note)))
+        note = {"curve": begun.curve, "seconds": begun.seconds, "sha256": tree_digest(states)}
+        args = self.args.Composite(states=self.args.StandardSave(states), note=self.args.JsonSave(note))
+        self.manager.save(begun.done, args=args)
 
-    def restore(self, states, seconds):
-        """The newest checkpoint as (states, done, curve, seconds), or what was given if there is none."""
+    def restore(self, states, begun: Begun) -> tuple[Any, Begun]:
+        """The newest checkpoint, or what was given if there is none."""
         done = self.manager.latest_step()
         if done is None:
-            return states, 0, [], seconds
+            return states, begun
         like = jax.tree.map(np.asarray, states)
         kept, note = _restore(self.manager, self.args, done, like, self.directory)
         logging.info("resuming %s at update %d", self.directory, done)
-        return kept, done, note["curve"], note["seconds"]
+        return kept, Begun(done, note["curve"], note["seconds"])
 
 
 def _restore(manager, args, step: int, like, directory: Path):

@@ -132,9 +132,9 @@ def test_resume_equals_uninterrupted(task, tmp_path, monkeypatch):
 
     save = train.Keeper.save
 
-    def save_and_die(self, states, done, curve, seconds):
-        save(self, states, done, curve, seconds)
-        if done == 40:
+    def save_and_die(self, states, begun):
+        save(self, states, begun)
+        if begun.done == 40:
             raise KilledError
 
     monkeypatch.setattr(train.Keeper, "save", save_and_die)

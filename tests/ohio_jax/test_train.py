@@ -50,9 +50,9 @@ def test_resume_equals_uninterrupted(task, transitions, tmp_path, monkeypatch, l
 
     save = train.Keeper.save
 
-    def save_and_die(self, states, done, curve, seconds):
-        save(self, states, done, curve, seconds)
-        if done == 40:
+    def save_and_die(self, states, begun):
+        save(self, states, begun)
+        if begun.done == 40:
             raise KilledError
 
     monkeypatch.setattr(train.Keeper, "save", save_and_die)
