@@ -6,6 +6,7 @@ stochastic low level, and growth of cost. One run file a cell; a cell that exist
 
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
@@ -15,11 +16,8 @@ from typing import Any, NamedTuple
 import jax
 
 from benchmarks.reacher import SHORT, plans
-from benchmarks.sensitivity import page
+from benchmarks.sensitivity import cost, page, recovery, score
 from benchmarks.sensitivity.arm import Belief, beliefs
-from benchmarks.sensitivity.cost import cost
-from benchmarks.sensitivity.recovery import ESTIMATES, calibration, recovery
-from benchmarks.sensitivity.score import SPACE, TEST_SEED, score
 from benchmarks.table import slug
 from ohio_jax import provenance
 from ohio_jax.errors import unknown
@@ -90,7 +88,7 @@ BUDGETS = {
         middle=5,
         noisy=(Belief(), Belief(share=1.0)),
         judged=("least_squares", "posterior"),
-        estimates=tuple(ESTIMATES),
+        estimates=tuple(recovery.ESTIMATES),
         clones=6000,
         seeds=2,
         test_episodes=50,
@@ -155,14 +153,18 @@ def cells(b: Budget) -> Iterator[Cell]:
 
     for noise, steps, belief in itertools.product(b.grid_noises, b.lengths, every):
         config = {**head(belief, steps, noise), "inverses": amounts}
-        yield f"recovery/{named(belief, steps, noise)}", config, partial(recovery, belief, steps, noise, amounts, setting)
+        yield (
+            f"recovery/{named(belief, steps, noise)}",
+            config,
+            partial(recovery.recovered, belief, steps, noise, amounts, setting),
+        )
 
     for noise, steps, belief in itertools.product(b.noises, b.lengths, b.noisy):
         config = {**head(belief, steps, noise), "segments": b.segments, "estimates": b.estimates}
-        run = partial(calibration, belief, steps, noise, b.estimates, b.segments, setting)
+        run = partial(recovery.calibrated, belief, steps, noise, b.estimates, b.segments, setting)
         yield f"calibration/{named(belief, steps, noise)}", config, run
 
-    plan = plans(SHORT, b.seeds, 64, {"bc": b.clones, "iql": b.clones})[SPACE, "bc"]
+    plan = plans(SHORT, b.seeds, 64, {"bc": b.clones, "iql": b.clones})[score.SPACE, "bc"]
     others = [steps for steps in b.lengths if steps != b.middle]
     wanted = [
         *itertools.product(every, (b.middle,), (0.0,), b.scored),
@@ -171,8 +173,8 @@ def cells(b: Budget) -> Iterator[Cell]:
     ]
     for belief, steps, noise, inverse in dict.fromkeys(wanted):
         config = {**head(belief, steps, noise), "inverse": inverse, "plan": plan.as_json()}
-        config |= {"test_seed": TEST_SEED, "test_episodes": b.test_episodes}
-        run = partial(score, belief, steps, noise, inverse, plan, b.test_episodes, setting)
+        config |= {"test_seed": score.TEST_SEED, "test_episodes": b.test_episodes}
+        run = partial(score.scored, belief, steps, noise, inverse, plan, b.test_episodes, setting)
         yield f"score/{named(belief, steps, noise, inverse)}", config, run
 
     platform = jax.default_backend()
@@ -181,7 +183,7 @@ def cells(b: Budget) -> Iterator[Cell]:
             amounts = counts(b, kind, size)
             config = {"kind": kind, "size": size, "segments": amounts, "platform": platform, "windows": b.windows}
             config |= {"seconds": b.seconds, "episodes": b.episodes}
-            run = partial(cost, kind, size, amounts, b.windows, b.seconds, b.episodes)
+            run = partial(cost.measured, kind, size, amounts, b.windows, b.seconds, b.episodes)
             yield f"cost/{slug(platform, kind, str(size))}", config, run
 
 
@@ -210,8 +212,11 @@ def run(results: Path, preset: str, kinds: tuple[str, ...] = ()) -> dict[str, An
             path, config = folder / f"{name}.json", json.loads(json.dumps(config))
             kept = page.read(path) if path.exists() else {}
             if kept.get("config") != config:
-                found = {"found": work(), "provenance": provenance.collect()}
-                write_json(path, {"command": f"ohio-jax sensitivity --preset {preset}", "config": config, **found})
+                wall, cpu = time.perf_counter(), time.process_time()
+                found: dict[str, Any] = {"found": work()}
+                found["seconds"] = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+                head = {"command": f"ohio-jax sensitivity --preset {preset}", "config": config}
+                write_json(path, {**head, **found, "provenance": provenance.collect()})
                 ran += 1
             bar.update()
     written = page.write(results, preset)

@@ -15,7 +15,6 @@ from ohio_envs.reacher.simulator import Body, advance
 from ohio_envs.reacher.task import DISPLACEMENTS, NOISE, regulation
 
 from benchmarks.speed.reacher import segments
-from benchmarks.speed.timing import over_devices
 from ohio_jax.controllers import lqr, relative
 from ohio_jax.data import Trajectories
 from ohio_jax.dynamics import learned
@@ -28,6 +27,7 @@ from ohio_jax.solvers import riccati
 from ohio_jax.task import Task
 
 TRUE = Model(Body(), advance, 2)
+Array = np.ndarray | jax.Array
 FLOOR = 0.1  # of the deterministic arm's tolerance, what a noisy one's deviation is at least
 PRIOR_STEPS = 5  # length of the segments whose goals are taken as examples of what goals are like
 
@@ -143,11 +143,14 @@ def propagated(low: relative.Params, segment: Segment) -> jax.Array:
     return jax.lax.scan(step, jnp.zeros_like(A), (K, segment.state))[0]
 
 
+_variances = jax.jit(jax.vmap(lambda low, segment: jnp.diagonal(propagated(low, segment)), (None, 0)))
+
+
 def tolerance(deviation: float, given: Segment, low: relative.Params) -> np.ndarray:
     """Float[4], the deviation of the reached state: the task's own without noise, with it the median over segments."""
     if not deviation:
         return NOISE
-    variance = jax.vmap(lambda segment: jnp.diagonal(propagated(low, segment)))(given)
+    variance = _variances(low, given)
     return np.sqrt(deviation**2 * np.median(variance, axis=0) + (FLOOR * NOISE) ** 2).astype(np.float32)
 
 
@@ -172,9 +175,6 @@ def correlated(low: relative.Params, deviation: jax.Array) -> Problem:
 # --- Goals that are known -------------------------------------------------------------------------------------------
 
 
-Array = np.ndarray | jax.Array
-
-
 class Known(NamedTuple):
     """N segments executed by the low level itself. goal: Float[N, g], what it was asked; spread: Float[g], of such goals."""
 
@@ -196,7 +196,7 @@ def known(steps: int, deviation: float, amount: int, episodes: int) -> Known:
     """Goals and starts from the expert's logs, one independent of the other, executed on the true arm with torque noise."""
     states, goals = examples(amount, episodes)
     keys = jax.random.split(jax.random.key(steps), amount)
-    played = jax.jit(jax.vmap(play, (None, None, 0, 0, 0)))(low_level(steps), jnp.float32(deviation), states, goals, keys)
+    played = _play_all(low_level(steps), jnp.float32(deviation), states, goals, keys)
     low, high = np.quantile(goals, (0.16, 0.84), axis=0)
     return Known(played, goals, (high - low) / 2)
 
@@ -215,6 +215,9 @@ def play(low: relative.Params, deviation: jax.Array, state: jax.Array, goal: jax
     return jax.lax.scan(step, (state, memory), jax.random.split(key, low.params.steps))[1]
 
 
+_play_all = jax.jit(jax.vmap(play, (None, None, 0, 0, 0)))
+
+
 # --- Inverting ------------------------------------------------------------------------------------------------------
 
 
@@ -223,30 +226,29 @@ def plain(shared: relative.Params) -> Problem:
 
 
 @functools.cache
-def _over_segments(function, batch: int):
-    return over_devices(lambda shared, each: jax.vmap(functools.partial(function, shared))(*each), batch)
-
-
-@functools.cache
 def _inverter(inverse: str, problem):
-    return lambda shared, segment: INVERSES[inverse](problem(shared), segment)
+    return jax.jit(jax.vmap(lambda shared, segment: INVERSES[inverse](problem(shared), segment), (None, 0)))
 
 
 def invert(inverse: str, shared: Any, given: Segment, problem=plain) -> Recovered:
-    """The inverse's answers, on the host. problem(shared) -> Problem; models of one kind share a compiled program."""
-    return jax.device_get(_over_segments(_inverter(inverse, problem), len(given.state))(shared, (given,)))
+    """The inverse's answers, on the host. problem(shared) -> Problem; models of one kind share a compiled program.
+
+    On one device: batches of LAPACK calls that several devices of a CPU start at once may wait for each other for ever.
+    """
+    return jax.device_get(_inverter(inverse, problem)(shared, given))
 
 
 @functools.cache
 def _judge(problem):
-    return lambda shared, segment, goal: jax.jacfwd(lambda goal: (problem(shared).residual(goal, segment),) * 2, has_aux=True)(
-        goal
-    )
+    def judged(shared, segment: Segment, goal: jax.Array):
+        return jax.jacfwd(lambda goal: (problem(shared).residual(goal, segment),) * 2, has_aux=True)(goal)
+
+    return jax.jit(jax.vmap(judged, (None, 0, 0)))
 
 
 def derivative(shared: Any, given: Segment, goal: Array, problem=plain) -> tuple[np.ndarray, np.ndarray]:
     """(J: Float[N, k, g], residual: Float[N, k]) of a problem at these goals, on the host."""
-    return jax.device_get(_over_segments(_judge(problem), len(goal))(shared, (given, goal)))
+    return jax.device_get(_judge(problem)(shared, given, goal))
 
 
 def some(known: Known, amount: int) -> Known:
@@ -255,10 +257,13 @@ def some(known: Known, amount: int) -> Known:
     return Known(jax.tree.map(first, known.segments), first(known.goal), known.spread)
 
 
+_steps = jax.jit(jax.vmap(lambda model, x, u: model.step(x, u), (None, 0, 0)))
+
+
 def model_error(model: Model, given: Segment) -> float:
     """Error of a predicted step: root mean square, over what a step changes, a mean over the four entries."""
     flat = [x.reshape(-1, x.shape[-1]) for x in given]
-    predicted, truth = (jax.jit(jax.vmap(lambda m, x, u: m.step(x, u), (None, 0, 0)))(m, *flat[:2]) for m in (model, TRUE))
+    predicted, truth = (_steps(m, *flat[:2]) for m in (model, TRUE))
     change = np.asarray(truth) - np.asarray(flat[0])
     return float(np.mean(np.sqrt(np.mean(np.square(np.asarray(predicted - truth)), axis=0)) / np.std(change, axis=0)))
 

@@ -88,7 +88,7 @@ def case(kind: str, size: int, amount: int, episodes: int) -> Case:
     return of_chain(size, amount) if kind == "dimension" else of_routing(size, amount)
 
 
-def cost(kind: str, size: int, amounts: dict[str, int], windows: int, seconds: float, episodes: int) -> dict[str, Any]:
+def measured(kind: str, size: int, amounts: dict[str, int], windows: int, seconds: float, episodes: int) -> dict[str, Any]:
     """Each inverse on `amounts` of its segments, on one device: rates, XLA's memory, and how far its goals are off.
 
     temporary: bytes XLA allots for intermediate results; given: bytes of its inputs. error: root mean square over entries

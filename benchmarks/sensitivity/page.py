@@ -179,18 +179,23 @@ def draw_accuracy(found: Found) -> bytes | None:
     for column, steps in enumerate(lengths):
         top, bottom = axes[:, column]
         for i, (inverse, points) in enumerate(curves(found, steps)):
-            x = [max(error, LEFT) for error, *_ in points]
-            top.loglog(x, [numbers["error_that_shows"][MIDDLE] for *_, numbers in points], ".-", color=f"C{i}", label=inverse)
-            scored = [(at, score_of(found, config, inverse)) for at, (_, config, _) in zip(x, points, strict=True)]
-            scored = [point for point in scored if point[1] is not None]
-            if scored:
-                bottom.plot(*zip(*scored, strict=True), ".-", color=f"C{i}")
+            for style, learned in ((".-", False), ("x--", True)):
+                kind = [point for point in points if (point[1]["belief"]["share"] > 0) == learned]
+                x = [max(error, LEFT) for error, *_ in kind]
+                y = [numbers["error_that_shows"][MIDDLE] for *_, numbers in kind]
+                top.loglog(x, y, style, color=f"C{i}", label=None if learned else inverse)
+                scored = [(at, score_of(found, config, inverse)) for at, (_, config, _) in zip(x, kind, strict=True)]
+                scored = [point for point in scored if point[1] is not None]
+                if scored:
+                    bottom.plot(*zip(*scored, strict=True), style, color=f"C{i}")
         top.set_title(f"h = {steps}")
         bottom.set_xlabel("error of a predicted step, share of its change")
     axes[0, 0].set_ylabel(MEASURES[0][1])
     axes[1, 0].set_ylabel("score")
     axes[0, -1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    made.suptitle(f"Q2: sensitivity to model error (true model at {LEFT:g}), medians, no noise")
+    made.suptitle(
+        f"Q2: sensitivity to model error, medians, no noise (dots: masses, the true ones at {LEFT:g}; crosses: learned)"
+    )
     return png(made)
 
 

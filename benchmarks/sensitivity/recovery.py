@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.sensitivity import arm
 from ohio_jax.controllers import relative
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem, Recovered
+from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem
 
 QUANTILES = (0.1, 0.5, 0.9)
 STATUS = {"unique": UNIQUE, "ambiguous": AMBIGUOUS, "unexplained": UNEXPLAINED, "failed": FAILED}
@@ -43,7 +43,7 @@ def quantiles(x: arm.Array) -> list[float]:
     return [float(q) for q in np.nanquantile(np.asarray(x), QUANTILES)]
 
 
-def recovery(belief: arm.Belief, steps: int, deviation: float, inverses: dict[str, int], setting: dict[str, int]) -> dict:
+def recovered(belief: arm.Belief, steps: int, deviation: float, inverses: dict[str, int], setting: dict[str, int]) -> dict:
     """One cell of the grid: every inverse on segments of known goals.
 
     inverses: by name, how many segments each gets. setting: episodes of the logs, updates of learned models.
@@ -106,10 +106,8 @@ ESTIMATES = {
 }
 
 
-def bars(inverse: str, answer: Recovered, J: arm.Array) -> np.ndarray:
-    """Float[N, g], deviation of each entry: the posterior's own; of maximum likelihood by Fisher's information."""
-    if inverse == "posterior":
-        return np.asarray(answer.deviation)
+def bars(J: arm.Array) -> np.ndarray:
+    """Float[N, g], deviation of each entry by Fisher's information J' J. J: Float[N, k, g], whitened."""
     J = np.asarray(J, np.float64)
     values, vectors = np.linalg.eigh(np.einsum("nki,nkj->nij", J, J))
     # What leaves no trace has no bar: the eigenvalue's floor makes it as wide as float64 allows.
@@ -117,7 +115,7 @@ def bars(inverse: str, answer: Recovered, J: arm.Array) -> np.ndarray:
     return np.sqrt(np.einsum("nij,nj->ni", np.square(vectors), variance))
 
 
-def calibration(
+def calibrated(
     belief: arm.Belief, steps: int, deviation: float, estimates: Sequence[str], amount: int, setting: dict[str, int]
 ) -> dict:
     """Bias and error bars under torque noise; estimates: names in ESTIMATES.
@@ -135,8 +133,11 @@ def calibration(
     for name in estimates:
         inverse, problem = ESTIMATES[name]
         answer = arm.invert(inverse, shared, known.segments, problem)
-        J, _ = arm.derivative(shared, known.segments, answer.goal, problem)
-        away, bar = answer.goal - known.goal, bars(inverse, answer, J)
+        if inverse == "posterior":
+            bar = np.asarray(answer.deviation)
+        else:
+            bar = bars(arm.derivative(shared, known.segments, answer.goal, problem)[0])
+        away = answer.goal - known.goal
         every, seen = errors(answer.goal, known, at_truth)
         usable = (answer.status != FAILED) & (bar > 0).all(axis=1)
         standard = away[usable] / bar[usable]

@@ -20,7 +20,7 @@ SPACE = "ohio_true"
 TEST_SEED = 10
 
 
-def score(
+def scored(
     belief: arm.Belief, steps: int, deviation: float, inverse: str, plan: Plan, test_episodes: int, setting: dict[str, int]
 ) -> dict[str, Any]:
     """Scores of every seed and test episode: the expert's logs relabelled, cloned, and played under the same torque noise."""

@@ -13,7 +13,7 @@ from benchmarks import sensitivity
 from benchmarks.sensitivity import arm, cost, page, recovery
 from ohio_jax.controllers import lqr, relative
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.problem import Recovered, Segment
+from ohio_jax.inverse.problem import Segment
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_errors_are_of_directions_that_show():
 
 def test_bars_of_maximum_likelihood_are_fishers():
     J = np.array([[[2.0, 0.0], [1.0, 0.5]]])
-    deviation = recovery.bars("least_squares", Recovered(*[np.zeros(1)] * 8), J)
+    deviation = recovery.bars(J)
     np.testing.assert_allclose(deviation[0] ** 2, np.diagonal(np.linalg.inv(J[0].T @ J[0])))
 
 
@@ -148,7 +148,7 @@ def test_cells_that_exist_are_not_run_again(quick, tmp_path):
 def test_cells_have_names_of_their_own():
     for preset, budget in sensitivity.BUDGETS.items():
         listed = list(sensitivity.cells(budget))
-        assert len({name for name, *_ in listed}) == len(listed) >= 10
+        assert len({name for name, *_ in listed}) == len(listed) > 8
         assert {name.split("/")[0] for name, *_ in listed} == set(page.KINDS), preset
         json.dumps([config for _, config, _ in listed], allow_nan=False)
 

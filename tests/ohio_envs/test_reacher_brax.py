@@ -10,7 +10,7 @@ from ohio_envs import registry
 from ohio_envs.reacher import brax_reacher
 
 from ohio_jax.errors import UserError
-from ohio_jax.evaluate import collect, evaluate_policy, rollouts
+from ohio_jax.evaluate import Behaviour, collect, rollouts
 from ohio_jax.inverse.problem import AMBIGUOUS, UNIQUE
 from ohio_jax.inverse.relabel import relabel
 
@@ -30,31 +30,38 @@ def task():
     return registry.make("reacher-brax", {"horizon": "60"})
 
 
+def any_policy(which, env, key, state):
+    """One program for all policies: compiling Brax takes most of this file's time."""
+    return jax.lax.switch(which, list(brax_reacher.POLICIES.values()), env, key, state)
+
+
 @pytest.fixture(scope="module")
 def logs(task):
     with jax.numpy_rank_promotion("allow"):
-        return {policy: collect(task, policy, 8, seed=3) for policy in ("expert", "random")}
+        played = lambda name, which: collect(task, Behaviour(name, task.env, any_policy, np.int32(which), {}), 8, seed=3)
+        return {name: played(name, which) for which, name in enumerate(brax_reacher.POLICIES)}
 
 
-def test_the_environment_is_brax_own(task):
-    """Step by step: observation, reward and metrics; the time limit is no termination."""
-    theirs = brax_reacher.simulator("mjx")
-    actions = jax.random.uniform(jax.random.key(1), (60, 2), minval=-1.0)
+@pytest.mark.slow
+def test_the_environment_is_brax_own(task, logs):
+    """Step by step: observation and reward of the logged actions; the time limit is no termination."""
+    theirs, ours = brax_reacher.simulator("mjx"), logs["random"]
 
-    def play(env, key):
-        first = env.reset(key)
-        return first.obs, jax.lax.scan(lambda s, a: (env.step(s, a),) * 2, first, actions)[1]
+    @jax.jit
+    @jax.vmap
+    def play(key, actions):
+        first = theirs.reset(key)
+        return first.obs, jax.lax.scan(lambda s, a: (theirs.step(s, a),) * 2, first, actions)[1]
 
-    key = jax.random.key(0)
-    (first, ours), (first_brax, brax) = jax.jit(lambda k: (play(task.env, k), play(theirs, k)))(key)
-    np.testing.assert_array_equal(first, first_brax)
-    np.testing.assert_array_equal(ours.obs, brax.obs)
-    np.testing.assert_array_equal(ours.reward, brax.reward)
-    assert ours.obs.shape[1] == task.env.observation_size == theirs.observation_size
+    first, later = play(task.instances(3, 8), ours.action.reshape(8, 60, 2))
+    obs = ours.obs.reshape(8, 61, 11)
+    np.testing.assert_allclose(obs[:, 0], first, atol=1e-6)
+    np.testing.assert_allclose(obs[:, 1:], later.obs, atol=1e-4)
+    np.testing.assert_allclose(ours.reward.reshape(8, 60), later.reward, atol=1e-4)
+    assert task.env.observation_size == theirs.observation_size == 11
     assert task.env.action_size == theirs.action_size and task.env.backend == "mjx"
-    np.testing.assert_allclose(ours.metrics["reward_dist"] + ours.metrics["reward_ctrl"], ours.reward, rtol=1e-6)
-    np.testing.assert_array_equal(ours.info["truncation"], np.arange(1, 61) == 60)
-    assert (ours.done == 0).all()
+    np.testing.assert_array_equal(ours.truncated.reshape(8, 60), np.tile(np.arange(1, 61) == 60, (8, 1)))
+    assert not ours.terminated.any()
 
 
 def test_inverse_kinematics_puts_the_finger_on_the_target():
@@ -68,9 +75,9 @@ def test_inverse_kinematics_puts_the_finger_on_the_target():
         assert (float(q[1]) < 0) == (float(bend) < 0.5) and abs(float(q[0] - start[0])) <= np.pi + 1e-5
 
 
-def test_operators_are_ranked(task, logs):
+def test_operators_are_ranked(logs):
     mean = {name: float(np.mean(log.returns)) for name, log in logs.items()}
-    assert mean["random"] < float(np.mean(evaluate_policy(task, "medium", 8, 3).returns)) < mean["expert"] - 5
+    assert mean["random"] < mean["medium"] < mean["expert"] - 5
     # The expert reaches its target: the distance at the end is what a target too near the shoulder leaves.
     last = logs["expert"].obs[logs["expert"].obs_index[59::60] + 1]
     assert np.linalg.norm(last[:, -3:], axis=1).max() < 0.03
@@ -91,17 +98,19 @@ def test_goals_come_back_from_logs(task, logs):
         np.testing.assert_allclose(goals.goal[sure & settled], aimed[sure & settled], atol=5e-3)
 
 
-def test_a_goal_at_the_target_scores_as_the_expert(task):
+@pytest.mark.slow
+def test_a_goal_at_the_target_scores_as_the_expert(task, logs):
+    """Through the high level; the simulator's metrics add up to its reward."""
+
     def act(params, env, key, state):
         q = state.pipeline_state.q
         return brax_reacher.inverse_kinematics(q[2:], q[:2])
 
     env = task.high_level("ohio")
-    instances, keys = task.instances(3, 8), jax.random.split(jax.random.key(0), 8)
     assert env.horizon == 12 and env.action_size == 2
-    np.testing.assert_allclose(
-        rollouts(env, act, (), instances, keys).returns, evaluate_policy(task, "expert", 8, 3).returns, atol=0.3
-    )
+    played = rollouts(env, act, (), task.instances(3, 8), jax.random.split(jax.random.key(0), 8))
+    np.testing.assert_allclose(played.returns, logs["expert"].returns, atol=0.3)
+    np.testing.assert_allclose(played.metrics["reward_dist"] + played.metrics["reward_ctrl"], played.returns, rtol=1e-4)
 
 
 def test_end_to_end_labels_are_the_actions(task, logs):

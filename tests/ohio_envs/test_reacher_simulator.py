@@ -75,7 +75,7 @@ def test_touching_is_rewarded(theirs):
     q = np.array([0.3, 1.0])
     tip = 0.12 * np.array([np.cos(q[0]) + np.cos(q.sum()), np.sin(q[0]) + np.sin(q.sum())])
     for away, reward in ((0.0, 1.0), (0.024, 1.0), (0.026, 0.0)):
-        target = [*tip, away, 0.0]
+        target = tip + np.array([away, 0.0])
         after = env.step(env.start(jnp.asarray([*q, *target], jnp.float32)), jnp.zeros(2))
         place(theirs, q, [0, 0], target)
         assert float(after.reward) == theirs.step([0, 0]).reward == reward

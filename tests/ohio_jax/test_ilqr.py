@@ -103,6 +103,7 @@ def test_where_the_simulator_clips_itself_it_still_converges(x64):
     assert found.converged.all() and (found.active != 0).mean() > 0.3
 
 
+@pytest.mark.slow  # as `test_everything_the_optimum_depends_on_differentiates`, on the arm
 @pytest.mark.parametrize("away", AWAY)
 def test_actions_differentiate_through_the_optimum(away, x64):
     """Those of the controller, against central differences of the solution."""

@@ -39,14 +39,14 @@ def double(tree):
 def test_actions_give_goals_away(x64):
     """As many actions as states: goals come back to 1e-5, all where no bound is near; what explains the actions replays them."""
     x, goal = double(draw())
-    for bound, least in ((1e6, 1.0), (2.0, 0.7), (1e-3, 0.0)):
+    for bound, least, most in ((1e6, 1.0, 1.0), (2.0, 0.7, 0.85), (1e-3, 0.0, 1.0)):
         p = double(test_mpc.params(bound, m=3, horizon=3, steps=3))
         batch = play(p, x, goal)
         found = imitate(p, batch)
         sure, bound_everywhere = found.status == UNIQUE, (jnp.abs(batch.action) >= bound).all(axis=(1, 2))
         # From one start the search may end in a corner that later actions' bounds make; its residual tells.
         explained = found.residual < 1e-5
-        assert explained.mean() > 0.8 and explained[sure].all()
+        assert explained.mean() >= most and explained[sure].all()
         np.testing.assert_allclose(play(p, x, found.goal).action[explained], batch.action[explained], atol=1e-4)
         assert sure.mean() >= least
         # Later actions' bounds may let another goal, away from this one, make the same actions.
@@ -56,6 +56,7 @@ def test_actions_give_goals_away(x64):
         assert bound > 1e-3 or bound_everywhere.all()
 
 
+@pytest.mark.slow
 def test_what_actions_show_comes_back(x64):
     """Fewer actions than states, one linear plant: two directions of three show, and are recovered to 1e-5."""
     x, goal = double(draw())
@@ -119,7 +120,7 @@ def noisy(steps, n=1024):
     return jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(x, goal, jax.random.split(key, n)))
 
 
-@pytest.mark.parametrize("steps", [5, 10])
+@pytest.mark.parametrize("steps", [5, pytest.param(10, marks=pytest.mark.slow)])
 def test_the_posterior_is_calibrated(steps):
     """Errors in units of the deviation it states: mean 0, variance 1, for known noise."""
     error, deviation, _, status = noisy(steps)
