@@ -83,7 +83,7 @@ def paper() -> Preset:
 TABLE = Table(
     name="reacher",
     title="Reacher",
-    tasks=("reacher", "reacher-mjx", "reacher-brax"),
+    tasks=("reacher-mjx", "reacher-brax", "reacher"),
     columns=COLUMNS,
     presets={"quick": quick, "cpu": cpu, "paper": paper},
     note=(

@@ -80,9 +80,9 @@ BUDGETS = {
             "observed",
         ),
         segments=2048,
-        few=128,
+        few=64,
         episodes=200,
-        updates=7000,
+        updates=4000,
         scored=("analytic", "ridge", "least_squares"),
         compared=("analytic", "least_squares"),
         middle=5,
@@ -159,7 +159,8 @@ def cells(b: Budget) -> Iterator[Cell]:
             partial(recovery.recovered, belief, steps, noise, amounts, setting),
         )
 
-    for noise, steps, belief in itertools.product(b.noises, b.lengths, b.noisy):
+    compared = [(steps, belief) for steps in b.lengths for belief in b.noisy if steps == b.middle or belief == Belief()]
+    for noise, (steps, belief) in itertools.product(b.noises, compared):
         config = {**head(belief, steps, noise), "segments": b.segments, "estimates": b.estimates}
         run = partial(recovery.calibrated, belief, steps, noise, b.estimates, b.segments, setting)
         yield f"calibration/{named(belief, steps, noise)}", config, run

@@ -115,7 +115,7 @@ def test_declarations_name_what_exists():
             assert {row.name for row in preset.rows}
             wanted = {(column.space, column.learner) for column in declared.columns}
             # Beside the columns', only plans for the other spaces of its tasks, which `ohio-jax train` may ask for.
-            spaces = registry.make(declared.tasks[-1]).spaces  # the task that needs no file
+            spaces = registry.make(declared.tasks[-1]).spaces  # the task that has them all and needs no file
             allowed = {(space, learner) for space in spaces for learner in LEARNERS}
             assert wanted <= set(preset.plans) <= allowed
             assert all(plan.learner == learner for (_, learner), plan in preset.plans.items())
