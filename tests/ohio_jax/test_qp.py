@@ -39,13 +39,22 @@ def dense(p, x0, goal):
     return found.x.reshape(H, m)
 
 
+def actions(p, x0, goal):
+    return qp.solve(p, x0, goal).u
+
+
+solve = jax.jit(qp.solve)
+move = jax.jit(actions)
+slope = jax.jit(jax.jacfwd(actions, (0, 1, 2)))
+back = jax.jit(jax.jacrev(actions, 2))
+
 SHAPES = [(1, 1, 3), (4, 2, 10), (14, 7, 20)]
 
 
 @pytest.mark.parametrize(("n", "m", "H"), SHAPES)
 @pytest.mark.parametrize("tight", [0.05, 0.3, 100.0])
 def test_optimum_equals_the_dense_solver(n, m, H, tight, x64):
-    solve, held = jax.jit(qp.solve), 0
+    held = 0
     for seed in range(8):
         p, x0, goal = program(n, m, H, seed, tight)
         ours = solve(p, jnp.asarray(x0), jnp.asarray(goal))
@@ -56,14 +65,14 @@ def test_optimum_equals_the_dense_solver(n, m, H, tight, x64):
 
 
 def test_float32_batches_converge():
-    solve = jax.jit(jax.vmap(qp.solve))
+    together = jax.jit(jax.vmap(qp.solve))
     many = [program(4, 2, 10, seed, 0.2, jnp.float32) for seed in range(200)]
     p = jax.tree.map(lambda *x: jnp.stack(x), *[x[0] for x in many])
     x0, goal = (jnp.asarray(np.stack([x[i] for x in many]), jnp.float32) for i in (1, 2))
-    found = solve(p, x0, goal)
+    found = together(p, x0, goal)
     assert found.converged.all() and found.iterations.max() <= 12
     assert (jnp.abs(found.u) <= p.high[:, None, :] + 1e-7).all()
-    warm = solve(p, x0, goal, found.active)
+    warm = together(p, x0, goal, found.active)
     assert (warm.iterations == 1).all()
     np.testing.assert_allclose(warm.u, found.u, atol=1e-6)
 
@@ -71,9 +80,6 @@ def test_float32_batches_converge():
 @pytest.mark.parametrize("tight", [0.1, 0.3, 100.0])
 def test_derivatives_against_central_differences(tight, x64):
     """With respect to goal, start and bound, inside and at active constraints."""
-    solve = jax.jit(lambda p, x0, goal: qp.solve(p, x0, goal).u)
-    slope = jax.jit(jax.jacfwd(solve, (0, 1, 2)))
-    back = jax.jit(jax.jacrev(solve, 2))
     tiny = 1e-6
     for seed in range(4):
         p, x0, goal = program(4, 2, 10, seed, tight)
@@ -82,18 +88,18 @@ def test_derivatives_against_central_differences(tight, x64):
         np.testing.assert_allclose(back(p, x0, goal), of_goal, atol=1e-8)
         for i in range(4):
             step = tiny * jnp.eye(4)[i]
-            difference = (solve(p, x0, goal + step) - solve(p, x0, goal - step)) / (2 * tiny)
+            difference = (move(p, x0, goal + step) - move(p, x0, goal - step)) / (2 * tiny)
             np.testing.assert_allclose(of_goal[..., i], difference, atol=1e-5)
-            difference = (solve(p, x0 + step, goal) - solve(p, x0 - step, goal)) / (2 * tiny)
+            difference = (move(p, x0 + step, goal) - move(p, x0 - step, goal)) / (2 * tiny)
             np.testing.assert_allclose(of_start[..., i], difference, atol=1e-5)
         for i in range(2):
             step = tiny * jnp.eye(2)[i]
             wider, closer = p._replace(high=p.high + step), p._replace(high=p.high - step)
-            difference = (solve(wider, x0, goal) - solve(closer, x0, goal)) / (2 * tiny)
+            difference = (move(wider, x0, goal) - move(closer, x0, goal)) / (2 * tiny)
             np.testing.assert_allclose(of_program.high[..., i], difference, atol=1e-5)
 
 
 def test_nothing_finite_is_reported_not_raised():
     p, _, goal = program(4, 2, 10, 0, 0.2, jnp.float32)
-    found = jax.jit(qp.solve)(p, jnp.full(4, jnp.nan), jnp.asarray(goal, jnp.float32))
+    found = solve(p, jnp.full(4, jnp.nan), jnp.asarray(goal, jnp.float32))
     assert not found.converged and found.iterations == qp.SWEEPS
