@@ -6,8 +6,8 @@
 The residual is whitened, so the noise of the low level is in it. The prior is as broad as goals may be.
 """
 
+import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 
 from ohio_jax.inverse.analytic import explain, identified
 from ohio_jax.inverse.least_squares import flat, search
@@ -34,8 +34,15 @@ def spread(J, width):
     """Float[g], square root of the diagonal of (J' J + diag(1 / width^2))^-1. J: Float[k, g]; width: Float[g].
 
     By an orthogonal factor R of [J; 1 / width] in units of the width: C = width R^-1 R^-T width. Its condition number is the
-    root of C's, which float32 does not bear where some entries are seen well and others not at all.
+    root of C's, which float32 does not bear where some entries are seen well and others not at all. Gram-Schmidt by hand,
+    for a batched LAPACK call on several host devices may wait for itself.
     """
-    one = jnp.eye(len(width), dtype=J.dtype)
-    R = jnp.linalg.qr(jnp.concatenate([J * width[None], one]), mode="r")
-    return width * jnp.linalg.norm(solve_triangular(R, one), axis=1)
+    start = jnp.concatenate([J * width[None], jnp.eye(len(width), dtype=J.dtype)])
+    later = jnp.arange(len(width))
+
+    def orthonormal(i, Q):  # what was the identity ends as R^-1
+        q = Q[:, i] / jnp.linalg.norm(Q[:, i])
+        return (Q - jnp.outer(q, jnp.where(later > i, q @ Q, 0.0))).at[:, i].set(q)
+
+    Q = jax.lax.fori_loop(0, len(width), orthonormal, start)
+    return width * jnp.linalg.norm(Q[-len(width) :], axis=1)
