@@ -47,7 +47,8 @@ class Entry:
 
     @property
     def paper_text(self) -> str:
-        return f"{self.paper[0]:.1f} ± {self.paper[1]:.1f}" if self.paper else ""
+        shown = lambda x: f"{x:.1f}" if x == round(x, 1) else f"{x:g}"  # one digit, or all that were published
+        return " ± ".join(map(shown, self.paper)) if self.paper else ""
 
 
 def load(table: Table, preset: str, results: Path = RESULTS) -> list[dict[str, Any]]:
@@ -127,10 +128,14 @@ def _blocks(table: Table, listed: list[Entry]) -> Iterator[tuple[str, list[str],
             yield learner.upper(), [name for name, _ in grid], lines
 
 
+def _head(*names: str) -> list[str]:
+    return ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
+
+
 def _lines(table: Table, listed: list[Entry], cell_text) -> list[str]:
     out = []
     for title, columns, lines in _blocks(table, listed):
-        out += [f"| {title} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+        out += _head(title, *columns)
         out += [f"| {name} | " + " | ".join(map(cell_text, row)) + " |" for name, row in lines]
         out.append("")
     return out
@@ -145,6 +150,7 @@ def _markdown(table: Table, preset: str, listed: list[Entry]) -> str:
     learned = [entry for entry in listed if "policy" not in entry.cell["config"]]
     some = learned[0] if learned else listed[0]
     hardware = some.cell["provenance"]["hardware"]
+    labels = [label for _, label, _ in table.metrics]
     lines = [
         f"# {table.title}, preset `{preset}`",
         "",
@@ -157,10 +163,7 @@ def _markdown(table: Table, preset: str, listed: list[Entry]) -> str:
         *_lines(table, learned, cell_text),
         "## Scripted policies and the bound, on the same test episodes",
         "",
-        f"| place | policy | score | {table.unit} | of the bound, % | "
-        + " | ".join(label for _, label, _ in table.metrics)
-        + " |",
-        "|---" * (5 + len(table.metrics)) + "|",
+        *_head("place", "policy", "score", table.unit, "of the bound, %", *labels),
     ]
     for entry in sorted((e for e in listed if "policy" in e.cell["config"]), key=lambda e: (e.row, e.mean_return)):
         lines.append(_detail(table, entry, [entry.row, entry.column]))
@@ -168,10 +171,7 @@ def _markdown(table: Table, preset: str, listed: list[Entry]) -> str:
         "",
         "## Every cell",
         "",
-        f"| data | method | score | 95 % interval | {table.unit} | of the bound, % | "
-        + " | ".join(label for _, label, _ in table.metrics)
-        + " | seconds |",
-        "|---" * (7 + len(table.metrics)) + "|",
+        *_head("data", "method", "score", "95 % interval", table.unit, "of the bound, %", *labels, "seconds"),
     ]
     for _, row in _grid(table, listed):
         for entry in filter(None, row.values()):

@@ -1,5 +1,6 @@
 """What a results table is made of, and the loop that fills it: one run file a cell, run what is missing, then render."""
 
+import functools
 import hashlib
 import itertools
 import json
@@ -9,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -149,6 +149,12 @@ def dataset(task: Task, row: Row, preset: Preset) -> data.Trajectories:
         parts = path.with_suffix(".parts")
         data.save(path, collect(task, row.behaviour, preset.data_episodes, preset.data_seed, parts))
         shutil.rmtree(parts)
+    return _logs(path.absolute())
+
+
+@functools.lru_cache(maxsize=4)
+def _logs(path: Path) -> data.Trajectories:
+    """Read once for all columns of a row, which also lets what is learned from them be learned once."""
     return data.load(path, "trajectories")
 
 
@@ -170,7 +176,7 @@ def cells(table: Table, preset: Preset) -> Iterator[tuple[str, dict[str, Any], A
         for policy in preset.policies:
             config = {"task": key[0], "settings": tasks[key].settings, "policy": policy, **test}
             head = {"row": place, "column": policy, "config": config, "reference": asdict(tasks[key].reference)}
-            yield slug(place, "policy", policy), head, partial(_run_policy, tasks[key], policy, preset)
+            yield slug(place, "policy", policy), head, functools.partial(_run_policy, tasks[key], policy, preset)
     for column, row in itertools.product(preset.columns or table.columns, preset.rows):
         task, plan = tasks[row.task, row.settings], preset.plans[column.space, column.learner]
         config = {
@@ -187,7 +193,7 @@ def cells(table: Table, preset: Preset) -> Iterator[tuple[str, dict[str, Any], A
         }
         head = {"row": row.name, "column": column.name, "config": config, "reference": asdict(task.reference)}
         name = slug(row.name, column.family, column.learner)
-        yield name, head, partial(_run_learner, task, row, column, plan, preset, config)
+        yield name, head, functools.partial(_run_learner, task, row, column, plan, preset, config)
 
 
 def _run_policy(task: Task, policy: str, preset: Preset) -> dict[str, Any]:

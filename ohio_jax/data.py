@@ -39,7 +39,7 @@ class Batch(NamedTuple):
     weight: jax.Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trajectories:
     """E logged episodes of N low-level steps in all. Episode e owns steps offset[e] .. offset[e+1]-1.
 

@@ -57,6 +57,24 @@ class Environment(Protocol):
     def step(self, state: State, action: jax.Array) -> State: ...
 
 
+class Drawn:
+    """What environments with `draw` and `start` have in common, under the names that Brax's wrappers ask for."""
+
+    draw: Callable[[jax.Array], Any]
+    start: Callable[[Any], State]
+
+    @property
+    def unwrapped(self):
+        return self
+
+    @property
+    def backend(self) -> str:
+        return "ohio_jax"
+
+    def reset(self, key: jax.Array) -> State:
+        return self.start(self.draw(key))
+
+
 class Controller(Protocol):
     """A low-level policy, the known map from (state, goal) to action; a module or any object with these functions.
 
@@ -76,7 +94,7 @@ class Controller(Protocol):
 
 
 @struct.dataclass
-class HighLevel:
+class HighLevel(Drawn):
     """An environment whose action is the goal: `steps` low-level steps share one goal and their rewards are summed.
 
     env: the low-level environment.
@@ -106,23 +124,12 @@ class HighLevel:
     def action_size(self) -> int:
         return self.goal_size
 
-    @property
-    def unwrapped(self):
-        return self
-
-    @property
-    def backend(self) -> str:
-        return "ohio_jax"
-
     def draw(self, key: jax.Array) -> Any:
         return self.env.draw(key)
 
     def start(self, instance: Any) -> State:
         state = self.env.start(instance)
         return state.replace(info={**state.info, "controller": self.controller.init(self.params)})
-
-    def reset(self, key: jax.Array) -> State:
-        return self.start(self.draw(key))
 
     def step(self, state: State, goal: jax.Array) -> State:
         """Runs the low level for `steps` steps toward `goal: Float[goal_size]`; stops early where an episode ends."""

@@ -12,7 +12,7 @@ import numpy as np
 from flax import struct
 from ohio_envs import registry
 from ohio_envs.reacher.simulator import Body, advance
-from ohio_envs.reacher.task import DISPLACEMENTS, NOISE, regulation
+from ohio_envs.reacher.task import DISPLACEMENTS, LEARNED, NOISE, regulation
 
 from benchmarks.speed.reacher import segments
 from ohio_jax.controllers import lqr, relative
@@ -109,7 +109,7 @@ def believed(belief: Belief, episodes: int, updates: int, deviation: float) -> M
         return Model(Body().heavier(belief.factor), advance, 2)
     whole = logs(episodes, deviation)
     rows = slice(0, whole.offset[max(1, round(belief.share * episodes))])
-    config = learned.Config(angles=(0, 1))
+    config = LEARNED
     an_epoch = max(1, int((1 - config.held_out) * rows.stop) // config.batch)
     config = replace(config, epochs=max(1, round(updates / an_epoch)))
     return learned.fit(config, jax.random.key(0), whole.state[rows], whole.action[rows], whole.next_state[rows]).model

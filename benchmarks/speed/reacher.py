@@ -17,13 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ohio_envs import registry
+from ohio_envs.reacher.task import LEARNED, with_model
 
 from benchmarks.speed import mpc
 from benchmarks.speed import reference_reacher as reference
 from benchmarks.speed.reacher_page import chart, page
 from benchmarks.speed.timing import load, over_devices, race
 from ohio_jax import provenance
-from ohio_jax.controllers import lqr
 from ohio_jax.data import Trajectories
 from ohio_jax.dynamics import learned
 from ohio_jax.dynamics.model import Homogeneous
@@ -32,7 +32,7 @@ from ohio_jax.evaluate import collect
 from ohio_jax.files import write_bytes, write_json, write_text
 from ohio_jax.inverse import INVERSES
 from ohio_jax.inverse.problem import Problem, Segment
-from ohio_jax.inverse.relabel import _invert_all, relabel, segment_starts
+from ohio_jax.inverse.relabel import invert_all, relabel, segment_starts
 from ohio_jax.task import Space, Task
 
 # Seconds a segment of five steps: the released code on one core of a machine of this kind.
@@ -40,7 +40,7 @@ ORIGINAL = {"analytic": 0.59e-3, "reg_analytic": 152e-3, "numerical": 413e-3}
 # Times as fast as the original; a least-squares answer stands where the original's is numerical.
 WANTED = {"analytic": 150, "reg_analytic": 2000, "numerical": 300, "least_squares": 5000}
 WANTED_STEPS = {"batch_256": 300}  # times dm_control
-MODELS = {"ohio_compat": learned.ORIGINAL, "ohio": learned.Config(angles=(0, 1))}  # as the task learns them
+MODELS = {"ohio_compat": learned.ORIGINAL, "ohio": LEARNED}  # as the task learns them
 SLOW = ("numerical", "cross_entropy", "implicit", "posterior")  # measured on `few` segments
 
 
@@ -96,7 +96,7 @@ QUICK = Budget(
     seconds=0.02,
     learn=2,
     inverses=("analytic", "numerical", "least_squares"),
-    spaces=("ohio_compat",),
+    spaces=("ohio_compat", "ohio"),
     many=128,
     few=32,
     peer=4,
@@ -134,8 +134,8 @@ def run(out: Path | None, quick: bool) -> dict[str, Any]:
         "window_seconds": budget.seconds,
         "learning": {"steps": len(logs.state), "seconds": learning},
         "original_seconds": ORIGINAL,
-        "inverses": {space: inverses(task.spaces[space], model, logs, budget) for space, model in models.items()},
-        "growth": growth(task.spaces[first], models[first], logs, budget),
+        "inverses": {space: inverses(space, task.spaces[space], model, logs, budget) for space, model in models.items()},
+        "growth": growth(first, task.spaces[first], models[first], logs, budget),
         "relabel": relabelling(task, first, models[first], budget),
         "simulator": simulator_steps(task, budget),
         "mpc": mpc.measure(budget.shapes, budget.programs, budget.peers, budget.windows, budget.seconds),
@@ -159,16 +159,18 @@ def segments(logs: Trajectories, steps: int, amount: int) -> Segment:
     return Segment(*(jnp.asarray(array[rows]) for array in (logs.state, logs.action, logs.next_state)))
 
 
-def problem_of(space: Space, model: Any, steps: int | None = None) -> Problem:
-    return lqr.problem(replace(space.params, model=model, steps=steps or space.steps))
+def problem_of(name: str, model: Any, steps: int) -> Problem:
+    """The problem of an action space with h = `steps`, explained with `model`."""
+    space = registry.make("reacher", {"steps": str(steps)}).spaces[name]
+    return space.controller.problem(with_model(space.params, model))
 
 
-def inverses(space: Space, model: Any, logs: Trajectories, budget: Budget) -> dict[str, Any]:
+def inverses(name: str, space: Space, model: Any, logs: Trajectories, budget: Budget) -> dict[str, Any]:
     """Segments inverted a second, gains included, all arrays on the device; residuals on the segments all of them saw."""
-    problem, steps = problem_of(space, model), space.steps
+    problem, steps = problem_of(name, model, space.steps), space.steps
     amounts = {name: budget.few if name in SLOW else budget.many for name in budget.inverses}
     given = {amount: segments(logs, steps, amount) for amount in set(amounts.values())}
-    ours = {name: partial(_invert_all, INVERSES[name], problem, given[amounts[name]]) for name in budget.inverses}
+    ours = {name: partial(invert_all, INVERSES[name], problem, given[amounts[name]]) for name in budget.inverses}
     timings = race(ours, budget.windows, budget.seconds)
     rates = {name: timing.rates(amounts[name]) for name, timing in timings.items()}
     answers = {name: jax.device_get(call()) for name, call in ours.items()}
@@ -213,14 +215,14 @@ def numpy_inverse(model: Homogeneous, limit: np.ndarray, given: Segment, goals: 
     return {"segments_per_second": timing.rates(budget.peer), "median_difference_of_goal": float(np.median(difference))}
 
 
-def growth(space: Space, model: Any, logs: Trajectories, budget: Budget) -> dict[str, Any]:
+def growth(space_name: str, space: Space, model: Any, logs: Trajectories, budget: Budget) -> dict[str, Any]:
     """Microseconds a segment of an inverse, against batch size and steps a segment."""
 
     def measured(cases: dict[str, tuple[int, int]]) -> dict[str, dict[str, float]]:
         given = {name: segments(logs, *case) for name, case in cases.items()}
-        problems = {steps: problem_of(space, model, steps) for steps, _ in cases.values()}
+        problems = {steps: problem_of(space_name, model, steps) for steps, _ in cases.values()}
         calls = {
-            (name, inverse): partial(_invert_all, INVERSES[inverse], problems[steps], given[name])
+            (name, inverse): partial(invert_all, INVERSES[inverse], problems[steps], given[name])
             for name, (steps, _) in cases.items()
             for inverse in budget.grown
         }
@@ -245,7 +247,7 @@ def relabelling(task: Task, name: str, model: Any, budget: Budget) -> dict[str, 
     logs = collect(task, "expert", budget.relabel, 0)
     collecting = time.perf_counter() - start
     space = task.spaces[name]
-    given = replace(task, spaces={name: replace(space, problem=problem_of(space, model), fit=None)})
+    given = replace(task, spaces={name: replace(space, problem=problem_of(name, model, space.steps), fit=None)})
     found, seconds = 0, {}
     for inverse in budget.relabelled:
         start = time.perf_counter()

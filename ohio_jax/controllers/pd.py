@@ -10,9 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment, disagreement
-
-ON = 1.0 - 1e-6  # share of its bound from which an action counts as on it
+from ohio_jax.inverse.problem import AMBIGUOUS, ON, UNEXPLAINED, UNIQUE, Problem, Segment, disagreement
 
 
 class Params(NamedTuple):

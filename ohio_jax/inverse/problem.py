@@ -16,6 +16,7 @@ AMBIGUOUS = 1  # other goals explain it as well (a bound binds, the low level sa
 UNEXPLAINED = 2  # no goal explains the segment exactly: the logged actions are not the low level's
 FAILED = 3  # the segment is unusable: not finite, or so far off that its residual is not
 
+ON = 1.0 - 1e-6  # share of its bound from which a logged action counts as on it
 SLACK = 1e-3  # deviations by which a wish may fall short of a bound that it explains
 
 
@@ -90,6 +91,6 @@ def disagreement(wish: jax.Array, action: jax.Array, bound: jax.Array, B: jax.Ar
     does one that falls short by next to nothing, where a search that comes from inside ends.
     """
     away = (wish - action) * jnp.linalg.norm(B / noise[:, None], axis=0)
-    on = (1.0 - 1e-6) * bound
+    on = ON * bound
     outward = jnp.where(action >= on, away, jnp.where(action <= -on, -away, -jnp.inf))
     return jnp.where(outward > -SLACK, 0.0, away)

@@ -21,8 +21,11 @@ LARGEST_LOSS = 0.2  # of the original's filter
 
 
 @functools.partial(jax.jit, static_argnames=("invert", "problem"))
-def _invert_all(invert, problem, segments: Segment) -> Recovered:
-    """Segments are spread over the local devices; no device waits for another's iterations."""
+def invert_all(invert, problem, segments: Segment) -> Recovered:
+    """An inverse of so many segments, leading axis M, a multiple of the number of local devices they are spread over.
+
+    invert, problem are static. No device waits for another's iterations.
+    """
     mesh = Mesh(np.array(jax.local_devices()), ("segment",))
     lanes = CHUNK if invert in (INVERSES[name] for name in AT_ONCE) else LANES
     one = lambda segments: jax.lax.map(lambda segment: invert(problem, segment), segments, batch_size=lanes)
@@ -110,7 +113,7 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, we
             # The last chunk is filled up so that every call has one shape and compiles once.
             padded = np.resize(rows, chunk)
             segments = Segment(*(gather(a, padded) for a in (trajectories.state, trajectories.action, trajectories.next_state)))
-            answer = _invert_all(INVERSES[inverse], problem, segments)
+            answer = invert_all(INVERSES[inverse], problem, segments)
             recovered.append({name: np.asarray(value)[: len(rows)] for name, value in answer._asdict().items()})
             bar.update(len(rows))
     found = {name: np.concatenate([part[name] for part in recovered]) for name in Recovered._fields}

@@ -19,7 +19,7 @@ from flax import struct
 from ohio_envs.reacher.extras import imported
 from ohio_envs.settings import Rule, integer, one_of, parse
 from ohio_jax.controllers import direct, pd
-from ohio_jax.environment import State
+from ohio_jax.environment import Drawn, State
 from ohio_jax.networks import heads
 from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.task import Reference, Space, Task
@@ -38,7 +38,7 @@ NOISE = 0.4  # deviation of `medium`'s actions
 
 
 @struct.dataclass
-class BraxReacher:
+class BraxReacher(Drawn):
     """`brax.envs.reacher.Reacher` as an environment of the suite. An instance is the key of Brax's own reset.
 
     The observation is Float[11]: cosines and sines of the joints, target, velocity of the finger, finger minus target.
@@ -57,18 +57,11 @@ class BraxReacher:
         return 2
 
     @property
-    def unwrapped(self):
-        return self
-
-    @property
     def backend(self) -> str:
         return self.env.backend
 
     def draw(self, key: jax.Array) -> jax.Array:
         return key
-
-    def reset(self, key: jax.Array) -> State:
-        return self.start(self.draw(key))
 
     def start(self, instance: jax.Array) -> State:
         first = self.env.reset(instance)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from ohio_jax.environment import State
+from ohio_jax.environment import Drawn, State
 from ohio_jax.errors import UserError
 
 LINK = 0.12  # m, length of both links
@@ -93,7 +93,7 @@ def finger(q: jax.Array) -> jax.Array:
 
 
 @struct.dataclass
-class Reacher:
+class Reacher(Drawn):
     """The environment. Action: Float[2], torques as shares of the gear; reward: 1 while the finger touches the target.
 
     The observation is Float[6]: the joint angles, target minus finger, the joint velocities. Episodes end by the time limit.
@@ -110,14 +110,6 @@ class Reacher:
     def action_size(self) -> int:
         return 2
 
-    @property
-    def unwrapped(self):
-        return self
-
-    @property
-    def backend(self) -> str:
-        return "ohio_jax"
-
     def draw(self, key: jax.Array) -> jax.Array:
         """Float[4], an instance: the joint angles at the start, and the target."""
         shoulder, wrist, radius, angle = jax.random.split(key, 4)
@@ -126,9 +118,6 @@ class Reacher:
         q1 = jax.random.uniform(shoulder, minval=-jnp.pi, maxval=jnp.pi)
         q2 = jax.random.uniform(wrist, minval=-WRIST, maxval=WRIST)
         return jnp.stack([q1, q2, r * jnp.sin(phi), r * jnp.cos(phi)])
-
-    def reset(self, key: jax.Array) -> State:
-        return self.start(self.draw(key))
 
     def start(self, instance: jax.Array) -> State:
         """Begins an episode at rest. Raises UserError for an instance that is not Float[4]."""

@@ -3,6 +3,7 @@
 import functools
 import math
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,7 @@ COST, EFFORT = np.array([10.0, 10.0, 1.0, 1.0], np.float32), np.array([0.1, 0.1]
 GOALS = (4 * math.pi, 4 * math.pi, 4 * math.pi, 20.0)  # rad and rad/s, the original's limits of its analytical goals
 DISPLACEMENTS = (4 * math.pi, 4 * math.pi, 4 * math.pi, 40.0)  # of goals counted from where the arm is
 NOISE = np.array([0.01, 0.01, 0.1, 0.1], np.float32)  # rad, rad, rad/s, rad/s: how far off a reached state counts as explained
+LEARNED = learned.Config(angles=(0, 1))  # how inverses learn the arm's dynamics
 PLANNED = 10  # steps the model-predictive low level looks ahead
 
 
@@ -73,15 +75,14 @@ def _spaces(steps: int) -> dict[str, Space]:
     joint states, explained with the original's model.
     """
     true = Model(Body(), advance, 2)
-    learn = learned.Config(angles=(0, 1))
     torque = heads.Box((1.0, 1.0))
     bounds = direct.Params(jnp.ones(2))
     displaced = lambda low_level, params: relative.Params(params, jnp.array(DISPLACEMENTS), low_level)
     regulator, planner = displaced(lqr, regulation(true, steps)), displaced(mpc, planning(true, steps))
     return {
-        "ohio": space(relative, regulator, steps, DISPLACEMENTS, features, learn),
+        "ohio": space(relative, regulator, steps, DISPLACEMENTS, features, LEARNED),
         "ohio_true": space(relative, regulator, steps, DISPLACEMENTS, features),
-        "ohio_mpc": space(relative, planner, steps, DISPLACEMENTS, features, learn),
+        "ohio_mpc": space(relative, planner, steps, DISPLACEMENTS, features, LEARNED),
         "ohio_compat": space(lqr, regulation(true, steps, False), steps, GOALS, features_and_angles, learned.ORIGINAL),
         "end_to_end": space(direct, bounds, 1, torque.limits, features),
     }
@@ -113,8 +114,13 @@ def space(controller, params, steps: int, limits: tuple[float, ...], features, l
 
 def _learn(config: learned.Config, controller, params, logs: Trajectories) -> Problem:
     """The low level's problem with dynamics learned from the logs."""
-    fitted = learned.fit(config, jax.random.key(0), logs.state, logs.action, logs.next_state)
-    return controller.problem(with_model(params, fitted.model))
+    return controller.problem(with_model(params, _model(config, logs)))
+
+
+@functools.lru_cache(maxsize=8)
+def _model(config: learned.Config, logs: Trajectories) -> Any:
+    """Learned once for all low levels and inverses that explain the same logs."""
+    return learned.fit(config, jax.random.key(0), logs.state, logs.action, logs.next_state).model
 
 
 def with_model(params, model):

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from ohio_envs.routing.scenario import LOOK_AHEAD, Scenario
-from ohio_jax.environment import State
+from ohio_jax.environment import Drawn, State
 from ohio_jax.errors import UserError
 
 SCALE = 0.01  # of all features, as in the original
@@ -45,7 +45,7 @@ class Fleet(NamedTuple):
 
 
 @struct.dataclass
-class Routing:
+class Routing(Drawn):
     """The environment. Action: vehicles to send from row to column, [n, n] or flat; reward: profit in dollars.
 
     Any real action is accepted: numbers are truncated toward zero, negatives and the diagonal count for nothing, and
@@ -76,14 +76,6 @@ class Routing:
     def action_size(self) -> int:
         return self.scenario.regions**2
 
-    @property
-    def unwrapped(self):
-        return self
-
-    @property
-    def backend(self) -> str:
-        return "ohio_jax"
-
     def draw(self, key: jax.Array) -> jax.Array:
         """Int[T, n, n], requests of an episode: independent Poisson counts.
 
@@ -94,9 +86,6 @@ class Routing:
         uniform = jax.random.uniform(key, s.live.shape)
         counts = jnp.sum(uniform[:, None] >= s.cumulative, axis=1, dtype=jnp.int32)
         return jnp.zeros(s.lam.size, jnp.int32).at[s.live].set(counts, unique_indices=True).reshape(s.lam.shape)
-
-    def reset(self, key: jax.Array) -> State:
-        return self.start(self.draw(key))
 
     def start(self, instance: jax.Array) -> State:
         """Begins an episode on an instance, its requests Int[T, n, n], and matches those of step 0.
