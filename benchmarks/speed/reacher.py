@@ -170,7 +170,7 @@ def inverses(name: str, space: Space, model: Any, logs: Trajectories, budget: Bu
     problem, steps = problem_of(name, model, space.steps), space.steps
     amounts = {name: budget.few if name in SLOW else budget.many for name in budget.inverses}
     given = {amount: segments(logs, steps, amount) for amount in set(amounts.values())}
-    ours = {name: partial(invert_all, INVERSES[name], problem, given[amounts[name]]) for name in budget.inverses}
+    ours = {name: partial(invert_all, name, problem, given[amounts[name]]) for name in budget.inverses}
     timings = race(ours, budget.windows, budget.seconds)
     rates = {name: timing.rates(amounts[name]) for name, timing in timings.items()}
     answers = {name: jax.device_get(call()) for name, call in ours.items()}
@@ -222,7 +222,7 @@ def growth(space_name: str, space: Space, model: Any, logs: Trajectories, budget
         given = {name: segments(logs, *case) for name, case in cases.items()}
         problems = {steps: problem_of(space_name, model, steps) for steps, _ in cases.values()}
         calls = {
-            (name, inverse): partial(invert_all, INVERSES[inverse], problems[steps], given[name])
+            (name, inverse): partial(invert_all, inverse, problems[steps], given[name])
             for name, (steps, _) in cases.items()
             for inverse in budget.grown
         }

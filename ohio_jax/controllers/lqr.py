@@ -75,7 +75,9 @@ def problem(params: Params) -> Problem:
             u = jnp.clip(_wanted(gain.K, gain.k, x, goal), -params.bound, params.bound)
             return params.model.step(x, u), None
 
-        return jax.lax.scan(step, segment.state[0], _gains(params, params.dynamics, segment.state[0]))[0]
+        # Unrolled, the model at the first state, which no goal changes, is evaluated once for all iterations of an inverse.
+        gains = _gains(params, params.dynamics, segment.state[0])
+        return jax.lax.scan(step, segment.state[0], gains, unroll=min(params.steps, 5))[0]
 
     def affine(segment: Segment) -> tuple[jax.Array, jax.Array]:
         gains = _gains(params, params.dynamics, segment.state[0])

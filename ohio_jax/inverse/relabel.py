@@ -15,20 +15,20 @@ from ohio_jax.progress import progress
 from ohio_jax.task import Space, Task
 
 CHUNK = 4096  # segments a compiled call, on each device
-LANES = 64  # segments that iterate together: few, so that a slow one holds up few
-AT_ONCE = ("analytic", "ridge", "observed")  # nothing iterates
+LANES = 64  # segments side by side on a CPU: what they touch stays in its cache; accelerators take whole chunks
+FEW = {"least_squares": 8, "posterior": 8, "implicit": 8}  # where a slow one, searching several times as long, holds up the rest
 LARGEST_LOSS = 0.2  # of the original's filter
 
 
-@functools.partial(jax.jit, static_argnames=("invert", "problem"))
-def invert_all(invert, problem, segments: Segment) -> Recovered:
+@functools.partial(jax.jit, static_argnames=("inverse", "problem"))
+def invert_all(inverse: str, problem, segments: Segment) -> Recovered:
     """An inverse of so many segments, leading axis M, a multiple of the number of local devices they are spread over.
 
-    invert, problem are static. No device waits for another's iterations.
+    inverse: name in INVERSES; it and the problem are static. No device waits for another's iterations.
     """
     mesh = Mesh(np.array(jax.local_devices()), ("segment",))
-    lanes = CHUNK if invert in (INVERSES[name] for name in AT_ONCE) else LANES
-    one = lambda segments: jax.lax.map(lambda segment: invert(problem, segment), segments, batch_size=lanes)
+    lanes = FEW.get(inverse, LANES) if jax.default_backend() == "cpu" else CHUNK
+    one = lambda segments: jax.lax.map(lambda segment: INVERSES[inverse](problem, segment), segments, batch_size=lanes)
     each = PartitionSpec("segment")
     return jax.shard_map(one, mesh=mesh, in_specs=each, out_specs=each, check_vma=False)(segments)
 
@@ -113,7 +113,7 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, we
             # The last chunk is filled up so that every call has one shape and compiles once.
             padded = np.resize(rows, chunk)
             segments = Segment(*(gather(a, padded) for a in (trajectories.state, trajectories.action, trajectories.next_state)))
-            answer = invert_all(INVERSES[inverse], problem, segments)
+            answer = invert_all(inverse, problem, segments)
             recovered.append({name: np.asarray(value)[: len(rows)] for name, value in answer._asdict().items()})
             bar.update(len(rows))
     found = {name: np.concatenate([part[name] for part in recovered]) for name in Recovered._fields}
