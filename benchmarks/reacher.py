@@ -72,7 +72,7 @@ def quick() -> Preset:
 
 def cpu() -> Preset:
     """The whole table in a few hours on two cores."""
-    return Preset(ROWS, plans(SHORT, 5, 128, {"bc": 30_000, "iql": 15_000}), 300, 100, policies=POLICIES)
+    return Preset(ROWS, plans(SHORT, 5, 128, {"bc": 30_000, "iql": 8_000}), 300, 100, policies=POLICIES)
 
 
 def paper() -> Preset:

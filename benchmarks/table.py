@@ -4,6 +4,7 @@ import functools
 import hashlib
 import itertools
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -110,7 +111,8 @@ class Table:
 
 
 def slug(*words: str) -> str:
-    return ".".join(word.lower().replace(" ", "-").replace("(", "").replace(")", "") for word in words)
+    """A file's name, without what some file systems refuse."""
+    return ".".join(re.sub(r"[^a-z0-9_.+-]+", "-", word.lower()).strip("-") for word in words)
 
 
 def short_hash(config: dict[str, Any]) -> str:

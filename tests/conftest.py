@@ -57,3 +57,18 @@ def city_files() -> Path:
     if missing:
         pytest.skip(f"city files not at hand: {folder} has no {missing[0]}")
     return Path(folder)
+
+
+@pytest.fixture
+def command(capsys, monkeypatch, tmp_path):
+    """Runs a command line in an empty folder; returns (exit code, standard output, standard error)."""
+    from ohio_jax import cli  # not before JAX has its settings
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(line: str):
+        code = cli.main(cli.parser().parse_args(line.split()))
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return run

@@ -23,6 +23,7 @@ from ohio_jax.environment import State
 from ohio_jax.evaluate import collect
 from ohio_jax.inverse import INVERSES
 from ohio_jax.inverse.problem import Problem, Recovered, Segment
+from ohio_jax.inverse.relabel import lanes
 from ohio_jax.solvers import riccati
 from ohio_jax.task import Task
 
@@ -227,7 +228,10 @@ def plain(shared: relative.Params) -> Problem:
 
 @functools.cache
 def _inverter(inverse: str, problem):
-    return jax.jit(jax.vmap(lambda shared, segment: INVERSES[inverse](problem(shared), segment), (None, 0)))
+    def invert(shared, given: Segment) -> Recovered:
+        return jax.lax.map(lambda segment: INVERSES[inverse](problem(shared), segment), given, batch_size=lanes(inverse))
+
+    return jax.jit(invert)
 
 
 def invert(inverse: str, shared: Any, given: Segment, problem=plain) -> Recovered:

@@ -20,6 +20,11 @@ FEW = {"least_squares": 8, "posterior": 8, "implicit": 8}  # where a slow one, s
 LARGEST_LOSS = 0.2  # of the original's filter
 
 
+def lanes(inverse: str) -> int:
+    """How many segments an inverse takes side by side."""
+    return FEW.get(inverse, LANES) if jax.default_backend() == "cpu" else CHUNK
+
+
 @functools.partial(jax.jit, static_argnames=("inverse", "problem"))
 def invert_all(inverse: str, problem, segments: Segment) -> Recovered:
     """An inverse of so many segments, leading axis M, a multiple of the number of local devices they are spread over.
@@ -27,10 +32,10 @@ def invert_all(inverse: str, problem, segments: Segment) -> Recovered:
     inverse: name in INVERSES; it and the problem are static. No device waits for another's iterations.
     """
     mesh = Mesh(np.array(jax.local_devices()), ("segment",))
-    lanes = FEW.get(inverse, LANES) if jax.default_backend() == "cpu" else CHUNK
-    one = lambda segments: jax.lax.map(lambda segment: INVERSES[inverse](problem, segment), segments, batch_size=lanes)
+    invert = lambda segment: INVERSES[inverse](problem, segment)
+    some = lambda segments: jax.lax.map(invert, segments, batch_size=lanes(inverse))
     each = PartitionSpec("segment")
-    return jax.shard_map(one, mesh=mesh, in_specs=each, out_specs=each, check_vma=False)(segments)
+    return jax.shard_map(some, mesh=mesh, in_specs=each, out_specs=each, check_vma=False)(segments)
 
 
 Found = dict[str, np.ndarray]  # the fields of `Recovered`, leading axis M

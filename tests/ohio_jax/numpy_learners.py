@@ -56,6 +56,17 @@ def float64(batch):
     return type(batch)(*(np.asarray(x, np.float64) for x in batch))
 
 
+def twin_regression(params, batch, backup, share):
+    """(gradients, loss) of both critics' weighted squared errors."""
+    gradients, loss = [], 0.0
+    for i in (0, 1):
+        critic = Layers(pick(params, i))
+        error = critic.forward(critic_input(batch.obs, batch.goal))[:, 0] - backup
+        loss += np.sum(share * error**2)
+        gradients.append(critic.backward((2.0 * share * error)[:, None])[0])
+    return stack(gradients), loss
+
+
 def iql_update(state, batch):
     """Actor over a simplex (Dirichlet), critics and value perceptrons."""
     c, b = state.config, float64(batch)
@@ -82,19 +93,14 @@ def iql_update(state, batch):
     new_actor = first_adam_step(state.actor.params, of_actor, c.actor_rate)
 
     backup = c.reward_scale * b.reward + c.discount * b.discount * Layers(new_value).forward(b.next_obs)[:, 0]
-    gradients, critic_loss = [], 0.0
-    for i in (0, 1):
-        critic = Layers(pick(state.critic.params, i))
-        error = critic.forward(critic_input(b.obs, b.goal))[:, 0] - backup
-        critic_loss += np.sum(share * error**2)
-        gradients.append(critic.backward((2.0 * share * error)[:, None])[0])
-    new_critic = first_adam_step(state.critic.params, stack(gradients), c.critic_rate)
+    of_critic, critic_loss = twin_regression(state.critic.params, b, backup, share)
+    new_critic = first_adam_step(state.critic.params, of_critic, c.critic_rate)
 
     return {
         "actor": new_actor,
         "critic": new_critic,
         "value": new_value,
-        "gradients": {"actor": of_actor, "critic": stack(gradients), "value": of_value},
+        "gradients": {"actor": of_actor, "critic": of_critic, "value": of_value},
         "target": average(state.target, new_critic, c.polyak),
         "value_loss": np.sum(share * steep * gap**2),
         "actor_loss": -np.sum(share * weight * log_prob),
@@ -194,13 +200,8 @@ def sac_update(state, batch):
     next_value = np.min(next_q, axis=0) - temperature * next_log_prob
     backup = c.reward_scale * b.reward + c.discount * b.discount * next_value
 
-    gradients, critic_loss = [], 0.0
-    for i in (0, 1):
-        critic = Layers(pick(state.critic.params, i))
-        error = critic.forward(critic_input(b.obs, b.goal))[:, 0] - backup
-        critic_loss += np.sum(share * error**2)
-        gradients.append(critic.backward((2.0 * share * error)[:, None])[0])
-    new_critic = first_adam_step(state.critic.params, stack(gradients), c.critic_rate)
+    of_critic, critic_loss = twin_regression(state.critic.params, b, backup, share)
+    new_critic = first_adam_step(state.critic.params, of_critic, c.critic_rate)
 
     of_actor, actor_loss, log_prob = soft_actor_gradient(state, b, new_critic, temperature, normal(keys[1]))
 
@@ -212,7 +213,7 @@ def sac_update(state, batch):
         "actor": first_adam_step(state.actor.params, of_actor, c.actor_rate),
         "critic": new_critic,
         "log_temperature": first_adam_step(state.log_temperature.params, of_log_temperature, c.temperature_rate),
-        "gradients": {"actor": of_actor, "critic": stack(gradients), "log_temperature": of_log_temperature},
+        "gradients": {"actor": of_actor, "critic": of_critic, "log_temperature": of_log_temperature},
         "target": average(state.target, new_critic, c.polyak),
         "critic_loss": critic_loss,
         "actor_loss": actor_loss,

@@ -9,22 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from ohio_jax import cli
-
 SMALL = "regions=4,horizon=5"
-
-
-@pytest.fixture
-def command(capsys, monkeypatch, tmp_path):
-    """Runs a command line in an empty folder; returns (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(line: str):
-        code = cli.main(cli.parser().parse_args(line.split()))
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return run
 
 
 def test_from_logs_to_scores(command):

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ohio_jax import cli, data, evaluate, online, train
+from ohio_jax import data, evaluate, online, train
 from ohio_jax.data import Batch
 from ohio_jax.errors import UserError
 from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS, sac
 from ohio_jax.online import Buffer, OnlinePlan
 from tests.ohio_jax import toy
+from tests.ohio_jax.runs import assert_same, kill_after, leaves
 
 CONFIG = sac.Config(actor_rate=3e-3, critic_rate=3e-3, discount=0.9, polyak=0.9, temperature=0.02)
 
@@ -28,15 +29,6 @@ def plan(learner=None, **changes) -> OnlinePlan:
     base = train.Plan("sac", CONFIG, hidden=16, updates=60, batch=16, block=20, seeds=2)
     base = dataclasses.replace(base, **(learner or {}))
     return dataclasses.replace(OnlinePlan(base, envs=4, each=2, warm_up=5, capacity=64), **changes)
-
-
-def leaves(states):
-    return [np.asarray(x) for x in jax.tree.leaves(states)]
-
-
-def assert_same(a, b):
-    for x, y in zip(leaves(a), leaves(b), strict=True):
-        np.testing.assert_array_equal(x, y)
 
 
 # --- The buffer
@@ -124,24 +116,10 @@ def test_all_environments_start_anew_where_told():
 
 
 def test_resume_equals_uninterrupted(task, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     whole = online.online(plan(), task, "ohio", tmp_path / "whole")
-
-    class KilledError(Exception):
-        pass
-
-    save = train.Keeper.save
-
-    def save_and_die(self, states, begun):
-        save(self, states, begun)
-        if begun.done == 40:
-            raise KilledError
-
-    monkeypatch.setattr(train.Keeper, "save", save_and_die)
-    with pytest.raises(KilledError):
-        online.online(plan(), task, "ohio", tmp_path / "cut")
-    monkeypatch.setattr(train.Keeper, "save", save)
-    resumed = online.online(plan(), task, "ohio", tmp_path / "cut")
+    run = lambda: online.online(plan(), task, "ohio", tmp_path / "cut")
+    kill_after(monkeypatch, 40, run)
+    resumed = run()
     assert_same(resumed.states, whole.states)
     assert whole.curve.keys() == resumed.curve.keys() >= {"reward", "return", "episodes", "q"}
     for name, values in whole.curve.items():
@@ -260,18 +238,6 @@ def test_logs_of_a_trained_policy_are_what_it_does(steps):
 
 
 # --- The command
-
-
-@pytest.fixture
-def command(capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def run(line: str):
-        code = cli.main(cli.parser().parse_args(line.split()))
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return run
 
 
 SMALL = (

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import jax
 import numpy as np
 import pytest
 
@@ -12,6 +11,7 @@ from ohio_jax.errors import UserError
 from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS, bc, cql, iql, sac
 from tests.ohio_jax import toy
+from tests.ohio_jax.runs import assert_same, kill_after, leaves
 
 CONFIGS = {"bc": bc.Config(actor_rate=1e-2), "iql": iql.Config(), "cql": cql.Config(samples=2), "sac": sac.Config()}
 
@@ -31,35 +31,12 @@ def plan(learner="bc", **changes) -> train.Plan:
     return dataclasses.replace(base, **changes)
 
 
-def leaves(states):
-    return [np.asarray(x) for x in jax.tree.leaves(states)]
-
-
-def assert_same(a, b):
-    for x, y in zip(leaves(a), leaves(b), strict=True):
-        np.testing.assert_array_equal(x, y)
-
-
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_resume_equals_uninterrupted(task, transitions, tmp_path, monkeypatch, learner):
-    monkeypatch.setattr(train, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     whole = train.train(plan(learner), task, "ohio", transitions, tmp_path / "whole")
-
-    class KilledError(Exception):
-        pass
-
-    save = train.Keeper.save
-
-    def save_and_die(self, states, begun):
-        save(self, states, begun)
-        if begun.done == 40:
-            raise KilledError
-
-    monkeypatch.setattr(train.Keeper, "save", save_and_die)
-    with pytest.raises(KilledError):
-        train.train(plan(learner), task, "ohio", transitions, tmp_path / "cut")
-    monkeypatch.setattr(train.Keeper, "save", save)
-    resumed = train.train(plan(learner), task, "ohio", transitions, tmp_path / "cut")
+    run = lambda: train.train(plan(learner), task, "ohio", transitions, tmp_path / "cut")
+    kill_after(monkeypatch, 40, run)
+    resumed = run()
     assert_same(resumed.states, whole.states)
     for name, values in whole.curve.items():
         np.testing.assert_array_equal(resumed.curve[name], values)
