@@ -64,12 +64,16 @@ class Fitted(NamedTuple):
 def fit(config: Config, key: jax.Array, x: Array, u: Array, after: Array) -> Fitted:
     """Fits a model to N logged steps; keeps the epoch that predicts held-out steps best.
 
-    x, after: Float[N, n]; u: Float[N, m]. Raises UserError for fewer steps than one batch and a validation set need.
+    x, after: Float[N, n]; u: Float[N, m]. Steps that are not finite are left out. Raises UserError for fewer other steps
+    than one batch and a validation set need.
     """
+    x, u, after = (np.asarray(y, np.float32) for y in (x, u, after))
+    usable = np.isfinite(np.concatenate([x, u, after], axis=1)).all(axis=1)
+    x, u, after = x[usable], u[usable], after[usable]
     held_out = int(config.held_out * len(x))
     if held_out < 1 or len(x) - held_out < config.batch:
-        raise UserError(f"dynamics: expected steps for validation and a batch of {config.batch}, found {len(x)} steps")
-    return _fit(config, held_out, key, *(jnp.asarray(y, jnp.float32) for y in (x, u, after)))
+        raise UserError(f"dynamics: expected steps for validation and a batch of {config.batch}, found {len(x)} finite steps")
+    return _fit(config, held_out, key, jnp.asarray(x), jnp.asarray(u), jnp.asarray(after))
 
 
 def _network(config: Config, n: int, m: int) -> Perceptron:

@@ -73,6 +73,13 @@ def test_learned_effect_of_actions(fitted):
     np.testing.assert_allclose(B, wanted, atol=0.03)
 
 
+def test_steps_that_are_not_finite_are_left_out(fitted):
+    x, u, after = (np.asarray(y) for y in steps(4000))
+    bad = [np.insert(y, [7, 4000], np.float32(value), axis=0) for y, value in ((x, 0.0), (u, np.nan), (after, np.inf))]
+    again = learned.fit(learned.Config(hidden=32, angles=(0,), epochs=30), jax.random.key(0), *bad)
+    np.testing.assert_array_equal(again.error, fitted.error)
+
+
 def test_same_key_same_model(fitted):
     again = learned.fit(learned.Config(hidden=32, angles=(0,), epochs=30), jax.random.key(0), *steps(4000))
     for mine, theirs in zip(jax.tree.leaves(fitted.model), jax.tree.leaves(again.model), strict=True):
@@ -87,5 +94,5 @@ def test_the_originals_model_keeps_its_last_epoch():
 
 
 def test_too_few_steps_are_refused():
-    with pytest.raises(UserError, match=r"dynamics: expected steps for validation and a batch of 256, found 100 steps"):
+    with pytest.raises(UserError, match=r"dynamics: expected steps for validation and a batch of 256, found 100 finite steps"):
         learned.fit(learned.Config(), jax.random.key(0), *steps(100))
