@@ -8,6 +8,8 @@ from ohio_envs.reacher import policies as reacher_policies
 from ohio_envs.reacher import task as reacher
 from ohio_envs.routing import policies as routing_policies
 from ohio_envs.routing import task as routing
+from ohio_envs.supply_chain import policies as supply_chain_policies
+from ohio_envs.supply_chain import task as supply_chain
 from ohio_jax.errors import unknown
 from ohio_jax.task import Task
 
@@ -15,6 +17,8 @@ TASKS: dict[str, Callable[[dict[str, str]], Task]] = {
     "routing-nyc": routing.nyc,
     "routing-shenzhen": routing.shenzhen,
     "routing-synthetic": routing.synthetic,
+    "supply-chain-1w3s": supply_chain.one_warehouse_3,
+    "supply-chain-1w10s": supply_chain.one_warehouse_10,
     "reacher": reacher.reacher,
     "reacher-mjx": mujoco_reacher.reacher_mjx,
     "reacher-brax": brax_reacher.reacher_brax,
@@ -30,7 +34,11 @@ def make(name: str, settings: dict[str, str] | None = None) -> Task:
 
 def policies() -> dict[str, list[str]]:
     """Names of the scripted policies of each family of tasks; "oracle" is the full-information bound, for `evaluate` only."""
-    return {"routing": [*routing_policies.POLICIES, "oracle"], "reacher": [*reacher_policies.POLICIES]}
+    return {
+        "routing": [*routing_policies.POLICIES, "oracle"],
+        "supply-chain": [*supply_chain_policies.POLICIES, "random", "mpc", "oracle"],
+        "reacher": [*reacher_policies.POLICIES],
+    }
 
 
 __all__ = ["TASKS", "files", "make", "policies"]

@@ -6,7 +6,7 @@ act(params, memory, state, goal) -> (action, memory)
 problem(params) -> what inverses need to recover goals from logged actions
 """
 
-from ohio_jax.controllers import convex, direct, ilqr, lqr, mpc, pd, relative, requests, shares, transport
+from ohio_jax.controllers import convex, direct, ilqr, inventory, lqr, mpc, orders, pd, relative, requests, shares, transport
 
 CONTROLLERS = {
     "direct": direct,
@@ -19,6 +19,8 @@ CONTROLLERS = {
     "transport": transport,
     "shares": shares,
     "requests": requests,
+    "inventory": inventory,
+    "orders": orders,
 }
 
 __all__ = ["CONTROLLERS"]

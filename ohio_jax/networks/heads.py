@@ -3,7 +3,9 @@
 One frozen (hence hashable) dataclass a kind of action. No learner knows of tanh or vehicles: it asks the spec.
 """
 
+import functools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -311,6 +313,10 @@ class Counts:
         return jnp.sum(jnp.square((a - b) / self.scale), axis=-1)
 
 
+def _total(parts: Iterable[jax.Array]) -> jax.Array:
+    return functools.reduce(jnp.add, parts)
+
+
 @dataclass(frozen=True)
 class Product:
     """Independent parts side by side, each flattened, e.g. shares of a stock and how much to order."""
@@ -345,12 +351,12 @@ class Product:
 
     def log_prob(self, raw, action):
         each = zip(self.parts, self._raws(raw), self._actions(action), strict=True)
-        return sum(part.log_prob(r, a) for part, r, a in each)
+        return _total(part.log_prob(r, a) for part, r, a in each)
 
     def sample(self, raw, key):
         each = zip(self.parts, self._raws(raw), jax.random.split(key, len(self.parts)), strict=True)
         actions, log_probs = zip(*(part.sample(r, k) for part, r, k in each), strict=True)
-        return self._join(actions), sum(log_probs)
+        return self._join(actions), _total(log_probs)
 
     def mode(self, raw):
         return self._join([part.mode(r) for part, r in zip(self.parts, self._raws(raw), strict=True)])
@@ -361,7 +367,7 @@ class Product:
     def random(self, key, batch_shape):
         each = zip(self.parts, jax.random.split(key, len(self.parts)), strict=True)
         actions, densities = zip(*(part.random(k, batch_shape) for part, k in each), strict=True)
-        return self._join(actions), sum(densities)
+        return self._join(actions), _total(densities)
 
     def bc_dist(self, a, b):
-        return sum(part.bc_dist(x, y) for part, x, y in zip(self.parts, self._actions(a), self._actions(b), strict=True))
+        return _total(part.bc_dist(x, y) for part, x, y in zip(self.parts, self._actions(a), self._actions(b), strict=True))

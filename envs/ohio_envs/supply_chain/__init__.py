@@ -1,0 +1,1 @@
+"""Supply chains: stores, the warehouses that supply them, and when to order how much."""

@@ -1,0 +1,144 @@
+"""Plans by linear programming: the best orders if the demand of the coming periods were known.
+
+With demand as it comes it is the hindsight bound; with forecasts, planned anew in every period, it is the paper's
+model-predictive operator. The relaxation is solved: its optima were whole in all instances looked at. SciPy's HiGHS, outside jit.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import linprog
+from scipy.sparse import coo_array, csr_array
+
+from ohio_envs.supply_chain.scenario import Scenario
+
+
+class Now(NamedTuple):
+    """What is known where a plan begins. stock: Float[N]; due: Float[longest, N], see `Stocks`; owed: Float[S]."""
+
+    stock: np.ndarray
+    due: np.ndarray
+    owed: np.ndarray
+
+
+class Plan(NamedTuple):
+    """orders: Float[K, N]; profit: Float, over the periods planned, penalties included where storage is a soft limit."""
+
+    orders: np.ndarray
+    profit: float
+
+
+class Planner:
+    """Plans K periods of a network; the program's matrix is built once.
+
+    hard: the storage of nodes that are not stores must be kept, and that of stores is exceeded only as far as it must be, by
+    one amount a store (the paper's operator); else exceeding it costs what it costs in the simulator (the bound).
+    """
+
+    def __init__(self, scenario: Scenario, periods: int, hard: bool):
+        self.s, self.K, self.hard = scenario, periods, hard
+        s, K, N, S = scenario, periods, scenario.nodes, scenario.stores
+        count = iter(range(10**9))
+        block = lambda *shape: np.array([next(count) for _ in range(int(np.prod(shape)))], int).reshape(shape)
+        # Orders, stock once goods are in, sales, what stays unmet, and what exceeds storage.
+        self.order, self.stock, self.sold, self.unmet = block(K, N), block(K, N), block(K, S), block(K, S)
+        self.over = block(S) if hard else block(K, N)
+        self.size = next(count)
+        rows, columns, values, self._row = [], [], [], 0
+
+        def row(*terms: tuple[float, int]) -> int:
+            for value, column in terms:
+                rows.append(self._row)
+                columns.append(column)
+                values.append(value)
+            self._row += 1
+            return self._row - 1
+
+        # Equalities: stock_k = what is left of stock_k-1 + arrivals; unmet_k = demand_k + unmet_k-1 - sold_k.
+        self.balance, self.need = np.empty((K, N), int), np.empty((K, S), int)
+        for k in range(K):
+            for node in range(N):
+                terms = [(1.0, self.stock[k, node])]
+                if k > 0:
+                    terms.append((-1.0, self.stock[k - 1, node]))
+                    terms += [(1.0, column) for column in self._taken(k - 1, node)]
+                if k >= s.lead[node]:
+                    terms.append((-1.0, self.order[k - s.lead[node], node]))
+                self.balance[k, node] = row(*terms)
+            for store in range(S):
+                terms = [(1.0, self.unmet[k, store]), (1.0, self.sold[k, store])]
+                if k > 0 and not s.lost:
+                    terms.append((-1.0, self.unmet[k - 1, store]))
+                self.need[k, store] = row(*terms)
+        self.equalities = self._row
+        self.A_eq = csr_array(coo_array((values, (rows, columns)), shape=(self.equalities, self.size)))
+
+        # Inequalities: nothing leaves that is not there; storage.
+        rows, columns, values, self._row = [], [], [], 0
+        right = []
+        storage = np.asarray(s.storage, np.float64)
+        for k in range(K):
+            for node in range(N):
+                taken = [(1.0, column) for column in self._taken(k, node)]
+                row(*taken, (-1.0, self.stock[k, node]))
+                right.append(0.0)
+                if np.isfinite(storage[node]):
+                    slack = [] if hard and node >= S else [(-1.0, self.over[node] if hard else self.over[k, node])]
+                    row((1.0, self.stock[k, node]), *[(-1.0, column) for _, column in taken], *slack)
+                    right.append(storage[node])
+        self.A_ub = csr_array(coo_array((values, (rows, columns)), shape=(self._row, self.size)))
+        self.b_ub = np.array(right)
+
+        numbers = lambda x: np.asarray(x, np.float64)
+        gain = np.zeros(self.size)
+        gain[self.order] -= numbers(s.ordering)
+        gain[self.sold] += float(s.price)
+        gain[self.unmet] -= float(s.backlog)
+        for node in range(N):  # holding is paid for what is left
+            gain[self.stock[:, node]] -= numbers(s.holding)[node]
+            for k in range(K):
+                gain[self._taken(k, node)] += numbers(s.holding)[node]
+        if not hard:
+            gain[self.over] -= float(s.over_capacity)
+        self.gain = gain
+        upper = np.full(self.size, np.inf)
+        upper[self.order] = numbers(s.limit)
+        self.bounds = np.stack([np.zeros(self.size), upper], axis=1)
+
+    def _taken(self, k: int, node: int) -> list[int]:
+        """Columns of what leaves a node in period k: sales, or shipments to its customers."""
+        customers = [i for i, source in enumerate(self.s.source) if source == node]
+        sales = [self.sold[k, node]] if node < self.s.stores else []
+        return [int(column) for column in (*sales, *self.order[k, customers])]
+
+    def plan(self, now: Now, demand: np.ndarray) -> Plan:
+        """The best plan for demand: Float[K, S], from the state `now`. Raises RuntimeError if HiGHS finds none."""
+        b_eq = np.zeros(self.equalities)
+        b_eq[self.balance[0]] = now.stock + now.due[0]
+        for k in range(1, min(self.K, len(now.due))):
+            b_eq[self.balance[k]] = now.due[k]
+        b_eq[self.need] = demand
+        b_eq[self.need[0]] += now.owed
+        bounds = self.bounds
+        if self.hard:
+            # First as little above storage as can be, then the profit.
+            excess = np.zeros(self.size)
+            excess[self.over] = 1.0
+            least = self._solve(excess, b_eq, bounds)
+            bounds = bounds.copy()
+            bounds[self.over, 1] = least[self.over] + 1e-9
+        best = self._solve(-self.gain, b_eq, bounds)
+        return Plan(best[self.order], float(self.gain @ best))
+
+    def _solve(self, cost: np.ndarray, b_eq: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+        answer = linprog(cost, A_ub=self.A_ub, b_ub=self.b_ub, A_eq=self.A_eq, b_eq=b_eq, bounds=bounds, method="highs")
+        if answer.status != 0:
+            raise RuntimeError(f"plan of {self.K} periods: expected an optimum, found {answer.message}")
+        return answer.x
+
+
+def bound(scenario: Scenario, demand: np.ndarray) -> np.ndarray:
+    """Float64[E], the largest profit on each of the demands Float[E, T, S] for one who knows them in advance."""
+    planner = Planner(scenario, scenario.horizon, hard=False)
+    start = Now(np.asarray(scenario.initial, np.float64), np.zeros((scenario.longest, scenario.nodes)), np.zeros(scenario.stores))
+    return np.array([planner.plan(start, path).profit for path in np.asarray(demand, np.float64)])

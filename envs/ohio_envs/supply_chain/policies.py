@@ -1,0 +1,104 @@
+"""Behaviour policies: functions (environment, key, state) -> orders Float[N], what each node asks of its source."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ohio_envs.supply_chain.planning import Now, Planner
+from ohio_envs.supply_chain.simulator import SupplyChain, at_hand, low_level_view, wanted
+from ohio_jax.controllers import inventory
+from ohio_jax.environment import State
+
+
+def none(env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
+    """Orders nothing."""
+    return jnp.zeros(env.scenario.nodes)
+
+
+class Levels(NamedTuple):
+    """Order-up-to levels of the stores and of the warehouse."""
+
+    stores: tuple[float, ...]
+    warehouse: float
+
+
+# The original's levels are for small, medium and large stores; on three stores a slip shifts them by one.
+RELEASED = {3: Levels((3, 3, 9), 46), 10: Levels((2,) * 4 + (6,) * 3 + (10,) * 3, 79)}
+INTENDED = RELEASED | {3: Levels((3, 9, 13), 46)}
+
+
+def order_up_to(levels: dict[int, Levels], fresh: bool, env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
+    """Stores ask up to their level, the warehouse produces up to its own; what is short is shared in proportion.
+
+    fresh: also ship what was produced in the last period, as the simulator allows and the original's rule does not.
+    """
+    s, now = env.scenario, state.pipeline_state
+    level = levels[s.stores]
+    hand = at_hand(now)
+    ask = jnp.maximum(jnp.array(level.stores) - (hand[:-1] - wanted(s, now)), 0.0)
+    free = hand[-1] if fresh else now.stock[-1]
+    ship = _share(ask, free)
+    make = jnp.clip(level.warehouse - (hand[-1] - jnp.sum(ship)), 0.0, s.limit[-1])
+    return jnp.append(ship, make)
+
+
+def _share(ask: jax.Array, free: jax.Array) -> jax.Array:
+    """Whole units for each store: what it asks, or where that is too much its share, cut to the integer below."""
+    ask, free = ask.astype(jnp.int32), free.astype(jnp.int32)
+    total = jnp.sum(ask)
+    return jnp.where(total <= free, ask, free * ask // jnp.maximum(total, 1)).astype(jnp.float32)
+
+
+def base_stock(env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
+    """Stores order up to what they expect to sell in the next period and one more unit, as far as there is stock; the
+    warehouse produces what they will order in the period after. Nothing that could not be sold in time."""
+    s, now = env.scenario, state.pipeline_state
+    hand = at_hand(now)
+    ahead = lambda periods: s.forecast[now.t + periods] + 1.0
+    ask = jnp.maximum(ahead(1) - (hand[:-1] - wanted(s, now)), 0.0) * (now.t + 1 < s.horizon)
+    ship = _share(ask, hand[-1])
+    short = jnp.sum(ask) - jnp.sum(ship)
+    make = jnp.sum(ahead(2)) + short - (hand[-1] - jnp.sum(ship))
+    return jnp.append(ship, jnp.clip(make, 0.0, s.limit[-1]) * (now.t + 2 < s.horizon))
+
+
+def random(low: inventory.Params, env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
+    """The low level under random goals: shares of the stock from a flat Dirichlet, production from an even spread."""
+    for_shares, for_production = jax.random.split(key)
+    shares = jax.random.dirichlet(for_shares, jnp.ones(env.scenario.stores + 1))
+    goal = jnp.append(shares, jax.random.uniform(for_production))
+    return inventory.act(low, (), low_level_view(env.scenario, state.pipeline_state), goal)[0]
+
+
+def mpc(planner: Planner, env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
+    """The paper's operator: the first orders of a plan for the demand at hand and the forecasts after it. Outside jit."""
+    s, now = env.scenario, state.pipeline_state
+    periods = now.t + jnp.arange(planner.K)
+    expected = s.forecast[jnp.minimum(periods, s.forecast.shape[0] - 1)]
+    current = now.instance.demand[jnp.minimum(now.t, s.horizon - 1)]
+    expected = jnp.concatenate([current[None], expected[1:]])
+    shape = jax.ShapeDtypeStruct((s.nodes,), jnp.float32)
+    host = partial(_planned, planner)
+    return jax.pure_callback(host, shape, now.stock, now.due, now.owed, expected, vmap_method="broadcast_all")
+
+
+def _planned(planner: Planner, *batch: jax.Array) -> np.ndarray:
+    """`mpc` of a batch with any leading axes."""
+    stock, due, owed, demand = (np.asarray(x, np.float64) for x in batch)
+    lead = stock.shape[:-1]
+    rows = zip(*(x.reshape(-1, *x.shape[len(lead) :]) for x in (stock, due, owed, demand)), strict=True)
+    orders = [planner.plan(Now(*now), ahead).orders[0] for *now, ahead in rows]
+    return np.round(orders).astype(np.float32).reshape(*lead, -1)
+
+
+POLICIES: dict[str, Callable] = {
+    "none": none,
+    "s_policy": partial(order_up_to, RELEASED, False),
+    "s_policy_intended": partial(order_up_to, INTENDED, False),
+    "s_policy_fresh": partial(order_up_to, INTENDED, True),
+    "base_stock": base_stock,
+}

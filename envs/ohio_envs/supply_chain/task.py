@@ -1,0 +1,113 @@
+"""The supply-chain tasks: the paper's two networks, with action spaces and what a score means."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ohio_envs.settings import Rule, integer, one_of, parse
+from ohio_envs.supply_chain import demand, planning, policies, scenario
+from ohio_envs.supply_chain.scenario import LOOK_AHEAD, Published, Scenario
+from ohio_envs.supply_chain.simulator import Instance, SupplyChain, demand_of, low_level_view, queues
+from ohio_jax.controllers import inventory, orders
+from ohio_jax.environment import State
+from ohio_jax.networks import edge_conv, heads
+from ohio_jax.task import Policy, Reference, Space, Task
+
+SETTINGS = {
+    "dynamics": Rule("corrected", one_of("corrected", "released")),
+    "demand": Rule("jax", one_of("jax", "numpy")),
+    "unmet": Rule("backlog", one_of("backlog", "lost")),
+    "lead": Rule("1", integer(1, 20)),
+    "noise": Rule("2", integer(0, 100)),
+    "forecast": Rule(str(LOOK_AHEAD), integer(0, LOOK_AHEAD)),
+    "horizon": Rule(str(scenario.PERIODS), integer(2, 1000)),
+    "smooth": Rule("0", integer(0, 1)),
+}
+AHEAD = 10  # periods the paper's operator plans
+UNIT = 0.1  # networks see tens of units; the original's see units
+
+
+def one_warehouse_3(settings: dict[str, str]) -> Task:
+    """`supply-chain-1w3s`: one warehouse, three stores. Raises UserError for a bad setting."""
+    return _task("supply-chain-1w3s", scenario.ONE_WAREHOUSE_3, settings, Reference(378.5, 5439.4, ""))
+
+
+def one_warehouse_10(settings: dict[str, str]) -> Task:
+    """`supply-chain-1w10s`: one warehouse, ten stores. Raises UserError for a bad setting."""
+    return _task("supply-chain-1w10s", scenario.ONE_WAREHOUSE_10, settings, Reference(-8324.2, 13350.5, ""))
+
+
+def _task(name: str, of: Published, settings: dict[str, str], reference: Reference) -> Task:
+    values = parse(name, SETTINGS, settings)
+    s = scenario.published(of, values["lead"], values["noise"], values["unmet"] == "lost", values["horizon"])
+    env = SupplyChain(s, bool(values["smooth"]), values["forecast"])
+    seen = functools.partial(_seen, s)
+    low = low_level(s, values["dynamics"] == "released")
+    return Task(
+        name=name,
+        settings=values,
+        env=env,
+        view=seen,
+        reached=seen,
+        spaces=_spaces(s, low),
+        policies=_policies(s, low),
+        instances=_instances(env, values["demand"]),
+        reference=reference,
+        bound=lambda instances: planning.bound(s, np.asarray(instances.demand)),
+    )
+
+
+def _seen(s: Scenario, state: State) -> jax.Array:
+    """The task's `view`: Float[S + 1]."""
+    return low_level_view(s, state.pipeline_state)
+
+
+def low_level(s: Scenario, released: bool) -> inventory.Params:
+    """released: shares cut to the integer below, and production held within the warehouse's storage."""
+    if released:
+        return inventory.Params(s.limit[-1], s.storage[-1], "floor")
+    return inventory.Params(s.limit[-1], jnp.float32(math.inf))
+
+
+def _policies(s: Scenario, low: inventory.Params) -> dict[str, Policy]:
+    operator = planning.Planner(s, AHEAD, hard=True)
+    own = {"random": functools.partial(policies.random, low), "mpc": functools.partial(policies.mpc, operator)}
+    return policies.POLICIES | own
+
+
+def _instances(env: SupplyChain, source: str) -> Callable[[int, int], Any]:
+    """The task's `instances`: demand and queues, by the original's generator or by JAX's."""
+    keys = lambda seed, episodes: jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(episodes))
+    if source == "jax":
+        draw = jax.jit(jax.vmap(env.draw))
+        return lambda seed, episodes: draw(keys(seed, episodes))
+
+    def drawn(seed: int, episodes: int) -> Instance:
+        noise = jnp.asarray(demand.draw(env.scenario, seed, episodes))
+        order = jax.vmap(lambda key: queues(key, env.scenario))(keys(seed, episodes))
+        return Instance(jax.vmap(lambda noise: demand_of(env.scenario, noise))(noise), order)
+
+    return drawn
+
+
+def _spaces(s: Scenario, low: inventory.Params) -> dict[str, Space]:
+    """OHIO's space, the fair end-to-end one, and the original's ("compat")."""
+    # Half a unit of a full warehouse: a share below cannot ask for one.
+    floor = 1.0 / (2.0 * float(s.storage[-1]))
+    shared = heads.Product((heads.Simplex(s.stores + 1, floor), heads.UnitBox(1, floor)))
+    single = heads.UnitBox(s.stores + 1, floor)
+    # The original's box: any shipment up to what the warehouse can store.
+    largest = jnp.append(jnp.full(s.stores, s.storage[-1]), s.limit[-1])
+    fair, asking = orders.Params(largest), orders.Params(largest, within_stock=False)
+    scale = tuple(np.broadcast_to(UNIT, 17 + s.longest).tolist())
+    on_nodes, on_edges = (functools.partial(of, scale) for of in (edge_conv.node_networks, edge_conv.edge_networks))
+    return {
+        "ohio": Space(shared, inventory, low, inventory.problem(low), on_nodes),
+        "end_to_end": Space(single, orders, fair, orders.problem(fair), on_edges),
+        "end_to_end_compat": Space(single, orders, asking, orders.problem(asking), on_edges),
+    }

@@ -1,0 +1,102 @@
+"""The paper's low level in supply chains: a goal says how a warehouse's stock shall be shared and how much to produce.
+
+goal: Float[S + 2], shares of the stock for S stores and for the warehouse itself, then production as a share of its limit;
+state: Float[S + 1], what stores still have room for, and the stock that can be shipped; action: Float[S + 1], shipments and
+production. The original solves a lexicographic linear program; what follows is its optimum in closed form, see `act`.
+"""
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from ohio_jax.controllers.transport import counts, proportions
+from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment
+
+Rounding = Literal["largest_remainder", "floor", "none"]
+
+
+@struct.dataclass
+class Params:
+    """limit: Float[], largest production. storage: Float[], of the warehouse, which the original's low level keeps free for
+    all it produces, though the simulator lets it ship first; infinite without that rule.
+
+    rounding: of what is asked for: to whole units whose sum is the stock, the original's cut to the integer below, or none,
+    in which case actions have a derivative.
+    """
+
+    limit: jax.Array
+    storage: jax.Array
+    rounding: Rounding = struct.field(pytree_node=False, default="largest_remainder")
+
+
+def init(params: Params) -> Any:
+    return ()
+
+
+def plan(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> Any:
+    return memory
+
+
+def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:
+    """Float[S + 1]: every store gets what the goal asks for as far as it has room, production as far as there is room.
+
+    The optimum of: first exceed as little storage as can be, then deviate as little as can be from what is asked. Where the
+    warehouse's storage binds, cutting production and shipping more cost the same; production is cut.
+    """
+    asked = _asked(params, goal, state[-1])
+    return _possible(params, state, asked), memory
+
+
+def _asked(params: Params, goal: jax.Array, stock: jax.Array) -> jax.Array:
+    """Float[S + 1], shipments and production before any limit but production's own."""
+    share, produce = goal[:-1], params.limit * jnp.clip(jnp.nan_to_num(goal[-1]), 0.0, 1.0)
+    if params.rounding == "none":
+        return jnp.append((proportions(share) * stock)[:-1], produce)
+    whole = jnp.floor if params.rounding == "floor" else jnp.round
+    ship = counts(share, stock.astype(jnp.int32), params.rounding)[:-1].astype(jnp.float32)
+    return jnp.append(ship, whole(produce))
+
+
+def _possible(params: Params, state: jax.Array, asked: jax.Array) -> jax.Array:
+    """Float[S + 1], what is done of it."""
+    room, stock = state[:-1], state[-1]
+    ship = jnp.minimum(asked[:-1], room)
+    return jnp.append(ship, jnp.clip(asked[-1], 0.0, jnp.maximum(params.storage - stock + jnp.sum(ship), 0.0)))
+
+
+def project(goal: jax.Array) -> jax.Array:
+    """The nearest goal: shares that sum to 1 (see `proportions`), production within [0, 1]."""
+    return jnp.append(proportions(goal[:-1]), jnp.clip(jnp.nan_to_num(goal[-1]), 0.0, 1.0))
+
+
+def problem(params: Params) -> Problem:
+    """Expects segments of one step. Closed form: what was shipped and what was left, over the stock; what was produced.
+
+    Status: AMBIGUOUS where there was nothing to share, or where a store's room or the warehouse's binds, for more asked would
+    have done the same; UNEXPLAINED where the low level does otherwise under this goal.
+    """
+
+    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
+        """Float[S + 1], units done beyond those logged; rounded in value, smooth in its gradient."""
+        state = segment.state[-1]
+        smooth = _possible(params, state, _asked(replace(params, rounding="none"), goal, state[-1]))
+        done, _ = act(params, (), state, goal)
+        return smooth + jax.lax.stop_gradient(done - smooth) - segment.action[-1]
+
+    def closed_form(segment: Segment) -> tuple[jax.Array, jax.Array]:
+        state, action = segment.state[-1], segment.action[-1]
+        room, stock, ship = state[:-1], state[-1], action[:-1]
+        goal = project(jnp.concatenate([ship, (stock - jnp.sum(ship))[None], action[-1:] / params.limit]))
+        full = jnp.any(ship >= room) | (action[-1] >= params.storage - stock + jnp.sum(ship))
+        status = jnp.where(full | (stock <= 0), AMBIGUOUS, UNIQUE)
+        return goal, jnp.where(jnp.any(residual(goal, segment) != 0), UNEXPLAINED, status)
+
+    return Problem(
+        residual=residual,
+        start=lambda segment: jnp.full(segment.action.shape[-1] + 1, 0.5),
+        project=project,
+        closed_form=closed_form,
+    )

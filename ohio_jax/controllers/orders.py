@@ -1,0 +1,86 @@
+"""End-to-end control of a supply chain: the policy says itself what to ship to each store and how much to produce.
+
+goal: Float[S + 1] within [0, 1], each shipment and the production as a share of its largest; state: Float[S + 1], what stores
+have room for (not looked at) and the stock that can be shipped; action: Float[S + 1], shipments and production.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from ohio_jax.controllers.transport import counts
+from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment
+
+
+@struct.dataclass
+class Params:
+    """largest: Float[S + 1], shipments and production of a goal of ones.
+
+    within_stock: shipments are shares of the stock instead, cut in proportion where they exceed it, in whole units: a fair
+    control, which never asks for more than there is. The original's asks for what it likes.
+    """
+
+    largest: jax.Array
+    within_stock: bool = struct.field(pytree_node=False, default=True)
+
+
+def init(params: Params) -> Any:
+    return ()
+
+
+def plan(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> Any:
+    return memory
+
+
+def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:
+    """Float[S + 1], orders."""
+    goal = project(goal)
+    produce = params.largest[-1] * goal[-1]
+    if not params.within_stock:
+        return jnp.append(params.largest[:-1] * goal[:-1], jnp.floor(produce)), memory
+    share = _within(goal[:-1])
+    ship = counts(jnp.append(share, 1.0 - jnp.sum(share)), state[-1].astype(jnp.int32))[:-1]
+    return jnp.append(ship.astype(jnp.float32), jnp.round(produce)), memory
+
+
+def _within(share: jax.Array) -> jax.Array:
+    return share / jnp.maximum(jnp.sum(share), 1.0)
+
+
+def project(goal: jax.Array) -> jax.Array:
+    """Within [0, 1]; what is no number counts as 0."""
+    return jnp.clip(jnp.nan_to_num(goal), 0.0, 1.0)
+
+
+def problem(params: Params) -> Problem:
+    """Expects segments of one step. Closed form: logged orders over the largest possible.
+
+    Status: AMBIGUOUS where there was no stock to share, UNEXPLAINED where this goal makes other orders, as where a logged
+    order is above the largest.
+    """
+
+    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
+        """Float[S + 1], units ordered beyond those logged; rounded in value, smooth in its gradient."""
+        goal, state = project(goal), segment.state[-1]
+        share = _within(goal[:-1]) * state[-1] if params.within_stock else goal[:-1] * params.largest[:-1]
+        smooth = jnp.append(share, params.largest[-1] * goal[-1])
+        done, _ = act(params, (), state, goal)
+        return smooth + jax.lax.stop_gradient(done - smooth) - segment.action[-1]
+
+    def closed_form(segment: Segment) -> tuple[jax.Array, jax.Array]:
+        stock, action = segment.state[-1][-1], segment.action[-1]
+        shipments = jnp.broadcast_to(stock, action[:-1].shape) if params.within_stock else params.largest[:-1]
+        largest = jnp.append(shipments, params.largest[-1])
+        goal = project(action / jnp.where(largest > 0, largest, 1.0))
+        status = jnp.where(jnp.any(largest <= 0), AMBIGUOUS, UNIQUE)
+        wrong = jnp.max(jnp.abs(residual(goal, segment))) >= 0.5
+        return goal, jnp.where(wrong, UNEXPLAINED, status)
+
+    return Problem(
+        residual=residual,
+        start=lambda segment: jnp.full(segment.action.shape[-1], 0.5),
+        project=project,
+        closed_form=closed_form,
+    )
