@@ -14,6 +14,6 @@ def draw(scenario: Scenario, seed: int, episodes: int) -> np.ndarray:
     """
     if not 0 <= seed < 2**32:
         raise UserError(f"seed: expected 0 to {2**32 - 1} with demand=numpy, found {seed}")
-    noise = int(scenario.noise)
+    noise = int(scenario.spread[0])
     drawn = np.random.RandomState(seed).randint(-noise, max(noise, 1), (episodes, scenario.stores, scenario.horizon + 1))
     return drawn[:, :, 1:].transpose(0, 2, 1)

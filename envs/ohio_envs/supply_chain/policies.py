@@ -66,6 +66,13 @@ def base_stock(env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
     return jnp.append(ship, jnp.clip(make, 0.0, s.limit[-1]) * (now.t + 2 < s.horizon))
 
 
+def echelon_base_stock(levels: jax.Array, env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
+    """In a serial chain each node orders up to its level, Float[N], what it and all it supplies hold, expect and owe."""
+    now = state.pipeline_state
+    position = jnp.cumsum(now.stock + jnp.sum(now.due, axis=0)) - jnp.sum(now.owed)
+    return jnp.maximum(levels - position, 0.0)
+
+
 def random(low: inventory.Params, env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
     """The low level under random goals: shares of the stock from a flat Dirichlet, production from an even spread."""
     for_shares, for_production = jax.random.split(key)

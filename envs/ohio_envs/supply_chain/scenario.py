@@ -5,6 +5,7 @@ N nodes, of which the first S are stores; every node orders from one source, ano
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from flax import struct
 
 OUTSIDE = -1  # source of nodes that make or buy what they order
 LOOK_AHEAD = 10  # periods of forecast in the observation
+Family = Literal["whole", "normal", "poisson"]
 
 
 @struct.dataclass
@@ -25,9 +27,10 @@ class Scenario:
     price: Float[], of a unit sold. backlog: Float[], a unit owed (or a sale lost) and period.
     over_capacity, over_asked: Float[], penalties a unit and period, and a unit asked of a source beyond what it has.
     forecast: Float[T + LOOK_AHEAD, S], what stores expect to sell in each period, 0 after the last.
-    curve: Float[T, S], the same before rounding; noise: Int[], demand is round(curve + one of -noise .. noise - 1), or more.
+    curve: Float[T, S], the same before rounding; spread: Float[S], of demand about it, see `demand_of`.
     source: of each node. lead: periods from an order to its arrival, at least 1.
-    stores: S. lost: unmet demand is lost, not owed. horizon: T.
+    stores: S. lost: unmet demand is lost, not owed. horizon: T. free: periods at the start that are not paid for.
+    family: of the demand's distribution. known: whether a period's demand can be seen before ordering.
     """
 
     initial: jax.Array
@@ -41,12 +44,15 @@ class Scenario:
     over_asked: jax.Array
     forecast: jax.Array
     curve: jax.Array
-    noise: jax.Array
+    spread: jax.Array
     source: tuple[int, ...] = struct.field(pytree_node=False)
     lead: tuple[int, ...] = struct.field(pytree_node=False)
     stores: int = struct.field(pytree_node=False)
     lost: bool = struct.field(pytree_node=False)
     horizon: int = struct.field(pytree_node=False)
+    free: int = struct.field(pytree_node=False, default=0)
+    family: Family = struct.field(pytree_node=False, default="whole")
+    known: bool = struct.field(pytree_node=False, default=True)
 
     @property
     def nodes(self) -> int:
@@ -113,10 +119,80 @@ def published(of: Published, lead: int = 1, noise: int = 2, lost: bool = False, 
         over_asked=number(OVER_ASKED),
         forecast=number(forecast),
         curve=number(curve),
-        noise=jnp.int32(noise),
+        spread=jnp.full(stores, noise, jnp.float32),
         source=(stores,) * stores + (OUTSIDE,),
         lead=(lead,) * stores + (1,),
         stores=stores,
         lost=lost,
         horizon=periods,
     )
+
+
+# --- Settings of inventory theory, whose best policies are known ------------------------------------------------------
+
+
+def classical(
+    holding: tuple[float, ...],
+    lead: tuple[int, ...],
+    source: tuple[int, ...],
+    mean: tuple[float, ...],
+    spread: tuple[float, ...],
+    underage: float,
+    periods: int,
+    lost: bool = False,
+    family: Family = "normal",
+) -> Scenario:
+    """A network without limits that pays for stock and for unmet demand alone, never seeing demand before it orders.
+
+    holding, lead, source: of each node, stores first; mean, spread: of each store's demand; underage: cost of a unit owed or
+    lost and period. The first 60 % of the periods, from empty stocks to the steady state, are free.
+    """
+    nodes, stores = len(source), len(mean)
+    curve = np.broadcast_to(np.asarray(mean, np.float64), (periods, stores))
+    number = lambda value: jnp.asarray(value, jnp.float32)
+    return Scenario(
+        initial=jnp.zeros(nodes),
+        storage=jnp.full(nodes, math.inf),
+        limit=jnp.full(nodes, math.inf),
+        holding=number(holding),
+        ordering=jnp.zeros(nodes),
+        price=number(0.0),
+        backlog=number(underage),
+        over_capacity=number(0.0),
+        over_asked=number(0.0),
+        forecast=number(np.concatenate([curve, np.broadcast_to(curve[0], (LOOK_AHEAD, stores))])),
+        curve=number(curve),
+        spread=number(spread),
+        source=source,
+        lead=lead,
+        stores=stores,
+        lost=lost,
+        horizon=periods,
+        free=round(0.6 * periods),
+        family=family,
+        known=False,
+    )
+
+
+def one_store(lead: int, underage: float, periods: int, lost: bool = False) -> Scenario:
+    """One store that buys outside. With backlog: normal demand, mean 5, deviation 1.6; with lost sales: Poisson, mean 5."""
+    family: Family = "poisson" if lost else "normal"
+    return classical((1.0,), (lead,), (OUTSIDE,), (5.0,), (1.6,), underage, periods, lost, family)
+
+
+def serial(lead: int, underage: float, periods: int) -> Scenario:
+    """A store, its warehouse, and two echelons behind it; normal demand, mean 5, deviation 2."""
+    return classical((1.0, 0.5, 0.2, 0.1), (lead, 3, 2, 4), (1, 2, 3, OUTSIDE), (5.0,), (2.0,), underage, periods)
+
+
+def many_stores(stores: int, periods: int, seed: int = 0) -> Scenario:
+    """One warehouse and any number of stores that lose what they cannot sell; stores differ, drawn from `seed`.
+
+    Store lead times 2 or 3, means 2.5 to 7.5 with coefficients of variation 0.25 to 0.5, holding costs 0.7 to 1.3.
+    """
+    random = np.random.default_rng(seed)
+    mean = random.uniform(2.5, 7.5, stores)
+    spread = mean * random.uniform(0.25, 0.5, stores)
+    holding = (*random.uniform(0.7, 1.3, stores), 0.3)
+    lead = (*(int(periods) for periods in random.integers(2, 4, stores)), 3)
+    return classical(holding, lead, (stores,) * stores + (OUTSIDE,), tuple(mean), tuple(spread), 9.0, periods, lost=True)

@@ -72,7 +72,12 @@ class SupplyChain(Drawn):
         """Demand around the curves, and in each period a random order in which nodes are served."""
         s = self.scenario
         for_demand, for_queue = jax.random.split(key)
-        noise = jax.random.randint(for_demand, s.curve.shape, -s.noise, jnp.maximum(s.noise, 1))
+        if s.family == "poisson":
+            return Instance(jax.random.poisson(for_demand, s.curve).astype(s.curve.dtype), queues(for_queue, s))
+        if s.family == "normal":
+            noise = s.spread[None] * jax.random.normal(for_demand, s.curve.shape, s.curve.dtype)
+        else:
+            noise = jnp.floor(jax.random.uniform(for_demand, s.curve.shape, minval=-s.spread[None], maxval=s.spread[None]))
         return Instance(demand_of(s, noise), queues(for_queue, s))
 
     def start(self, instance: Instance) -> State:
@@ -107,8 +112,12 @@ METRICS = ("demand", "served", "sold", "over_capacity", "asked_too_much", "holdi
 
 
 def demand_of(s: Scenario, noise: jax.Array) -> jax.Array:
-    """Float[T, S], round(curve + noise), never negative. noise: Int[T, S]."""
-    return jnp.maximum(jnp.round(s.curve + noise), 0.0)
+    """Float[T, S], curve + noise, never negative, in families of whole numbers rounded. noise: Float[T, S].
+
+    whole: noise one of -spread .. spread - 1, each as likely; normal: of deviation `spread`; poisson: curve is the rate.
+    """
+    demand = jnp.maximum(s.curve + noise, 0.0)
+    return demand if s.family == "normal" else jnp.round(demand)
 
 
 def queues(key: jax.Array, s: Scenario) -> jax.Array:
@@ -176,7 +185,7 @@ def _period(s: Scenario, smooth: bool, now: Stocks, action: jax.Array) -> tuple[
     }
     costs = amounts["holding_cost"] + amounts["ordering_cost"] + amounts["backlog_cost"]
     profit = s.price * amounts["sold"] - costs - s.over_capacity * over - s.over_asked * too_much
-    return after, {"profit": profit, **amounts}
+    return after, {"profit": jnp.where(now.t >= s.free, profit, 0.0), **amounts}
 
 
 def _in_order(asked: jax.Array, stock: jax.Array, queue: jax.Array) -> jax.Array:
@@ -198,6 +207,7 @@ def observe(s: Scenario, now: Stocks, visible: int) -> jax.Array:
 
     Columns: demand and backlog; holding cost; production cost; arrivals of this and the next periods (of the outside's
     customers this period's, repeated); stock; forecasts of the next ten periods, `visible` of them; price; storage; limit.
+    Of settings without limits those columns are 0; where demand is not known in advance the first column is the backlog alone.
     """
     store = jnp.arange(s.nodes) < s.stores
     makes = jnp.array([source == OUTSIDE for source in s.source])
@@ -206,7 +216,8 @@ def observe(s: Scenario, now: Stocks, visible: int) -> jax.Array:
     ahead = jax.lax.dynamic_slice_in_dim(s.forecast, now.t + 1, LOOK_AHEAD).T
     ahead = jnp.where(jnp.arange(LOOK_AHEAD)[None, :] < visible, ahead, 0.0)
     arrivals = jnp.where(makes[:, None], now.due[0][:, None], now.due.T)
-    demand = jnp.where(now.t < s.horizon, wanted(s, now), now.owed)
+    demand = jnp.where((now.t < s.horizon) & s.known, wanted(s, now), now.owed)
+    bounded = lambda x: jnp.where(jnp.isfinite(x), x, 0.0)
     return jnp.concatenate(
         [
             column(pad(demand)),
@@ -216,8 +227,8 @@ def observe(s: Scenario, now: Stocks, visible: int) -> jax.Array:
             column(now.stock),
             pad(ahead),
             column(jnp.where(store, s.price, 0.0)),
-            column(s.storage),
-            column(jnp.where(makes, s.limit, 0.0)),
+            column(bounded(s.storage)),
+            column(bounded(jnp.where(makes, s.limit, 0.0))),
         ],
         axis=1,
     )
