@@ -20,10 +20,12 @@ class Params:
 
     within_stock: shipments are shares of the stock instead, cut in proportion where they exceed it, in whole units: a fair
     control, which never asks for more than there is. The original's asks for what it likes.
+    whole: orders are whole units; if not, they have a derivative.
     """
 
     largest: jax.Array
     within_stock: bool = struct.field(pytree_node=False, default=True)
+    whole: bool = struct.field(pytree_node=False, default=True)
 
 
 def init(params: Params) -> Any:
@@ -36,13 +38,21 @@ def plan(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> Any:
 
 def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:
     """Float[S + 1], orders."""
-    goal = project(goal)
-    produce = params.largest[-1] * goal[-1]
-    if not params.within_stock:
-        return jnp.append(params.largest[:-1] * goal[:-1], jnp.floor(produce)), memory
+    goal, stock = project(goal), state[-1]
+    smooth = _smooth(params, goal, stock)
+    if not params.whole:
+        return smooth, memory
+    if not params.within_stock:  # the simulator rounds shipments itself
+        return smooth.at[-1].set(jnp.floor(smooth[-1])), memory
     share = _within(goal[:-1])
-    ship = counts(jnp.append(share, 1.0 - jnp.sum(share)), state[-1].astype(jnp.int32))[:-1]
-    return jnp.append(ship.astype(jnp.float32), jnp.round(produce)), memory
+    ship = counts(jnp.append(share, 1.0 - jnp.sum(share)), stock.astype(jnp.int32))[:-1]
+    return jnp.append(ship.astype(jnp.float32), jnp.round(smooth[-1])), memory
+
+
+def _smooth(params: Params, goal: jax.Array, stock: jax.Array) -> jax.Array:
+    """Float[S + 1], orders before they are rounded."""
+    ship = _within(goal[:-1]) * stock if params.within_stock else params.largest[:-1] * goal[:-1]
+    return jnp.append(ship, params.largest[-1] * goal[-1])
 
 
 def _within(share: jax.Array) -> jax.Array:
@@ -63,9 +73,8 @@ def problem(params: Params) -> Problem:
 
     def residual(goal: jax.Array, segment: Segment) -> jax.Array:
         """Float[S + 1], units ordered beyond those logged; rounded in value, smooth in its gradient."""
-        goal, state = project(goal), segment.state[-1]
-        share = _within(goal[:-1]) * state[-1] if params.within_stock else goal[:-1] * params.largest[:-1]
-        smooth = jnp.append(share, params.largest[-1] * goal[-1])
+        state = segment.state[-1]
+        smooth = _smooth(params, project(goal), state[-1])
         done, _ = act(params, (), state, goal)
         return smooth + jax.lax.stop_gradient(done - smooth) - segment.action[-1]
 

@@ -4,30 +4,41 @@ Nodes are S stores and, last, the warehouse; edges join each store with the ware
 of both ends, so each store hears from the warehouse and the warehouse the sum over stores.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from ohio_jax.networks import Networks
-from ohio_jax.networks.mlp import Linear, Perceptron
+from ohio_jax.networks.mlp import Linear, Perceptron, along_last
+
+
+class Graph(NamedTuple):
+    """scale: what each number of a node is multiplied by; lead: periods on the way from the warehouse to each store."""
+
+    scale: tuple[float, ...]
+    lead: tuple[float, ...]
 
 
 class Encoder(nn.Module):
     """obs: Float[..., (S + 1) * features] -> h = [x, sum of messages], Float[..., S + 1, features + hidden].
 
-    scale: the numbers of a node are multiplied by it, one each. Messages: Wang et al. (2019), equation 8, summed.
+    Messages: Wang et al. (2019), equation 8, summed, with a number of the edge beside both ends.
     """
 
-    scale: tuple[float, ...]
+    graph: Graph
     hidden: int
 
     @nn.compact
     def __call__(self, obs: jax.Array) -> jax.Array:
-        x = obs.reshape(*obs.shape[:-1], -1, len(self.scale))
-        x = x * jnp.array(self.scale, x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
+        scale, lead = (jnp.array(numbers, obs.dtype) for numbers in self.graph)
+        x = obs.reshape(*obs.shape[:-1], -1, len(scale))
+        x = x * along_last(scale, x.ndim)
         store, warehouse = x[..., :-1, :], jnp.broadcast_to(x[..., -1:, :], x[..., :-1, :].shape)
         ends = jnp.concatenate([warehouse, store], axis=-2), jnp.concatenate([store, warehouse], axis=-2)
-        message = Perceptron((self.hidden,), self.hidden)(*ends)
+        edge = jnp.broadcast_to(jnp.tile(lead, 2)[:, None], (*ends[0].shape[:-1], 1))
+        message = Perceptron((self.hidden,), self.hidden)(*ends, edge)
         to_warehouse, to_stores = jnp.split(message, 2, axis=-2)
         heard = jnp.concatenate([to_stores, jnp.sum(to_warehouse, axis=-2, keepdims=True)], axis=-2)
         return jnp.concatenate([x, heard], axis=-1)
@@ -36,24 +47,24 @@ class Encoder(nn.Module):
 class NodeActor(nn.Module):
     """obs -> Float[..., S + 3]: a number for the share of each node, two for production."""
 
-    scale: tuple[float, ...]
+    graph: Graph
     hidden: int
 
     @nn.compact
     def __call__(self, obs: jax.Array) -> jax.Array:
-        h = Encoder(self.scale, self.hidden)(obs)
+        h = Encoder(self.graph, self.hidden)(obs)
         return jnp.concatenate([Linear(1)(h)[..., 0], Linear(2)(h[..., -1, :])], axis=-1)
 
 
 class NodeCritic(nn.Module):
     """obs, action: Float[..., S + 2] (shares of all nodes, production) -> Float[...]; batch axes of the two broadcast."""
 
-    scale: tuple[float, ...]
+    graph: Graph
     hidden: int
 
     @nn.compact
     def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
-        h = Encoder(self.scale, self.hidden)(obs)
+        h = Encoder(self.graph, self.hidden)(obs)
         share, production = action[..., :-1], action[..., -1:]
         made = jnp.concatenate([jnp.zeros_like(share[..., :-1]), production], axis=-1)
         z = nn.relu(Linear(self.hidden)(h, jnp.stack([share, made], axis=-1)))
@@ -63,12 +74,12 @@ class NodeCritic(nn.Module):
 class EdgeActor(nn.Module):
     """obs -> Float[..., S + 1, 2]: two numbers for each shipment, and two for production."""
 
-    scale: tuple[float, ...]
+    graph: Graph
     hidden: int
 
     @nn.compact
     def __call__(self, obs: jax.Array) -> jax.Array:
-        h = Encoder(self.scale, self.hidden)(obs)
+        h = Encoder(self.graph, self.hidden)(obs)
         shipments = Linear(2)(h[..., -1:, :], h[..., :-1, :])
         return jnp.concatenate([shipments, Linear(2)(h[..., -1:, :])], axis=-2)
 
@@ -76,12 +87,12 @@ class EdgeActor(nn.Module):
 class EdgeCritic(nn.Module):
     """obs, action: Float[..., S + 1] (shipments, production) -> Float[...]; batch axes of the two broadcast."""
 
-    scale: tuple[float, ...]
+    graph: Graph
     hidden: int
 
     @nn.compact
     def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
-        h = Encoder(self.scale, self.hidden)(obs)
+        h = Encoder(self.graph, self.hidden)(obs)
         # A row for each shipment; production's is the warehouse's with itself.
         z = nn.relu(Linear(self.hidden)(h[..., -1:, :], h, action[..., None]))
         return jnp.sum(Linear(1)(z), axis=(-2, -1))
@@ -90,20 +101,20 @@ class EdgeCritic(nn.Module):
 class Value(nn.Module):
     """obs -> Float[...]: nodes are summed before the perceptron."""
 
-    scale: tuple[float, ...]
+    graph: Graph
     hidden: int
 
     @nn.compact
     def __call__(self, obs: jax.Array) -> jax.Array:
-        h = Encoder(self.scale, self.hidden)(obs)
+        h = Encoder(self.graph, self.hidden)(obs)
         return Perceptron((self.hidden,), 1)(jnp.sum(h, axis=-2))[..., 0]
 
 
-def node_networks(scale: tuple[float, ...], hidden: int) -> Networks:
-    """Networks for goals `Product((Simplex(S + 1), UnitBox(1)))`. scale: see `Encoder`; hidden: width (the paper's: 256)."""
-    return Networks(NodeActor(scale, hidden), NodeCritic(scale, hidden), Value(scale, hidden))
+def node_networks(graph: Graph, hidden: int) -> Networks:
+    """Networks for goals `Product((Simplex(S + 1), UnitBox(1)))`. hidden: width (the paper's: 256)."""
+    return Networks(NodeActor(graph, hidden), NodeCritic(graph, hidden), Value(graph, hidden))
 
 
-def edge_networks(scale: tuple[float, ...], hidden: int) -> Networks:
+def edge_networks(graph: Graph, hidden: int) -> Networks:
     """The same for goals `UnitBox(S + 1)`."""
-    return Networks(EdgeActor(scale, hidden), EdgeCritic(scale, hidden), Value(scale, hidden))
+    return Networks(EdgeActor(graph, hidden), EdgeCritic(graph, hidden), Value(graph, hidden))

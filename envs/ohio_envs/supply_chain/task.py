@@ -47,14 +47,14 @@ def _task(name: str, of: Published, settings: dict[str, str], reference: Referen
     s = scenario.published(of, values["lead"], values["noise"], values["unmet"] == "lost", values["horizon"])
     env = SupplyChain(s, bool(values["smooth"]), values["forecast"])
     seen = functools.partial(_seen, s)
-    low = low_level(s, values["dynamics"] == "released")
+    low = low_level(s, values["dynamics"] == "released", env.smooth)
     return Task(
         name=name,
         settings=values,
         env=env,
         view=seen,
         reached=seen,
-        spaces=_spaces(s, low),
+        spaces=_spaces(s, low, env.smooth),
         policies=_policies(s, low),
         instances=_instances(env, values["demand"]),
         reference=reference,
@@ -67,11 +67,10 @@ def _seen(s: Scenario, state: State) -> jax.Array:
     return low_level_view(s, state.pipeline_state)
 
 
-def low_level(s: Scenario, released: bool) -> inventory.Params:
-    """released: shares cut to the integer below, and production held within the warehouse's storage."""
-    if released:
-        return inventory.Params(s.limit[-1], s.storage[-1], "floor")
-    return inventory.Params(s.limit[-1], jnp.float32(math.inf))
+def low_level(s: Scenario, released: bool, smooth: bool) -> inventory.Params:
+    """released: shares cut to the integer below, and production held within the warehouse's storage; smooth: nothing rounded."""
+    storage = s.storage[-1] if released else jnp.float32(math.inf)
+    return inventory.Params(s.limit[-1], storage, "none" if smooth else "floor" if released else "largest_remainder")
 
 
 def _policies(s: Scenario, low: inventory.Params) -> dict[str, Policy]:
@@ -95,7 +94,7 @@ def _instances(env: SupplyChain, source: str) -> Callable[[int, int], Any]:
     return drawn
 
 
-def _spaces(s: Scenario, low: inventory.Params) -> dict[str, Space]:
+def _spaces(s: Scenario, low: inventory.Params, smooth: bool) -> dict[str, Space]:
     """OHIO's space, the fair end-to-end one, and the original's ("compat")."""
     # Half a unit of a full warehouse: a share below cannot ask for one.
     floor = 1.0 / (2.0 * float(s.storage[-1]))
@@ -103,9 +102,9 @@ def _spaces(s: Scenario, low: inventory.Params) -> dict[str, Space]:
     single = heads.UnitBox(s.stores + 1, floor)
     # The original's box: any shipment up to what the warehouse can store.
     largest = jnp.append(jnp.full(s.stores, s.storage[-1]), s.limit[-1])
-    fair, asking = orders.Params(largest), orders.Params(largest, within_stock=False)
-    scale = tuple(np.broadcast_to(UNIT, 17 + s.longest).tolist())
-    on_nodes, on_edges = (functools.partial(of, scale) for of in (edge_conv.node_networks, edge_conv.edge_networks))
+    fair, asking = (orders.Params(largest, within_stock, not smooth) for within_stock in (True, False))
+    star = edge_conv.Graph((UNIT,) * (17 + s.longest), tuple(map(float, s.lead[: s.stores])))
+    on_nodes, on_edges = (functools.partial(of, star) for of in (edge_conv.node_networks, edge_conv.edge_networks))
     return {
         "ohio": Space(shared, inventory, low, inventory.problem(low), on_nodes),
         "end_to_end": Space(single, orders, fair, orders.problem(fair), on_edges),

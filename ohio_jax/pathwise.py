@@ -1,0 +1,91 @@
+"""Training by gradients of whole episodes: a policy descends what its episodes cost, through a simulator that has a derivative.
+
+Hindsight differentiable policy optimisation (Alvo, Russo and Kanoria 2023): chance is drawn before an episode, so its return
+is a differentiable function of the policy's weights. Needs a task in smooth quantities. What comes out is a training
+directory like any other, its learner behaviour cloning's, whose policy is trained another way.
+"""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ohio_jax import train
+from ohio_jax.environment import HighLevel
+from ohio_jax.errors import UserError
+from ohio_jax.learners import bc, common
+from ohio_jax.task import Task
+from ohio_jax.train import Keeper, Plan, Trained
+
+
+def mean_return(params: Any, spec: common.Spec, env: HighLevel, instances: Any) -> jax.Array:
+    """Float[], of the deterministic policy's episodes on instances with leading axis E; differentiable in params."""
+
+    def episode(instance):
+        def step(state, _):
+            state = env.step(state, spec.action.mode(spec.actor(params, state.obs)))
+            return state, state.reward
+
+        first = env.start(instance)
+        return first.reward + jnp.sum(jax.lax.scan(step, first, None, env.horizon)[1])
+
+    return jnp.mean(jax.vmap(episode)(instances))
+
+
+@functools.cache
+def make_block(episodes: int, updates: int, devices: tuple[Any, ...], vmap_seeds: bool):
+    """Compiled `block(states, keys, first, env) -> (states, metrics)` of so many updates, each on fresh episodes."""
+
+    def one_seed(state: bc.State, key, first, env: HighLevel):
+        def update(state: bc.State, number):
+            instances = jax.vmap(env.draw)(jax.random.split(jax.random.fold_in(key, number), episodes))
+            # The length of an episode is not part of how steep it is.
+            loss = lambda params: -mean_return(params, state.spec, env, instances) / env.horizon
+            cost, gradient = jax.value_and_grad(loss)(state.actor.params)
+            gradient = common.clip_norm(gradient, LARGEST_GRADIENT)
+            actor = common.descend(state.actor, gradient, state.config.actor_rate, state.config.decay)
+            return state.replace(actor=actor), {"return": -cost * env.horizon}
+
+        state, metrics = jax.lax.scan(update, state, first + jnp.arange(updates))
+        return state, jax.tree.map(jnp.mean, metrics)
+
+    return train.over_seeds(one_seed, devices, vmap_seeds)
+
+
+LARGEST_GRADIENT = 10.0
+
+
+def pathwise(plan: Plan, task: Task, space: str, directory: Path | None = None) -> Trained:
+    """Trains `plan.seeds` policies for `plan.updates` updates on `plan.batch` episodes each; `plan.learner` is "bc".
+
+    With a directory, keeps checkpoints there and resumes from them. The curve holds the mean return of a block's episodes.
+    Raises UserError for a task in whole quantities, another learner, or a directory that holds another run.
+    """
+    if not task.settings.get("smooth"):
+        raise UserError(f"{task.name}: expected a task with a derivative (--set smooth=1), found whole quantities")
+    if plan.learner != "bc":
+        raise UserError(f"pathwise: expected learner 'bc', whose actor is trained, found {plan.learner!r}")
+    env, spec = task.high_level(space), train.spec_of(task, task.spaces[space], plan.hidden)
+    seeds = train.Placement(plan.seeds)
+    block = functools.partial(make_block, plan.batch, devices=seeds.devices, vmap_seeds=seeds.vmap)
+    states, keys = train.initial_states(plan, spec)
+    begun, keeper = train.FRESH, None
+    if directory is not None:
+        identity = {"task": task.name, "settings": task.settings, "space": space, "plan": plan.as_json(), "pathwise": True}
+        keeper = Keeper(directory, identity)
+        states, begun = keeper.restore(states, begun)
+    states, keys = seeds.spread((states, keys))
+    env = seeds.share(env)
+    return train.run_blocks(
+        f"pathwise {task.name} {space}",
+        plan,
+        lambda updates: block(updates=updates),
+        lambda states, done: (states, keys, jnp.int32(done), env),
+        states,
+        lambda states, finished: seeds.gather(states),
+        seeds.gather,
+        begun,
+        keeper,
+    )

@@ -1,0 +1,69 @@
+"""Gradients of whole episodes: they are the derivative of the return, resume as they should, and find an optimum."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ohio_envs import registry
+
+from ohio_jax import pathwise, train
+from ohio_jax.errors import UserError
+from ohio_jax.evaluate import evaluate_learner
+from ohio_jax.learners import LEARNERS, bc
+from tests.ohio_jax.runs import assert_same, kill_after
+
+
+@pytest.fixture(scope="module")
+def task():
+    return registry.make("supply-chain-1w3s", {"smooth": "1", "horizon": "6"})
+
+
+def plan(**changes) -> train.Plan:
+    base = train.Plan("bc", bc.Config(actor_rate=3e-3), hidden=8, updates=60, batch=16, block=20, seeds=2)
+    return dataclasses.replace(base, **changes)
+
+
+def test_the_gradient_is_the_derivative_of_the_return(task, x64):
+    spec = train.spec_of(task, task.spaces["ohio"], 8)
+    to64 = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, float) if x.dtype == jnp.float32 else x, tree)
+    env = to64(task.high_level("ohio"))
+    instances = to64(task.instances(0, 4))
+    params = to64(bc.init(jax.random.key(0), spec, bc.Config()).actor.params)
+    value = jax.jit(lambda params: pathwise.mean_return(params, spec, env, instances))
+    slope = jax.jit(jax.grad(value))(params)
+    random = np.random.default_rng(0)
+    along = jax.tree.map(lambda x: jnp.asarray(random.normal(size=x.shape)), params)
+    at = lambda t: float(value(jax.tree.map(lambda p, d: p + t * d, params, along)))
+    wanted = (at(1e-6) - at(-1e-6)) / 2e-6
+    assert sum(jax.tree.leaves(jax.tree.map(lambda g, d: float(jnp.sum(g * d)), slope, along))) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_resume_equals_uninterrupted(task, tmp_path, monkeypatch):
+    whole = pathwise.pathwise(plan(), task, "ohio", tmp_path / "whole")
+    run = lambda: pathwise.pathwise(plan(), task, "ohio", tmp_path / "cut")
+    kill_after(monkeypatch, 40, run)
+    resumed = run()
+    assert_same(resumed.states, whole.states)
+    np.testing.assert_array_equal(resumed.curve["return"], whole.curve["return"])
+    # It is a policy like any other.
+    _, space, _, states = train.load_policy(tmp_path / "cut", registry.make)
+    assert space == "ohio"
+    assert evaluate_learner(task, space, LEARNERS["bc"], states, 3, 0).returns.shape == (2, 3)
+
+
+def test_it_learns(task):
+    """More than the random policy's, after few episodes, in whole quantities as well."""
+    trained = pathwise.pathwise(plan(updates=200, hidden=32), task, "ohio")
+    assert (trained.curve["return"][-1] > trained.curve["return"][0] + 100).all()
+    exact = registry.make("supply-chain-1w3s", {"horizon": "6"})
+    smooth, whole = (evaluate_learner(t, "ohio", LEARNERS["bc"], trained.states, 50, 1).returns.mean() for t in (task, exact))
+    assert whole == pytest.approx(smooth, abs=40)
+
+
+def test_what_cannot_be_trained_so():
+    with pytest.raises(UserError, match=r"supply-chain-1w3s: expected a task with a derivative \(--set smooth=1\)"):
+        pathwise.pathwise(plan(), registry.make("supply-chain-1w3s"), "ohio")
+    with pytest.raises(UserError, match="pathwise: expected learner 'bc', whose actor is trained, found 'iql'"):
+        pathwise.pathwise(plan(learner="iql"), registry.make("supply-chain-1w3s", {"smooth": "1"}), "ohio")
