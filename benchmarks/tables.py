@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import reacher, render, routing, table
+from benchmarks import reacher, render, routing, supply_chain, table
 from benchmarks.table import RESULTS, Table
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.train import Plan
 
-TABLES: dict[str, Table] = {"routing": routing.TABLE, "reacher": reacher.TABLE}
+TABLES: dict[str, Table] = {"routing": routing.TABLE, "supply-chain": supply_chain.TABLE, "reacher": reacher.TABLE}
 
 
 @dataclass(frozen=True)

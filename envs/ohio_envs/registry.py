@@ -36,7 +36,7 @@ def policies() -> dict[str, list[str]]:
     """Names of the scripted policies of each family of tasks; "oracle" is the full-information bound, for `evaluate` only."""
     return {
         "routing": [*routing_policies.POLICIES, "oracle"],
-        "supply-chain": [*supply_chain_policies.POLICIES, "random", "mpc", "oracle"],
+        "supply-chain": [*supply_chain_policies.NAMES, "oracle"],
         "reacher": [*reacher_policies.POLICIES],
     }
 

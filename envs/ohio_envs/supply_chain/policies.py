@@ -81,6 +81,13 @@ def random(low: inventory.Params, env: SupplyChain, key: jax.Array, state: State
     return inventory.act(low, (), low_level_view(env.scenario, state.pipeline_state), goal)[0]
 
 
+def mixed(low: inventory.Params, env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
+    """`s_policy_fresh`, `s_policy` or `random`, a third of the episodes each."""
+    ticket = jnp.sum(state.pipeline_state.instance.queue[:, 0]) % 3  # the same throughout an episode
+    players = (POLICIES["s_policy_fresh"], POLICIES["s_policy"], partial(random, low))
+    return jax.lax.switch(ticket, players, env, key, state)
+
+
 def mpc(planner: Planner, env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
     """The paper's operator: the first orders of a plan for the demand at hand and the forecasts after it. Outside jit."""
     s, now = env.scenario, state.pipeline_state
@@ -109,3 +116,7 @@ POLICIES: dict[str, Callable] = {
     "s_policy_fresh": partial(order_up_to, INTENDED, True),
     "base_stock": base_stock,
 }
+
+# These need the task's low level as their first argument, and `mpc` a planner.
+UNDER_GOALS: dict[str, Callable] = {"random": random, "mixed": mixed}
+NAMES = (*POLICIES, *UNDER_GOALS, "mpc")

@@ -108,7 +108,7 @@ class SupplyChain(Drawn):
         return observe(self.scenario, now, self.visible).reshape(-1)
 
 
-METRICS = ("demand", "served", "sold", "over_capacity", "asked_too_much", "holding_cost", "ordering_cost", "backlog_cost")
+METRICS = ("demand", "served", "fill", "sold", "over_capacity", "asked_too_much", "holding_cost", "ordering_cost", "backlog_cost")
 
 
 def demand_of(s: Scenario, noise: jax.Array) -> jax.Array:
@@ -176,6 +176,7 @@ def _period(s: Scenario, smooth: bool, now: Stocks, action: jax.Array) -> tuple[
     amounts = {
         "demand": jnp.sum(demand),
         "served": jnp.sum(served),
+        "fill": jnp.sum(served) / jnp.maximum(jnp.sum(now.instance.demand), 1.0),
         "sold": jnp.sum(sold),
         "over_capacity": over,
         "asked_too_much": too_much,

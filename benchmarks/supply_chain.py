@@ -1,0 +1,82 @@
+"""The supply-chain table: OHIO beside end-to-end offline RL on data of operators of different quality (OHIO, ICLR 2025)."""
+
+from dataclasses import replace
+
+from benchmarks.table import Column, Preset, Row, Table
+from ohio_jax.learners import bc, cql, iql
+from ohio_jax.train import Plan
+
+COMPAT, FAIR, OHIO = "E2E (paper)", "E2E (fair)", "OHIO"
+FAMILIES = {COMPAT: "end_to_end_compat", FAIR: "end_to_end", OHIO: "ohio"}
+LEARNERS = ("bc", "iql", "cql")
+COLUMNS = tuple(Column(family, space, "analytic", learner) for learner in LEARNERS for family, space in FAMILIES.items())
+BEHAVIOURS = {"MPC": "mpc", "FRESH": "s_policy_fresh", "HEUR": "s_policy", "MIXED": "mixed"}
+NETWORKS = {"1W3S": "supply-chain-1w3s", "1W10S": "supply-chain-1w10s"}
+ROWS = tuple(
+    Row(f"{network}-{label}", task, (), behaviour, {})
+    for network, task in NETWORKS.items()
+    for label, behaviour in BEHAVIOURS.items()
+)
+POLICIES = ("none", "random", "s_policy", "s_policy_intended", "s_policy_fresh", "base_stock", "mpc", "oracle")
+
+# The original's hyperparameters, made for 500,000 updates, and ours for budgets a CPU can afford.
+PUBLISHED = {
+    "bc": bc.Config(),
+    "iql": iql.Config(discount=0.99, reward_scale=0.1),
+    "cql": cql.Config(discount=0.99, samples=20, largest_gradient=10.0),
+}
+SHORT = {
+    "bc": bc.Config(actor_rate=1e-3),
+    "iql": iql.Config(actor_rate=1e-3, discount=0.99, reward_scale=1e-2, expectile=0.7, inverse_temperature=1.0),
+    "cql": cql.Config(actor_rate=1e-3, discount=0.99, reward_scale=1e-2, samples=4, draws=1),
+}
+
+
+def plans(configs, seeds: int, hidden: int, updates: tuple[int, int, int]):
+    """One plan for each (space, learner). updates: of BC, IQL, CQL."""
+    out = {}
+    for space in FAMILIES.values():
+        for learner, amount in zip(LEARNERS, updates, strict=True):
+            config = configs[learner]
+            if configs is SHORT:
+                config = replace(config, decay=float(amount))
+            out[space, learner] = Plan(learner, config, hidden, amount, 256, min(500, amount), seeds)
+    return out
+
+
+def quick() -> Preset:
+    """A part of the smaller network's rows, for `make bench`."""
+    rows = tuple(row for row in ROWS if row.name in ("1W3S-MPC", "1W3S-HEUR"))
+    columns = tuple(column for column in COLUMNS if column.learner == "bc")
+    policies = tuple(name for name in POLICIES if name != "mpc")
+    return Preset(rows, plans(SHORT, 2, 64, (3_000, 1_500, 500)), 100, 20, policies=policies, columns=columns)
+
+
+def cpu() -> Preset:
+    """The whole table on two cores."""
+    return Preset(ROWS, plans(SHORT, 4, 64, (12_000, 8_000, 3_000)), 500, 100, policies=POLICIES)
+
+
+def paper() -> Preset:
+    """The published budgets; for a GPU."""
+    return Preset(ROWS, plans(PUBLISHED, 5, 256, (500_000, 500_000, 500_000)), 667, 100, policies=POLICIES)
+
+
+TABLE = Table(
+    name="supply-chain",
+    title="Supply chain",
+    tasks=tuple(NETWORKS.values()),
+    columns=COLUMNS,
+    presets={"quick": quick, "cpu": cpu, "paper": paper},
+    note=(
+        "Score: 0 is the low level under random goals, 100 the profit of one who knew all demand in advance, both means over "
+        "1,000 episodes. E2E (paper) asks for any shipment up to the warehouse's storage, and pays for what is not there; "
+        "E2E (fair) shares the stock out. Data, tests and the references are of disjoint seeds."
+    ),
+    unit="profit, $",
+    metrics=(
+        ("fill", "demand served at once, %", 100.0),
+        ("over_capacity", "units above storage", 1.0),
+        ("asked_too_much", "units asked too much", 1.0),
+    ),
+)
