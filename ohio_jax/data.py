@@ -29,6 +29,7 @@ class Batch(NamedTuple):
     reward: Float[B], summed over the segment, in the task's unit.
     discount: Float[B], 0 where the episode truly ended, else 1.
     weight: Float[B], trust in the transition; multiplies its loss.
+    outcome: Float[B], discounted reward from here to the episode's end, where a learner asks for it.
     """
 
     obs: jax.Array
@@ -37,6 +38,7 @@ class Batch(NamedTuple):
     next_obs: jax.Array
     discount: jax.Array
     weight: jax.Array
+    outcome: jax.Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +104,16 @@ class Transitions:
 
     def batch(self) -> Batch:
         """All transitions as one batch of float32 arrays, on the host."""
-        arrays: list[Any] = [np.asarray(getattr(self, name), np.float32) for name in Batch._fields]
+        arrays: list[Any] = [np.asarray(getattr(self, name), np.float32) for name in Batch._fields if name != "outcome"]
         return Batch(*arrays)
+
+    def outcomes(self, discount: float) -> np.ndarray:
+        """Float32[M], reward from each transition to the end of its episode, discounted with each decision."""
+        later, out = 0.0, np.zeros(len(self.reward))
+        ends = np.append(self.episode[1:] != self.episode[:-1], True)
+        for i in reversed(range(len(out))):
+            later = out[i] = self.reward[i] + (0.0 if ends[i] else discount * later)
+        return out.astype(np.float32)
 
 
 Dataset = Trajectories | Transitions

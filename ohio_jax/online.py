@@ -35,6 +35,10 @@ class OnlinePlan:
     capacity: transitions the buffer holds.
     restart: every so many steps all environments start anew, so that one that has settled does not fill the buffer with
         what it settled in; learnt from as a time limit, which is no end. 0: only where an episode ends.
+    mixing: pairs (step, share): from that step on, warm-up included, so large a share of each batch comes from the data
+        given instead of the buffer. Without, the buffer starts with that data.
+    critics_first: steps, warm-up included, before which only the critics learn.
+    stale: compat; write each transition with its next observation in the place of its observation, the original's fault.
     """
 
     plan: Plan
@@ -43,6 +47,9 @@ class OnlinePlan:
     warm_up: int = 100
     capacity: int = 1_000_000
     restart: int = 0
+    mixing: tuple[tuple[int, float], ...] = ()
+    critics_first: int = 0
+    stale: bool = False
 
     @property
     def decisions(self) -> int:
@@ -93,10 +100,13 @@ def begin(learner, key: jax.Array, env: HighLevel, spec: Spec, envs: int, capaci
     return Carry(learner, worlds, buffer if data is None else buffer.write(data), worlds.reward)
 
 
-def decide(carry: Carry, key: jax.Array, env: HighLevel, act, restart: jax.Array) -> tuple[Carry, dict[str, jax.Array]]:
+def decide(
+    carry: Carry, key: jax.Array, env: HighLevel, act, restart: jax.Array, stale: bool = False
+) -> tuple[Carry, dict[str, jax.Array]]:
     """One decision in every environment, written down; environments whose episode ends start anew, all if `restart: Bool[]`.
 
-    act(learner, obs, key) -> goals. Metrics are sums over environments: reward, episodes left, and what these returned.
+    act(learner, obs, key) -> goals. Metrics are sums over environments: reward, episodes left, what these returned, and the
+    environment's own metrics.
     """
     for_goals, for_restart = jax.random.split(key)
     before = carry.worlds
@@ -104,7 +114,8 @@ def decide(carry: Carry, key: jax.Array, env: HighLevel, act, restart: jax.Array
     after = jax.vmap(env.step)(before, goal)
     # A time limit is no end: the learner's backup looks beyond it.
     goal = carry.learner.spec.action.project(goal)
-    new = Batch(before.obs, goal, after.reward, after.obs, 1.0 - after.done, jnp.ones_like(after.reward))
+    seen = after.obs if stale else before.obs
+    new = Batch(seen, goal, after.reward, after.obs, 1.0 - after.done, jnp.ones_like(after.reward))
     ended = (jnp.maximum(after.done, after.info["truncation"]) > 0) | restart
     returns = carry.returns + after.reward
 
@@ -115,31 +126,70 @@ def decide(carry: Carry, key: jax.Array, env: HighLevel, act, restart: jax.Array
 
     # A branch, since drawing an instance may cost more than many steps.
     worlds = jax.lax.cond(jnp.any(ended), anew, lambda worlds: worlds, after)
-    metrics = {"reward": after.reward, "episodes": ended, "return": jnp.where(ended, returns, 0.0)}
+    metrics = {**after.metrics, "reward": after.reward, "episodes": ended, "return": jnp.where(ended, returns, 0.0)}
     returns = jnp.where(ended, worlds.reward, returns)
     carry = Carry(carry.learner, worlds, carry.buffer.write(new), returns)
     return carry, jax.tree.map(lambda x: jnp.sum(x, dtype=returns.dtype), metrics)
 
 
-@functools.cache
-def make_block(learner, batch_size: int, restart: int, each: int, steps: int, devices: tuple[Any, ...], vmap_seeds: bool):
-    """Compiled `block(carries, keys, first, env) -> (carries, metrics)` of `steps` steps with `each` updates after each.
+def mixed(batch: Batch, given: Batch, key: jax.Array, share: jax.Array) -> Batch:
+    """The batch with so large a share of its rows replaced by rows of `given`, drawn evenly. share: Float[]."""
+    size = len(batch.reward)
+    rows = jax.random.randint(key, (size,), 0, len(given.reward))
+    theirs = jnp.arange(size) < jnp.round(share * size)
+    choose = lambda x, y: jnp.where(theirs.reshape(-1, *(1,) * (x.ndim - 1)), y[rows], x)
+    return jax.tree.map(choose, batch, given)
 
-    carries: stacked over S seeds as in `train.make_block`; donated. keys: [S]; first: Int[], number of the first step.
-    Without updates, goals are spread evenly over the space.
+
+def share_at(mixing: tuple[tuple[int, float], ...], number: jax.Array) -> jax.Array:
+    """Float[], the share of `OnlinePlan.mixing` at step `number`."""
+    share = jnp.float32(0.0)
+    for step, value in mixing:
+        share = jnp.where(number >= step, value, share)
+    return share
+
+
+@functools.cache
+def make_block(
+    learner,
+    batch_size: int,
+    restart: int,
+    mixing: tuple[tuple[int, float], ...],
+    critics_first: int,
+    stale: bool,
+    each: int,
+    steps: int,
+    explore: bool,
+    devices: tuple[Any, ...],
+    vmap_seeds: bool,
+):
+    """Compiled `block(carries, keys, first, env, given) -> (carries, metrics)` of `steps` steps with `each` updates after each.
+
+    carries: stacked over S seeds as in `train.make_block`; donated. keys: [S]; first: Int[], number of the first step;
+    given: the data that batches are mixed with, or None. explore: goals are spread evenly over the space.
     """
 
-    def explore(state, obs, key):
+    def evenly(state, obs, key):
         return state.spec.action.random(key, obs.shape[:1])[0]
 
-    act = functools.partial(learner.act, deterministic=False) if each else explore
+    act = evenly if explore else functools.partial(learner.act, deterministic=False)
 
-    def one_seed(carry: Carry, key, first, env: HighLevel):
+    def one_seed(carry: Carry, key, first, env: HighLevel, given: Batch | None):
         def step(carry: Carry, number):
             for_decision, for_batches = jax.random.split(jax.random.fold_in(key, number))
             due = (number + 1) % restart == 0 if restart else jnp.bool_(False)
-            carry, lived = decide(carry, for_decision, env, act, due)
-            update = lambda state, key: learner.update(state, carry.buffer.draw(key, batch_size))
+            carry, lived = decide(carry, for_decision, env, act, due, stale)
+
+            def update(state, key):
+                batch = carry.buffer.draw(key, batch_size)
+                if given is not None:
+                    batch = mixed(batch, given, jax.random.fold_in(key, 1), share_at(mixing, number))
+                new, metrics = learner.update(state, batch)
+                if critics_first:
+                    keep = lambda old, new: jnp.where(number < critics_first, old, new)
+                    new = new.replace(actor=jax.tree.map(keep, state.actor, new.actor))
+                return new, metrics
+
             if each:
                 state, learnt = jax.lax.scan(update, carry.learner, jax.random.split(for_batches, each))
                 carry = carry._replace(learner=state)
@@ -149,9 +199,10 @@ def make_block(learner, batch_size: int, restart: int, each: int, steps: int, de
 
         carry, (lived, learnt) = jax.lax.scan(step, carry, first + jnp.arange(steps))
         lived = jax.tree.map(lambda x: jnp.sum(x, axis=0), lived)
-        lived["reward"] /= steps * len(carry.returns)
-        lived["return"] /= jnp.maximum(lived["episodes"], 1.0)
-        return carry, {**lived, **jax.tree.map(lambda x: jnp.mean(x, axis=0), learnt)}
+        ended = {name: lived.pop(name) for name in ("episodes", "return")}
+        lived = jax.tree.map(lambda x: x / (steps * len(carry.returns)), lived)
+        ended["return"] /= jnp.maximum(ended["episodes"], 1.0)
+        return carry, {**lived, **ended, **jax.tree.map(lambda x: jnp.mean(x, axis=0), learnt)}
 
     return train.over_seeds(one_seed, devices, vmap_seeds)
 
@@ -175,9 +226,13 @@ def check(plan: OnlinePlan, states: Any, data: Transitions | None) -> None:
     for name in ("updates", "block"):
         if getattr(learn, name) % plan.each:
             raise UserError(f"online: {name}: expected a multiple of {plan.each} updates a step, found {getattr(learn, name)}")
+    if plan.mixing and data is None:
+        raise UserError("online: mixing: expected data to mix with, found none")
+    if any(not 0.0 <= share <= 1.0 for _, share in plan.mixing):
+        raise UserError(f"online: mixing: expected shares from 0 to 1, found {plan.mixing}")
     if learn.sampling != "uniform":
         raise UserError(f"online: sampling: expected 'uniform', found {learn.sampling!r}")
-    least = max(plan.envs, 0 if data is None else len(data.reward))
+    least = max(plan.envs, 0 if data is None or plan.mixing else len(data.reward))
     if plan.capacity < least:
         raise UserError(f"online: capacity: expected at least {least} (environments, transitions given), found {plan.capacity}")
     seeds = learn.seeds if states is None else len(jax.tree.leaves(states)[0])
@@ -195,16 +250,18 @@ def online(
 ) -> Trained:
     """Trains `plan.plan.seeds` seeds; with a directory, keeps checkpoints there and resumes from them.
 
-    states: learner states stacked over seeds to start from, as `train` returns; they go on with the plan's numbers.
-    data: transitions that the buffer starts with.
-    The curve adds to the learner's metrics: reward (mean of a decision), episodes (that ended in the block, or were left)
-    and return (mean of those; 0 if none). Raises UserError for an impossible plan, or if the directory holds another run.
+    states: learner states stacked over seeds to start from, as `train` returns; they go on with the plan's numbers, and it is
+    their policy that acts in the warm-up. data: transitions that the buffer starts with, or batches are mixed with.
+    The curve adds to the learner's metrics: reward and the environment's metrics (means of a decision), episodes (that ended
+    in the block, or were left) and return (mean of those; 0 if none). Raises UserError for an impossible plan, or if the
+    directory holds another run.
     """
     check(plan, states, data)
     learn, learner = plan.plan, LEARNERS[plan.plan.learner]
     env, spec = task.high_level(space), train.spec_of(task, task.spaces[space], learn.hidden)
     seeds = train.Placement(learn.seeds)
-    block = functools.partial(make_block, learner, learn.batch, plan.restart, devices=seeds.devices, vmap_seeds=seeds.vmap)
+    how = (plan.mixing, plan.critics_first, plan.stale)
+    block = functools.partial(make_block, learner, learn.batch, plan.restart, *how, devices=seeds.devices, vmap_seeds=seeds.vmap)
 
     fresh, keys = train.initial_states(learn, spec)
     learners = fresh if states is None else states.replace(config=fresh.config)
@@ -212,7 +269,8 @@ def online(
     if given is not None:
         given = given._replace(goal=np.asarray(spec.action.project(given.goal)))
     for_start, for_steps = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-    of_seed = lambda k: begin(jax.tree.map(lambda x: x[k], learners), for_start[k], env, spec, plan.envs, plan.capacity, given)
+    kept, apart = (None, given) if plan.mixing else (given, None)
+    of_seed = lambda k: begin(jax.tree.map(lambda x: x[k], learners), for_start[k], env, spec, plan.envs, plan.capacity, kept)
     carry = jax.tree.map(lambda *x: jnp.stack(x), *map(of_seed, range(learn.seeds)))
 
     begun, keeper = train.FRESH, None
@@ -224,16 +282,16 @@ def online(
         else:
             carry, begun = keeper.restore(carry, begun)
     carry, keys = seeds.spread((carry, for_steps))
-    env = seeds.share(env)
+    shared = seeds.share((env, apart))
 
     if begun.done == 0 and plan.warm_up:
-        given = (carry, keys, jnp.int32(0), env)
-        carry, _ = train.executable(block(each=0, steps=plan.warm_up), *given)(*given)
+        inputs = (carry, keys, jnp.int32(0), *shared)
+        carry, _ = train.executable(block(each=0, steps=plan.warm_up, explore=states is None), *inputs)(*inputs)
     return train.run_blocks(
         f"online {task.name} {space} {learn.learner}",
         learn,
-        lambda updates: block(each=plan.each, steps=updates // plan.each),
-        lambda carry, done: (carry, keys, jnp.int32(plan.warm_up + done // plan.each), env),
+        lambda updates: block(each=plan.each, steps=updates // plan.each, explore=False),
+        lambda carry, done: (carry, keys, jnp.int32(plan.warm_up + done // plan.each), *shared),
         carry,
         lambda carry, finished: seeds.gather(carry.learner if finished else carry),
         seeds.gather,

@@ -192,6 +192,8 @@ def train(plan: Plan, task: Task, space: str, transitions: Transitions, director
 
     data = transitions.batch()
     data = data._replace(goal=np.asarray(spec.action.project(data.goal)))
+    if getattr(plan.config, "calibrated", False):
+        data = data._replace(outcome=transitions.outcomes(plan.config.discount))
     probabilities = sampling.PROBABILITIES[plan.sampling](transitions, plan.temperature)
     data, cumulative = seeds.share((data, sampling.cumulative(probabilities)))
     states, keys = initial_states(plan, spec)

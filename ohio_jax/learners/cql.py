@@ -1,4 +1,7 @@
-"""Conservative Q-learning (Kumar, Zhou, Tucker, Levine 2020): soft actor-critic whose critics distrust unseen goals."""
+"""Conservative Q-learning (Kumar, Zhou, Tucker, Levine 2020): soft actor-critic whose critics distrust unseen goals.
+
+Calibrated (Cal-QL: Nakamoto et al. 2023), it distrusts the policy's goals no further than what the behaviour earned.
+"""
 
 from typing import Any, NamedTuple
 
@@ -33,6 +36,8 @@ class Config(struct.PyTreeNode):
     draws: int = struct.field(pytree_node=False, default=0)
     # States treated at a time in the penalty, so that activations stay in cache; must divide the batch; 0 takes all.
     chunk: int = struct.field(pytree_node=False, default=0)
+    # Cal-QL: values of the policy's goals count as no less than what the data's episode went on to earn.
+    calibrated: bool = struct.field(pytree_node=False, default=False)
     # Compat: a log-sum-exp over samples of different states, as the original's tiled states and reshaped values give.
     mixed_states: bool = struct.field(pytree_node=False, default=False)
 
@@ -49,9 +54,11 @@ class State(struct.PyTreeNode):
 
 
 def init(key: jax.Array, spec: Spec, config: Config) -> State:
-    """A fresh learner. Raises UserError if the config asks for `draws` among `mixed_states`, a mixture of two worlds."""
+    """A fresh learner. Raises UserError for `draws` or `calibrated` among `mixed_states`, whose values have no state."""
     if config.draws and config.mixed_states:
         raise UserError(f"cql: field draws: expected 0 with mixed_states, found {config.draws}")
+    if config.calibrated and config.mixed_states:
+        raise UserError("cql: field calibrated: expected False with mixed_states, found True")
     for_networks, for_updates = jax.random.split(key)
     actor, critic, _ = common.start(for_networks, spec)
     target = jax.tree.map(jnp.copy, critic)  # so that both may be donated
@@ -65,6 +72,7 @@ class Question(NamedTuple):
     obs: Float[B, observation_size]; goal: Float[B, *shape]; backup, weight: Float[B], the weights already over B.
     proposed: Float[B, 3 K, *shape], goals of the penalty, drawn with log_density: Float[B, 3 K].
     asked: Float[B, 1 or 3 K, observation_size], the states the penalty asks about them.
+    least: Float[B, 3 K], what the critics' answers count as at least, None without calibration.
     """
 
     obs: jax.Array
@@ -74,6 +82,7 @@ class Question(NamedTuple):
     asked: jax.Array
     proposed: jax.Array
     log_density: jax.Array
+    least: jax.Array | None = None
 
 
 def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
@@ -86,7 +95,7 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
     next_q, _ = sac.drawn_value(spec, state.target, batch.next_obs, next_raw, for_backup)
     backup = config.reward_scale * batch.reward + config.discount * batch.discount * next_q
     proposals = propose(state, for_proposals, batch.obs, raw, next_raw)
-    question = Question(batch.obs, batch.goal, backup, batch.weight / len(backup), *proposals)
+    question = Question(batch.obs, batch.goal, backup, batch.weight / len(backup), *proposals, calibration(config, batch))
     gradient, loss_q, penalty = critic_gradient(state, for_draws, question)
     gradient = jax.vmap(common.clip_norm, (0, None))(gradient, config.largest_gradient)
     critic = common.descend(state.critic, gradient, config.critic_rate)
@@ -121,6 +130,15 @@ def propose(state: State, key: jax.Array, obs: jax.Array, raw: jax.Array, next_r
     return asked, jnp.concatenate(goals, axis=1), jnp.concatenate(log_densities, axis=1)
 
 
+def calibration(config: Config, batch: Batch) -> jax.Array | None:
+    """`Question.least`: nothing for goals spread over the space, what the episode went on to earn for the policy's own."""
+    if not config.calibrated:
+        return None
+    assert batch.outcome is not None
+    earned = jnp.broadcast_to(config.reward_scale * batch.outcome[:, None], (len(batch.outcome), 2 * config.samples))
+    return jnp.concatenate([jnp.full((len(batch.outcome), config.samples), -jnp.inf), earned], axis=1)
+
+
 def critic_gradient(state: State, key: jax.Array, question: Question):
     """Gradient of both critics' losses (leading axis 2), the loss, and the mean penalty before its weight.
 
@@ -130,7 +148,10 @@ def critic_gradient(state: State, key: jax.Array, question: Question):
     config, spec, params = state.config, state.spec, state.critic.params
 
     def ratios(params, part: Question):
-        return spec.critics(params, part.asked, part.proposed) - part.log_density[None]
+        q = spec.critics(params, part.asked, part.proposed)
+        if part.least is not None:
+            q = jnp.maximum(q, part.least[None])
+        return q - part.log_density[None]
 
     def loss(params, part: Question, highest):
         q = spec.critics(params, part.obs, part.goal)
@@ -151,10 +172,11 @@ def critic_gradient(state: State, key: jax.Array, question: Question):
     picks = jax.random.categorical(key, all_ratios[..., None, :], shape=(*all_ratios.shape[:2], config.draws))
     rows = jnp.arange(len(picks))[:, None, None]
     picked = jnp.swapaxes(question.proposed[rows, picks], 0, 1)
+    least = -jnp.inf if question.least is None else jnp.swapaxes(question.least[rows, picks], 0, 1)
     level = jax.nn.logsumexp(all_ratios, axis=-1).T
 
     def through_picked(params, part):
-        q = jnp.mean(spec.critics_apart(params, part.asked, picked), axis=-1)
+        q = jnp.mean(jnp.maximum(spec.critics_apart(params, part.asked, picked), least), axis=-1)
         return level + q - jax.lax.stop_gradient(q)
 
     (value, penalty), gradient = gradient_of(params, question, through_picked)

@@ -56,6 +56,14 @@ def init(key: jax.Array, spec: Spec, config: Config) -> State:
     return State(trainable(actor), trainable(critic), target, temperature, jax.random.key_data(for_updates), config, spec)
 
 
+def adopt(other: Any, key: jax.Array, config: Config) -> State:
+    """A learner that goes on from another's actor, critics and targets, with fresh moments. other: a state with these three."""
+    actor, critic = common.trainable(other.actor.params), common.trainable(other.critic.params)
+    config = common.traced(config)
+    temperature = common.trainable(jnp.log(config.temperature))
+    return State(actor, critic, other.target, temperature, jax.random.key_data(key), config, other.spec)
+
+
 def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
     """One gradient step on a batch whose goals lie where the density is finite (`spec.action.project`)."""
     config, spec = state.config, state.spec

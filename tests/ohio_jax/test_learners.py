@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from ohio_jax.data import Batch
+from ohio_jax.data import Batch, Transitions
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, Spec, bc, common, cql, iql, sac
 from ohio_jax.networks import Networks
@@ -278,6 +278,62 @@ def test_blocked_gradients_equal_the_unblocked(graph):
     assert relative_gap(pieces, whole) < 1e-6
     assert float(loss_of_pieces) == pytest.approx(float(loss), rel=1e-5)
     assert float(penalty_of_pieces) == pytest.approx(float(penalty), rel=1e-5)
+
+
+@pytest.mark.parametrize("draws", [0, 2])
+def test_calibration_between_its_limits(draws):
+    """Outcomes below every value leave CQL as it is; above all of them the policy's goals are no longer pushed down."""
+    action = Box((1.0, 2.0))
+    spec = Spec(3, action, mlp_networks(action, 8))
+    random = np.random.default_rng(0)
+    obs, next_obs, goal = (jnp.asarray(random.normal(size=(6, k)) * 0.5, jnp.float32) for k in (3, 3, 2))
+    one = jnp.ones(6)
+    batch = Batch(obs, goal, one, next_obs, one, one)
+    config = cql.Config(samples=3, draws=draws, reward_scale=1.0)
+    plain, calibrated = (begin(cql, spec, config.replace(calibrated=c)) for c in (False, True))
+
+    def gradient(state, outcome):
+        given = batch._replace(outcome=jnp.full(6, outcome))
+        raw, next_raw = (spec.actor(state.actor.params, x) for x in (obs, next_obs))
+        proposals = cql.propose(state, jax.random.key(0), obs, raw, next_raw)
+        question = cql.Question(obs, goal, one, one / 6, *proposals, cql.calibration(state.config, given))
+        return question, cql.critic_gradient(state, jax.random.key(1), question)
+
+    _, (wanted, loss, _) = gradient(plain, 0.0)
+    _, (same, same_loss, _) = gradient(calibrated, -1e3)
+    jax.tree.map(np.testing.assert_array_equal, same, wanted)
+    assert float(loss) == float(same_loss)
+    question, (above, _, _) = gradient(calibrated, 50.0)
+
+    # What is left is the regression, the data's own goals and nothing of the proposals, whose weight is all on the policy's.
+    def rest(params):
+        q = spec.critics(params, question.obs, question.goal)
+        return jnp.sum(question.weight[None] * (jnp.square(q - question.backup[None]) - q))
+
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), above, jax.grad(rest)(calibrated.critic.params))
+
+
+def test_what_an_episode_went_on_to_earn():
+    zeros = np.zeros(5)
+    given = Transitions(
+        obs=zeros[:, None], goal=zeros[:, None], reward=np.array([1.0, 2.0, 4.0, 8.0, 16.0]), next_obs=zeros[:, None],
+        discount=np.ones(5), weight=np.ones(5), status=zeros, residual=zeros, episode=np.array([0, 0, 0, 3, 3]),
+        episode_return=zeros[:2], card={},
+    )  # fmt: skip
+    np.testing.assert_allclose(given.outcomes(0.5), [1 + 1 + 1, 2 + 2, 4, 8 + 8, 16])
+
+
+def test_soft_actor_critic_goes_on_from_another_learner():
+    action = Box((1.0,))
+    spec = Spec(1, action, mlp_networks(action, 4))
+    other = begin(cql, spec, cql.Config(samples=1))
+    mine = sac.adopt(other, jax.random.key(0), sac.Config(temperature=0.3))
+    fresh = sac.init(jax.random.key(0), spec, sac.Config(temperature=0.3))
+    assert jax.tree.structure(mine) == jax.tree.structure(fresh)
+    np.testing.assert_array_equal(mode(mine), mode(other))
+    batch = Batch(*(jnp.asarray(x) for x in (OBS, OBS * 0.5, OBS[:, 0], OBS, OBS[:, 0] * 0 + 1, OBS[:, 0] * 0 + 1)))
+    after, metrics = jax.jit(sac.update)(mine, batch)
+    assert float(metrics["temperature"]) == pytest.approx(0.3) and not np.array_equal(mode(after), mode(mine))
 
 
 def test_drawn_gradients_are_unbiased_and_their_loss_is_exact():

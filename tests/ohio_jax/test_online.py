@@ -53,7 +53,7 @@ def test_the_buffer_keeps_the_newest(capacity, size, writes):
     values, counts = np.unique(np.asarray(drawn.reward), return_counts=True)
     assert set(values.astype(int).tolist()) == expected  # never a row that was not written
     assert counts.min() > 0.6 * 4000 / len(expected) and counts.max() < 1.5 * 4000 / len(expected)
-    for column in drawn:
+    for column in jax.tree.leaves(drawn):
         np.testing.assert_array_equal(np.asarray(column).reshape(-1), drawn.reward)
 
 
@@ -189,6 +189,51 @@ def test_offline_data_and_states_come_first(task, transitions):
     assert_same(jax.tree.map(lambda x: x[:50], carry.buffer.rows), given)
 
 
+def test_batches_are_mixed_as_planned(task, transitions):
+    """Given shares of rows; with a share of one the environments' own data teach nothing."""
+    new, old = rows(range(1, 101)), rows(range(-50, 0))
+    for share, theirs in ((0.0, 0), (0.25, 25), (1.0, 100)):
+        batch = online.mixed(new, old, jax.random.key(0), jnp.float32(share))
+        assert (np.asarray(batch.reward) < 0).sum() == theirs
+        for column in jax.tree.leaves(batch):
+            np.testing.assert_array_equal(np.asarray(column).reshape(-1), batch.reward)
+    mixing = ((0, 0.5), (10, 0.25), (20, 0.0))
+    shares = [float(online.share_at(mixing, jnp.int32(number))) for number in (0, 9, 10, 19, 20, 99)]
+    assert shares == [0.5, 0.5, 0.25, 0.25, 0.0, 0.0]
+    # The same offline data, other worlds: only the order of draws from the data counts.
+    learnt = lambda envs: online.online(plan(mixing=((0, 1.0),), envs=envs), task, "ohio", data=transitions).states
+    assert_same(learnt(2).actor, learnt(8).actor)
+
+
+def test_critics_come_first(task):
+    fresh, _ = train.initial_states(plan().plan, train.spec_of(task, task.spaces["ohio"], 16))
+    early = online.online(plan(critics_first=5 + 30), task, "ohio").states
+    assert_same(early.actor, fresh.actor)
+    assert not np.array_equal(leaves(early.critic)[0], leaves(fresh.critic)[0])
+    late = online.online(plan(critics_first=5 + 29), task, "ohio").states
+    assert not np.array_equal(leaves(late.actor)[0], leaves(fresh.actor)[0])
+
+
+def test_the_originals_fault_is_an_option(task):
+    spec = train.spec_of(task, task.spaces["ohio"], 4)
+    env = task.high_level("ohio")
+    carry = online.begin(sac.init(jax.random.key(0), spec, CONFIG), jax.random.key(1), env, spec, 8, 8, None)
+    act = lambda learner, obs, key: jnp.full((8, 1), 0.5)
+    kept, faulty = (online.decide(carry, jax.random.key(0), env, act, jnp.bool_(False), stale)[0].buffer.rows for stale in (0, 1))
+    np.testing.assert_array_equal(faulty.obs, kept.next_obs)
+    np.testing.assert_array_equal(faulty.next_obs, kept.next_obs)
+    assert not np.array_equal(kept.obs, kept.next_obs)
+
+
+def test_a_trained_policy_acts_in_its_own_warm_up(task, transitions):
+    """Spread evenly, goals move more than those of a policy that was cloned from small ones."""
+    cloned = train.train(train.Plan("bc", LEARNERS["bc"].Config(actor_rate=1e-2), 16, 300, 16, 100, 2), task, "ohio", transitions)
+    none = {"learner": "bc", "config": LEARNERS["bc"].Config(actor_rate=0.0), "updates": 2, "block": 2}
+    moved = lambda states: online.online(plan(none, warm_up=40, capacity=400, envs=8), task, "ohio", states=states)
+    assert_same(moved(cloned.states).states.actor.params, cloned.states.actor.params)
+    assert moved(cloned.states).curve["moved"].mean() < moved(None).curve["moved"].mean()
+
+
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_any_learner_will_do(task, learner):
     config = LEARNERS[learner].Config()
@@ -205,6 +250,7 @@ def test_any_learner_will_do(task, learner):
         ({"block": 15}, {}, "block: expected a multiple of 2"),
         ({"sampling": "return"}, {}, "sampling: expected 'uniform', found 'return'"),
         ({}, {"capacity": 3}, "capacity: expected at least 4"),
+        ({}, {"mixing": ((0, 0.5),)}, "mixing: expected data to mix with, found none"),
         ({}, {"capacity": 40}, "capacity: expected at least 50"),
         ({"seeds": 3}, {}, "seeds: expected 2 as in the states given, found 3"),
     ],
