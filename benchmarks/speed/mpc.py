@@ -89,7 +89,17 @@ def cvxpylayers(of: Case) -> Callable[[jax.Array, jax.Array], jax.Array]:
     return lambda x, goal: layer(jnp.concatenate([x, goal], axis=1) @ of.D.T)[0]
 
 
-def contender(many: Callable, of: Case, batch: int, dtype: str, gradient: bool, compiled: bool = True) -> Callable[[], Any]:
+Compiled = Callable[[Callable, int], Callable]  # function(_, each), batch -> the same, compiled or not
+
+# qpax factorises through LAPACK, and batches of its calls that two host devices start at once wait for each other for ever.
+HOW: dict[str, Compiled] = {
+    "ohio_jax": over_devices,
+    "qpax": lambda function, batch: jax.jit(function),
+    "cvxpylayers": lambda function, batch: function,
+}
+
+
+def contender(many: Callable, of: Case, batch: int, dtype: str, gradient: bool, how: Compiled) -> Callable[[], Any]:
     """A call that solves `batch` programs: actions, or with `gradient` the derivative of the first actions by the goals."""
     first = of.program.B.shape[2]
     slope = jax.grad(lambda goal, x: jnp.sum(many(x, goal)[:, :first]))
@@ -97,7 +107,7 @@ def contender(many: Callable, of: Case, batch: int, dtype: str, gradient: bool, 
     wide = jax.enable_x64(dtype == "float64")
     with wide:
         each = tuple(jnp.asarray(y[:batch], dtype) for y in (of.x, of.goal))
-        call = over_devices(function, batch) if compiled else function
+        call = how(function, batch)
 
     def run():
         with jax.enable_x64(dtype == "float64"):
@@ -124,10 +134,10 @@ def measure(
                 for name, solver, sizes in (("ohio_jax", ours, batches), ("qpax", qpax, few)):
                     if name not in missing:
                         many = jax.vmap(solver(of, dtype))
-                        calls |= {(name, dtype, k, gradient): contender(many, of, k, dtype, gradient) for k in sizes}
+                        calls |= {(name, dtype, k, gradient): contender(many, of, k, dtype, gradient, HOW[name]) for k in sizes}
             if "cvxpylayers" not in missing:
                 layer = partial(contender, cvxpylayers(of), of)
-                calls |= {("cvxpylayers", "float64", k, gradient): layer(k, "float64", gradient, False) for k in few}
+                calls |= {("cvxpylayers", "float64", k, gradient): layer(k, "float64", gradient, HOW["cvxpylayers"]) for k in few}
         timings = race(calls, windows, seconds)
         rows = []
         for (name, dtype, batch, gradient), timing in timings.items():
