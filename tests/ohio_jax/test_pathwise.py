@@ -54,9 +54,9 @@ def test_resume_equals_uninterrupted(task, tmp_path, monkeypatch):
 
 
 def test_it_learns(task):
-    """More than the random policy's, after few episodes, in whole quantities as well."""
+    """A tenth more within few episodes than in its first updates, in whole quantities as well."""
     trained = pathwise.pathwise(plan(updates=200, hidden=32), task, "ohio")
-    assert (trained.curve["return"][-1] > trained.curve["return"][0] + 100).all()
+    assert (trained.curve["return"][-1] > 1.1 * trained.curve["return"][0]).all()
     exact = registry.make("supply-chain-1w3s", {"horizon": "6"})
     smooth, whole = (evaluate_learner(t, "ohio", LEARNERS["bc"], trained.states, 50, 1).returns.mean() for t in (task, exact))
     assert whole == pytest.approx(smooth, abs=40)
