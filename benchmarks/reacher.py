@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from benchmarks import table
 from benchmarks.table import Column, Preset, Row, Table
 from ohio_jax.learners import bc, iql
-from ohio_jax.train import Plan
 
 # (family on the table, action space, inverse, weights). "(paper)": the original's goals, dynamics model and filters.
 METHODS = (
@@ -53,14 +53,7 @@ SHORT = {name: replace(config, actor_rate=1e-3) for name, config in PUBLISHED.it
 
 def plans(configs, seeds: int, hidden: int, updates: dict[str, int]):
     """One plan for each (space, learner)."""
-    out = {}
-    for space in {space for _, space, _, _ in METHODS}:
-        for learner in LEARNERS:
-            config = configs[learner]
-            if configs is SHORT:
-                config = replace(config, decay=float(updates[learner]))
-            out[space, learner] = Plan(learner, config, hidden, updates[learner], 256, min(1000, updates[learner]), seeds)
-    return out
+    return table.plans({space for _, space, _, _ in METHODS}, configs, seeds, hidden, updates, decay=configs is SHORT)
 
 
 def quick() -> Preset:

@@ -1,10 +1,8 @@
 """The supply-chain table: OHIO beside end-to-end offline RL on data of operators of different quality (OHIO, ICLR 2025)."""
 
-from dataclasses import replace
-
+from benchmarks import table
 from benchmarks.table import Column, Preset, Row, Table
 from ohio_jax.learners import bc, cql, iql
-from ohio_jax.train import Plan
 
 COMPAT, FAIR, OHIO = "E2E (paper)", "E2E (fair)", "OHIO"
 FAMILIES = {COMPAT: "end_to_end_compat", FAIR: "end_to_end", OHIO: "ohio"}
@@ -32,16 +30,10 @@ SHORT = {
 }
 
 
-def plans(configs, seeds: int, hidden: int, updates: tuple[int, int, int]):
+def plans(configs, seeds: int, hidden: int, *updates: int):
     """One plan for each (space, learner). updates: of BC, IQL, CQL."""
-    out = {}
-    for space in FAMILIES.values():
-        for learner, amount in zip(LEARNERS, updates, strict=True):
-            config = configs[learner]
-            if configs is SHORT:
-                config = replace(config, decay=float(amount))
-            out[space, learner] = Plan(learner, config, hidden, amount, 256, min(500, amount), seeds)
-    return out
+    of_learners: dict[str, int] = dict(zip(LEARNERS, updates, strict=True))
+    return table.plans(FAMILIES.values(), configs, seeds, hidden, of_learners, decay=configs is SHORT)
 
 
 def quick() -> Preset:
@@ -49,17 +41,17 @@ def quick() -> Preset:
     rows = tuple(row for row in ROWS if row.name in ("1W3S-MPC", "1W3S-HEUR"))
     columns = tuple(column for column in COLUMNS if column.learner == "bc")
     policies = tuple(name for name in POLICIES if name != "mpc")
-    return Preset(rows, plans(SHORT, 2, 64, (3_000, 1_500, 500)), 100, 20, policies=policies, columns=columns)
+    return Preset(rows, plans(SHORT, 2, 64, 3_000, 1_500, 500), 100, 20, policies=policies, columns=columns)
 
 
 def cpu() -> Preset:
     """The whole table on two cores."""
-    return Preset(ROWS, plans(SHORT, 4, 64, (12_000, 8_000, 3_000)), 500, 100, policies=POLICIES)
+    return Preset(ROWS, plans(SHORT, 4, 64, 12_000, 8_000, 3_000), 500, 100, policies=POLICIES)
 
 
 def paper() -> Preset:
     """The published budgets; for a GPU."""
-    return Preset(ROWS, plans(PUBLISHED, 5, 256, (500_000, 500_000, 500_000)), 667, 100, policies=POLICIES)
+    return Preset(ROWS, plans(PUBLISHED, 5, 256, 500_000, 500_000, 500_000), 667, 100, policies=POLICIES)
 
 
 TABLE = Table(

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -108,6 +108,21 @@ class Table:
         if name not in self.presets:
             raise unknown(f"preset of {self.name}", name, self.presets)
         return self.presets[name]()
+
+
+def plans(
+    spaces: Iterable[str], configs: dict[str, Any], seeds: int, hidden: int, updates: dict[str, int], decay: bool
+) -> dict[tuple[str, str], Plan]:
+    """One training plan for each (space, learner), on batches of 256.
+
+    configs, updates: of each learner. decay: the actors' rates fall to zero over the updates, as short budgets need it.
+    """
+    out = {}
+    for space, (learner, config) in itertools.product(spaces, configs.items()):
+        amount = updates[learner]
+        config = replace(config, decay=float(amount)) if decay else config
+        out[space, learner] = Plan(learner, config, hidden, amount, 256, min(1000, amount), seeds)
+    return out
 
 
 def slug(*words: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ohio_jax.errors import UserError
@@ -109,11 +110,14 @@ class Transitions:
 
     def outcomes(self, discount: float) -> np.ndarray:
         """Float32[M], reward from each transition to the end of its episode, discounted with each decision."""
-        later, out = 0.0, np.zeros(len(self.reward))
-        ends = np.append(self.episode[1:] != self.episode[:-1], True)
-        for i in reversed(range(len(out))):
-            later = out[i] = self.reward[i] + (0.0 if ends[i] else discount * later)
-        return out.astype(np.float32)
+        last = np.append(self.episode[1:] != self.episode[:-1], True)
+
+        def back(later, now):
+            reward, ends = now
+            earned = reward + jnp.where(ends, 0.0, discount * later)
+            return earned, earned
+
+        return np.asarray(jax.lax.scan(back, jnp.float32(0.0), (self.reward.astype(np.float32), last), reverse=True)[1])
 
 
 Dataset = Trajectories | Transitions

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ohio_jax import train
 from ohio_jax.data import Batch, Transitions
@@ -223,6 +222,8 @@ def fingerprint(plan: OnlinePlan, task: Task, space: str, states: Any, data: Tra
 def check(plan: OnlinePlan, states: Any, data: Transitions | None) -> None:
     """Raises UserError for a plan that cannot be followed."""
     learn = plan.plan
+    if getattr(LEARNERS[learn.learner], "OUTCOMES", False):
+        raise UserError(f"online: learner: {learn.learner} learns from episodes that have ended; go on from it with sac")
     for name in ("updates", "block"):
         if getattr(learn, name) % plan.each:
             raise UserError(f"online: {name}: expected a multiple of {plan.each} updates a step, found {getattr(learn, name)}")
@@ -265,9 +266,7 @@ def online(
 
     fresh, keys = train.initial_states(learn, spec)
     learners = fresh if states is None else states.replace(config=fresh.config)
-    given = None if data is None else data.batch()
-    if given is not None:
-        given = given._replace(goal=np.asarray(spec.action.project(given.goal)))
+    given = None if data is None else train.batch_of(learn, spec, data)
     for_start, for_steps = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
     kept, apart = (None, given) if plan.mixing else (given, None)
     of_seed = lambda k: begin(jax.tree.map(lambda x: x[k], learners), for_start[k], env, spec, plan.envs, plan.capacity, kept)

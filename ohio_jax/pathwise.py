@@ -19,6 +19,8 @@ from ohio_jax.learners import bc, common
 from ohio_jax.task import Task
 from ohio_jax.train import Keeper, Plan, Trained
 
+LARGEST_GRADIENT = 10.0  # norm at which the gradient of the mean reward is clipped
+
 
 def mean_return(params: Any, spec: common.Spec, env: HighLevel, instances: Any) -> jax.Array:
     """Float[], of the deterministic policy's episodes on instances with leading axis E; differentiable in params."""
@@ -52,9 +54,6 @@ def make_block(episodes: int, updates: int, devices: tuple[Any, ...], vmap_seeds
         return state, jax.tree.map(jnp.mean, metrics)
 
     return train.over_seeds(one_seed, devices, vmap_seeds)
-
-
-LARGEST_GRADIENT = 10.0
 
 
 def pathwise(plan: Plan, task: Task, space: str, directory: Path | None = None) -> Trained:

@@ -168,6 +168,14 @@ def initial_states(plan: Plan, spec: Spec):
     return states, jnp.stack([jax.random.fold_in(root, 1) for root in roots])
 
 
+def batch_of(plan: Plan, spec: Spec, transitions: Transitions) -> Batch:
+    """The whole dataset as the plan's learner wants it: goals where densities are finite, outcomes if it asks for them."""
+    batch = transitions.batch()
+    wants = getattr(LEARNERS[plan.learner], "OUTCOMES", False)
+    outcome = transitions.outcomes(plan.config.discount) if wants else None
+    return batch._replace(goal=np.asarray(spec.action.project(batch.goal)), outcome=outcome)
+
+
 def fingerprint(plan: Plan, task: Task, space: str, transitions: Transitions) -> dict[str, Any]:
     """What makes two runs the same run."""
     return {
@@ -190,10 +198,7 @@ def train(plan: Plan, task: Task, space: str, transitions: Transitions, director
     seeds = Placement(plan.seeds)
     block = functools.partial(make_block, LEARNERS[plan.learner], plan.batch, devices=seeds.devices, vmap_seeds=seeds.vmap)
 
-    data = transitions.batch()
-    data = data._replace(goal=np.asarray(spec.action.project(data.goal)))
-    if getattr(plan.config, "calibrated", False):
-        data = data._replace(outcome=transitions.outcomes(plan.config.discount))
+    data = batch_of(plan, spec, transitions)
     probabilities = sampling.PROBABILITIES[plan.sampling](transitions, plan.temperature)
     data, cumulative = seeds.share((data, sampling.cumulative(probabilities)))
     states, keys = initial_states(plan, spec)

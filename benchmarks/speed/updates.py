@@ -15,7 +15,7 @@ from ohio_jax import sampling
 from ohio_jax.data import Batch, Transitions
 from ohio_jax.learners import LEARNERS
 from ohio_jax.task import Task
-from ohio_jax.train import Plan, initial_states, make_block, seed_devices, spec_of
+from ohio_jax.train import Plan, batch_of, initial_states, make_block, seed_devices, spec_of
 
 BATCH = 100  # the paper's
 
@@ -64,8 +64,7 @@ def block(plan: Plan, spec, transitions: Transitions) -> Callable[[], Any]:
     over_seeds, everywhere = NamedSharding(mesh, PartitionSpec("seed")), NamedSharding(mesh, PartitionSpec())
     run = make_block(LEARNERS[plan.learner], plan.batch, plan.block, devices, devices[0].platform != "cpu")
 
-    data = transitions.batch()
-    data = data._replace(goal=np.asarray(spec.action.project(data.goal)))
+    data = batch_of(plan, spec, transitions)
     probabilities = sampling.PROBABILITIES[plan.sampling](transitions, plan.temperature)
     data, cumulative = jax.device_put((data, sampling.cumulative(probabilities)), everywhere)
     places = math.ceil(plan.seeds / len(devices)) * len(devices)
@@ -96,11 +95,10 @@ def measure(
     products = matrix_products([square, at_update], windows, seconds)
     highest = max(rate for rates in products.values() for rate in rates)
 
-    rows = jax.tree.map(lambda x: x[np.arange(BATCH) % len(x)], transitions.batch())
-    rows = rows._replace(goal=space.spec.project(rows.goal))
     plans, work = {}, {}
     for learner, module in LEARNERS.items():
         one = Plan(learner, module.Config(), hidden, batch=BATCH)
+        rows = jax.tree.map(lambda x: x[np.arange(BATCH) % len(x)], batch_of(one, spec, transitions))
         work[learner] = gflop(one, spec, rows)
         # A block lasts about a window at a third of the best rate.
         size = int(np.clip(seconds * highest / 3 / work[learner], 2, 1000))

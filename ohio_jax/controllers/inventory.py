@@ -2,7 +2,8 @@
 
 goal: Float[S + 2], shares of the stock for S stores and for the warehouse itself, then production as a share of its limit;
 state: Float[S + 1], what stores still have room for, and the stock that can be shipped; action: Float[S + 1], shipments and
-production. The original solves a lexicographic linear program; what follows is its optimum in closed form, see `act`.
+production. All in units but for the shares. OHIO (ICLR 2025), supply-chain experiment: the original solves a lexicographic
+linear program; what follows is its optimum in closed form, see `act`.
 """
 
 from dataclasses import replace
@@ -12,10 +13,13 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from ohio_jax.controllers import stateless
 from ohio_jax.controllers.transport import counts, proportions
 from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment
 
 Rounding = Literal["largest_remainder", "floor", "none"]
+
+init, plan = stateless.init, stateless.plan
 
 
 @struct.dataclass
@@ -30,14 +34,6 @@ class Params:
     limit: jax.Array
     storage: jax.Array
     rounding: Rounding = struct.field(pytree_node=False, default="largest_remainder")
-
-
-def init(params: Params) -> Any:
-    return ()
-
-
-def plan(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> Any:
-    return memory
 
 
 def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:

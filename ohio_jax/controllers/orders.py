@@ -1,7 +1,8 @@
 """End-to-end control of a supply chain: the policy says itself what to ship to each store and how much to produce.
 
 goal: Float[S + 1] within [0, 1], each shipment and the production as a share of its largest; state: Float[S + 1], what stores
-have room for (not looked at) and the stock that can be shipped; action: Float[S + 1], shipments and production.
+have room for (not looked at) and the stock that can be shipped; action: Float[S + 1], shipments and production. All in units but
+for the goal. The end-to-end agent of OHIO's (ICLR 2025) supply-chain experiment, and a fairer one.
 """
 
 from typing import Any
@@ -10,8 +11,11 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from ohio_jax.controllers import stateless
 from ohio_jax.controllers.transport import counts
 from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment
+
+init, plan = stateless.init, stateless.plan
 
 
 @struct.dataclass
@@ -26,14 +30,6 @@ class Params:
     largest: jax.Array
     within_stock: bool = struct.field(pytree_node=False, default=True)
     whole: bool = struct.field(pytree_node=False, default=True)
-
-
-def init(params: Params) -> Any:
-    return ()
-
-
-def plan(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> Any:
-    return memory
 
 
 def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:

@@ -10,7 +10,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ohio_jax.controllers import stateless
 from ohio_jax.inverse.problem import AMBIGUOUS, ON, UNEXPLAINED, UNIQUE, Problem, Segment, disagreement
+
+init, plan = stateless.init, stateless.plan
 
 
 class Params(NamedTuple):
@@ -24,14 +27,6 @@ class Params(NamedTuple):
     bound: Any
     limit: Any
     noise: Any
-
-
-def init(params: Params) -> Any:
-    return ()
-
-
-def plan(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> Any:
-    return memory
 
 
 def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:

@@ -9,20 +9,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ohio_jax.controllers import stateless
 from ohio_jax.controllers.transport import counts, moved, possible
 from ohio_jax.inverse.problem import AMBIGUOUS, Problem, Segment
+
+init, plan = stateless.init, stateless.plan
 
 
 class Params(NamedTuple):
     """Nothing to set."""
-
-
-def init(params: Params) -> Any:
-    return ()
-
-
-def plan(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> Any:
-    return memory
 
 
 def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:

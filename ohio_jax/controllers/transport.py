@@ -10,10 +10,13 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from ohio_jax.controllers import stateless
 from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment
 from ohio_jax.solvers.transport import solve
 
 Rounding = Literal["largest_remainder", "floor"]
+
+init, plan = stateless.init, stateless.plan
 
 
 @struct.dataclass
@@ -22,14 +25,6 @@ class Params:
 
     cost: jax.Array
     rounding: Rounding = struct.field(pytree_node=False, default="largest_remainder")
-
-
-def init(params: Params) -> Any:
-    return ()
-
-
-def plan(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> Any:
-    return memory
 
 
 def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:

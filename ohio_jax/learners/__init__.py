@@ -5,12 +5,13 @@
     act(state, obs, key, deterministic) -> goal
 
 Numbers of a `Config` are leaves of the state, so `jax.vmap` runs seeds and sweeps and a new value never recompiles;
-fields that change the program (counts, switches) are static.
+fields that change the program (counts, switches) are static. A learner with `OUTCOMES = True` finds in its batches what each
+episode went on to earn.
 """
 
-from ohio_jax.learners import bc, cql, iql, sac
+from ohio_jax.learners import bc, cal_ql, cql, iql, sac
 from ohio_jax.learners.common import Spec
 
-LEARNERS = {"bc": bc, "iql": iql, "cql": cql, "sac": sac}
+LEARNERS = {"bc": bc, "iql": iql, "cql": cql, "cal_ql": cal_ql, "sac": sac}
 
 __all__ = ["LEARNERS", "Spec"]

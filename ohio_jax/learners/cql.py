@@ -1,7 +1,4 @@
-"""Conservative Q-learning (Kumar, Zhou, Tucker, Levine 2020): soft actor-critic whose critics distrust unseen goals.
-
-Calibrated (Cal-QL: Nakamoto et al. 2023), it distrusts the policy's goals no further than what the behaviour earned.
-"""
+"""Conservative Q-learning (Kumar, Zhou, Tucker, Levine 2020): soft actor-critic whose critics distrust unseen goals."""
 
 from typing import Any, NamedTuple
 
@@ -36,8 +33,6 @@ class Config(struct.PyTreeNode):
     draws: int = struct.field(pytree_node=False, default=0)
     # States treated at a time in the penalty, so that activations stay in cache; must divide the batch; 0 takes all.
     chunk: int = struct.field(pytree_node=False, default=0)
-    # Cal-QL: values of the policy's goals count as no less than what the data's episode went on to earn.
-    calibrated: bool = struct.field(pytree_node=False, default=False)
     # Compat: a log-sum-exp over samples of different states, as the original's tiled states and reshaped values give.
     mixed_states: bool = struct.field(pytree_node=False, default=False)
 
@@ -54,11 +49,9 @@ class State(struct.PyTreeNode):
 
 
 def init(key: jax.Array, spec: Spec, config: Config) -> State:
-    """A fresh learner. Raises UserError for `draws` or `calibrated` among `mixed_states`, whose values have no state."""
+    """A fresh learner. Raises UserError for `draws` among `mixed_states`, whose values have no state."""
     if config.draws and config.mixed_states:
         raise UserError(f"cql: field draws: expected 0 with mixed_states, found {config.draws}")
-    if config.calibrated and config.mixed_states:
-        raise UserError("cql: field calibrated: expected False with mixed_states, found True")
     for_networks, for_updates = jax.random.split(key)
     actor, critic, _ = common.start(for_networks, spec)
     target = jax.tree.map(jnp.copy, critic)  # so that both may be donated
@@ -72,7 +65,7 @@ class Question(NamedTuple):
     obs: Float[B, observation_size]; goal: Float[B, *shape]; backup, weight: Float[B], the weights already over B.
     proposed: Float[B, 3 K, *shape], goals of the penalty, drawn with log_density: Float[B, 3 K].
     asked: Float[B, 1 or 3 K, observation_size], the states the penalty asks about them.
-    least: Float[B, 3 K], what the critics' answers count as at least, None without calibration.
+    least: Float[B, 3 K], what the critics' answers about them count as at least; None: nothing.
     """
 
     obs: jax.Array
@@ -85,8 +78,8 @@ class Question(NamedTuple):
     least: jax.Array | None = None
 
 
-def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
-    """One gradient step on a batch whose goals lie where the density is finite (`spec.action.project`)."""
+def update(state: State, batch: Batch, least: jax.Array | None = None) -> tuple[State, dict[str, jax.Array]]:
+    """One gradient step on a batch whose goals lie where the density is finite (`spec.action.project`); least: see `Question`."""
     config, spec = state.config, state.spec
     for_backup, for_proposals, for_draws, for_actor, for_next = jax.random.split(jax.random.wrap_key_data(state.key), 5)
 
@@ -95,7 +88,7 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
     next_q, _ = sac.drawn_value(spec, state.target, batch.next_obs, next_raw, for_backup)
     backup = config.reward_scale * batch.reward + config.discount * batch.discount * next_q
     proposals = propose(state, for_proposals, batch.obs, raw, next_raw)
-    question = Question(batch.obs, batch.goal, backup, batch.weight / len(backup), *proposals, calibration(config, batch))
+    question = Question(batch.obs, batch.goal, backup, batch.weight / len(backup), *proposals, least)
     gradient, loss_q, penalty = critic_gradient(state, for_draws, question)
     gradient = jax.vmap(common.clip_norm, (0, None))(gradient, config.largest_gradient)
     critic = common.descend(state.critic, gradient, config.critic_rate)
@@ -128,15 +121,6 @@ def propose(state: State, key: jax.Array, obs: jax.Array, raw: jax.Array, next_r
         asked = jnp.tile(mix(jnp.broadcast_to(asked, (len(obs), K, obs.shape[-1]))), (1, 3, 1))
     goals, log_densities = zip(*sources, strict=True)
     return asked, jnp.concatenate(goals, axis=1), jnp.concatenate(log_densities, axis=1)
-
-
-def calibration(config: Config, batch: Batch) -> jax.Array | None:
-    """`Question.least`: nothing for goals spread over the space, what the episode went on to earn for the policy's own."""
-    if not config.calibrated:
-        return None
-    assert batch.outcome is not None
-    earned = jnp.broadcast_to(config.reward_scale * batch.outcome[:, None], (len(batch.outcome), 2 * config.samples))
-    return jnp.concatenate([jnp.full((len(batch.outcome), config.samples), -jnp.inf), earned], axis=1)
 
 
 def critic_gradient(state: State, key: jax.Array, question: Question):

@@ -24,7 +24,7 @@ class Graph(NamedTuple):
 class Encoder(nn.Module):
     """obs: Float[..., (S + 1) * features] -> h = [x, sum of messages], Float[..., S + 1, features + hidden].
 
-    Messages: Wang et al. (2019), equation 8, summed, with a number of the edge beside both ends.
+    The edge convolution of Wang et al. (2019), messages summed, each with a number of its edge beside both ends.
     """
 
     graph: Graph

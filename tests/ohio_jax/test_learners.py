@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from ohio_jax.data import Batch, Transitions
 from ohio_jax.errors import UserError
-from ohio_jax.learners import LEARNERS, Spec, bc, common, cql, iql, sac
+from ohio_jax.learners import LEARNERS, Spec, bc, cal_ql, common, cql, iql, sac
 from ohio_jax.networks import Networks
 from ohio_jax.networks.graph import edge_networks, node_networks
 from ohio_jax.networks.heads import Box, Simplex, Simplices
@@ -42,7 +42,7 @@ def begin(learner, spec, config, seed=0):
         state = state.replace(value=fresh(state.value))
     if learner is sac:
         state = state.replace(log_temperature=common.trainable(jnp.log(state.config.temperature)))
-    if learner in (cql, sac):
+    if learner in (cql, cal_ql, sac):
         state = state.replace(key=jax.random.key_data(jax.random.key(seed)))
     return state
 
@@ -195,7 +195,8 @@ def small_batch(spec: Spec, size=6, seed=0):
     goal = spec.action.project(spec.action.random(keys[1], (size,))[0])
     discount = jnp.where(jnp.arange(size) % 3 == 0, 0.0, 1.0)
     weight = jax.random.uniform(keys[2], (size,), minval=0.2, maxval=2.0)
-    return Batch(obs, goal, 100.0 * jax.random.normal(keys[3], (size,)), next_obs, discount, weight)
+    reward, outcome = 100.0 * jax.random.normal(keys[3], (2, size))
+    return Batch(obs, goal, reward, next_obs, discount, weight, outcome)
 
 
 def assert_trees_close(found, expected, rtol=1e-5, atol=1e-9):
@@ -290,27 +291,27 @@ def test_calibration_between_its_limits(draws):
     one = jnp.ones(6)
     batch = Batch(obs, goal, one, next_obs, one, one)
     config = cql.Config(samples=3, draws=draws, reward_scale=1.0)
-    plain, calibrated = (begin(cql, spec, config.replace(calibrated=c)) for c in (False, True))
+    state = begin(cal_ql, spec, config)
 
-    def gradient(state, outcome):
-        given = batch._replace(outcome=jnp.full(6, outcome))
+    def gradient(outcome):
         raw, next_raw = (spec.actor(state.actor.params, x) for x in (obs, next_obs))
         proposals = cql.propose(state, jax.random.key(0), obs, raw, next_raw)
-        question = cql.Question(obs, goal, one, one / 6, *proposals, cql.calibration(state.config, given))
+        least = None if outcome is None else cal_ql.least(config, batch._replace(outcome=jnp.full(6, outcome)))
+        question = cql.Question(obs, goal, one, one / 6, *proposals, least)
         return question, cql.critic_gradient(state, jax.random.key(1), question)
 
-    _, (wanted, loss, _) = gradient(plain, 0.0)
-    _, (same, same_loss, _) = gradient(calibrated, -1e3)
+    _, (wanted, loss, _) = gradient(None)
+    _, (same, same_loss, _) = gradient(-1e3)
     jax.tree.map(np.testing.assert_array_equal, same, wanted)
     assert float(loss) == float(same_loss)
-    question, (above, _, _) = gradient(calibrated, 50.0)
+    question, (above, _, _) = gradient(50.0)
 
     # What is left is the regression, the data's own goals and nothing of the proposals, whose weight is all on the policy's.
     def rest(params):
         q = spec.critics(params, question.obs, question.goal)
         return jnp.sum(question.weight[None] * (jnp.square(q - question.backup[None]) - q))
 
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), above, jax.grad(rest)(calibrated.critic.params))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), above, jax.grad(rest)(state.critic.params))
 
 
 def test_what_an_episode_went_on_to_earn():
@@ -406,6 +407,7 @@ def test_bad_static_settings_say_so():
 # --- What every learner promises
 
 TINY = {"bc": bc.Config(), "iql": iql.Config(), "cql": cql.Config(samples=2, chunk=3, draws=1), "sac": sac.Config()}
+TINY["cal_ql"] = TINY["cql"]
 UPDATE = {name: jax.jit(lambda state, batch, update=learner.update: update(state, batch)) for name, learner in LEARNERS.items()}
 each_learner = pytest.mark.parametrize("name", LEARNERS)
 

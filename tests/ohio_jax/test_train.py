@@ -14,6 +14,7 @@ from tests.ohio_jax import toy
 from tests.ohio_jax.runs import assert_same, kill_after, leaves
 
 CONFIGS = {"bc": bc.Config(actor_rate=1e-2), "iql": iql.Config(), "cql": cql.Config(samples=2), "sac": sac.Config()}
+CONFIGS["cal_ql"] = CONFIGS["cql"]
 
 
 @pytest.fixture(scope="module")

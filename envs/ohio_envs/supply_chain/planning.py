@@ -4,6 +4,7 @@ With demand as it comes it is the hindsight bound; with forecasts, planned anew 
 model-predictive operator. The relaxation is solved: its optima were whole in all instances looked at. SciPy's HiGHS, outside jit.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,23 @@ class Plan(NamedTuple):
     profit: float
 
 
+class Rows:
+    """A sparse matrix, built row by row."""
+
+    def __init__(self):
+        self.count, self.entries = 0, []
+
+    def add(self, *terms: tuple[float, int]) -> int:
+        """The number of a new row with these (value, column)."""
+        self.entries += [(value, self.count, column) for value, column in terms]
+        self.count += 1
+        return self.count - 1
+
+    def matrix(self, columns: int) -> csr_array:
+        values, rows, places = zip(*self.entries, strict=True)
+        return csr_array(coo_array((values, (rows, places)), shape=(self.count, columns)))
+
+
 class Planner:
     """Plans K periods of a network; the program's matrix is built once.
 
@@ -38,23 +56,15 @@ class Planner:
     def __init__(self, scenario: Scenario, periods: int, hard: bool):
         self.s, self.K, self.hard = scenario, periods, hard
         s, K, N, S = scenario, periods, scenario.nodes, scenario.stores
-        count = iter(range(10**9))
-        block = lambda *shape: np.array([next(count) for _ in range(int(np.prod(shape)))], int).reshape(shape)
-        # Orders, stock once goods are in, sales, what stays unmet, and what exceeds storage.
-        self.order, self.stock, self.sold, self.unmet = block(K, N), block(K, N), block(K, S), block(K, S)
-        self.over = block(S) if hard else block(K, N)
-        self.size = next(count)
-        rows, columns, values, self._row = [], [], [], 0
-
-        def row(*terms: tuple[float, int]) -> int:
-            for value, column in terms:
-                rows.append(self._row)
-                columns.append(column)
-                values.append(value)
-            self._row += 1
-            return self._row - 1
+        # Columns: orders, stock once goods are in, sales, what stays unmet, and what exceeds storage.
+        shapes = ((K, N), (K, N), (K, S), (K, S), (S,) if hard else (K, N))
+        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        self.size = int(ends[-1])
+        blocks = np.split(np.arange(self.size), ends[:-1])
+        self.order, self.stock, self.sold, self.unmet, self.over = map(np.reshape, blocks, shapes)
 
         # Equalities: stock_k = what is left of stock_k-1 + arrivals; unmet_k = demand_k + unmet_k-1 - sold_k.
+        equal = Rows()
         self.balance, self.need = np.empty((K, N), int), np.empty((K, S), int)
         for k in range(K):
             for node in range(N):
@@ -64,29 +74,27 @@ class Planner:
                     terms += [(1.0, column) for column in self._taken(k - 1, node)]
                 if k >= s.lead[node]:
                     terms.append((-1.0, self.order[k - s.lead[node], node]))
-                self.balance[k, node] = row(*terms)
+                self.balance[k, node] = equal.add(*terms)
             for store in range(S):
                 terms = [(1.0, self.unmet[k, store]), (1.0, self.sold[k, store])]
                 if k > 0 and not s.lost:
                     terms.append((-1.0, self.unmet[k - 1, store]))
-                self.need[k, store] = row(*terms)
-        self.equalities = self._row
-        self.A_eq = csr_array(coo_array((values, (rows, columns)), shape=(self.equalities, self.size)))
+                self.need[k, store] = equal.add(*terms)
+        self.A_eq = equal.matrix(self.size)
 
         # Inequalities: nothing leaves that is not there; storage.
-        rows, columns, values, self._row = [], [], [], 0
-        right = []
+        within, right = Rows(), []
         storage = np.asarray(s.storage, np.float64)
         for k in range(K):
             for node in range(N):
                 taken = [(1.0, column) for column in self._taken(k, node)]
-                row(*taken, (-1.0, self.stock[k, node]))
+                within.add(*taken, (-1.0, self.stock[k, node]))
                 right.append(0.0)
                 if np.isfinite(storage[node]):
                     slack = [] if hard and node >= S else [(-1.0, self.over[node] if hard else self.over[k, node])]
-                    row((1.0, self.stock[k, node]), *[(-1.0, column) for _, column in taken], *slack)
+                    within.add((1.0, self.stock[k, node]), *[(-1.0, column) for _, column in taken], *slack)
                     right.append(storage[node])
-        self.A_ub = csr_array(coo_array((values, (rows, columns)), shape=(self._row, self.size)))
+        self.A_ub = within.matrix(self.size)
         self.b_ub = np.array(right)
 
         numbers = lambda x: np.asarray(x, np.float64)
@@ -113,7 +121,7 @@ class Planner:
 
     def plan(self, now: Now, demand: np.ndarray) -> Plan:
         """The best plan for demand: Float[K, S], from the state `now`. Raises RuntimeError if HiGHS finds none."""
-        b_eq = np.zeros(self.equalities)
+        b_eq = np.zeros(self.A_eq.shape[0])
         b_eq[self.balance[0]] = now.stock + now.due[0]
         for k in range(1, min(self.K, len(now.due))):
             b_eq[self.balance[k]] = now.due[k]

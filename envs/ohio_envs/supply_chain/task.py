@@ -115,10 +115,11 @@ def _instances(env: SupplyChain, source: str) -> Callable[[int, int], Any]:
 
 def _spaces(s: Scenario, low: inventory.Params, smooth: bool) -> dict[str, Space]:
     """OHIO's space, the fair end-to-end one, and the original's ("compat")."""
-    # Half a unit of a full warehouse: a share below cannot ask for one.
+    # Half a unit of a full warehouse: a share below cannot ask for one. What is asked for without a stock pays for fractions
+    # as well, so that goals there may come as close to nothing as densities bear.
     floor = 1.0 / (2.0 * float(s.storage[-1]))
     shared = heads.Product((heads.Simplex(s.stores + 1, floor), heads.UnitBox(1, floor)))
-    single = heads.UnitBox(s.stores + 1, floor)
+    single, asked = heads.UnitBox(s.stores + 1, floor), heads.UnitBox(s.stores + 1)
     # The original's box: any shipment up to what the warehouse can store.
     largest = jnp.append(jnp.full(s.stores, s.storage[-1]), s.limit[-1])
     fair, asking = (orders.Params(largest, within_stock, not smooth) for within_stock in (True, False))
@@ -127,5 +128,5 @@ def _spaces(s: Scenario, low: inventory.Params, smooth: bool) -> dict[str, Space
     return {
         "ohio": Space(shared, inventory, low, inventory.problem(low), on_nodes),
         "end_to_end": Space(single, orders, fair, orders.problem(fair), on_edges),
-        "end_to_end_compat": Space(single, orders, asking, orders.problem(asking), on_edges),
+        "end_to_end_compat": Space(asked, orders, asking, orders.problem(asking), on_edges),
     }

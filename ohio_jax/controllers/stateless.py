@@ -1,0 +1,15 @@
+"""What low levels without a memory share: nothing to carry from step to step, nothing to prepare for a new goal."""
+
+from typing import Any
+
+import jax
+
+
+def init(params: Any) -> Any:
+    """See `ohio_jax.environment.Controller`."""
+    return ()
+
+
+def plan(params: Any, memory: Any, state: jax.Array, goal: jax.Array) -> Any:
+    """See `ohio_jax.environment.Controller`."""
+    return memory
