@@ -80,7 +80,7 @@ class Planner:
                 if k > 0 and not s.lost:
                     terms.append((-1.0, self.unmet[k - 1, store]))
                 self.need[k, store] = equal.add(*terms)
-        self.A_eq = equal.matrix(self.size)
+        self.A_eq, self.equalities = equal.matrix(self.size), equal.count
 
         # Inequalities: nothing leaves that is not there; storage.
         within, right = Rows(), []
@@ -121,7 +121,7 @@ class Planner:
 
     def plan(self, now: Now, demand: np.ndarray) -> Plan:
         """The best plan for demand: Float[K, S], from the state `now`. Raises RuntimeError if HiGHS finds none."""
-        b_eq = np.zeros(self.A_eq.shape[0])
+        b_eq = np.zeros(self.equalities)
         b_eq[self.balance[0]] = now.stock + now.due[0]
         for k in range(1, min(self.K, len(now.due))):
             b_eq[self.balance[k]] = now.due[k]
