@@ -85,9 +85,9 @@ def values(cells: list[dict[str, Any]], key: str) -> list[Any]:
 
 
 def middle(cells: list[dict[str, Any]]) -> int:
-    """The segment length that most scores are of."""
+    """The segment length that most cells are of; 0 if there are none."""
     lengths = [cell["config"]["steps"] for cell in cells]
-    return max(set(lengths), key=lengths.count)
+    return max(set(lengths), key=lengths.count, default=0)
 
 
 def score_of(found: Found, like: dict[str, Any], inverse: str) -> float | None:

@@ -160,9 +160,11 @@ def _fit(config: Config, held_out: int, key: jax.Array, x: jax.Array, u: jax.Arr
     keys = jax.random.split(for_order, config.epochs)
     (_, (parameters, error), _, when), _ = jax.lax.scan(epoch, first, (keys, jnp.arange(config.epochs)))
     constants = (scales, parameters)
+    # How a model was learned is no part of what it computes: models of one form share their compiled programs.
+    form = Config(hidden=config.hidden, angles=config.angles, homogeneous=config.homogeneous)
     if config.homogeneous:
-        return Fitted(Homogeneous(constants, _function(_matrices, config, m)), error, when)
-    return Fitted(Model(constants, _function(_step, config), m), error, when)
+        return Fitted(Homogeneous(constants, _function(_matrices, form, m)), error, when)
+    return Fitted(Model(constants, _function(_step, form), m), error, when)
 
 
 def _matrices(config: Config, m: int, constants, x: jax.Array) -> tuple[jax.Array, jax.Array]:

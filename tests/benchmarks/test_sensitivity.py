@@ -130,6 +130,13 @@ def test_page_is_made_of_run_files(quick):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
 
 
+@pytest.mark.parametrize("kind, pictures", [("cost", ["q5"]), ("recovery", ["q1", "q2"])])
+def test_a_page_of_one_kind_alone(quick, tmp_path, kind, pictures):
+    shutil.copytree(page.folder(quick[0], "quick") / kind, page.folder(tmp_path, "quick") / kind)
+    names = ["sensitivity-quick.md", *(f"sensitivity-quick-{q}.png" for q in pictures)]
+    assert [path.name for path in page.write(tmp_path, "quick")] == names
+
+
 def test_cells_that_exist_are_not_run_again(quick, tmp_path):
     results, _ = quick
     shutil.copytree(results, tmp_path / "again")

@@ -86,6 +86,12 @@ def test_same_key_same_model(fitted):
         np.testing.assert_array_equal(mine, theirs)
 
 
+def test_models_of_one_form_share_their_programs(fitted):
+    """However they were learned: what is compiled for one serves all."""
+    again = learned.fit(learned.Config(hidden=32, angles=(0,), epochs=1, rate=1e-2), jax.random.key(1), *steps(1000))
+    assert jax.tree.structure(again.model) == jax.tree.structure(fitted.model)
+
+
 def test_the_originals_model_keeps_its_last_epoch():
     config = learned.Config(hidden=16, members=1, rate=1e-2, batch=32, epochs=12, homogeneous=True)
     found = learned.fit(config, jax.random.key(0), *steps(1000))
