@@ -14,7 +14,7 @@ $(error ACCEL: expected cuda12, cuda13 or tpu, found $(ACCEL))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help bench bench-routing bench-reacher bench-paper leaderboard test lint clean
+.PHONY: help bench bench-routing bench-reacher bench-supply-chain bench-finetune bench-paper leaderboard test lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,8 @@ help: ## this list
 bench: $(STAMP) ## the tables, small: under ten minutes on two cores
 	$(BIN)/ohio-jax bench reacher --preset quick
 	$(BIN)/ohio-jax bench routing --preset quick
+	$(BIN)/ohio-jax bench supply-chain --preset quick
+	$(BIN)/ohio-jax finetune --preset quick
 
 bench-routing: $(STAMP) ## the whole vehicle-routing table: up to three hours on two cores
 	$(BIN)/ohio-jax bench routing --preset cpu
@@ -29,9 +31,17 @@ bench-routing: $(STAMP) ## the whole vehicle-routing table: up to three hours on
 bench-reacher: $(STAMP) ## the whole reacher table: some hours on two cores
 	$(BIN)/ohio-jax bench reacher --preset cpu
 
+bench-supply-chain: $(STAMP) ## the whole supply-chain table: an hour on two cores
+	$(BIN)/ohio-jax bench supply-chain --preset cpu
+
+bench-finetune: $(STAMP) ## learning on online, supply chain and routing: some hours on two cores
+	$(BIN)/ohio-jax finetune --preset cpu
+
 bench-paper: $(STAMP) ## the same with the paper's budgets: for an accelerator
 	$(BIN)/ohio-jax bench routing --preset paper
 	$(BIN)/ohio-jax bench reacher --preset paper
+	$(BIN)/ohio-jax bench supply-chain --preset paper
+	$(BIN)/ohio-jax finetune --preset paper
 
 leaderboard: $(STAMP) ## every table again, from the run files alone
 	$(BIN)/ohio-jax leaderboard

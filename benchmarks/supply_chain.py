@@ -3,6 +3,7 @@
 from benchmarks import table
 from benchmarks.table import Column, Preset, Row, Table
 from ohio_jax.learners import bc, cql, iql
+from ohio_jax.train import Plan
 
 COMPAT, FAIR, OHIO = "E2E (paper)", "E2E (fair)", "OHIO"
 FAMILIES = {COMPAT: "end_to_end_compat", FAIR: "end_to_end", OHIO: "ohio"}
@@ -36,22 +37,29 @@ def plans(configs, seeds: int, hidden: int, *updates: int):
     return table.plans(FAMILIES.values(), configs, seeds, hidden, of_learners, decay=configs is SHORT)
 
 
+def hdpo(seeds: int, hidden: int, updates: int) -> Plan:
+    """The policy trained by gradients through the smooth simulator, on 64 episodes an update."""
+    return Plan("bc", bc.Config(actor_rate=3e-3, decay=float(updates)), hidden, updates, 64, min(20, updates), seeds)
+
+
 def quick() -> Preset:
     """A part of the smaller network's rows, for `make bench`."""
     rows = tuple(row for row in ROWS if row.name in ("1W3S-MPC", "1W3S-HEUR"))
     columns = tuple(column for column in COLUMNS if column.learner == "bc")
     policies = tuple(name for name in POLICIES if name != "mpc")
-    return Preset(rows, plans(SHORT, 2, 64, 3_000, 1_500, 500), 100, 20, policies=policies, columns=columns)
+    budget = plans(SHORT, 2, 64, 3_000, 1_500, 500)
+    return Preset(rows, budget, 100, 20, policies=policies, columns=columns, hdpo=hdpo(2, 32, 200))
 
 
 def cpu() -> Preset:
     """The whole table on two cores."""
-    return Preset(ROWS, plans(SHORT, 4, 64, 12_000, 8_000, 3_000), 500, 100, policies=POLICIES)
+    return Preset(ROWS, plans(SHORT, 4, 64, 12_000, 8_000, 3_000), 500, 100, policies=POLICIES, hdpo=hdpo(4, 64, 1_000))
 
 
 def paper() -> Preset:
     """The published budgets; for a GPU."""
-    return Preset(ROWS, plans(PUBLISHED, 5, 256, 500_000, 500_000, 500_000), 667, 100, policies=POLICIES)
+    budget = plans(PUBLISHED, 5, 256, 500_000, 500_000, 500_000)
+    return Preset(ROWS, budget, 667, 100, policies=POLICIES, hdpo=hdpo(5, 256, 5_000))
 
 
 TABLE = Table(

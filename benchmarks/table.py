@@ -24,8 +24,9 @@ from ohio_jax.evaluate import collect, evaluate_learner, evaluate_policy
 from ohio_jax.files import write_json
 from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS
+from ohio_jax.pathwise import pathwise
 from ohio_jax.task import Task
-from ohio_jax.train import Plan, train
+from ohio_jax.train import Plan, Trained, train
 
 RESULTS = Path("results")
 WORK = Path(".work")  # datasets and checkpoints: large, and made again by the same command
@@ -74,6 +75,7 @@ class Preset:
     """How much work: rows, seeds and budgets. `plans` holds one training plan for each (space, learner).
 
     columns: those of the table, unless some are named here.
+    hdpo: how the policy of that name is trained through the smooth simulator, for a table that shows one.
     """
 
     rows: tuple[Row, ...]
@@ -84,6 +86,7 @@ class Preset:
     test_seed: int = 10
     policies: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
+    hdpo: Plan | None = None
 
 
 @dataclass(frozen=True)
@@ -152,19 +155,13 @@ def read_cell(path: Path) -> dict[str, Any] | None:
     return cell
 
 
-def dataset(task: Task, row: Row, preset: Preset) -> data.Trajectories:
-    """The logged data of a row: from the work folder if it is there, else collected and kept."""
-    identity = {
-        "task": task.name,
-        "settings": task.settings,
-        "behaviour": row.behaviour,
-        "episodes": preset.data_episodes,
-        "seed": preset.data_seed,
-    }
-    path = WORK / "data" / f"{slug(task.name, row.behaviour)}.{short_hash(identity)}.npz"
+def dataset(task: Task, behaviour: str, episodes: int, seed: int) -> data.Trajectories:
+    """What a scripted policy logged: from the work folder if it is there, else collected and kept."""
+    identity = {"task": task.name, "settings": task.settings, "behaviour": behaviour, "episodes": episodes, "seed": seed}
+    path = WORK / "data" / f"{slug(task.name, behaviour)}.{short_hash(identity)}.npz"
     if not path.exists():
         parts = path.with_suffix(".parts")
-        data.save(path, collect(task, row.behaviour, preset.data_episodes, preset.data_seed, parts))
+        data.save(path, collect(task, behaviour, episodes, seed, parts))
         shutil.rmtree(parts)
     return _logs(path.absolute())
 
@@ -175,13 +172,14 @@ def _logs(path: Path) -> data.Trajectories:
     return data.load(path, "trajectories")
 
 
-def labelled(task: Task, row: Row, column: Column, preset: Preset) -> data.Transitions:
-    """The transitions that a column's inverse makes of a row's logs; kept, since several learners learn from them."""
-    logged = dataset(task, row, preset)
-    identity = {"logs": logged.card["sha256"], "space": column.space, "inverse": column.inverse, "weights": column.weights}
-    path = WORK / "data" / f"{slug(task.name, row.behaviour, column.space, column.inverse)}.{short_hash(identity)}.npz"
+def labelled(
+    task: Task, logged: data.Trajectories, space: str, inverse: str = "analytic", weights: str | None = None
+) -> data.Transitions:
+    """The transitions that an inverse makes of what `dataset` gave; kept, since several learners learn from them."""
+    identity = {"logs": logged.card["sha256"], "space": space, "inverse": inverse, "weights": weights}
+    path = WORK / "data" / f"{slug(task.name, logged.card['behaviour'], space, inverse)}.{short_hash(identity)}.npz"
     if not path.exists():
-        data.save(path, relabel(logged, task, column.space, column.inverse, column.weights))
+        data.save(path, relabel(logged, task, space, inverse, weights))
     return data.load(path, "transitions")
 
 
@@ -194,6 +192,10 @@ def cells(table: Table, preset: Preset) -> Iterator[tuple[str, dict[str, Any], A
             config = {"task": key[0], "settings": tasks[key].settings, "policy": policy, **test}
             head = {"row": place, "column": policy, "config": config, "reference": asdict(tasks[key].reference)}
             yield slug(place, "policy", policy), head, functools.partial(_run_policy, tasks[key], policy, preset)
+        if preset.hdpo:
+            config = {"task": key[0], "settings": tasks[key].settings, "policy": "hdpo", "plan": preset.hdpo.as_json(), **test}
+            head = {"row": place, "column": "hdpo", "config": config, "reference": asdict(tasks[key].reference)}
+            yield slug(place, "policy", "hdpo"), head, functools.partial(_run_hdpo, tasks[key], preset.hdpo, preset, config)
     for column, row in itertools.product(preset.columns or table.columns, preset.rows):
         task, plan = tasks[row.task, row.settings], preset.plans[column.space, column.learner]
         config = {
@@ -223,29 +225,38 @@ def _run_policy(task: Task, policy: str, preset: Preset) -> dict[str, Any]:
     }
 
 
-def _run_learner(task: Task, row: Row, column: Column, plan: Plan, preset: Preset, config) -> dict[str, Any]:
-    clock = [time.monotonic()]
-    lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
-    dataset(task, row, preset)
-    seconds = {"collect": lap()}
-    transitions = labelled(task, row, column, preset)
-    seconds["invert"] = lap()
-    directory = WORK / "train" / f"{slug(row.name, column.family, column.learner)}.{short_hash(config)}"
-    trained = train(plan, task, column.space, transitions, directory)
-    seconds |= trained.seconds
-    lap()
-    learner = LEARNERS[plan.learner]
-    played = evaluate_learner(task, column.space, learner, trained.states, preset.test_episodes, preset.test_seed)
+def _run_hdpo(task: Task, plan: Plan, preset: Preset, config) -> dict[str, Any]:
+    """Trained on smooth quantities, tested on the task as it is."""
+    smooth = registry.make(task.name, {**{key: str(value) for key, value in task.settings.items()}, "smooth": "1"})
+    trained = pathwise(plan, smooth, "ohio", WORK / "train" / f"{slug(task.name, 'hdpo')}.{short_hash(config)}")
+    return _test(task, "ohio", plan, trained, preset)
+
+
+def _test(task: Task, space: str, plan: Plan, trained: Trained, preset: Preset) -> dict[str, Any]:
+    """What the policies earn on the test episodes, and how they were learnt."""
+    start = time.monotonic()
+    played = evaluate_learner(task, space, LEARNERS[plan.learner], trained.states, preset.test_episodes, preset.test_seed)
     played = jax.tree.map(np.asarray, played)
-    seconds["evaluate"] = lap()
     thin = max(1, len(next(iter(trained.curve.values()), [])) // 100)
     return {
-        "data": transitions.card,
         "returns": played.returns.tolist(),
         "metrics": {name: value.tolist() for name, value in played.metrics.items()},
         "curve": {name: value[::thin].tolist() for name, value in trained.curve.items()},
-        "seconds": seconds,
+        "seconds": {**trained.seconds, "evaluate": time.monotonic() - start},
     }
+
+
+def _run_learner(task: Task, row: Row, column: Column, plan: Plan, preset: Preset, config) -> dict[str, Any]:
+    clock = [time.monotonic()]
+    lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
+    logged = dataset(task, row.behaviour, preset.data_episodes, preset.data_seed)
+    seconds = {"collect": lap()}
+    transitions = labelled(task, logged, column.space, column.inverse, column.weights)
+    seconds["invert"] = lap()
+    directory = WORK / "train" / f"{slug(row.name, column.family, column.learner)}.{short_hash(config)}"
+    trained = train(plan, task, column.space, transitions, directory)
+    tested = _test(task, column.space, plan, trained, preset)
+    return {"data": transitions.card, **tested, "seconds": {**seconds, **tested["seconds"]}}
 
 
 def run(table: Table, preset_name: str, only: list[str] | None = None, results: Path = RESULTS) -> list[Path]:

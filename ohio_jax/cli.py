@@ -19,7 +19,7 @@ from ohio_jax.errors import UserError, unknown
 
 
 def room(name: str) -> Any:
-    """The module registered under `name` ("tasks", "tables", "sensitivity", "speed") in the entry points of group `ohio_jax`."""
+    """The module registered under `name` in the entry points of group `ohio_jax`, see pyproject.toml."""
     found = list(entry_points(group="ohio_jax", name=name))
     if not found:
         raise UserError(f"entry point ohio_jax.{name}: expected an installed package that offers it, found none")
@@ -170,6 +170,23 @@ def online_command(args) -> None:
     show(args, found, f"{args.out}: {plan.decisions} decisions of {args.seeds} seeds of {args.learner}")
 
 
+def pathwise_command(args) -> None:
+    """train a policy by gradients through a task's simulator (HDPO)"""
+    from ohio_jax.learners import bc
+    from ohio_jax.pathwise import pathwise
+    from ohio_jax.train import Plan
+
+    task = room("tasks").make(args.task, settings(args.set))
+    if args.space not in task.spaces:
+        raise unknown(f"action space for {task.name}", args.space, task.spaces)
+    config = bc.Config(actor_rate=args.rate, decay=float(args.updates))
+    plan = Plan("bc", config, args.hidden, args.updates, args.batch, min(50, args.updates), args.seeds)
+    trained = pathwise(plan, task, args.space, Path(args.out))
+    found = {"out": args.out, "updates": args.updates, "seeds": args.seeds, "seconds": trained.seconds}
+    found["return"] = trained.curve["return"][-1].tolist()
+    show(args, found, f"{args.out}: {args.updates} updates, mean return {trained.curve['return'][-1].mean():.1f} at the end")
+
+
 def evaluate_command(args) -> None:
     """play episodes with a scripted policy or a trained checkpoint"""
     import jax
@@ -264,6 +281,12 @@ def speed_command(args) -> None:
 def sensitivity_command(args) -> None:
     """what inverses lose to wrong models and noise, and what they cost: run what is missing, write page and plots"""
     found = room("sensitivity").run(Path(args.results), args.preset, tuple(k for k in args.only.split(",") if k))
+    show(args, found, "\n".join(found["written"]))
+
+
+def finetune_command(args) -> None:
+    """let policies learned offline go on learning online: run what is missing, write page, CSV and figure"""
+    found = room("finetune").run(Path(args.results), args.preset, tuple(d for d in args.domains.split(",") if d))
     show(args, found, "\n".join(found["written"]))
 
 
@@ -370,6 +393,17 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", required=True, metavar="DIR")
     add_set(command)
 
+    command = add("pathwise", pathwise_command)
+    command.add_argument("task")
+    command.add_argument("--space", default="ohio", help="action space: ohio, end_to_end, ...")
+    command.add_argument("--updates", type=positive, default=1000)
+    command.add_argument("--batch", type=positive, default=64, help="episodes an update")
+    command.add_argument("--rate", type=float, default=3e-3, help="Adam's learning rate, which falls to zero along a cosine")
+    command.add_argument("--hidden", type=positive, default=64, help="width of the networks")
+    command.add_argument("--seeds", type=positive, default=1)
+    command.add_argument("--out", required=True, metavar="DIR")
+    add_set(command)
+
     command = add("evaluate", evaluate_command)
     add_who(command)
     command.add_argument("--episodes", type=positive, default=10)
@@ -395,6 +429,11 @@ def parser() -> argparse.ArgumentParser:
     command = add("sensitivity", sensitivity_command)
     command.add_argument("--preset", default="quick")
     command.add_argument("--only", default="", help="recovery, calibration, score or cost, comma-separated")
+    command.add_argument("--results", default="results")
+
+    command = add("finetune", finetune_command)
+    command.add_argument("--preset", default="quick")
+    command.add_argument("--domains", default="", help="only these domains, comma-separated")
     command.add_argument("--results", default="results")
 
     command = add("leaderboard", leaderboard_command)

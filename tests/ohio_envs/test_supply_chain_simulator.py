@@ -8,9 +8,9 @@ from ohio_envs import registry
 from ohio_envs.supply_chain import demand, scenario
 from ohio_envs.supply_chain.simulator import SupplyChain, demand_of
 
+from benchmarks.speed.reference_supply_chain import chain
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_policy
-from tests.reference.supply_chain import Chain
 
 NAMES = {"supply-chain-1w3s": scenario.ONE_WAREHOUSE_3, "supply-chain-1w10s": scenario.ONE_WAREHOUSE_10}
 
@@ -79,14 +79,6 @@ def test_forecasts():
     assert path.sum() == 574
 
 
-def reference(s, path, queue) -> Chain:
-    numbers = lambda x: np.asarray(x, np.float64)
-    limit, owed = float(s.limit[-1]), float(s.backlog)
-    order = np.array([[node for node in row if node < s.stores] for row in np.asarray(queue)])
-    forecast = numbers(s.forecast)[: s.horizon]
-    return Chain(*map(numbers, (s.initial, s.storage, s.holding)), limit, owed, forecast, numbers(path), order, s.lead[0], s.lost)
-
-
 @pytest.mark.parametrize("of", NAMES.values(), ids=list(NAMES))
 @pytest.mark.parametrize("lead, lost", [(1, False), (3, False), (2, True)])
 def test_any_orders_do_what_they_do_in_the_reference(of, lead, lost):
@@ -102,12 +94,12 @@ def test_any_orders_do_what_they_do_in_the_reference(of, lead, lost):
         return state, (state.reward, state.metrics, state.pipeline_state)
 
     _, (reward, metrics, stocks) = jax.jit(lambda a: jax.lax.scan(step, env.start(instance), a))(actions)
-    chain = reference(s, instance.demand, instance.queue)
+    plain = chain(s, instance.demand, instance.queue)
     for t, action in enumerate(actions.astype(np.float64)):
-        expected, amounts = chain.step(action)
+        expected, amounts = plain.step(action)
         np.testing.assert_allclose(reward[t], expected, rtol=1e-5, atol=1e-2)
-        np.testing.assert_allclose(stocks.stock[t], chain.stock, atol=1e-4)
-        np.testing.assert_allclose(stocks.owed[t], chain.owed, atol=1e-4)
+        np.testing.assert_allclose(stocks.stock[t], plain.stock, atol=1e-4)
+        np.testing.assert_allclose(stocks.owed[t], plain.owed, atol=1e-4)
         for name, amount in amounts.items():
             np.testing.assert_allclose(metrics[name][t], amount, rtol=1e-4, atol=1e-2)
     assert metrics["asked_too_much"].sum() > 0 and metrics["over_capacity"].sum() > 0
@@ -118,15 +110,15 @@ def test_the_observation_is_the_originals():
     s = scenario.published(scenario.ONE_WAREHOUSE_3)
     env = SupplyChain(s)
     instance = env.draw(jax.random.key(0))
-    state, chain = env.start(instance), reference(s, instance.demand, instance.queue)
+    state, plain = env.start(instance), chain(s, instance.demand, instance.queue)
     for orders in ([0, 0, 0, 25], [5, 6, 7, 20], [3, 9, 8, 25]):
         state = env.step(state, jnp.array(orders, jnp.float32))
-        chain.step(np.array(orders, np.float64))
+        plain.step(np.array(orders, np.float64))
     x = np.asarray(state.obs).reshape(4, 18)
-    np.testing.assert_allclose(x[:, 0], [*chain.want, 0])
+    np.testing.assert_allclose(x[:, 0], [*plain.want, 0])
     np.testing.assert_allclose(x[:, 1:3], [[0.5, 0], [0.5, 0], [0.5, 0], [0.1, 5]])
-    np.testing.assert_allclose(x[:, 3], [*chain.arriving, chain.made])
-    np.testing.assert_allclose(x[:, 4], chain.stock)
+    np.testing.assert_allclose(x[:, 3], [*plain.arriving, plain.made])
+    np.testing.assert_allclose(x[:, 4], plain.stock)
     np.testing.assert_allclose(x[:3, 5:15], s.forecast[4:14].T)
     np.testing.assert_allclose(x[3, 5:15], 0)
     np.testing.assert_allclose(x[:, 15:], [[15, 15, 0], [15, 15, 0], [15, 15, 0], [0, 50, 25]])

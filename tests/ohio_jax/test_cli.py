@@ -56,6 +56,15 @@ def test_oracle_bounds_the_policies(command):
         assert (returns(policy) <= bound + 1e-2).all()
 
 
+def test_pathwise_trains_through_the_simulator(command):
+    tail = "--updates 4 --batch 2 --hidden 8 --seeds 2 --out run"
+    code, out, _ = command(f"pathwise supply-chain-1w3s --set smooth=1,horizon=4 {tail} --json")
+    assert code == 0 and len(json.loads(out)["return"]) == 2
+    assert len(json.loads(command("evaluate --checkpoint run --episodes 3 --json")[1])["returns"]) == 6
+    code, _, err = command(f"pathwise supply-chain-1w3s {tail}")
+    assert code == 2 and "smooth=1" in err
+
+
 def test_list_names_everything(command):
     found = json.loads(command("list --json")[1])
     assert {"routing-nyc", "routing-shenzhen", "routing-synthetic"} <= set(found["tasks"])

@@ -1,6 +1,7 @@
 """The paper's supply chain in NumPy float64, line by line as its specification says: one warehouse, one episode at a time."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -52,10 +53,10 @@ class Chain:
         ask, production = np.asarray(orders[:-1], np.float64), orders[-1]
         left = self.available
         too_much = max(0.0, ask.sum() - left)
-        made = min(self.production, round(max(0.0, production)))
+        made = min(self.production, round(max(0.0, float(production))))
         shipped = np.zeros(self.stores)
         for store in self.queue[self.t]:
-            shipped[store] = min(round(max(0.0, ask[store])), left)
+            shipped[store] = min(round(max(0.0, float(ask[store]))), left)
             left -= shipped[store]
         hand = self.stock[:-1] + self.arriving
         served = np.minimum(self.demand[self.t], hand).sum()
@@ -70,5 +71,18 @@ class Chain:
         return reward, {"over_capacity": over, "asked_too_much": too_much, "sold": sold.sum(), "served": served}
 
 
-def share(ask: np.ndarray, free: float) -> np.ndarray:
-    return ask if ask.sum() <= free else np.floor(free * ask / ask.sum())
+def chain(s: Any, path: Any, queue: Any) -> Chain:
+    """An episode of a published scenario of ours. path: [T, S]; queue: [T, N], in which order nodes are served."""
+    numbers = lambda x: np.asarray(x, np.float64)
+    return Chain(
+        initial=numbers(s.initial),
+        storage=numbers(s.storage),
+        holding=numbers(s.holding),
+        production=float(s.limit[-1]),
+        backlog=float(s.backlog),
+        forecast=numbers(s.forecast)[: s.horizon],
+        demand=numbers(path),
+        queue=np.array([[node for node in row if node < s.stores] for row in np.asarray(queue)]),
+        lead=s.lead[0],
+        lost=s.lost,
+    )
