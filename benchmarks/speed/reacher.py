@@ -76,7 +76,7 @@ FULL = Budget(
     windows=5,
     seconds=0.3,
     learn=100,
-    inverses=tuple(INVERSES),
+    inverses=tuple(name for name in INVERSES if name != "program"),  # the regulator is none
     spaces=("ohio_compat", "ohio"),
     many=16384,
     few=1024,

@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from ohio_jax.controllers import stateless
 from ohio_jax.controllers.transport import counts, proportions
-from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment
+from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Program, Segment
 
 Rounding = Literal["largest_remainder", "floor", "none"]
 
@@ -90,9 +91,37 @@ def problem(params: Params) -> Problem:
         status = jnp.where(full | (stock <= 0), AMBIGUOUS, UNIQUE)
         return goal, jnp.where(jnp.any(residual(goal, segment) != 0), UNEXPLAINED, status)
 
+    def program(segment: Segment) -> Program:
+        """The low level before it rounds, its optimum the only one. Entries: shipments, production, the room they leave in
+        stores and in the warehouse, what is above its storage, and what shipments and production fall short of the goal.
+
+        Rounding is of what is asked for: whole orders are the optimum of a goal that asks for whole units, and that one is
+        found. The status is this program's, in which goals differ that ask for the same after rounding.
+        """
+        state, action = segment.state[-1], segment.action[-1]
+        room, stock, ship, S = state[:-1], state[-1], action[:-1], state.shape[0] - 1
+        # A warehouse without a limit holds what is there and all that can be made.
+        storage = jnp.minimum(params.storage, stock + params.limit)
+        left = storage - stock + jnp.sum(ship) - action[-1]
+        ends = np.cumsum([S, 1, S, 1, 1, S, 1])
+        f, p, spare, free, over, short, cut = np.split(np.eye(ends[-1], dtype=np.float32), ends[:-1])
+        wish, sums_to_1 = jnp.eye(S + 2), np.append(np.ones((1, S + 1), np.float32), [[0.0]], axis=1)
+        return Program(
+            # A unit above the storage costs more than to cut production by one, no more than to ship one less.
+            cost=short.sum(0) + cut.sum(0) + 2.0 * over.sum(0),
+            A=np.concatenate([f + spare, p - f.sum(0) + free - over, f + short, p + cut, 0.0 * p]),
+            b=jnp.concatenate([room, (storage - stock)[None], jnp.zeros(S + 1), -jnp.ones(1)]),
+            B=jnp.concatenate([jnp.zeros((S + 1, S + 2)), stock * wish[:S], params.limit * wish[-1:], sums_to_1]),
+            action=action,
+            slack=jnp.concatenate([room - ship, jnp.maximum(left, 0.0)[None], jnp.maximum(-left, 0.0)[None]]),
+            goal=closed_form(segment)[0],
+            most=1.0,
+        )
+
     return Problem(
         residual=residual,
         start=lambda segment: jnp.full(segment.action.shape[-1] + 1, 0.5),
         project=project,
         closed_form=closed_form,
+        program=program,
     )

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from ohio_jax.environment import Controller
-from ohio_jax.inverse.problem import Problem, Segment
+from ohio_jax.inverse.problem import Problem, Program, Segment
 
 
 @struct.dataclass
@@ -61,6 +61,17 @@ def problem(params: Params) -> Problem:
         J, r = inner.affine(segment)
         return J, r + J @ segment.state[0]
 
+    def program(segment: Segment) -> Program:
+        assert inner.program is not None
+        p, origin = inner.program(segment), segment.state[0]
+        return p._replace(
+            cost=p.cost if p.price is None else p.cost + p.price @ origin,
+            b=p.b + p.B @ origin,
+            goal=p.goal - origin,
+            least=jnp.maximum(p.least - origin, -params.limit),
+            most=jnp.minimum(p.most - origin, params.limit),
+        )
+
     return inner._replace(
         residual=lambda goal, segment: inner.residual(place(goal, segment), segment),
         start=lambda segment: inner.start(segment) - segment.state[0],
@@ -70,4 +81,5 @@ def problem(params: Params) -> Problem:
         width=lambda segment: params.limit,
         affine=None if inner.affine is None else affine,
         imitation=at(inner.imitation),
+        program=None if inner.program is None else program,
     )

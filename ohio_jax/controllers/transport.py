@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from ohio_jax.controllers import stateless
-from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment
+from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Program, Segment
 from ohio_jax.solvers.transport import solve
 
 Rounding = Literal["largest_remainder", "floor"]
@@ -66,7 +67,7 @@ def counts(shares: jax.Array, total: jax.Array, rounding: Rounding = "largest_re
 
 
 def problem(params: Params) -> Problem:
-    """What inverses may know: the rounding, not the cost. Expects segments of one step.
+    """What inverses may know: the rounding, and `program` the cost. Expects segments of one step.
 
     The closed form is the paper's routing inverse, (idle_i - sum_j F_ij + sum_j F_ji) / sum_k idle_k: the end state of
     cheapest flows F is a goal whose cheapest flows cost the same and end there too. It sees only net changes: traffic
@@ -86,11 +87,34 @@ def problem(params: Params) -> Problem:
         goal = proportions((idle - _total(moves, axis=1) + _total(moves, axis=0)).astype(jnp.float32))
         return goal, jnp.where(_total(idle) > 0, possible(idle, moves), AMBIGUOUS)
 
+    def program(segment: Segment) -> Program:
+        """Cheapest flows that leave every region its share of the fleet. Entries: moves row by row, then who stays.
+
+        Its flows are whole where the goal asks for whole vehicles, as that of logged flows does. Flows that are as cheap by
+        another tie-break are not this low level's if `params.cost` has one.
+        """
+        idle, moves = segment.state[-1], moved(segment.action[-1])
+        n = idle.shape[0]
+        away, home = np.nonzero(~np.eye(n, dtype=bool)), np.diag_indices(n)
+        i, j = np.concatenate([away, home], axis=1)
+        unit = np.eye(n, dtype=np.float32)
+        return Program(
+            cost=params.cost[i, j],  # integers, beyond what float32 can tell apart
+            A=np.concatenate([unit[:, i], unit[:, j], np.zeros((1, n * n), np.float32)]),
+            b=jnp.concatenate([idle, jnp.zeros(n, idle.dtype), -jnp.ones(1, idle.dtype)]),
+            B=jnp.concatenate([jnp.zeros((n, n)), _total(idle) * jnp.eye(n), jnp.ones((1, n))]),
+            action=moves[away],
+            slack=idle - _total(moves, axis=1),
+            goal=closed_form(segment)[0],
+            most=1.0,
+        )
+
     return Problem(
         residual=residual,
         start=lambda segment: jnp.full(segment.state.shape[-1:], 1.0 / segment.state.shape[-1]),
         project=proportions,
         closed_form=closed_form,
+        program=program,
         observed=lambda segment: proportions(segment.next_state[-1].astype(jnp.float32)),
     )
 

@@ -1,6 +1,6 @@
 """Inverses, one a file: `invert(problem, segment) -> Recovered`, the goal that explains a logged segment."""
 
-from ohio_jax.inverse import analytic, cross_entropy, gradient, implicit, least_squares, observed, posterior, ridge
+from ohio_jax.inverse import analytic, cross_entropy, gradient, implicit, least_squares, observed, posterior, program, ridge
 
 INVERSES = {
     "analytic": analytic.invert,
@@ -12,6 +12,7 @@ INVERSES = {
     "observed": observed.invert,
     "implicit": implicit.invert,
     "posterior": posterior.invert,
+    "program": program.invert,
 }
 
 __all__ = ["INVERSES"]

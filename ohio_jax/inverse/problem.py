@@ -4,6 +4,7 @@ Every inverse is a function `invert(problem, segment) -> Recovered` for one segm
 inverse raises inside a batch: what is ambiguous or failed says so in `status`, which becomes a weight of the transition.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -56,6 +57,35 @@ class Recovered(NamedTuple):
     loss: jax.Array
 
 
+class Program(NamedTuple):
+    """A low level that is a linear program, as it stood before a logged action (arrays, or numbers where they fit):
+
+        minimise (cost + price u)'x   subject to   A x = b + B u,  x >= 0,   for the goal u, flattened, least <= u <= most
+
+    Bounds and inequalities are rows with a slack entry, |.| is the sum of two entries. A row of zeros in A binds the goal
+    alone, as shares that sum to 1. First one objective, then another: their sum, the first times a weight above what a unit of
+    it can save in the second. One weight does for all b, since optimal bases are finitely many and b picks among them only.
+
+    cost: [n]; A: [m, n]; b: [m]; B: [m, g]; price: [n, g], None if the goal prices nothing. In units in which a millionth is
+        nothing, of entries as of costs.
+    action: [...], k numbers, the logged values of the first k entries of x; k may be n.
+    slack: [...], of the entries after those, where they follow from the action. Not needed; it spares work.
+    goal: [*goal], the one returned where it explains the action; else the nearest to it that does (sum of differences).
+    least, most: [*goal] or numbers; may be infinite.
+    """
+
+    cost: Any
+    A: Any
+    b: Any
+    B: Any
+    action: Any
+    goal: Any
+    slack: Any = ()
+    price: Any = None
+    least: Any = 0.0
+    most: Any = math.inf
+
+
 class Problem(NamedTuple):
     """What an inverse may know about a low level.
 
@@ -67,6 +97,7 @@ class Problem(NamedTuple):
     affine(segment) -> (J: Float[k, *goal], r: Float[k]), residual J goal + r of a low level that never saturates; else None.
     imitation(goal, segment) -> Float[k], whitened like `residual`: logged actions against the goal's in the logged states,
         one-sided where a logged action is on its bound (see `disagreement`); None if the low level offers none.
+    program(segment) -> Program, where the low level is one, of a segment of one step; else None.
     width(segment) -> Float[*goal], deviation of goals about `start` before anything is seen, a broad prior; None: 1.
     tolerance: norm of the residual up to which a goal counts as an explanation of the segment.
     """
@@ -78,6 +109,7 @@ class Problem(NamedTuple):
     observed: Callable[[Segment], jax.Array] | None = None
     affine: Callable[[Segment], tuple[jax.Array, jax.Array]] | None = None
     imitation: Callable[[jax.Array, Segment], jax.Array] | None = None
+    program: Callable[[Segment], Program] | None = None
     width: Callable[[Segment], jax.Array] | None = None
     # Half a unit of a whitened residual: goals read off in counts are exact, those read off in floats nearly so.
     tolerance: float = 0.5

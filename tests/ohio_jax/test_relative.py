@@ -1,5 +1,7 @@
 """Goals as displacements: the same low level, the same inverses, the same answers, counted from where the goal was given."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from ohio_jax.controllers import lqr, mpc, relative
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import UNIQUE, Problem, Segment
+from ohio_jax.inverse.problem import UNIQUE, Problem, Program, Segment
 from tests.ohio_jax import test_lqr, test_mpc, toy
 
 LIMIT = jnp.array([40.0, 50.0, 60.0])
@@ -81,6 +83,22 @@ class Spring:
     def problem(params) -> Problem:
         bent = lambda goal: jnp.sin(jnp.concatenate([goal, goal[:1]]))
         linear = lambda goal, segment: params @ (goal - segment.next_state[-1]) + segment.action[0, 0]
+        ways = jnp.concatenate([jnp.eye(3), -jnp.eye(3)])
+
+        def program(segment):
+            """The shortest way from where one is to the goal, up and down; the log shows the first step's."""
+            way = segment.action[0]
+            return Program(
+                cost=jnp.ones(6),
+                price=0.1 * ways,
+                A=ways.T,
+                b=-segment.state[0],
+                B=jnp.eye(3),
+                action=jnp.concatenate([jnp.maximum(way, 0.0), jnp.maximum(-way, 0.0)]),
+                goal=segment.next_state[-1],
+                least=-math.inf,
+            )
+
         return Problem(
             residual=lambda goal, segment: linear(goal, segment) + 0.1 * bent(goal),
             start=lambda segment: segment.next_state[-1],
@@ -88,12 +106,14 @@ class Spring:
             observed=lambda segment: segment.next_state[-1] + 0.1 * segment.state[0],
             affine=lambda segment: (params, linear(jnp.zeros(3), segment)),
             imitation=lambda goal, segment: linear(goal - segment.state[0], segment) + 0.1 * bent(goal),
+            program=program,
             width=lambda segment: jnp.array([2.0, 3.0, 4.0]),
             tolerance=10.0,
         )
 
 
-APART = {"numerical": 1e-3, "reg_analytic": 1e-3}  # descents that stop early, where rounding has its say
+# Descents that stop early, where rounding has its say; a host that is called in float32.
+APART = {"numerical": 1e-3, "reg_analytic": 1e-3, "program": 1e-5}
 
 
 # Without cross-entropy, whose first draws are as wide as its start is far from zero, so that it goes another way.
