@@ -62,7 +62,7 @@ def pathwise(plan: Plan, task: Task, space: str, directory: Path | None = None) 
     With a directory, keeps checkpoints there and resumes from them. The curve holds the mean return of a block's episodes.
     Raises UserError for a task in whole quantities, another learner, or a directory that holds another run.
     """
-    if not task.settings.get("smooth"):
+    if not getattr(task.env, "smooth", False):
         raise UserError(f"{task.name}: expected a task with a derivative (--set smooth=1), found whole quantities")
     if plan.learner != "bc":
         raise UserError(f"pathwise: expected learner 'bc', whose actor is trained, found {plan.learner!r}")

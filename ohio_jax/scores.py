@@ -24,6 +24,16 @@ def normalise(returns, zero: float, full: float) -> np.ndarray:
     return 100.0 * (np.asarray(returns, np.float64) - zero) / (full - zero)
 
 
+def gap(returns, best: float) -> np.ndarray:
+    """`100 (J_best - J) / |J_best|` in float64, of any shape: how many percent the returns are worse than the best there can be.
+
+    best: the best mean return, as a task's reference for 100 or its bound gives it. Raises UserError if it is 0.
+    """
+    if best == 0:
+        raise UserError("gap: expected a best return other than 0, found 0")
+    return 100.0 * (best - np.asarray(returns, np.float64)) / abs(best)
+
+
 def mean(scores) -> jax.Array:
     """Mean of all scores, Float[]."""
     return jnp.mean(jnp.asarray(scores))

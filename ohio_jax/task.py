@@ -62,7 +62,8 @@ class Task:
     reached(state): like `view`, read from the `State` after a step: what `view` became through the step's action.
     spaces: action spaces by name; "ohio" is the hierarchical one, "end_to_end" the fair flat one.
     policies: scripted behaviour by name.
-    bound(instances): Float64[episodes], full-information upper bound of the return (slow, outside jit); None if unknown.
+    bound(instances): Float64[episodes], upper bound of the return, of full information or in the mean of any policy (slow,
+        outside jit); None if unknown.
     draw(axes, pipeline_state): draws one moment into Matplotlib axes, see `ohio_jax.film`; None if the task has no picture.
     """
 

@@ -8,6 +8,7 @@ from ohio_envs.reacher import policies as reacher_policies
 from ohio_envs.reacher import task as reacher
 from ohio_envs.routing import policies as routing_policies
 from ohio_envs.routing import task as routing
+from ohio_envs.supply_chain import classical
 from ohio_envs.supply_chain import policies as supply_chain_policies
 from ohio_envs.supply_chain import task as supply_chain
 from ohio_jax.errors import unknown
@@ -19,6 +20,9 @@ TASKS: dict[str, Callable[[dict[str, str]], Task]] = {
     "routing-synthetic": routing.synthetic,
     "supply-chain-1w3s": supply_chain.one_warehouse_3,
     "supply-chain-1w10s": supply_chain.one_warehouse_10,
+    "inventory-one-store": classical.one_store,
+    "inventory-serial": classical.serial,
+    "inventory-many-stores": classical.many_stores,
     "reacher": reacher.reacher,
     "reacher-mjx": mujoco_reacher.reacher_mjx,
     "reacher-brax": brax_reacher.reacher_brax,
@@ -33,10 +37,11 @@ def make(name: str, settings: dict[str, str] | None = None) -> Task:
 
 
 def policies() -> dict[str, list[str]]:
-    """Names of the scripted policies of each family of tasks; "oracle" is the full-information bound, for `evaluate` only."""
+    """Names of the scripted policies of each family of tasks; "oracle" is the task's bound, for `evaluate` only."""
     return {
         "routing": [*routing_policies.POLICIES, "oracle"],
         "supply-chain": [*supply_chain_policies.NAMES, "oracle"],
+        "inventory": [*classical.NAMES, "oracle"],
         "reacher": [*reacher_policies.POLICIES],
     }
 

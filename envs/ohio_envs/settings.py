@@ -1,5 +1,6 @@
 """Settings of tasks as they come from the command line (`--set KEY=VALUE`), checked and given their types."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -26,6 +27,21 @@ def integer(low: int, high: int) -> Convert:
             value = low - 1
         if not low <= value <= high:
             raise ValueError(f"an integer from {low} to {high}")
+        return value
+
+    return convert
+
+
+def number(low: float, high: float) -> Convert:
+    """Real numbers of [low, high]."""
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise ValueError(f"a number from {low:g} to {high:g}")
         return value
 
     return convert

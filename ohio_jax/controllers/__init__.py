@@ -6,7 +6,21 @@ act(params, memory, state, goal) -> (action, memory)
 problem(params) -> what inverses need to recover goals from logged actions
 """
 
-from ohio_jax.controllers import convex, direct, ilqr, inventory, lqr, mpc, orders, pd, relative, requests, shares, transport
+from ohio_jax.controllers import (
+    convex,
+    direct,
+    ilqr,
+    inventory,
+    lqr,
+    mpc,
+    order_up_to,
+    orders,
+    pd,
+    relative,
+    requests,
+    shares,
+    transport,
+)
 
 CONTROLLERS = {
     "direct": direct,
@@ -21,6 +35,7 @@ CONTROLLERS = {
     "requests": requests,
     "inventory": inventory,
     "orders": orders,
+    "order_up_to": order_up_to,
 }
 
 __all__ = ["CONTROLLERS"]

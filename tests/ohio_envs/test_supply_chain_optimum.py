@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from ohio_envs.supply_chain import optimum, policies, scenario
 from ohio_envs.supply_chain.simulator import SupplyChain
-from scipy.stats import norm
+from scipy.stats import norm, poisson
 
 from ohio_jax.errors import UserError
+from tests.reference.inventory import lost_sales_optimum
 
 EPISODES = 256
 
@@ -56,11 +57,37 @@ def test_theory_and_simulator_agree(chain, lead, underage):
             assert cost(levels.at[node].add(away))[0] > mean
 
 
+def test_a_store_with_poisson_demand_is_a_newsvendor():
+    s = scenario.one_store(2, 9.0, 10, lost=True).replace(lost=False)
+    found, units = optimum.echelon(s), np.arange(80)
+    cost = lambda y: poisson.pmf(units, 15.0) @ np.where(units < y, y - units, 9.0 * (units - y))
+    assert found.levels[0] == pytest.approx(poisson.ppf(0.9, 15.0), abs=0.03)
+    assert found.cost == pytest.approx(min(map(cost, units)), rel=1e-3)
+
+
+@pytest.mark.parametrize("lead, underage", [(1, 4.0), (1, 39.0), (2, 9.0), (2, 19.0)])
+def test_no_policy_that_loses_sales_costs_less_than_the_bound(lead, underage):
+    """Not even the best one there is, by dynamic programming, which costs a sixth to a tenth more."""
+    bound = optimum.lost_sales_bound(scenario.one_store(lead, underage, 10, lost=True))
+    assert 1.05 * bound < lost_sales_optimum(lead, underage) < 1.25 * bound
+
+
+def test_the_dynamic_program_gives_published_costs():
+    """Zipkin, Old and new methods for lost-sales inventory systems (2008): Poisson demand, mean 5."""
+    published = {(1, 4.0): 4.04, (1, 9.0): 5.44, (1, 39.0): 7.84, (2, 4.0): 4.40, (2, 9.0): 6.09, (2, 39.0): 9.11}
+    for (lead, underage), cost in published.items():
+        assert lost_sales_optimum(lead, underage) == pytest.approx(cost, abs=6e-3)
+
+
 def test_another_network_has_no_such_optimum():
-    with pytest.raises(UserError, match="expected a serial chain with one store, backlog and normal demand"):
-        optimum.echelon(scenario.many_stores(3, 10))
-    with pytest.raises(UserError, match="expected a serial chain"):
-        optimum.echelon(scenario.one_store(4, 9.0, 10, lost=True))
+    for other in (scenario.many_stores(3, 10), scenario.one_store(4, 9.0, 10, lost=True)):
+        with pytest.raises(UserError, match="optimum: expected a serial chain with one store and backlog"):
+            optimum.echelon(other)
+    with pytest.raises(UserError, match=r"expected a serial chain .* normal or poisson demand"):
+        optimum.echelon(scenario.one_store(4, 9.0, 10).replace(family="whole"))
+    chain = scenario.serial(4, 9.0, 10)
+    with pytest.raises(UserError, match=r"expected holding costs that fall from the store to the outside, found \[1.0, 2.0,"):
+        optimum.echelon(chain.replace(holding=chain.holding.at[1].set(2.0)))
 
 
 def test_families_of_demand():

@@ -1,16 +1,18 @@
 """What theory knows of chains without limits: the levels up to which their nodes should order, and what that costs.
 
 A serial chain with backlog is run best by echelon base-stock levels, computed one stage after the other (Clark and Scarf 1960,
-in the form of Chen and Zheng 1994); one store alone is its first stage, the newsvendor over its lead time.
+in the form of Chen and Zheng 1994); one store alone is its first stage, the newsvendor over its lead time. Where sales are
+lost no optimum is known, but what no policy can stay below.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from scipy.signal import fftconvolve
-from scipy.stats import norm
+from scipy.stats import norm, poisson
 
-from ohio_envs.supply_chain.scenario import OUTSIDE, Scenario
+from ohio_envs.supply_chain.scenario import OUTSIDE, Scenario, classical
 from ohio_jax.errors import UserError
 
 GRID = 0.02  # units between the points at which cost functions are known
@@ -24,23 +26,21 @@ class Optimum(NamedTuple):
 
 
 def echelon(s: Scenario) -> Optimum:
-    """The optimum of a serial chain with backlog. Raises UserError for another network or another family of demand.
+    """The optimum of a serial chain with backlog. Raises UserError for another network, or demand that is no family's of theory.
 
     C_j(y) = h'_j (y - (L_j + 1) mu) + E[C_j-1(min(S_j-1, y - D(L_j)))], S_j = argmin C_j, h' echelon holding costs, D(L) demand
     of L periods; the first stage pays for stock and backlog after L_1 + 1 periods.
     """
-    if s.source != (*range(1, s.nodes), OUTSIDE) or s.stores != 1 or s.lost or s.family != "normal":
-        raise UserError("optimum: expected a serial chain with one store, backlog and normal demand, found another network")
-    mean, spread, underage = float(s.curve[0, 0]), float(s.spread[0]), float(s.backlog)
+    if s.source != (*range(1, s.nodes), OUTSIDE) or s.stores != 1 or s.lost or s.family == "whole":
+        raise UserError("optimum: expected a serial chain with one store and backlog, normal or poisson demand, found another")
+    underage = float(s.backlog)
     holding = np.append(np.asarray(s.holding, np.float64), 0.0)
     own = holding[:-1] - holding[1:]  # what a unit costs more in an echelon than behind it
-    wide = mean + 8.0 * spread
-    points = np.arange(0.0, wide, GRID)
-    # Demand of a period: normal, what is below 0 is 0.
-    edges = np.append(-np.inf, points + GRID / 2)
-    one = np.diff(norm.cdf(edges, mean, spread))
-    one /= one.sum()
-    mu = float(points @ one)
+    if np.any(own < 0):
+        raise UserError(f"optimum: expected holding costs that fall from the store to the outside, found {holding[:-1].tolist()}")
+    one = _of_a_period(s)
+    wide = GRID * len(one)
+    mu = GRID * float(np.arange(len(one)) @ one)
 
     most = wide * (sum(s.lead) + 1)
     y = np.arange(-most, most, GRID)
@@ -56,6 +56,34 @@ def echelon(s: Scenario) -> Optimum:
         below = np.where(y > y[best], cost[best], cost)
     # The recursion charges for goods on their way what their sender would; here they cost nothing.
     return Optimum(levels, float(cost[best] - mu * holding[1:] @ np.asarray(s.lead, np.float64)))
+
+
+def lost_sales_bound(s: Scenario) -> float:
+    """$ a period that any policy costs at least where sales are lost, whatever the network behind the stores. Normal or poisson.
+
+    A store of its own, supplied without limit and with backlog, can copy every policy of one that loses sales, if it also orders
+    each unit that is lost: it owes that unit for L + 1 periods. At a backlog cost of 1 / (L + 1) of a lost sale's, it then
+    pays no more, and the best it can do is known (Janakiraman, Seshadri and Shanthikumar 2007).
+    """
+    one = lambda numbers, store: (float(np.asarray(numbers, np.float64)[store]),)
+    alone = lambda store, lead: classical(
+        one(s.holding, store), (lead,), (OUTSIDE,), one(s.curve[0], store), one(s.spread, store),
+        float(s.backlog) / (lead + 1), s.horizon, family=s.family,
+    )  # fmt: skip
+    return sum(echelon(alone(store, lead)).cost for store, lead in enumerate(s.lead[: s.stores]))
+
+
+def _of_a_period(s: Scenario) -> np.ndarray:
+    """Chances that the first store's demand of a period is 0, 1, 2, .. steps of the grid. Normal: what is below 0 is 0."""
+    mean, spread = float(s.curve[0, 0]), float(s.spread[0])
+    if s.family == "poisson":
+        units = np.arange(math.ceil(mean + 8.0 * math.sqrt(mean)) + 8)
+        chances = np.zeros(round((len(units) - 1) / GRID) + 1)
+        chances[np.round(units / GRID).astype(int)] = poisson.pmf(units, mean)
+    else:
+        edges = np.append(-np.inf, np.arange(0.0, mean + 8.0 * spread, GRID) + GRID / 2)
+        chances = np.diff(norm.cdf(edges, mean, spread))
+    return chances / chances.sum()
 
 
 def _expected(function: np.ndarray, demand: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ohio_envs.supply_chain.planning import Now, Planner
-from ohio_envs.supply_chain.simulator import SupplyChain, at_hand, low_level_view, wanted
+from ohio_envs.supply_chain.simulator import SupplyChain, at_hand, echelon_positions, low_level_view, wanted
 from ohio_jax.controllers import inventory
 from ohio_jax.environment import State
 
@@ -67,10 +67,8 @@ def base_stock(env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
 
 
 def echelon_base_stock(levels: jax.Array, env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
-    """In a serial chain each node orders up to its level, Float[N], what it and all it supplies hold, expect and owe."""
-    now = state.pipeline_state
-    position = jnp.cumsum(now.stock + jnp.sum(now.due, axis=0)) - jnp.sum(now.owed)
-    return jnp.maximum(levels - position, 0.0)
+    """Each node orders up to its level, Float[N], what it and all it supplies hold and expect, less what they owe."""
+    return jnp.maximum(levels - echelon_positions(env.scenario, state.pipeline_state), 0.0)
 
 
 def random(low: inventory.Params, env: SupplyChain, key: jax.Array, state: State) -> jax.Array:

@@ -5,12 +5,14 @@ N nodes, of which the first S are stores; every node orders from one source, ano
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+
+from ohio_jax.errors import UserError
 
 OUTSIDE = -1  # source of nodes that make or buy what they order
 LOOK_AHEAD = 10  # periods of forecast in the observation
@@ -19,7 +21,7 @@ Family = Literal["whole", "normal", "poisson"]
 
 @struct.dataclass
 class Scenario:
-    """A supply network; quantities in units, money in dollars.
+    """A supply network; quantities in units, money in dollars. `check` says what one of your own lacks.
 
     initial: Float[N], stock at the start. storage: Float[N], stock above which `over_capacity` is charged.
     limit: Float[N], largest order a period; infinite but for what is produced. holding: Float[N], a unit of stock and period.
@@ -62,6 +64,58 @@ class Scenario:
     def longest(self) -> int:
         """Periods of the longest way."""
         return max(self.lead)
+
+
+def way(s: Scenario, node: int) -> list[int]:
+    """A node, its source, the source's source, up to the one that orders outside."""
+    nodes = [node]
+    while s.source[nodes[-1]] != OUTSIDE:
+        nodes.append(s.source[nodes[-1]])
+    return nodes
+
+
+def supplies(s: Scenario) -> np.ndarray:
+    """Float32[N, N], row by row 1 at the nodes of a node's echelon: itself and all that it supplies, directly or not."""
+    found = np.zeros((s.nodes, s.nodes), np.float32)
+    for node in range(s.nodes):
+        found[way(s, node), node] = 1.0
+    return found
+
+
+def check(s: Scenario) -> Scenario:
+    """The scenario itself. Raises UserError for one that is none, with the field, what it should hold and what it holds."""
+
+    def expect(right: bool, field: str, expected: str, found: object) -> None:
+        if not right:
+            raise UserError(f"scenario: field {field}: expected {expected}, found {found}")
+
+    N, S, T = s.nodes, s.stores, s.horizon
+    expect(1 <= S <= N, "stores", f"1 to {N}, for there are {N} sources", S)
+    expect(T >= 1, "horizon", "at least 1 period", T)
+    expect(0 <= s.free < T, "free", f"0 to {T - 1} of {T} periods", s.free)
+    expect(s.family in get_args(Family), "family", f"one of {', '.join(get_args(Family))}", s.family)
+    expect(len(s.lead) == N, "lead", f"{N} numbers, one for each source", len(s.lead))
+    for node, (source, lead) in enumerate(zip(s.source, s.lead, strict=True)):
+        expect(lead >= 1 and lead == int(lead), "lead", "whole periods, at least 1", f"{lead} (node {node})")
+        known = source == OUTSIDE or 0 <= source < N
+        expect(known, "source", f"a node, 0 to {N - 1}, or {OUTSIDE} for the outside", f"{source} (node {node})")
+    above = sources = np.array(s.source)
+    for _ in range(N):
+        above = np.where(above == OUTSIDE, OUTSIDE, sources[above])
+    cut_off = np.flatnonzero(above != OUTSIDE).tolist()
+    expect(not cut_off, "source", "a way from the outside to every node", f"none to nodes {cut_off}, supplied in a circle")
+
+    each = dict.fromkeys(("initial", "storage", "limit", "holding", "ordering"), (N,))
+    single = dict.fromkeys(("price", "backlog", "over_capacity", "over_asked"), ())
+    demand = {"forecast": (T + LOOK_AHEAD, S), "curve": (T, S), "spread": (S,)}
+    for field, shape in (each | single | demand).items():
+        numbers = np.asarray(getattr(s, field), np.float64)
+        expect(numbers.shape == shape, field, f"an array of shape {shape}", f"shape {numbers.shape}")
+        largest, kind = (math.inf, "") if field in ("storage", "limit") else (np.finfo(np.float32).max, "finite ")
+        for place in np.argwhere(~((numbers >= 0) & (numbers <= largest))).tolist():
+            at = f" (place {', '.join(map(str, place))})" if place else ""
+            expect(False, field, f"{kind}numbers of at least 0", f"{numbers[tuple(place)]:g}{at}")
+    return s
 
 
 @dataclass(frozen=True)
@@ -174,25 +228,41 @@ def classical(
     )
 
 
-def one_store(lead: int, underage: float, periods: int, lost: bool = False) -> Scenario:
+def one_store(lead: int, underage: float, periods: int, lost: bool = False, holding: float = 1.0) -> Scenario:
     """One store that buys outside. With backlog: normal demand, mean 5, deviation 1.6; with lost sales: Poisson, mean 5."""
     family: Family = "poisson" if lost else "normal"
-    return classical((1.0,), (lead,), (OUTSIDE,), (5.0,), (1.6,), underage, periods, lost, family)
+    return classical((holding,), (lead,), (OUTSIDE,), (5.0,), (1.6,), underage, periods, lost, family)
 
 
-def serial(lead: int, underage: float, periods: int) -> Scenario:
-    """A store, its warehouse, and two echelons behind it; normal demand, mean 5, deviation 2."""
-    return classical((1.0, 0.5, 0.2, 0.1), (lead, 3, 2, 4), (1, 2, 3, OUTSIDE), (5.0,), (2.0,), underage, periods)
+def serial(lead: int, underage: float, periods: int, holding: float = 1.0) -> Scenario:
+    """A store, its warehouse, and two echelons behind it; normal demand, mean 5, deviation 2. holding: in the store."""
+    each = tuple(holding * share for share in (1.0, 0.5, 0.2, 0.1))
+    return classical(each, (lead, 3, 2, 4), (1, 2, 3, OUTSIDE), (5.0,), (2.0,), underage, periods)
 
 
-def many_stores(stores: int, periods: int, seed: int = 0) -> Scenario:
+def many_stores(stores: int, periods: int, seed: int = 0, underage: float = 9.0, holding: float = 1.0) -> Scenario:
     """One warehouse and any number of stores that lose what they cannot sell; stores differ, drawn from `seed`.
 
-    Store lead times 2 or 3, means 2.5 to 7.5 with coefficients of variation 0.25 to 0.5, holding costs 0.7 to 1.3.
+    Store lead times 2 or 3, means 2.5 to 7.5 with coefficients of variation 0.25 to 0.5, holding costs 0.7 to 1.3 times
+    `holding`, in the warehouse 0.3 times.
     """
     random = np.random.default_rng(seed)
     mean = random.uniform(2.5, 7.5, stores)
     spread = mean * random.uniform(0.25, 0.5, stores)
-    holding = (*random.uniform(0.7, 1.3, stores), 0.3)
+    each = tuple(holding * share for share in (*random.uniform(0.7, 1.3, stores), 0.3))
     lead = (*(int(periods) for periods in random.integers(2, 4, stores)), 3)
-    return classical(holding, lead, (stores,) * stores + (OUTSIDE,), tuple(mean), tuple(spread), 9.0, periods, lost=True)
+    return classical(each, lead, (stores,) * stores + (OUTSIDE,), tuple(mean), tuple(spread), underage, periods, lost=True)
+
+
+def lead_time_demand(s: Scenario) -> tuple[np.ndarray, np.ndarray]:
+    """Float64[N], mean and deviation of the demand that lies ahead of each node's orders: that of the stores it supplies, from
+    the order to the end of the period in which it can reach them. Of demand as in the first period."""
+    mean, variance = np.zeros(s.nodes), np.zeros(s.nodes)
+    curve, spread = np.asarray(s.curve, np.float64)[0], np.asarray(s.spread, np.float64)
+    for store in range(s.stores):
+        periods = 1
+        for node in way(s, store):
+            periods += s.lead[node]
+            mean[node] += periods * curve[store]
+            variance[node] += periods * (curve[store] if s.family == "poisson" else spread[store] ** 2)
+    return mean, np.sqrt(variance)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from ohio_envs.supply_chain.scenario import LOOK_AHEAD, OUTSIDE, Scenario
+from ohio_envs.supply_chain.scenario import LOOK_AHEAD, OUTSIDE, Scenario, supplies
 from ohio_jax.environment import Drawn, State
 from ohio_jax.errors import UserError
 
@@ -72,13 +72,14 @@ class SupplyChain(Drawn):
         """Demand around the curves, and in each period a random order in which nodes are served."""
         s = self.scenario
         for_demand, for_queue = jax.random.split(key)
+        queue = turns(for_queue, s) if self.smooth else queues(for_queue, s)
         if s.family == "poisson":
-            return Instance(jax.random.poisson(for_demand, s.curve).astype(s.curve.dtype), queues(for_queue, s))
+            return Instance(jax.random.poisson(for_demand, s.curve).astype(s.curve.dtype), queue)
         if s.family == "normal":
             noise = s.spread[None] * jax.random.normal(for_demand, s.curve.shape, s.curve.dtype)
         else:
             noise = jnp.floor(jax.random.uniform(for_demand, s.curve.shape, minval=-s.spread[None], maxval=s.spread[None]))
-        return Instance(demand_of(s, noise), queues(for_queue, s))
+        return Instance(demand_of(s, noise), queue)
 
     def start(self, instance: Instance) -> State:
         """Begins an episode. Raises UserError for demand of another shape."""
@@ -125,6 +126,11 @@ def queues(key: jax.Array, s: Scenario) -> jax.Array:
     return jax.vmap(lambda key: jax.random.permutation(key, s.nodes))(jax.random.split(key, s.horizon))
 
 
+def turns(key: jax.Array, s: Scenario) -> jax.Array:
+    """The same where the order does not matter, as in smooth mode: the nodes in turn from a random one on, which is fast."""
+    return (jax.random.randint(key, (s.horizon, 1), 0, s.nodes) + jnp.arange(s.nodes)[None]) % s.nodes
+
+
 def wanted(s: Scenario, now: Stocks) -> jax.Array:
     """Float[S], what stores could sell in this period: its demand and what they owe."""
     return now.instance.demand[jnp.minimum(now.t, s.horizon - 1)] + now.owed
@@ -133,6 +139,12 @@ def wanted(s: Scenario, now: Stocks) -> jax.Array:
 def at_hand(now: Stocks) -> jax.Array:
     """Float[N], stock once this period's arrivals are in."""
     return now.stock + now.due[0]
+
+
+def echelon_positions(s: Scenario, now: Stocks) -> jax.Array:
+    """Float[N], what each node and all that it supplies hold and expect, less what they owe."""
+    own = (now.stock + jnp.sum(now.due, axis=0)).at[: s.stores].add(-now.owed)
+    return jnp.matmul(supplies(s), own, precision="highest")
 
 
 def low_level_view(s: Scenario, now: Stocks) -> jax.Array:
@@ -198,7 +210,7 @@ def _in_order(asked: jax.Array, stock: jax.Array, queue: jax.Array) -> jax.Array
 
 def _in_proportion(asked: jax.Array, stock: jax.Array) -> jax.Array:
     """Float[N], the same by equal shares of what is asked for, which has a derivative."""
-    total = jnp.sum(asked)
+    total, stock = jnp.sum(asked), jnp.maximum(stock, 0.0)  # of real numbers rounding may leave a little less than nothing
     enough = total <= stock
     return asked * jnp.where(enough, 1.0, stock / jnp.where(enough, 1.0, total))
 

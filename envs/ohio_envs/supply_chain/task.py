@@ -12,7 +12,7 @@ import numpy as np
 
 from ohio_envs.settings import Rule, integer, one_of, parse
 from ohio_envs.supply_chain import demand, planning, policies, scenario
-from ohio_envs.supply_chain.scenario import LOOK_AHEAD, Published, Scenario
+from ohio_envs.supply_chain.scenario import LOOK_AHEAD, Published, Scenario, check
 from ohio_envs.supply_chain.simulator import Instance, SupplyChain, demand_of, low_level_view, queues
 from ohio_jax.controllers import inventory, orders
 from ohio_jax.environment import State
@@ -54,7 +54,7 @@ def _task(name: str, of: Published, settings: dict[str, str], published: tuple[f
     """published: mean returns of `random` and of the bound on the published network."""
     values = parse(name, SETTINGS, settings)
     s = scenario.published(of, values["lead"], values["noise"], values["unmet"] == "lost", values["horizon"])
-    env = SupplyChain(s, bool(values["smooth"]), values["forecast"])
+    env = SupplyChain(check(s), bool(values["smooth"]), values["forecast"])
     seen = functools.partial(_seen, s)
     low = low_level(s, values["dynamics"] == "released", env.smooth)
     task = Task(
@@ -65,7 +65,7 @@ def _task(name: str, of: Published, settings: dict[str, str], published: tuple[f
         reached=seen,
         spaces=_spaces(s, low, env.smooth),
         policies=_policies(s, low),
-        instances=_instances(env, values["demand"]),
+        instances=instances_of(env, values["demand"]),
         reference=Reference(*published, how=HOW.format(name=name, episodes=1000, settings="")),
         bound=lambda instances: planning.bound(s, np.asarray(instances.demand)),
     )
@@ -98,7 +98,7 @@ def _policies(s: Scenario, low: inventory.Params) -> dict[str, Policy]:
     return policies.POLICIES | under_goals | {"mpc": functools.partial(policies.mpc, operator)}
 
 
-def _instances(env: SupplyChain, source: str) -> Callable[[int, int], Any]:
+def instances_of(env: SupplyChain, source: str = "jax") -> Callable[[int, int], Any]:
     """The task's `instances`: demand and queues, by the original's generator or by JAX's."""
     keys = lambda seed, episodes: jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(episodes))
     if source == "jax":

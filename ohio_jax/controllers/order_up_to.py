@@ -1,0 +1,62 @@
+"""Base stock as a low level: every node of a supply chain orders up to the level its goal names.
+
+    action = max(goal * largest - position, 0)
+
+goal: Float[N] within [0, 1], levels as shares of the largest; state: Float[N], each node's inventory position, what it holds,
+expects and owes (see `echelon_positions` in the supply chain's simulator); action: Float[N], orders. All in units but for the
+goal. Under levels that never change it is the classical policy, optimal in serial chains (Clark and Scarf 1960).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ohio_jax.controllers import stateless
+from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment
+
+init, plan = stateless.init, stateless.plan
+
+TOLERANCE = 1e-2  # units by which all orders together may differ from those logged: what float32 leaves of large positions
+
+
+class Params(NamedTuple):
+    """largest: Float[N], the levels of a goal of ones, in units, above 0."""
+
+    largest: jax.Array
+
+
+def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:
+    """Float[N], orders, differentiable in the goal; 0 with slope 0 where a position is above its level."""
+    return jnp.maximum(params.largest * project(goal) - state, 0.0), memory
+
+
+def project(goal: jax.Array) -> jax.Array:
+    """Within [0, 1]; what is no number counts as 0."""
+    return jnp.clip(jnp.nan_to_num(goal), 0.0, 1.0)
+
+
+def problem(params: Params) -> Problem:
+    """Expects segments of one step. Closed form: the positions that the logged orders lead to, over the largest levels.
+
+    Status: AMBIGUOUS where a node ordered nothing, which any level below its position explains; its position is returned.
+    UNEXPLAINED where this goal makes other orders, as where a logged one leads above the largest level.
+    """
+
+    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
+        """Float[N], units ordered beyond those logged."""
+        return act(params, (), segment.state[-1], goal)[0] - segment.action[-1]
+
+    def closed_form(segment: Segment) -> tuple[jax.Array, jax.Array]:
+        order = segment.action[-1]
+        goal = project((segment.state[-1] + order) / params.largest)
+        status = jnp.where(jnp.any(order <= 0), AMBIGUOUS, UNIQUE)
+        return goal, jnp.where(jnp.linalg.norm(residual(goal, segment)) < TOLERANCE, status, UNEXPLAINED)
+
+    return Problem(
+        residual=residual,
+        start=lambda segment: jnp.full(segment.action.shape[-1], 0.5),
+        project=project,
+        closed_form=closed_form,
+        tolerance=TOLERANCE,
+    )
