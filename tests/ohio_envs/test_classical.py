@@ -60,6 +60,16 @@ def test_any_orders_do_what_they_do_in_numpy(s):
     assert short > 0 or s.nodes == 1
 
 
+@pytest.mark.parametrize("order", [0.0, 1.0])
+def test_a_source_that_rounding_left_with_less_than_nothing_ships_nothing(order):
+    env = SupplyChain(CHAIN, smooth=True)
+    state = env.reset(jax.random.key(0))
+    state = state.replace(pipeline_state=state.pipeline_state._replace(stock=jnp.full(4, -1e-6)))
+    after = env.step(state, jnp.full(4, order))
+    np.testing.assert_array_equal(jnp.sum(after.pipeline_state.due, axis=0), [0.0, 0.0, 0.0, order])
+    assert np.isfinite(after.obs).all() and np.isfinite(after.reward)
+
+
 def test_the_demand_ahead_of_a_node():
     mean, deviation = scenario.lead_time_demand(NETWORKS["a tree"])
     # Stores wait 1 + 1 and 2 + 1 periods; node 2 has 2 more; node 3 has 3 more than each of its two ways.

@@ -83,11 +83,23 @@ def test_another_network_has_no_such_optimum():
     for other in (scenario.many_stores(3, 10), scenario.one_store(4, 9.0, 10, lost=True)):
         with pytest.raises(UserError, match="optimum: expected a serial chain with one store and backlog"):
             optimum.echelon(other)
-    with pytest.raises(UserError, match=r"expected a serial chain .* normal or poisson demand"):
-        optimum.echelon(scenario.one_store(4, 9.0, 10).replace(family="whole"))
     chain = scenario.serial(4, 9.0, 10)
     with pytest.raises(UserError, match=r"expected holding costs that fall from the store to the outside, found \[1.0, 2.0,"):
         optimum.echelon(chain.replace(holding=chain.holding.at[1].set(2.0)))
+
+
+@pytest.mark.parametrize("theory", [optimum.echelon, optimum.lost_sales_bound])
+def test_what_theory_does_not_know(theory):
+    """Limits, prices, penalties, and demand that comes and goes."""
+    s = scenario.one_store(4, 9.0, 10, lost=theory is optimum.lost_sales_bound)
+    for field, value in (("limit", jnp.ones(1)), ("storage", jnp.ones(1)), ("ordering", jnp.ones(1)), ("price", jnp.ones(()))):
+        with pytest.raises(UserError, match=rf"optimum: field {field}: expected (inf|0), .*found \[?1.0"):
+            theory(s.replace(**{field: value}))
+    with pytest.raises(UserError, match=r"field source: expected stores that supply nobody, found \(1, -1\)"):
+        theory(scenario.classical((1.0, 1.0), (1, 1), (1, -1), (5.0, 5.0), (1.0, 1.0), 9.0, 10))
+    for changes in ({"family": "whole"}, {"curve": s.curve.at[3].add(1.0)}):
+        with pytest.raises(UserError, match="expected normal or poisson demand, the same in all periods, found"):
+            theory(s.replace(**changes))
 
 
 def test_families_of_demand():

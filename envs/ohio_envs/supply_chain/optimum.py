@@ -26,13 +26,14 @@ class Optimum(NamedTuple):
 
 
 def echelon(s: Scenario) -> Optimum:
-    """The optimum of a serial chain with backlog. Raises UserError for another network, or demand that is no family's of theory.
+    """The optimum of a serial chain with backlog. Raises UserError for another network, or one with more than theory knows.
 
     C_j(y) = h'_j (y - (L_j + 1) mu) + E[C_j-1(min(S_j-1, y - D(L_j)))], S_j = argmin C_j, h' echelon holding costs, D(L) demand
     of L periods; the first stage pays for stock and backlog after L_1 + 1 periods.
     """
-    if s.source != (*range(1, s.nodes), OUTSIDE) or s.stores != 1 or s.lost or s.family == "whole":
-        raise UserError("optimum: expected a serial chain with one store and backlog, normal or poisson demand, found another")
+    _expect_classical(s)
+    if s.source != (*range(1, s.nodes), OUTSIDE) or s.stores != 1 or s.lost:
+        raise UserError("optimum: expected a serial chain with one store and backlog, found another network")
     underage = float(s.backlog)
     holding = np.append(np.asarray(s.holding, np.float64), 0.0)
     own = holding[:-1] - holding[1:]  # what a unit costs more in an echelon than behind it
@@ -59,18 +60,33 @@ def echelon(s: Scenario) -> Optimum:
 
 
 def lost_sales_bound(s: Scenario) -> float:
-    """$ a period that any policy costs at least where sales are lost, whatever the network behind the stores. Normal or poisson.
+    """$ a period that any policy costs at least where sales are lost, whatever the network behind the stores.
 
     A store of its own, supplied without limit and with backlog, can copy every policy of one that loses sales, if it also orders
     each unit that is lost: it owes that unit for L + 1 periods. At a backlog cost of 1 / (L + 1) of a lost sale's, it then
-    pays no more, and the best it can do is known (Janakiraman, Seshadri and Shanthikumar 2007).
+    pays no more, and the best it can do is known (Janakiraman, Seshadri and Shanthikumar 2007). Raises UserError for a network
+    with more than theory knows.
     """
+    _expect_classical(s)
     one = lambda numbers, store: (float(np.asarray(numbers, np.float64)[store]),)
     alone = lambda store, lead: classical(
         one(s.holding, store), (lead,), (OUTSIDE,), one(s.curve[0], store), one(s.spread, store),
         float(s.backlog) / (lead + 1), s.horizon, family=s.family,
     )  # fmt: skip
     return sum(echelon(alone(store, lead)).cost for store, lead in enumerate(s.lead[: s.stores]))
+
+
+def _expect_classical(s: Scenario) -> None:
+    """Raises UserError for a network that pays for more than stock and unmet demand, or whose demand theory does not know."""
+    without = {"limit": math.inf, "storage": math.inf, "ordering": 0.0, "price": 0.0, "over_asked": 0.0}
+    for field, value in without.items():
+        found = np.asarray(getattr(s, field))
+        if np.any(found != value):
+            raise UserError(f"optimum: field {field}: expected {value:g}, for which theory is known, found {found.tolist()}")
+    if any(0 <= source < s.stores for source in s.source):
+        raise UserError(f"optimum: field source: expected stores that supply nobody, found {s.source}")
+    if s.family == "whole" or np.any(np.asarray(s.curve) != np.asarray(s.curve)[:1]):
+        raise UserError(f"optimum: expected normal or poisson demand, the same in all periods, found {s.family} along a curve")
 
 
 def _of_a_period(s: Scenario) -> np.ndarray:
