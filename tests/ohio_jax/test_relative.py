@@ -108,7 +108,7 @@ class Spring:
             imitation=lambda goal, segment: linear(goal - segment.state[0], segment) + 0.1 * bent(goal),
             program=program,
             width=lambda segment: jnp.array([2.0, 3.0, 4.0]),
-            tolerance=10.0,
+            tolerance=20.0,
         )
 
 
