@@ -21,7 +21,8 @@ LOW, HIGH = -1.0, 4.0  # deviations at the ends of the first grid
 POINTS = 5  # of a grid in each direction
 ROUNDS = 5  # grids, each half as wide as the one before: the last one's points are 0.08 deviations apart
 MOST = 5  # directions, or a grid has too many points
-EPISODES, SEED = 128, 30_000  # the demand that is played, of no other use
+EPISODES, PLAYED = 1024, 2**19  # episodes at most, and fewer where all nodes of all points of a grid would play more than so many
+SEED = 30_000  # of their demand, which is of no other use
 NUMBERS = 2**14  # stocks side by side in memory
 
 
@@ -35,12 +36,14 @@ class Found(NamedTuple):
     cost: float
 
 
-def search(s: Scenario, episodes: int = EPISODES, seed: int = SEED) -> Found:
+def search(s: Scenario, episodes: int | None = None, seed: int = SEED) -> Found:
     """The best levels found. Computes at once, also where JAX traces. Raises UserError for too many nodes that are no stores."""
     share = np.maximum(np.arange(s.nodes) - s.stores + 1, 0)  # which of the numbers is a node's
     directions = int(share[-1]) + 1
     if directions > MOST:
         raise UserError(f"search: expected at most {MOST - 1} nodes that are no stores, found {directions - 1}")
+    if episodes is None:
+        episodes = int(np.clip(PLAYED // (POINTS**directions * s.nodes), 1, EPISODES))
     mean, deviation = lead_time_demand(s)
     centre, reach = np.full(directions, (LOW + HIGH) / 2), (HIGH - LOW) / 2
     with jax.ensure_compile_time_eval():
