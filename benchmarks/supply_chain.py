@@ -18,6 +18,7 @@ ROWS = tuple(
 )
 POLICIES = ("none", "random", "s_policy", "s_policy_intended", "s_policy_fresh", "base_stock", "mpc", "oracle")
 
+BATCH = 100  # the original's
 # The original's hyperparameters, made for 500,000 updates, and ours for budgets a CPU can afford.
 PUBLISHED = {
     "bc": bc.Config(),
@@ -26,15 +27,24 @@ PUBLISHED = {
 }
 SHORT = {
     "bc": bc.Config(actor_rate=1e-3),
-    "iql": iql.Config(actor_rate=1e-3, discount=0.99, reward_scale=1e-2, expectile=0.7, inverse_temperature=1.0),
-    "cql": cql.Config(actor_rate=1e-3, discount=0.99, reward_scale=1e-2, samples=4, draws=1),
+    "iql": iql.Config(actor_rate=1e-3, critic_rate=1e-3, discount=0.99, reward_scale=1e-2),
+    "cql": cql.Config(
+        actor_rate=1e-3,
+        critic_rate=1e-3,
+        discount=0.99,
+        temperature=1e-2,
+        conservatism=5.0,
+        reward_scale=1e-2,
+        samples=4,
+        draws=1,
+    ),
 }
 
 
 def plans(configs, seeds: int, hidden: int, *updates: int):
     """One plan for each (space, learner). updates: of BC, IQL, CQL."""
     of_learners: dict[str, int] = dict(zip(LEARNERS, updates, strict=True))
-    return table.plans(FAMILIES.values(), configs, seeds, hidden, of_learners, decay=configs is SHORT)
+    return table.plans(FAMILIES.values(), configs, seeds, hidden, of_learners, decay=configs is SHORT, batch=BATCH)
 
 
 def hdpo(seeds: int, hidden: int, updates: int) -> Plan:
@@ -53,7 +63,7 @@ def quick() -> Preset:
 
 def cpu() -> Preset:
     """The whole table on two cores."""
-    return Preset(ROWS, plans(SHORT, 4, 64, 12_000, 8_000, 3_000), 500, 100, policies=POLICIES, hdpo=hdpo(4, 64, 1_000))
+    return Preset(ROWS, plans(SHORT, 4, 64, 4_000, 3_000, 3_000), 500, 100, policies=POLICIES, hdpo=hdpo(4, 64, 500))
 
 
 def paper() -> Preset:

@@ -114,9 +114,15 @@ class Table:
 
 
 def plans(
-    spaces: Iterable[str], configs: dict[str, Any], seeds: int, hidden: int, updates: dict[str, int], decay: bool
+    spaces: Iterable[str],
+    configs: dict[str, Any],
+    seeds: int,
+    hidden: int,
+    updates: dict[str, int],
+    decay: bool,
+    batch: int = 256,
 ) -> dict[tuple[str, str], Plan]:
-    """One training plan for each (space, learner), on batches of 256.
+    """One training plan for each (space, learner).
 
     configs, updates: of each learner. decay: the actors' rates fall to zero over the updates, as short budgets need it.
     """
@@ -124,7 +130,7 @@ def plans(
     for space, (learner, config) in itertools.product(spaces, configs.items()):
         amount = updates[learner]
         config = replace(config, decay=float(amount)) if decay else config
-        out[space, learner] = Plan(learner, config, hidden, amount, 256, min(1000, amount), seeds)
+        out[space, learner] = Plan(learner, config, hidden, amount, batch, min(1000, amount), seeds)
     return out
 
 

@@ -35,12 +35,14 @@ class Encoder(nn.Module):
         scale, lead = (jnp.array(numbers, obs.dtype) for numbers in self.graph)
         x = obs.reshape(*obs.shape[:-1], -1, len(scale))
         x = x * along_last(scale, x.ndim)
-        store, warehouse = x[..., :-1, :], jnp.broadcast_to(x[..., -1:, :], x[..., :-1, :].shape)
-        ends = jnp.concatenate([warehouse, store], axis=-2), jnp.concatenate([store, warehouse], axis=-2)
-        edge = jnp.broadcast_to(jnp.tile(lead, 2)[:, None], (*ends[0].shape[:-1], 1))
-        message = Perceptron((self.hidden,), self.hidden)(*ends, edge)
-        to_warehouse, to_stores = jnp.split(message, 2, axis=-2)
-        heard = jnp.concatenate([to_stores, jnp.sum(to_warehouse, axis=-2, keepdims=True)], axis=-2)
+        store, warehouse = x[..., :-1, :], x[..., -1:, :]
+        edge = lead.reshape((1,) * (x.ndim - 2) + (-1, 1))
+        # Each node is multiplied once for all its edges. The second layer is linear, so the sum of messages goes through it.
+        first, second = Linear(self.hidden), Linear(self.hidden)
+        to_warehouse, to_stores = nn.relu(first(warehouse, store, edge)), nn.relu(first(store, warehouse, edge))
+        message = second(jnp.concatenate([to_stores, jnp.mean(to_warehouse, axis=-2, keepdims=True)], axis=-2))
+        many = along_last(jnp.append(jnp.ones(len(lead)), len(lead)), message.ndim - 1)
+        heard = message * many[..., None]
         return jnp.concatenate([x, heard], axis=-1)
 
 

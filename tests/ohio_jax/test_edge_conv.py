@@ -24,7 +24,7 @@ def test_messages_by_hand():
     encoder = edge_conv.Encoder(STAR, HIDDEN)
     params = encoder.init(jax.random.key(0), obs)
     h = encoder.apply(params, obs)
-    first, second = (params["params"]["Perceptron_0"][f"Linear_{k}"] for k in (0, 1))
+    first, second = (params["params"][f"Linear_{k}"] for k in (0, 1))
     x = 0.5 * np.asarray(obs, np.float64).reshape(S + 1, FEATURES)
 
     def message(to, of):
