@@ -239,8 +239,8 @@ def quick() -> tuple[Budget, ...]:
 
 def cpu() -> tuple[Budget, ...]:
     """Both domains on two cores."""
-    amounts: dict[str, Any] = {"decisions": 30_000, "envs": 10, "each": 5, "seeds": 4, "data_episodes": 500, "test_episodes": 100}
-    updates = {"iql": 8_000, "cql": 3_000, "cal_ql": 3_000}
+    amounts: dict[str, Any] = {"decisions": 6_000, "envs": 10, "each": 5, "seeds": 4, "data_episodes": 500, "test_episodes": 100}
+    updates = {"iql": 3_000, "cql": 3_000, "cal_ql": 3_000}
     few = {"iql": 2_000, "cql": 400, "cal_ql": 400}
     city = routing_domain()
     return (
