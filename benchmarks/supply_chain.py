@@ -33,7 +33,7 @@ SHORT = {
         critic_rate=1e-3,
         discount=0.99,
         temperature=1e-2,
-        conservatism=5.0,
+        conservatism=10.0,
         reward_scale=1e-2,
         samples=4,
         draws=1,
@@ -63,7 +63,7 @@ def quick() -> Preset:
 
 def cpu() -> Preset:
     """The whole table on two cores."""
-    return Preset(ROWS, plans(SHORT, 4, 64, 4_000, 3_000, 3_000), 500, 100, policies=POLICIES, hdpo=hdpo(4, 64, 500))
+    return Preset(ROWS, plans(SHORT, 4, 32, 4_000, 3_000, 2_000), 500, 100, policies=POLICIES, hdpo=hdpo(4, 64, 500))
 
 
 def paper() -> Preset:
