@@ -240,11 +240,11 @@ def quick() -> tuple[Budget, ...]:
 def cpu() -> tuple[Budget, ...]:
     """Both domains on two cores."""
     amounts: dict[str, Any] = {"decisions": 6_000, "envs": 10, "each": 5, "seeds": 4, "data_episodes": 500, "test_episodes": 100}
-    updates = {"iql": 3_000, "cql": 2_000, "cal_ql": 2_000}
+    updates = {"iql": 3_000, "cql": 3_000, "cal_ql": 3_000}
     few = {"iql": 2_000, "cql": 400, "cal_ql": 400}
     city = routing_domain()
     return (
-        Budget(supply_chain_domain(), ("ohio", *FLAT), 32, updates, **amounts),
+        Budget(supply_chain_domain(), ("ohio", *FLAT), 64, updates, **amounts),
         Budget(city, ("ohio",), 32, updates, **amounts),
         Budget(city, FLAT, 32, few, **amounts),
     )
