@@ -261,8 +261,9 @@ def online(
     learn, learner = plan.plan, LEARNERS[plan.plan.learner]
     env, spec = task.high_level(space), train.spec_of(task, task.spaces[space], learn.hidden)
     seeds = train.Placement(learn.seeds)
-    how = (plan.mixing, plan.critics_first, plan.stale)
-    block = functools.partial(make_block, learner, learn.batch, plan.restart, *how, devices=seeds.devices, vmap_seeds=seeds.vmap)
+    block = functools.partial(
+        make_block, learner, learn.batch, plan.restart, stale=plan.stale, devices=seeds.devices, vmap_seeds=seeds.vmap
+    )
 
     fresh, keys = train.initial_states(learn, spec)
     learners = fresh if states is None else states.replace(config=fresh.config)
@@ -281,16 +282,19 @@ def online(
         else:
             carry, begun = keeper.restore(carry, begun)
     carry, keys = seeds.spread((carry, for_steps))
-    shared = seeds.share((env, apart))
+    env, apart = seeds.share((env, apart))
 
     if begun.done == 0 and plan.warm_up:
-        inputs = (carry, keys, jnp.int32(0), *shared)
-        carry, _ = train.executable(block(each=0, steps=plan.warm_up, explore=states is None), *inputs)(*inputs)
+        # Nothing is learnt yet: plans that differ in how they learn share this program.
+        warm = block(mixing=(), critics_first=0, each=0, steps=plan.warm_up, explore=states is None)
+        inputs = (carry, keys, jnp.int32(0), env, None)
+        carry, _ = train.executable(warm, *inputs)(*inputs)
+    block = functools.partial(block, mixing=plan.mixing, critics_first=plan.critics_first)
     return train.run_blocks(
         f"online {task.name} {space} {learn.learner}",
         learn,
         lambda updates: block(each=plan.each, steps=updates // plan.each, explore=False),
-        lambda carry, done: (carry, keys, jnp.int32(plan.warm_up + done // plan.each), *shared),
+        lambda carry, done: (carry, keys, jnp.int32(plan.warm_up + done // plan.each), env, apart),
         carry,
         lambda carry, finished: seeds.gather(carry.learner if finished else carry),
         seeds.gather,

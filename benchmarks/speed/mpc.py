@@ -117,9 +117,14 @@ def contender(many: Callable, of: Case, batch: int, dtype: str, gradient: bool, 
 
 
 def measure(
-    shapes: tuple[tuple[int, int, int], ...], batches: tuple[int, ...], peer: int, windows: int, seconds: float
+    shapes: tuple[tuple[int, int, int], ...],
+    batches: tuple[int, ...],
+    peer: int,
+    precisions: tuple[str, ...],
+    windows: int,
+    seconds: float,
 ) -> dict[str, Any]:
-    """Solves a second for each (n, m, H) and batch, in both precisions, without and with gradient.
+    """Solves a second for each (n, m, H), batch and precision, without and with gradient.
 
     peer: largest batch of the peers. A peer that is not installed is left out and named in `missing`.
     """
@@ -130,7 +135,7 @@ def measure(
         few = tuple(batch for batch in batches if batch <= peer)
         calls: dict[tuple[str, str, int, bool], Callable[[], Any]] = {}
         for gradient in (False, True):
-            for dtype in ("float32", "float64"):
+            for dtype in precisions:
                 for name, solver, sizes in (("ohio_jax", ours, batches), ("qpax", qpax, few)):
                     if name not in missing:
                         many = jax.vmap(solver(of, dtype))

@@ -50,7 +50,8 @@ class Budget(NamedTuple):
     windows of `seconds` each for every contender. learn: episodes the models are learned from. inverses, spaces: names.
     many, few: segments a call, `few` of the slow inverses. peer: segments of the NumPy inverse. batches: of environments.
     sizes, lengths: of batches of segments and of segments, for the growth of cost of the inverses `grown`. relabel:
-    episodes, relabelled: inverses. shapes, programs, peers: (n, m, H) of MPC, its batches, and the largest of the peers.
+    episodes, relabelled: inverses. shapes, programs, peers: (n, m, H) of MPC, its batches, and the largest of the peers;
+    precisions: float types of its solves.
     """
 
     windows: int
@@ -70,6 +71,7 @@ class Budget(NamedTuple):
     shapes: tuple[tuple[int, int, int], ...]
     programs: tuple[int, ...]
     peers: int
+    precisions: tuple[str, ...]
 
 
 FULL = Budget(
@@ -90,13 +92,14 @@ FULL = Budget(
     shapes=((4, 2, 10), (14, 7, 20)),
     programs=(1, 64, 1024),
     peers=64,
+    precisions=("float32", "float64"),
 )
 QUICK = Budget(
     windows=2,
     seconds=0.02,
     learn=2,
     inverses=("analytic", "numerical", "least_squares"),
-    spaces=("ohio_compat", "ohio"),
+    spaces=("ohio_compat",),
     many=128,
     few=32,
     peer=4,
@@ -109,6 +112,7 @@ QUICK = Budget(
     shapes=((2, 1, 3),),
     programs=(2,),
     peers=2,
+    precisions=("float64",),
 )
 
 
@@ -138,7 +142,7 @@ def run(out: Path | None, quick: bool) -> dict[str, Any]:
         "growth": growth(first, task.spaces[first], models[first], logs, budget),
         "relabel": relabelling(task, first, models[first], budget),
         "simulator": simulator_steps(task, budget),
-        "mpc": mpc.measure(budget.shapes, budget.programs, budget.peers, budget.windows, budget.seconds),
+        "mpc": mpc.measure(budget.shapes, budget.programs, budget.peers, budget.precisions, budget.windows, budget.seconds),
         "load_before": before,
         "load_after": load(),
         "provenance": provenance.collect(),

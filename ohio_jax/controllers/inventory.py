@@ -15,6 +15,7 @@ import numpy as np
 from flax import struct
 
 from ohio_jax.controllers import stateless
+from ohio_jax.controllers.order_up_to import TOLERANCE
 from ohio_jax.controllers.transport import counts, proportions
 from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Program, Segment
 
@@ -73,8 +74,10 @@ def problem(params: Params) -> Problem:
     """Expects segments of one step. Closed form: what was shipped and what was left, over the stock; what was produced.
 
     Status: AMBIGUOUS where there was nothing to share, or where a store's room or the warehouse's binds, for more asked would
-    have done the same; UNEXPLAINED where the low level does otherwise under this goal.
+    have done the same; UNEXPLAINED where the low level does otherwise under this goal: at all if it rounds, else by more than
+    float32 leaves open.
     """
+    whole = params.rounding != "none"
 
     def residual(goal: jax.Array, segment: Segment) -> jax.Array:
         """Float[S + 1], units done beyond those logged; rounded in value, smooth in its gradient."""
@@ -89,7 +92,9 @@ def problem(params: Params) -> Problem:
         goal = project(jnp.concatenate([ship, (stock - jnp.sum(ship))[None], action[-1:] / params.limit]))
         full = jnp.any(ship >= room) | (action[-1] >= params.storage - stock + jnp.sum(ship))
         status = jnp.where(full | (stock <= 0), AMBIGUOUS, UNIQUE)
-        return goal, jnp.where(jnp.any(residual(goal, segment) != 0), UNEXPLAINED, status)
+        beyond = residual(goal, segment)
+        explained = jnp.all(beyond == 0) if whole else jnp.linalg.norm(beyond) < TOLERANCE
+        return goal, jnp.where(explained, status, UNEXPLAINED)
 
     def program(segment: Segment) -> Program:
         """The low level before it rounds, its optimum the only one. Entries: shipments, production, the room they leave in
@@ -124,4 +129,5 @@ def problem(params: Params) -> Problem:
         project=project,
         closed_form=closed_form,
         program=program,
+        tolerance=Problem._field_defaults["tolerance"] if whole else TOLERANCE,
     )

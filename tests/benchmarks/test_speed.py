@@ -4,7 +4,6 @@ How fast anything is, is not asserted: a shared machine is too noisy for that.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -23,13 +22,9 @@ from ohio_jax.solvers import transport
 
 def quick_run(name: str, results):
     """What `ohio-jax speed NAME --quick` printed, from nothing in a fresh process, and where it wrote."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "ohio_jax", "speed", name, "--quick", "--json", "--results", str(results)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
-    # Processor time: neighbours may take the machine away, but a minute on two cores is all it may need.
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 120
     return json.loads(done.stdout)[name], results / "speed"
 
 

@@ -1,5 +1,7 @@
 """The published worked example: LQR gains at one state of the reacher, and what each inverse makes of five steps."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,17 +30,31 @@ def example(x64):
     def params(model, drift):
         return lqr.Params(true, model, cost, jnp.full(2, 0.1), cost, jnp.ones(2), wide, jnp.ones(4), 5, drift)
 
-    x, u = [jnp.array(START)], jnp.array(TORQUES)
+    x, u, step = [jnp.array(START)], jnp.array(TORQUES), jax.jit(advance)
     for _ in range(5):
-        x.append(advance(Body(), x[-1], u))
+        x.append(step(Body(), x[-1], u))
     segment = Segment(jnp.stack(x[:-1]), jnp.tile(u, (5, 1)), jnp.stack(x[1:]))
     return params, true, segment
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def explain(inverse, p, segment):
+    """Parameters are an argument, so that one program serves all of a form."""
+    return INVERSES[inverse](lqr.problem(p), segment)
+
+
+@jax.jit
+def affine(p, segment):
+    """(J, r) of the closed form, and the residual of the reached state read as the goal."""
+    problem = lqr.problem(p)
+    assert problem.affine is not None
+    return *problem.affine(segment), problem.residual(segment.next_state[-1], segment)
 
 
 def test_gains(example):
     params, true, segment = example
     p = params(true, drift=False)
-    gains = lqr.plan(p, lqr.init(p), segment.state[0], segment.state[0]).gains
+    gains = jax.jit(lambda x: lqr.plan(p, lqr.init(p), x, x).gains)(segment.state[0])
     first = [[-1.10668344, -0.34043467, -0.97657844, -0.23057551], [-0.21962972, -0.24476462, -0.23003424, -0.17484317]]
     last = [[-0.22693858, -0.15244777, -0.95502554, -0.22481543], [-0.04483919, 0.03966341, -0.22421388, -0.17326851]]
     np.testing.assert_allclose(gains.K[0], first, atol=1e-6)
@@ -49,14 +65,14 @@ def test_the_originals_inverses(example):
     params, _, segment = example
     end = segment.next_state[-1]
     np.testing.assert_allclose(end, [0.60480851, 1.0763755, 1.14487012, -1.12337788], atol=1e-8)
-    problem = lqr.problem(params(Homogeneous(Body(), jacobians), drift=False))
-    T1, T2 = (lambda J, r: (-J, r + end))(*problem.affine(segment))
+    p = params(Homogeneous(Body(), jacobians), drift=False)
+    J, r, residual = affine(p, segment)
+    T1, T2 = -J, r + end
     np.testing.assert_allclose(T1[0], [-0.05484472, -0.01729569, -0.07649186, -0.010742], atol=1e-6)
     np.testing.assert_allclose(T2, [0.46728348, 1.14313575, -0.22346669, -0.08794835], atol=1e-6)
     assert abs(np.linalg.cond(T1) - 29.7693) < 1e-3
-    goal = INVERSES["analytic"](problem, segment).goal
+    goal = explain("analytic", p, segment).goal
     np.testing.assert_allclose(goal, [0.13204914, 0.97929149, 1.8443416, -2.58162366], atol=1e-6)
-    residual = problem.residual(end, segment)
     np.testing.assert_allclose(residual + end, [0.58921727, 1.13713097, 0.81709261, -0.49745849], atol=1e-6)
     np.testing.assert_allclose(jnp.mean(residual**2), 0.1257869, atol=1e-6)
     np.testing.assert_allclose(jnp.sum((T1.T @ (end - (T2 - T1 @ end))) ** 2), 0.0776980, atol=1e-6)
@@ -64,7 +80,7 @@ def test_the_originals_inverses(example):
 
 def test_the_exact_inverse(example):
     params, true, segment = example
-    found = INVERSES["least_squares"](lqr.problem(params(true, drift=False)), segment)
+    found = explain("least_squares", params(true, drift=False), segment)
     np.testing.assert_allclose(found.goal, [0.2541022, 0.84209025, 2.1046836, -3.57205269], atol=1e-6)
     assert found.residual < 1e-9
 
@@ -72,16 +88,15 @@ def test_the_exact_inverse(example):
 def test_knowing_the_drift_makes_the_closed_form_exact(example):
     """What the missing drift costs: the original's answer ends 0.35 away, the same closed form with drift 3e-5."""
     params, true, segment = example
-    away = {drift: INVERSES["analytic"](lqr.problem(params(true, drift)), segment).residual for drift in (False, True)}
+    away = {drift: explain("analytic", params(true, drift), segment).residual for drift in (False, True)}
     assert away[True] < 1e-4 < 0.3 < away[False]
 
 
 def test_the_originals_descent(example):
     """`reg_analytic` against the original's loop written out in NumPy: the goal after the last step, the loss before it."""
     params, _, segment = example
-    problem = lqr.problem(params(Homogeneous(Body(), jacobians), drift=False))
-    assert problem.affine is not None
-    J, r = (np.asarray(x) for x in problem.affine(segment))
+    p = params(Homogeneous(Body(), jacobians), drift=False)
+    J, r, _ = (np.asarray(x) for x in affine(p, segment))
     goal, m, v, before, calm = np.asarray(segment.next_state[-1]).copy(), 0.0, 0.0, 1000.0, 0
     for i in range(1000):
         error = J.T @ (J @ goal + r)
@@ -92,19 +107,15 @@ def test_the_originals_descent(example):
             calm, before = (calm + 1 if abs(before - loss) < 1e-6 else 0), loss
             if calm == 2:
                 break
-    found = INVERSES["reg_analytic"](problem, segment)
+    found = explain("reg_analytic", p, segment)
     assert found.iterations == i + 1 and found.converged == (calm == 2)
     np.testing.assert_allclose(found.goal, goal, atol=1e-6)
     np.testing.assert_allclose(found.loss, loss, atol=1e-9)
 
 
-def known(controller, p, spread, n=64):
-    """(segments, goals): arms in all poses that the low level drives toward goals `spread` away."""
-    random = np.random.default_rng(0)
-    x = np.concatenate([random.uniform(-2, 2, (n, 2)), 2 * random.normal(size=(n, 2))], axis=1)
-    goals = x + spread * random.normal(size=(n, 4)) * [1, 1, 3, 3]
-
-    def play(x, goal):
+@functools.partial(jax.jit, static_argnums=0)
+def play(controller, p, x, goals):
+    def one(x, goal):
         def step(carry, _):
             x, memory = carry
             u, memory = controller.act(p, memory, x, goal)
@@ -114,8 +125,16 @@ def known(controller, p, spread, n=64):
         memory = controller.plan(p, controller.init(p), x, goal)
         return Segment(*jax.lax.scan(step, (x, memory), None, p.steps)[1])
 
+    return jax.vmap(one)(x, goals)
+
+
+def known(controller, p, spread, n=64):
+    """(segments, goals): arms in all poses that the low level drives toward goals `spread` away."""
+    random = np.random.default_rng(0)
+    x = np.concatenate([random.uniform(-2, 2, (n, 2)), 2 * random.normal(size=(n, 2))], axis=1)
+    goals = x + spread * random.normal(size=(n, 4)) * [1, 1, 3, 3]
     dtype = p.Q.dtype
-    return jax.jit(jax.vmap(play))(jnp.asarray(x, dtype), jnp.asarray(goals, dtype)), goals
+    return play(controller, p, jnp.asarray(x, dtype), jnp.asarray(goals, dtype)), goals
 
 
 def low_level(controller, *horizon):

@@ -1,5 +1,7 @@
 """The supply chain's networks: messages by hand, and stores that are treated alike."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from ohio_jax.networks import edge_conv
 from ohio_jax.networks.heads import Product, Simplex, UnitBox
+from tests.ohio_jax.test_networks import apply, start
 
 S, FEATURES, HIDDEN = 3, 5, 8
 STAR = edge_conv.Graph((0.5,) * FEATURES, (1.0, 2.0, 2.0))
@@ -22,8 +25,8 @@ def observations(*batch):
 def test_messages_by_hand():
     obs = observations()
     encoder = edge_conv.Encoder(STAR, HIDDEN)
-    params = encoder.init(jax.random.key(0), obs)
-    h = encoder.apply(params, obs)
+    params = jax.jit(encoder.init)(jax.random.key(0), obs)
+    h = apply(encoder, params, obs)
     first, second = (params["params"][f"Linear_{k}"] for k in (0, 1))
     x = 0.5 * np.asarray(obs, np.float64).reshape(S + 1, FEATURES)
 
@@ -41,18 +44,21 @@ def test_messages_by_hand():
 def test_shapes_and_batches(kind):
     """One state alone, a batch, and many actions in one state give the same numbers."""
     networks, spec = KINDS[kind](STAR, HIDDEN), SPECS[kind]
-    obs, goal = observations(6), jax.vmap(lambda key: spec.random(key, ())[0])(jax.random.split(jax.random.key(1), 6))
-    actor = networks.actor.init(jax.random.key(2), obs)
-    critic = networks.critic.init(jax.random.key(3), obs, goal)
-    raw, value = networks.actor.apply(actor, obs), networks.critic.apply(critic, obs, goal)
-    assert raw.shape == (6, *spec.raw_shape) and value.shape == (6,)
-    assert spec.mode(raw).shape == goal.shape
-    np.testing.assert_allclose(networks.actor.apply(actor, obs[2]), raw[2], atol=1e-6)
-    np.testing.assert_allclose(networks.critic.apply(critic, obs[2], goal[2]), value[2], atol=1e-5)
-    many = networks.critic.apply(critic, obs[None], jnp.stack([goal, goal[::-1]]))
+
+    @jax.jit
+    def ask(params, obs, goal):
+        act, judge = functools.partial(networks.actor.apply, params[0]), functools.partial(networks.critic.apply, params[1])
+        many = judge(obs[None], jnp.stack([goal, goal[::-1]]))
+        of_state = networks.value.apply(params[2], obs)
+        return act(obs), act(obs[2]), spec.mode(act(obs)), judge(obs, goal), judge(obs[2], goal[2]), many, of_state
+
+    obs, goal = observations(6), spec.random(jax.random.key(1), (6,))[0]
+    raw, raw_alone, mode, value, value_alone, many, of_state = ask(start(networks, spec, FEATURES, S + 1), obs, goal)
+    assert raw.shape == (6, *spec.raw_shape) and value.shape == of_state.shape == (6,)
+    assert mode.shape == goal.shape
+    np.testing.assert_allclose(raw_alone, raw[2], atol=1e-6)
+    np.testing.assert_allclose(value_alone, value[2], atol=1e-5)
     np.testing.assert_allclose(many[0], value, atol=1e-5)
-    of_state = networks.value.apply(networks.value.init(jax.random.key(4), obs), obs)
-    assert of_state.shape == (6,)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -60,14 +66,13 @@ def test_exchanging_stores_exchanges_what_is_said_of_them(kind):
     networks, spec = KINDS[kind](ALIKE, HIDDEN), SPECS[kind]
     obs, order = observations(), np.array([2, 0, 1, 3])
     other = obs.reshape(S + 1, FEATURES)[order].reshape(-1)
-    params = networks.actor.init(jax.random.key(0), obs)
-    mode, exchanged = (np.asarray(spec.mode(networks.actor.apply(params, x))) for x in (obs, other))
+    actor, critic, _ = start(networks, spec, FEATURES, S + 1)
+    mode, exchanged = (np.asarray(spec.mode(apply(networks.actor, actor, x))) for x in (obs, other))
     np.testing.assert_allclose(exchanged[:4], mode[:4][order], atol=1e-5)
     np.testing.assert_allclose(exchanged[4:], mode[4:], atol=1e-5)
     goal = spec.random(jax.random.key(1), ())[0]
-    params = networks.critic.init(jax.random.key(2), obs, goal)
-    same = networks.critic.apply(params, other, jnp.concatenate([goal[:4][order], goal[4:]]))
-    np.testing.assert_allclose(same, networks.critic.apply(params, obs, goal), atol=1e-5)
+    same = apply(networks.critic, critic, other, jnp.concatenate([goal[:4][order], goal[4:]]))
+    np.testing.assert_allclose(same, apply(networks.critic, critic, obs, goal), atol=1e-5)
 
 
 def test_parameter_counts_are_the_papers():

@@ -11,7 +11,7 @@ from ohio_jax.controllers import ilqr as controller
 from ohio_jax.dynamics.model import Model
 from ohio_jax.inverse import INVERSES
 from ohio_jax.inverse.problem import FAILED, UNIQUE, Segment
-from ohio_jax.solvers import ilqr, qp
+from ohio_jax.solvers import ilqr
 from tests.ohio_jax import test_lqr, test_qp
 
 H, WEIGHT, EFFORT = 8, (10.0, 10.0, 1.0, 1.0), (0.1, 0.1)
@@ -54,7 +54,7 @@ def test_on_linear_dynamics_it_is_the_linear_program(tight, x64):
     p, x0, goal = (jax.tree.map(jnp.asarray, x) for x in test_qp.program(4, 2, H, 0, tight))
     model = Model((p.A[0], p.B[0], p.c[0]), test_lqr.plant, 2)
     still = p._replace(**{name: jnp.broadcast_to(getattr(p, name)[0], getattr(p, name).shape) for name in "ABc"})
-    wanted = qp.solve(still, x0, goal)
+    wanted = test_qp.solve(still, x0, goal)
     found = linear(ilqr.Program(model, p.Q, p.R, p.P, p.low, p.high), x0, goal, jnp.zeros((H, 2)))
     assert found.converged and bool((wanted.active != 0).any()) == (tight < 1.0)
     np.testing.assert_allclose(found.u, wanted.u, atol=1e-10)
@@ -177,12 +177,17 @@ def test_everything_the_optimum_depends_on_differentiates(x64):
     at = (jnp.asarray(EFFECT), jnp.array([0.5, -1.0]), jnp.array([-0.3, 1.0]), one, 0.9 * one)
     some, of_u = np.random.default_rng(0), np.random.default_rng(1).normal(size=(5, 2))
     along, tiny = tuple(jnp.asarray(some.normal(size=x.shape)) for x in at), 1e-6
-    run = jax.jit(lambda *z: jax.jvp(plan, z, along))
-    there = lambda t: run(*(x + t * d for x, d in zip(at, along, strict=True)))[0]
-    u, forward = run(*at)
+
+    @jax.jit
+    def look(*at):
+        """The plan, how it moves along `along`, and what the pull `of_u` on it is in the inputs."""
+        u, push = jax.linearize(plan, *at)
+        return u, push(*along), jax.linear_transpose(push, *at)(jnp.asarray(of_u))
+
+    there = lambda t: look(*(x + t * d for x, d in zip(at, along, strict=True)))[0]
+    u, forward, back = look(*at)
     assert 0 < jnp.sum(u == 0.9) < 10
     np.testing.assert_allclose(forward, (there(tiny) - there(-tiny)) / (2 * tiny), atol=1e-5)
-    back = jax.jit(lambda *z: jax.vjp(plan, *z)[1](jnp.asarray(of_u)))(*at)
     backward = sum(jnp.sum(slope * d) for slope, d in zip(back, along, strict=True))
     np.testing.assert_allclose(backward, jnp.sum(forward * of_u), rtol=1e-9)
 

@@ -1,5 +1,7 @@
 """The supply chain's low levels: the closed form is the optimum of the paper's program, and goals come back."""
 
+from dataclasses import replace
+
 import hypothesis
 import hypothesis.strategies as st
 import jax
@@ -14,6 +16,7 @@ from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Seg
 
 LIMIT, STORAGE, STORES = 25.0, 50.0, 3
 CORRECTED = inventory.Params(jnp.float32(LIMIT), jnp.float32(np.inf))
+SMOOTH = inventory.Params(jnp.float32(LIMIT), jnp.float32(STORAGE), "none")
 RELEASED = inventory.Params(jnp.float32(LIMIT), jnp.float32(STORAGE), "floor")
 LARGEST = jnp.array([50.0, 50.0, 50.0, 25.0])
 FAIR, ASKING = orders.Params(LARGEST), orders.Params(LARGEST, within_stock=False)
@@ -94,6 +97,21 @@ def test_every_action_of_the_low_level_comes_back(low, params):
         np.testing.assert_array_equal(found.status == AMBIGUOUS, full | nothing)
 
 
+def test_orders_that_are_not_rounded_come_back():
+    """Up to float32, which does not make them unexplained; a tenth of a unit does."""
+    given, problem = segments(SMOOTH, inventory), inventory.problem(SMOOTH)
+    invert = jax.jit(jax.vmap(lambda segment: INVERSES["analytic"](problem, segment)))
+    found = invert(given)
+    assert set(np.unique(found.status)) == {UNIQUE, AMBIGUOUS} and 0 < found.residual.max() < 1e-2
+    unique = found.status == UNIQUE
+    np.testing.assert_allclose(found.goal[unique], goals(500)[unique], atol=1e-5)
+    state, action = given.state[:, 0], given.action[:, 0]
+    more = 0.1 * ((action[:, 0] == state[:, 0]) & (state[:, 3] > 0))  # than the first store has room for
+    assert more.any()
+    wrong = invert(given._replace(action=given.action.at[:, 0, 0].add(more)))
+    np.testing.assert_array_equal(wrong.status == UNEXPLAINED, more > 0)
+
+
 def test_what_the_low_level_would_not_do_is_unexplained():
     """More than a store has room for, more than there is, production where the warehouse is full."""
     state = jnp.array([[10.0, 10.0, 10.0, 40.0]] * 4)
@@ -132,7 +150,7 @@ def test_any_goal_makes_a_feasible_action(goal, row):
 
 
 def test_unrounded_actions_have_a_derivative():
-    params = inventory.Params(jnp.float32(LIMIT), jnp.float32(np.inf), "none")
+    params = replace(SMOOTH, storage=jnp.float32(np.inf))
     state, goal = jnp.array([5.0, 20.0, 20.0, 30.0]), jnp.array([0.4, 0.2, 0.1, 0.3, 0.5])
     slope = jax.jacfwd(lambda goal: inventory.act(params, (), state, goal)[0])(goal)
     assert (slope[0] == 0).all() and float(slope[3, 4]) == LIMIT  # the first store is full

@@ -29,6 +29,12 @@ def fit(learner, state, batch, updates):
     return jax.lax.scan(lambda state, _: learner.update(state, batch), state, None, updates)[0]
 
 
+@functools.cache
+def start(learner, spec, config):
+    """What `init` gives, once for all probes of a kind."""
+    return learner.init(jax.random.key(0), spec, config)
+
+
 def begin(learner, spec, config, seed=0):
     """What `init` gives, with parameters drawn by NumPy: compiling the draws would take longer than most tests here."""
     rng = np.random.default_rng(seed)
@@ -66,7 +72,7 @@ FAST = {
 @pytest.mark.parametrize("probe", VALUES)
 def test_critics_find_the_value(name, probe, action):
     learner, (spec, batch, _, value) = LEARNERS[name], VALUES[probe](action)
-    state = fit(learner, learner.init(jax.random.key(0), spec, FAST[name]), batch, 1000)
+    state = fit(learner, start(learner, spec, FAST[name]), batch, 1000)
     expected = value(np.asarray(batch.obs), 0.97)
     q = spec.critics(state.critic.params, batch.obs, batch.goal)
     np.testing.assert_allclose(q, np.stack([expected, expected]), atol=0.05)
@@ -80,7 +86,7 @@ def test_critics_find_the_value(name, probe, action):
 def test_actors_find_the_best_goal(name, probe, action):
     learner, (spec, batch, best, _) = LEARNERS[name], POLICIES[probe](action)
     assert best is not None
-    state = fit(learner, learner.init(jax.random.key(0), spec, FAST[name]), batch, 1000)
+    state = fit(learner, start(learner, spec, FAST[name]), batch, 1000)
     np.testing.assert_allclose(mode(state), best(OBS), atol=0.1)
 
 
@@ -95,7 +101,7 @@ def test_cloning_finds_the_behaviour(action):
     ignored = jnp.arange(len(goal)) % 4 == 0
     goal = jnp.where(ignored[:, None], spec.action.project(jnp.ones_like(goal)), goal)
     batch = batch._replace(goal=goal, weight=jnp.where(ignored, 0.0, 1.0))
-    state = fit(bc, bc.init(jax.random.key(0), spec, bc.Config(actor_rate=1e-2)), batch, 1000)
+    state = fit(bc, start(bc, spec, bc.Config(actor_rate=1e-2)), batch, 1000)
     np.testing.assert_allclose(mode(state), TARGETS[action], atol=0.05)
     drawn = cql.act(state, jnp.asarray(OBS), jax.random.key(1), False)
     np.testing.assert_allclose(drawn, TARGETS[action], atol=0.25)

@@ -1,5 +1,7 @@
 """Riccati gains against a dense solution of the same optimum, and the regulator built from them."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,12 +87,20 @@ def goals():
 EXACT = ["analytic", "least_squares"]
 
 
+# Parameters are an argument, so that others compile nothing.
+play_all = jax.jit(jax.vmap(play, (None, 0, 0)))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def invert(inverse, p, segments):
+    return jax.vmap(lambda segment: INVERSES[inverse](lqr.problem(p), segment))(segments)
+
+
 @pytest.mark.parametrize("drift", [True, False])
 @pytest.mark.parametrize("inverse", EXACT)
 def test_goals_of_its_own_segments_come_back(inverse, drift, goals):
     p = params(drift=drift)
-    segments = jax.vmap(lambda x, goal: play(p, x, goal))(goals[1], goals[0])
-    found = jax.jit(jax.vmap(lambda segment: INVERSES[inverse](lqr.problem(p), segment)))(segments)
+    found = invert(inverse, p, play_all(p, goals[1], goals[0]))
     assert found.converged.all()
     # Without drift the closed form does not know it, and says so.
     if drift or inverse == "least_squares":
@@ -103,9 +113,8 @@ def test_goals_of_its_own_segments_come_back(inverse, drift, goals):
 @pytest.mark.parametrize("inverse", ["ridge", "reg_analytic", "numerical", "cross_entropy"])
 def test_approximate_inverses_come_closer_than_their_start(inverse, goals):
     p = params()
-    segments = jax.vmap(lambda x, goal: play(p, x, goal))(goals[1], goals[0])
-    invert = lambda name: jax.jit(jax.vmap(lambda segment: INVERSES[name](lqr.problem(p), segment)))(segments)
-    found, start = invert(inverse), invert("observed")
+    segments = play_all(p, goals[1], goals[0])
+    found, start = invert(inverse, p, segments), invert("observed", p, segments)
     assert np.isfinite(found.goal).all()
     assert np.median(found.residual) < 0.5 * np.median(start.residual)
 
@@ -113,8 +122,7 @@ def test_approximate_inverses_come_closer_than_their_start(inverse, goals):
 def test_what_saturates_is_flagged(goals):
     """At a bound of nearly nothing no goal shows; none of the inverses breaks."""
     p = params(bound=1e-3)
-    segments = jax.vmap(lambda x, goal: play(p, x, goal))(goals[1], goals[0])
-    found = jax.jit(jax.vmap(lambda segment: INVERSES["least_squares"](lqr.problem(p), segment)))(segments)
+    found = invert("least_squares", p, play_all(p, goals[1], goals[0]))
     assert (found.status == AMBIGUOUS).all() and np.isfinite(found.goal).all()
 
 
@@ -124,11 +132,12 @@ def test_actions_stay_in_their_bounds_and_differentiate(x64):
     p = lqr.Params(model, model, one, 0.1 * jnp.ones(2), one, 0.5 * jnp.ones(2), 50 * one, one, H, True)
     x, goal = jnp.array([0.1, -0.2, 0.3]), jnp.array([0.2, 0.1, -0.1])
 
+    @jax.jit
     def actions(goal):
         return play(p, x, goal).action
 
     assert jnp.max(jnp.abs(actions(100 * goal))) <= 0.5
-    slope, tiny = jax.jacfwd(actions)(goal), 1e-6
+    slope, tiny = jax.jit(jax.jacfwd(actions))(goal), 1e-6
     for i in range(3):
         beside = tiny * jnp.eye(3)[i]
         central = (actions(goal + beside) - actions(goal - beside)) / (2 * tiny)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ohio_jax.controllers import lqr, mpc
+from ohio_jax.controllers import mpc
 from ohio_jax.inverse import INVERSES
 from ohio_jax.inverse.problem import AMBIGUOUS, UNIQUE, Segment
 from tests.ohio_jax import test_lqr
@@ -31,19 +31,17 @@ def goals():
     return 2.0 * jax.random.normal(jax.random.key(0), (16, 3)), jax.random.normal(jax.random.key(1), (16, 3))
 
 
-def test_without_bounds_the_first_action_is_lqrs(goals):
-    goal, x = goals[0][0], goals[1][0]
-    p = test_lqr.params(steps=5)
-    linear, _ = lqr.act(p, lqr.plan(p, lqr.init(p), x, goal), x, goal)
-    predictive, _ = mpc.act(params(1e6), mpc.init(params(1e6)), x, goal)
-    np.testing.assert_allclose(predictive, linear, rtol=1e-4, atol=1e-5)
-
-
 @jax.jit
 def recover(p, goals):
     """(segments, what least squares finds); parameters are an argument, so that others compile nothing."""
     segments = jax.vmap(lambda x, goal: play(p, x, goal))(goals[1], goals[0])
     return segments, jax.vmap(lambda segment: INVERSES["least_squares"](mpc.problem(p), segment))(segments)
+
+
+def test_without_bounds_the_first_action_is_lqrs(goals):
+    segments, _ = recover(params(1e6, m=3), goals)
+    linear = test_lqr.play_all(test_lqr.params(steps=5, m=3), goals[1], goals[0])
+    np.testing.assert_allclose(segments.action[:, 0], linear.action[:, 0], rtol=1e-4, atol=1e-5)
 
 
 def test_goals_come_back_where_they_show(goals):
@@ -58,25 +56,29 @@ def test_goals_come_back_where_they_show(goals):
 
 
 def test_what_a_stationary_controller_hides_is_called_ambiguous(goals):
-    """With fewer actions than states its feedback is the same at every step, and some goals all look alike."""
-    p = params(1e6)
+    """With fewer actions than states, the third one without effect, its feedback is the same at every step, and some goals
+    all look alike."""
+    p = params(1e6, m=3)
+    A, B, c = p.model.constants
+    model = p.model.replace(constants=(A, B.at[:, 2].set(0.0), c))
+    p = p.replace(dynamics=model, model=model)
     segments, found = recover(p, goals)
     assert (found.status == AMBIGUOUS).all() and (found.residual < 1e-3).all()
-    again = jax.vmap(lambda x, goal: play(p, x, goal))(goals[1], found.goal)
+    again, _ = recover(p, (found.goal, goals[1]))
     np.testing.assert_allclose(again.action, segments.action, atol=1e-4)
 
 
 def test_actions_differentiate_through_the_optimum(x64):
     """With respect to the goal, against central differences, where some planned actions are on their bounds."""
     p = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), params(0.4))
-    first = jax.jit(lambda x, goal: mpc.act(p, mpc.init(p), x, goal)[0])
-    slope, tiny, inside = jax.jit(jax.jacfwd(first, 1)), 1e-6, 0
-    random = np.random.default_rng(0)
-    for _ in range(20):
-        x, goal = jnp.asarray(0.3 * random.normal(size=3)), jnp.asarray(0.3 * random.normal(size=3))
-        ours = slope(x, goal)
-        inside += int(jnp.sum(jnp.abs(ours) > 0) > 0)
-        for i in range(3):
-            step = tiny * jnp.eye(3)[i]
-            np.testing.assert_allclose(ours[:, i], (first(x, goal + step) - first(x, goal - step)) / (2 * tiny), atol=1e-5)
-    assert inside > 0
+    first = lambda x, goal: (mpc.act(p, mpc.init(p), x, goal)[0],) * 2
+    # The slope and the action itself, one program.
+    look = jax.jit(jax.vmap(jax.jacfwd(first, 1, has_aux=True)))
+    x, goal = jnp.asarray(0.3 * np.random.default_rng(0).normal(size=(2, 20, 3)))
+    slope, _ = look(x, goal)
+    tiny = 1e-6
+    for i in range(3):
+        step = tiny * jnp.eye(3)[None, i]
+        central = (look(x, goal + step)[1] - look(x, goal - step)[1]) / (2 * tiny)
+        np.testing.assert_allclose(slope[..., i], central, atol=1e-5)
+    assert (jnp.max(jnp.abs(slope), axis=(1, 2)) > 0).any()

@@ -149,9 +149,9 @@ def test_one_compilation_serves_all_hyperparameters(task):
 
 
 def test_a_seed_does_not_depend_on_its_neighbours(task):
-    one, three = (online.online(plan({"seeds": seeds}), task, "ohio") for seeds in (1, 3))
-    for x, y in zip(leaves(one.states), leaves(three.states), strict=True):
-        np.testing.assert_allclose(x[0], y[0], rtol=1e-4, atol=1e-5)
+    two, three = (online.online(plan({"seeds": seeds}), task, "ohio") for seeds in (2, 3))
+    for x, y in zip(leaves(two.states), leaves(three.states), strict=True):
+        np.testing.assert_allclose(x, y[:2], rtol=1e-4, atol=1e-5)
     assert any(not np.array_equal(x[1], x[0]) for x in leaves(three.states))
 
 
@@ -201,7 +201,7 @@ def test_batches_are_mixed_as_planned(task, transitions):
     shares = [float(online.share_at(mixing, jnp.int32(number))) for number in (0, 9, 10, 19, 20, 99)]
     assert shares == [0.5, 0.5, 0.25, 0.25, 0.0, 0.0]
     # The same offline data, other worlds: only the order of draws from the data counts.
-    learnt = lambda envs: online.online(plan(mixing=((0, 1.0),), envs=envs), task, "ohio", data=transitions).states
+    learnt = lambda envs: online.online(plan(mixing=((0, 1.0),), envs=envs, warm_up=0), task, "ohio", data=transitions).states
     assert_same(learnt(2).actor, learnt(8).actor)
 
 
@@ -234,12 +234,13 @@ def test_a_trained_policy_acts_in_its_own_warm_up(task, transitions):
     assert moved(cloned.states).curve["moved"].mean() < moved(None).curve["moved"].mean()
 
 
-@pytest.mark.parametrize("learner", [name for name in LEARNERS if name != "cal_ql"])
+@pytest.mark.parametrize("learner", [name for name in LEARNERS if name not in ("cal_ql", "sac")])  # sac: everywhere else here
 def test_any_learner_will_do(task, learner):
     config = LEARNERS[learner].Config()
     if learner == "cql":
         config = config.replace(samples=1)
-    trained = online.online(plan({"learner": learner, "config": config, "updates": 4, "block": 4, "seeds": 1}), task, "ohio")
+    brief = {"learner": learner, "config": config, "updates": 4, "block": 4, "seeds": 1}
+    trained = online.online(plan(brief, warm_up=0), task, "ohio")
     assert all(np.isfinite(x).all() for x in leaves(trained.states))
 
 

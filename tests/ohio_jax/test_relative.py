@@ -23,27 +23,24 @@ def low_level(controller, bound=1.5):
     return test_lqr.params(bound) if controller is lqr else test_mpc.params(bound)
 
 
-def play(controller, params, x, goals):
-    """The segment that goals make one after another, `params.steps` steps each."""
+def play(controller, params, x, goals, told=lambda x, goal: goal):
+    """The segments that goals make one after another, `params.steps` steps each; told(x, goal) is what the low level hears."""
+    inner = getattr(params, "params", params)
 
     def one(x, goal):
-        memory = controller.plan(params, controller.init(params), x, goal(x))
+        goal = told(x, goal)
 
         def step(carry, _):
             x, memory = carry
-            u, memory = controller.act(params, memory, x, goal_now)
+            u, memory = controller.act(params, memory, x, goal)
             after = inner.model.step(x, u)
             return (after, memory), (x, u, after)
 
-        goal_now, inner = goal(x), getattr(params, "params", params)
+        memory = controller.plan(params, controller.init(params), x, goal)
         (x, _), segment = jax.lax.scan(step, (x, memory), None, inner.steps)
         return x, Segment(*segment)
 
-    segments = []
-    for goal in goals:
-        x, segment = one(x, goal)
-        segments.append(segment)
-    return segments
+    return jax.lax.scan(one, x, goals)[1]
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +54,14 @@ def test_the_low_level_is_the_inner_one_given_the_place(controller, starts, x64)
     """Over two goals, the second counted from where the first one led; torques are held by their bounds in some steps."""
     p = double(low_level(controller))
     moved = relative.Params(p, double(LIMIT), controller)
-    x, (first, second) = starts
+    x, goals = starts
 
     @jax.jit
-    @jax.vmap
-    def both(x, a, b):
-        ours = play(relative, moved, x, [lambda x: a, lambda x: b])
-        return ours, play(controller, p, x, [lambda x: x + a, lambda x: x + b])
+    def both(x, goals):
+        return play(relative, moved, x, goals), play(controller, p, x, goals, lambda x, goal: x + goal)
 
-    ours, theirs = both(x, first, second)
-    held = jnp.abs(theirs[0].action) >= 1.5
+    ours, theirs = jax.vmap(both, (0, 1))(x, goals)
+    held = jnp.abs(theirs.action[:, 0]) >= 1.5
     assert held.any() and not held.all()
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-10), ours, theirs)
 

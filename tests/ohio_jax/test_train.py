@@ -52,7 +52,7 @@ def test_a_seed_does_not_depend_on_its_neighbours(task, transitions):
 
 
 def test_block_length_does_not_change_the_result(task, transitions):
-    a, b = (train.train(plan(block=block), task, "ohio", transitions) for block in (60, 25))
+    a, b = (train.train(plan(block=block), task, "ohio", transitions) for block in (20, 25))
     for x, y in zip(leaves(a.states), leaves(b.states), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
 
