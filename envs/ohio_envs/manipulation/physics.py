@@ -1,0 +1,144 @@
+"""MuJoCo's step of one of this folder's models on two engines: MuJoCo itself, on threads, or MJX, on accelerators.
+
+Both take a state and give the next as arrays, so that a step is pure and the state can be kept, batched and started from.
+Readings of sensors belong to the state before the step, as MuJoCo leaves them: they lag by a step, as robosuite's do.
+"""
+
+import functools
+import math
+import os
+import threading
+from importlib import resources
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from ohio_envs.extras import imported
+
+STEP = 0.002  # s
+FEW = 8  # states that are stepped sooner by one thread than handed to others
+ITERATIONS, SEARCHES = 4, 8  # of MJX's solver and of its line search, which would else go on to a hundred and to fifty
+
+
+class Bodies(NamedTuple):
+    """q: Float[nq], positions; v: Float[nv], velocities; a: Float[nv], last accelerations, where the solver begins."""
+
+    q: jax.Array
+    v: jax.Array
+    a: jax.Array
+
+
+Sensors = tuple[tuple[str, tuple[int, int]], ...]  # name, first reading, last + 1
+
+
+def model(scene: Any) -> Any:
+    """The compiled `mujoco.MjModel` of a `Scene`. Raises UserError without MuJoCo."""
+    mujoco = imported("mujoco", "mujoco")
+    folder = resources.files("ohio_envs.manipulation")
+    text, arm = (folder / f"{scene.name}.xml").read_text(), (folder / "panda.xml").read_bytes()
+    spec = mujoco.MjSpec.from_string(text, {"panda.xml": arm})
+    for name, size in scene.sizes.items():
+        spec.geom(name).size = size
+    return spec.compile()
+
+
+class Threads:
+    """A model and a pool of threads that step it; compiled programs are shared by whoever holds the same object."""
+
+    def __init__(self, body: Any):
+        mujoco, rollout = imported("mujoco", "mujoco"), imported("mujoco", "mujoco.rollout")
+        mujoco.set_mju_user_warning(lambda text: None)  # else each divergence is written to a file; the state shows it
+        cores = os.cpu_count() or 1
+        self.model = body
+        self._data = [mujoco.MjData(body) for _ in range(cores)]
+        self._pool, self._caller = rollout.Rollout(nthread=cores), rollout.Rollout(nthread=0)
+        self._turn = threading.Lock()  # devices that play side by side take turns: each call uses all cores
+        parts = (mujoco.mjtState.mjSTATE_CTRL, mujoco.mjtState.mjSTATE_MOCAP_POS, mujoco.mjtState.mjSTATE_MOCAP_QUAT)
+        self._told = sum(int(part) for part in parts)
+
+    def step(self, given: jax.Array) -> np.ndarray:
+        """Float[..., nq + nv + sensors], positions, velocities, and readings before them, on the host.
+
+        given: Float[..., k], any batch of positions, velocities, controls with places, and accelerations to begin with.
+        """
+        body = self.model
+        rows = np.asarray(given, np.float64).reshape(math.prod(given.shape[:-1]), given.shape[-1])
+        state, told, begin = np.split(rows, [body.nq + body.nv, rows.shape[1] - body.nv], axis=1)
+        after = np.empty((len(rows), 1, 1 + state.shape[1]))
+        seen = np.empty((len(rows), 1, body.nsensordata))
+        few = len(rows) < FEW
+        with self._turn:
+            (self._caller if few else self._pool).rollout(
+                [body] * len(rows),
+                self._data[:1] if few else self._data,
+                np.insert(state, 0, 0.0, axis=1),  # the time, which nothing here depends on
+                np.ascontiguousarray(told)[:, None],
+                control_spec=self._told,
+                nstep=1,
+                initial_warmstart=np.ascontiguousarray(begin),
+                state=after,
+                sensordata=seen,
+                skip_checks=True,
+            )
+        answer = np.concatenate([after[:, 0, 1:], seen[:, 0]], axis=1, dtype=np.float32)
+        return answer.reshape(*given.shape[:-1], -1)
+
+
+@struct.dataclass
+class Native:
+    """MuJoCo on the host's threads, called from within compiled programs with a whole batch at once.
+
+    sensors: where the readings of each lie; velocities: how many there are.
+    """
+
+    threads: Threads = struct.field(pytree_node=False)
+    sensors: Sensors = struct.field(pytree_node=False)
+    velocities: int = struct.field(pytree_node=False)
+
+    def step(self, at: Bodies, control: jax.Array, place: jax.Array) -> tuple[Bodies, jax.Array]:
+        """The state after `STEP` and the readings before it; control: Float[nu]; place: Float[7] of a mocap body or Float[0]."""
+        # One array there and one back: each has its price.
+        given = jnp.concatenate([at.q, at.v, control, place, at.a]).astype(jnp.float32)
+        sizes = np.cumsum([len(at.q), len(at.v), self.threads.model.nsensordata])
+        shape = jax.ShapeDtypeStruct((sizes[-1],), jnp.float32)
+        after = jax.pure_callback(self.threads.step, shape, given, vmap_method="broadcast_all")
+        q, v, seen = jnp.split(after, sizes[:2])
+        return Bodies(q, v, (v - at.v) / STEP), seen
+
+
+@struct.dataclass
+class Mjx:
+    """MuJoCo's steps in JAX. model: `mjx.Model`, a pytree; the rest as in `Native`."""
+
+    model: Any
+    sensors: Sensors = struct.field(pytree_node=False)
+    velocities: int = struct.field(pytree_node=False)
+
+    def step(self, at: Bodies, control: jax.Array, place: jax.Array) -> tuple[Bodies, jax.Array]:
+        """See `Native.step`."""
+        mjx = imported("mujoco", "mujoco.mjx")
+        body = jax.tree.map(jnp.asarray, self.model)  # MJX takes NumPy's arrays for settings that bodies must share
+        data = mjx.make_data(body)
+        data = data.replace(qpos=at.q, qvel=at.v, qacc_warmstart=at.a, ctrl=control)
+        if len(place):
+            data = data.replace(mocap_pos=place[None, :3], mocap_quat=place[None, 3:])
+        after = mjx.step(body, data)
+        return Bodies(after.qpos, after.qvel, after.qacc_warmstart), after.sensordata
+
+
+@functools.cache
+def engine(backend: str, scene: Any) -> Native | Mjx:
+    """The same object for the same `Scene`, so that compiled programs are shared. backend: "c" or "mjx".
+
+    Raises UserError without MuJoCo, or without MJX where that is asked for.
+    """
+    body = model(scene)
+    each = (body.sensor(i) for i in range(body.nsensor))
+    sensors = tuple((sensor.name, (int(sensor.adr[0]), int(sensor.adr[0] + sensor.dim[0]))) for sensor in each)
+    if backend == "c":
+        return Native(Threads(body), sensors, body.nv)
+    put = jax.device_get(imported("mujoco", "mujoco.mjx").put_model(body, impl="jax"))  # NumPy: tied to no device
+    return Mjx(put.replace(opt=put.opt.replace(iterations=ITERATIONS, ls_iterations=SEARCHES)), sensors, body.nv)
