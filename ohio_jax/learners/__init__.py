@@ -9,9 +9,16 @@ fields that change the program (counts, switches) are static. A learner with `OU
 episode went on to earn.
 """
 
-from ohio_jax.learners import bc, cal_ql, cql, iql, sac
+from ohio_jax.learners import bc, cal_ql, cql, iql, sac, td3_bc
 from ohio_jax.learners.common import Spec
 
-LEARNERS = {"bc": bc, "iql": iql, "cql": cql, "cal_ql": cal_ql, "sac": sac}
+LEARNERS = {
+    "bc": bc,
+    "iql": iql,
+    "cql": cql,
+    "cal_ql": cal_ql,
+    "sac": sac,
+    "td3_bc": td3_bc,
+}
 
 __all__ = ["LEARNERS", "Spec"]
