@@ -6,10 +6,10 @@
 
 Numbers of a `Config` are leaves of the state, so `jax.vmap` runs seeds and sweeps and a new value never recompiles;
 fields that change the program (counts, switches) are static. A learner with `OUTCOMES = True` finds in its batches what each
-episode went on to earn.
+episode went on to earn, one with `NEXT_GOALS = True` which goal followed.
 """
 
-from ohio_jax.learners import bc, cal_ql, cql, iql, sac, td3_bc
+from ohio_jax.learners import bc, cal_ql, cql, iql, rebrac, sac, td3_bc
 from ohio_jax.learners.common import Spec
 
 LEARNERS = {
@@ -19,6 +19,7 @@ LEARNERS = {
     "cal_ql": cal_ql,
     "sac": sac,
     "td3_bc": td3_bc,
+    "rebrac": rebrac,
 }
 
 __all__ = ["LEARNERS", "Spec"]
