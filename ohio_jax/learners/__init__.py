@@ -9,7 +9,7 @@ fields that change the program (counts, switches) are static. A learner with `OU
 episode went on to earn, one with `NEXT_GOALS = True` which goal followed.
 """
 
-from ohio_jax.learners import awac, bc, cal_ql, cql, iql, rebrac, sac, td3_bc
+from ohio_jax.learners import awac, bc, cal_ql, cql, iql, rebrac, riql, sac, td3_bc
 from ohio_jax.learners.common import Spec
 
 LEARNERS = {
@@ -21,6 +21,7 @@ LEARNERS = {
     "td3_bc": td3_bc,
     "rebrac": rebrac,
     "awac": awac,
+    "riql": riql,
 }
 
 __all__ = ["LEARNERS", "Spec"]
