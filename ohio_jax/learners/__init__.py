@@ -9,7 +9,7 @@ fields that change the program (counts, switches) are static. A learner with `OU
 episode went on to earn, one with `NEXT_GOALS = True` which goal followed.
 """
 
-from ohio_jax.learners import awac, bc, cal_ql, cql, edac, iql, rebrac, riql, sac, sac_n, td3_bc
+from ohio_jax.learners import awac, bc, cal_ql, cql, edac, fql, iql, rebrac, riql, sac, sac_n, td3_bc
 from ohio_jax.learners.common import Spec
 
 LEARNERS = {
@@ -24,6 +24,7 @@ LEARNERS = {
     "riql": riql,
     "sac_n": sac_n,
     "edac": edac,
+    "fql": fql,
 }
 
 __all__ = ["LEARNERS", "Spec"]
