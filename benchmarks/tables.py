@@ -7,6 +7,7 @@ from typing import Any
 from benchmarks import reacher, render, routing, supply_chain, table
 from benchmarks.table import RESULTS, Table
 from ohio_jax.errors import UserError, unknown
+from ohio_jax.learners import LEARNERS
 from ohio_jax.train import Plan
 
 TABLES: dict[str, Table] = {"routing": routing.TABLE, "supply-chain": supply_chain.TABLE, "reacher": reacher.TABLE}
@@ -53,13 +54,21 @@ def with_seeds(chosen: Table, preset: str, seeds: int) -> Table:
 
 
 def plan(task: str, preset: str, space: str, learner: str) -> Plan:
-    """The training plan of a preset for a task, from the table the task belongs to."""
+    """The training plan of a preset for a task, from the table the task belongs to.
+
+    A learner the table does not know has its default Config, on the budget of the space's IQL, whose discount and unit of
+    rewards, the task's rather than a learner's, it takes over.
+    """
     for chosen in TABLES.values():
         if task in chosen.tasks:
             plans = chosen.preset(preset).plans
-            if (space, learner) not in plans:
+            if (space, learner) in plans:
+                return plans[space, learner]
+            if (space, "iql") not in plans:
                 raise UserError(f"--preset {preset}: expected a plan for {learner} on {space}, found none")
-            return plans[space, learner]
+            like, config = plans[space, "iql"], LEARNERS[learner].Config()
+            of_task = {name: getattr(like.config, name) for name in ("discount", "reward_scale")}
+            return replace(like, learner=learner, config=config.replace(**of_task))
     raise UserError(f"task {task!r}: expected a table that declares it, found none")
 
 

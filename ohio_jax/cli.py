@@ -124,6 +124,19 @@ def invert_command(args) -> None:
     show(args, card, f"{text}, {card['unexplained']} unexplained, {card['failed']} failed")
 
 
+def corrupt_command(args) -> None:
+    """spoil a part of a dataset, to see what learners lose to it"""
+    from ohio_jax import data
+    from ohio_jax.corruption import FIELDS, corrupt
+
+    if args.kind not in FIELDS:
+        raise unknown("corruption", args.kind, FIELDS)
+    out = dataset_path(args.out)
+    spoilt = corrupt(data.load(args.data, FIELDS[args.kind][0]), args.kind, args.rate, args.scale, args.seed)
+    card = {**spoilt.card, "file": str(out), "sha256": data.save(out, spoilt)}
+    show(args, card, f"{out}: {args.kind} of {round(args.rate * len(spoilt.reward))} of {len(spoilt.reward)} rows spoilt")
+
+
 def train_command(args) -> None:
     """train a learner on transitions"""
     from dataclasses import replace
@@ -366,12 +379,20 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--weights", help="trust in a transition: keep, drop, original, posterior; default: the inverse's own")
     command.add_argument("--out", required=True, metavar="G.npz")
 
+    command = add("corrupt", corrupt_command)
+    command.add_argument("data", metavar="F.npz")
+    command.add_argument("--kind", required=True, help="action (of logs), observation, next_observation, reward or label")
+    command.add_argument("--rate", type=float, default=0.3, help="share of the rows")
+    command.add_argument("--scale", type=float, default=1.0, help="largest noise, in deviations of what is spoilt")
+    command.add_argument("--seed", type=natural, default=0)
+    command.add_argument("--out", required=True, metavar="G.npz")
+
     command = add("train", train_command)
     command.add_argument("data", metavar="G.npz")
     command.add_argument("--learner", required=True)
     command.add_argument("--seeds", type=positive)
     command.add_argument("--updates", type=positive, help="gradient updates, instead of the preset's")
-    command.add_argument("--sampling", help="uniform, return (RW) or advantage (AW)")
+    command.add_argument("--sampling", help="uniform, return (RW), advantage (AW) or top (the best tenth)")
     command.add_argument("--preset", default="quick")
     command.add_argument("--out", required=True, metavar="DIR")
 

@@ -31,6 +31,7 @@ class Batch(NamedTuple):
     discount: Float[B], 0 where the episode truly ended, else 1.
     weight: Float[B], trust in the transition; multiplies its loss.
     outcome: Float[B], discounted reward from here to the episode's end, where a learner asks for it.
+    next_goal: Float[B, *spec.shape], the goal of the next decision, where a learner asks for it.
     """
 
     obs: jax.Array
@@ -40,6 +41,7 @@ class Batch(NamedTuple):
     discount: jax.Array
     weight: jax.Array
     outcome: jax.Array | None = None
+    next_goal: jax.Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +107,8 @@ class Transitions:
 
     def batch(self) -> Batch:
         """All transitions as one batch of float32 arrays, on the host."""
-        arrays: list[Any] = [np.asarray(getattr(self, name), np.float32) for name in Batch._fields if name != "outcome"]
-        return Batch(*arrays)
+        names = [name for name in Batch._fields if name not in Batch._field_defaults]
+        return Batch(**{name: np.asarray(getattr(self, name), np.float32) for name in names})
 
     def outcomes(self, discount: float) -> np.ndarray:
         """Float32[M], reward from each transition to the end of its episode, discounted with each decision."""
@@ -118,6 +120,13 @@ class Transitions:
             return earned, earned
 
         return np.asarray(jax.lax.scan(back, jnp.float32(0.0), (self.reward.astype(np.float32), last), reverse=True)[1])
+
+    def next_goals(self) -> np.ndarray:
+        """Float[M, *goal], the goal of each transition's next one; its own where that is of another episode or has no weight."""
+        follows = (self.episode[1:] == self.episode[:-1]) & (self.weight[1:] > 0)
+        rows = np.arange(len(self.goal))
+        rows[:-1] += follows
+        return self.goal[rows]
 
 
 Dataset = Trajectories | Transitions

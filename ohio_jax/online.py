@@ -222,7 +222,7 @@ def fingerprint(plan: OnlinePlan, task: Task, space: str, states: Any, data: Tra
 def check(plan: OnlinePlan, states: Any, data: Transitions | None) -> None:
     """Raises UserError for a plan that cannot be followed."""
     learn = plan.plan
-    if getattr(LEARNERS[learn.learner], "OUTCOMES", False):
+    if any(getattr(LEARNERS[learn.learner], what, False) for what in ("OUTCOMES", "NEXT_GOALS")):
         raise UserError(f"online: learner: {learn.learner} learns from episodes that have ended; go on from it with sac")
     for name in ("updates", "block"):
         if getattr(learn, name) % plan.each:

@@ -2,7 +2,8 @@
 
 Trajectory weighting (Hong et al. 2023) draws the transitions of an episode in proportion to exp(score / temperature);
 the score is the episode's return (RW) or its advantage over what its first observation lets one expect (AW), scaled to
-[0, 1] over the dataset. It needs no change of a learner.
+[0, 1] over the dataset. Cloning of the best tenth ("10 % BC", Chen et al. 2021) is cloning of `top`. Neither needs a change of
+a learner.
 """
 
 import jax
@@ -42,7 +43,15 @@ def advantage_weighted(transitions: Transitions, temperature: float) -> np.ndarr
     return _soft_max(transitions, advantage, temperature)
 
 
-PROBABILITIES = {"uniform": uniform, "return": return_weighted, "advantage": advantage_weighted}
+def top(transitions: Transitions, share: float) -> np.ndarray:
+    """Float64[M], the same for every transition of the best `share` of the episodes by return, ties included; else 0."""
+    returns = np.sort(transitions.episode_return[np.unique(transitions.episode)])
+    best = max(1, min(len(returns), round(share * len(returns))))
+    chosen = transitions.episode_return[transitions.episode] >= returns[-best]
+    return chosen / chosen.sum()
+
+
+PROBABILITIES = {"uniform": uniform, "return": return_weighted, "advantage": advantage_weighted, "top": top}
 
 
 def _soft_max(transitions: Transitions, score: np.ndarray, temperature: float) -> np.ndarray:

@@ -41,7 +41,8 @@ class Plan:
     hidden: width of the networks.
     updates: gradient updates; batch: transitions an update; block: updates a compiled call.
     seeds: so many independent runs, with keys 0 .. seeds-1.
-    sampling: "uniform", or trajectory-weighted: "return" (RW) or "advantage" (AW), with temperature.
+    sampling: "uniform", or trajectory-weighted: "return" (RW) or "advantage" (AW), with temperature; or "top", of so large a
+        share of the episodes as temperature says.
     """
 
     learner: str
@@ -169,11 +170,12 @@ def initial_states(plan: Plan, spec: Spec):
 
 
 def batch_of(plan: Plan, spec: Spec, transitions: Transitions) -> Batch:
-    """The whole dataset as the plan's learner wants it: goals where densities are finite, outcomes if it asks for them."""
-    batch = transitions.batch()
-    wants = getattr(LEARNERS[plan.learner], "OUTCOMES", False)
-    outcome = transitions.outcomes(plan.config.discount) if wants else None
-    return batch._replace(goal=np.asarray(spec.action.project(batch.goal)), outcome=outcome)
+    """The whole dataset as the plan's learner wants it: goals where densities are finite, and what else it asks for."""
+    batch, project = transitions.batch(), lambda goal: np.asarray(spec.action.project(np.asarray(goal, np.float32)))
+    wants = lambda what: getattr(LEARNERS[plan.learner], what, False)
+    outcome = transitions.outcomes(plan.config.discount) if wants("OUTCOMES") else None
+    next_goal = project(transitions.next_goals()) if wants("NEXT_GOALS") else None
+    return batch._replace(goal=project(batch.goal), outcome=outcome, next_goal=next_goal)
 
 
 def fingerprint(plan: Plan, task: Task, space: str, transitions: Transitions) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from ohio_jax.errors import UserError
 from ohio_jax.evaluate import collect
 from ohio_jax.files import write_json, write_text
 from ohio_jax.inverse.relabel import relabel
+from ohio_jax.learners import LEARNERS
 from ohio_jax.solvers import transport
 from ohio_jax.task import Task
 
@@ -34,7 +35,7 @@ class Budget(NamedTuple):
 
     windows of `seconds` each for every contender. cities: so many. batches: of instances and of episodes. instances: so
     many transport problems, of which `slow` go to SciPy. sizes: numbers of regions for the growth of cost. peers:
-    episodes the NumPy simulator plays. data: episodes of the dataset. hidden: width of the networks.
+    episodes the NumPy simulator plays. data: episodes of the dataset. hidden: width of the networks of these learners.
     """
 
     windows: int
@@ -47,11 +48,12 @@ class Budget(NamedTuple):
     peers: int
     data: int
     hidden: int
+    learners: tuple[str, ...]
     seeds: tuple[int, ...]
 
 
-FULL = Budget(7, 0.5, 2, (1, 64, 1024), 1024, 128, (8, 16, 32, 64, 128, 256), 16, 510, 256, (1, 4))
-QUICK = Budget(2, 0.02, 1, (1, 64), 64, 8, (8, 16), 2, 2, 16, (1,))
+FULL = Budget(7, 0.5, 2, (1, 64, 1024), 1024, 128, (8, 16, 32, 64, 128, 256), 16, 510, 256, tuple(LEARNERS), (1, 4))
+QUICK = Budget(2, 0.02, 1, (1, 64), 64, 8, (8, 16), 2, 2, 16, ("bc", "iql", "cql"), (1,))
 
 
 class Case(NamedTuple):
@@ -289,4 +291,5 @@ def simulator_steps(case: Case, budget: Budget) -> dict[str, Any]:
 def learner_updates(task: Task, budget: Budget) -> dict[str, Any]:
     """Updates a second on DTV's data relabelled by the analytic inverse."""
     transitions = relabel(collect(task, "dtv", budget.data, 0), task, "ohio", "analytic")
-    return updates.measure(task, transitions, budget.hidden, budget.seeds, budget.windows, budget.seconds)
+    how = (budget.learners, budget.hidden, budget.seeds, budget.windows, budget.seconds)
+    return updates.measure(task, transitions, *how)

@@ -82,9 +82,15 @@ def block(plan: Plan, spec, transitions: Transitions) -> Callable[[], Any]:
 
 
 def measure(
-    task: Task, transitions: Transitions, hidden: int, seeds: Sequence[int], windows: int, seconds: float
+    task: Task,
+    transitions: Transitions,
+    learners: Sequence[str],
+    hidden: int,
+    seeds: Sequence[int],
+    windows: int,
+    seconds: float,
 ) -> dict[str, Any]:
-    """Updates a second for each learner and number of seeds on the task's space "ohio".
+    """Updates a second for each of the learners, names in LEARNERS, and number of seeds on the task's space "ohio".
 
     A seed-update is one gradient step of all of a learner's networks for one seed, drawing its batch and the optimisers
     included. Compiling is timed apart; moving the dataset to the device, checkpoints and evaluation are not included.
@@ -96,8 +102,8 @@ def measure(
     highest = max(rate for rates in products.values() for rate in rates)
 
     plans, work = {}, {}
-    for learner, module in LEARNERS.items():
-        one = Plan(learner, module.Config(), hidden, batch=BATCH)
+    for learner in learners:
+        one = Plan(learner, LEARNERS[learner].Config(), hidden, batch=BATCH)
         rows = jax.tree.map(lambda x: x[np.arange(BATCH) % len(x)], batch_of(one, spec, transitions))
         work[learner] = gflop(one, spec, rows)
         # A block lasts about a window at a third of the best rate.
@@ -130,6 +136,6 @@ def measure(
         },
         "learners": {
             learner: {"gflop_per_update": work[learner], "seeds": {str(count): rate(learner, count) for count in seeds}}
-            for learner in LEARNERS
+            for learner in learners
         },
     }

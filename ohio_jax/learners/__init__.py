@@ -6,12 +6,25 @@
 
 Numbers of a `Config` are leaves of the state, so `jax.vmap` runs seeds and sweeps and a new value never recompiles;
 fields that change the program (counts, switches) are static. A learner with `OUTCOMES = True` finds in its batches what each
-episode went on to earn.
+episode went on to earn, one with `NEXT_GOALS = True` which goal followed.
 """
 
-from ohio_jax.learners import bc, cal_ql, cql, iql, sac
+from ohio_jax.learners import awac, bc, cal_ql, cql, edac, fql, iql, rebrac, riql, sac, sac_n, td3_bc
 from ohio_jax.learners.common import Spec
 
-LEARNERS = {"bc": bc, "iql": iql, "cql": cql, "cal_ql": cal_ql, "sac": sac}
+LEARNERS = {
+    "bc": bc,
+    "iql": iql,
+    "cql": cql,
+    "cal_ql": cal_ql,
+    "sac": sac,
+    "td3_bc": td3_bc,
+    "rebrac": rebrac,
+    "awac": awac,
+    "riql": riql,
+    "sac_n": sac_n,
+    "edac": edac,
+    "fql": fql,
+}
 
 __all__ = ["LEARNERS", "Spec"]

@@ -5,8 +5,10 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 from jax.typing import ArrayLike
 
+from ohio_jax.errors import UserError
 from ohio_jax.networks import Networks
 from ohio_jax.networks.heads import ActionSpec
 
@@ -30,12 +32,34 @@ class Spec(NamedTuple):
         return cast(jax.Array, self.networks.value.apply(params, obs))
 
     def critics(self, params: Any, obs: jax.Array, goal: jax.Array) -> jax.Array:
-        """Float[2, ...] of two critics whose parameters are stacked; batch axes of obs and goal broadcast."""
+        """Float[C, ...] of C critics whose parameters are stacked; batch axes of obs and goal broadcast."""
         return cast(jax.Array, jax.vmap(self.networks.critic.apply, (0, None, None))(params, obs, goal))
 
     def critics_apart(self, params: Any, obs: jax.Array, goals: jax.Array) -> jax.Array:
         """As `critics`, with goals of its own for each critic on the leading axis."""
         return cast(jax.Array, jax.vmap(self.networks.critic.apply, (0, None, 0))(params, obs, goals))
+
+    def flow(self, params: Any, obs: jax.Array, coordinates: jax.Array, time: jax.Array) -> jax.Array:
+        """Velocity Float[..., *action.shape] of coordinates of the same shape at times Float[...]."""
+        return cast(jax.Array, self._flow.apply(params, obs, coordinates, time))
+
+    def start_flow(self, key: jax.Array) -> Any:
+        """Initial parameters of `flow`. Raises UserError if the networks have none."""
+        obs, coordinates = jnp.zeros((1, self.observation_size)), jnp.zeros((1, *self.action.shape))
+        return self._flow.init(key, obs, coordinates, jnp.zeros(1))
+
+    @property
+    def _flow(self) -> nn.Module:
+        if self.networks.flow is None:
+            raise UserError("networks: flow: expected a module, found none")
+        return self.networks.flow
+
+    def with_layer_norm(self) -> "Spec":
+        """The same with critics whose hidden layers are normalised. Raises UserError if they have no such layers."""
+        critic: Any = self.networks.critic
+        if not hasattr(critic, "layer_norm"):
+            raise UserError(f"networks: critic: expected a field layer_norm, found none in {type(critic).__name__}")
+        return self._replace(networks=self.networks._replace(critic=critic.clone(layer_norm=True)))
 
 
 class Trainable(NamedTuple):
@@ -80,14 +104,14 @@ def traced(config: Any) -> Any:
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float)), config)
 
 
-def start(key: jax.Array, spec: Spec) -> tuple[Any, Any, Any]:
-    """Initial parameters: actor, two critics stacked, value."""
+def start(key: jax.Array, spec: Spec, critics: int = 2) -> tuple[Any, Any, Any]:
+    """Initial parameters: actor, so many critics stacked, value."""
     for_actor, for_critic, for_value = jax.random.split(key, 3)
     obs, goal = jnp.zeros((1, spec.observation_size)), jnp.zeros((1, *spec.action.shape))
-    actor, critic, value = spec.networks
+    actor, critic, value, _ = spec.networks
     return (
         actor.init(for_actor, obs),
-        jax.vmap(critic.init, (0, None, None))(jax.random.split(for_critic), obs, goal),
+        jax.vmap(critic.init, (0, None, None))(jax.random.split(for_critic, critics), obs, goal),
         value.init(for_value, obs),
     )
 

@@ -1,6 +1,7 @@
 """Soft actor-critic (Haarnoja et al. 2018): the policy that earns most while it stays as random as the temperature asks."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -46,10 +47,10 @@ class State(struct.PyTreeNode):
     spec: Spec = struct.field(pytree_node=False)
 
 
-def init(key: jax.Array, spec: Spec, config: Config) -> State:
-    """A fresh learner."""
+def init(key: jax.Array, spec: Spec, config: Config, critics: int = 2) -> State:
+    """A fresh learner with so many critics."""
     for_networks, for_updates = jax.random.split(key)
-    actor, critic, _ = common.start(for_networks, spec)
+    actor, critic, _ = common.start(for_networks, spec, critics)
     target = jax.tree.map(jnp.copy, critic)  # so that both may be donated
     config, trainable = common.traced(config), common.trainable
     temperature = trainable(jnp.log(config.temperature))
@@ -64,8 +65,11 @@ def adopt(other: Any, key: jax.Array, config: Config) -> State:
     return State(actor, critic, other.target, temperature, jax.random.key_data(key), config, other.spec)
 
 
-def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
-    """One gradient step on a batch whose goals lie where the density is finite (`spec.action.project`)."""
+def update(state: State, batch: Batch, penalty: Callable[[Any], jax.Array] | None = None) -> tuple[State, dict[str, jax.Array]]:
+    """One gradient step on a batch whose goals lie where the density is finite (`spec.action.project`).
+
+    penalty: added to the critics' loss, Float[], a function of their parameters.
+    """
     config, spec = state.config, state.spec
     for_backup, for_actor, for_even, for_next = jax.random.split(jax.random.wrap_key_data(state.key), 4)
     mean = lambda x: jnp.mean(batch.weight * x)
@@ -79,7 +83,8 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
 
     def critic_loss(params: Any):
         q = spec.critics(params, batch.obs, batch.goal)
-        return mean(jnp.sum(jnp.square(q - backup[None]), axis=0))
+        loss = mean(jnp.sum(jnp.square(q - backup[None]), axis=0))
+        return loss if penalty is None else loss + penalty(params)
 
     loss_q, gradient = jax.value_and_grad(critic_loss)(state.critic.params)
     critic = common.descend(state.critic, gradient, config.critic_rate)
@@ -101,7 +106,7 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
 
 
 def drawn_value(spec: Spec, critics: Any, obs: jax.Array, raw: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The smaller of the critics' values at a goal drawn for each observation, and the draw's log density: Float[B] each."""
+    """The least of the critics' values at a goal drawn for each observation, and the draw's log density: Float[B] each."""
     goal, log_prob = spec.action.sample(raw, key)
     return jnp.min(spec.critics(critics, obs, goal), axis=0), log_prob
 

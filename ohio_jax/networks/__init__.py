@@ -6,13 +6,15 @@ from flax import linen as nn
 
 
 class Networks(NamedTuple):
-    """The three networks of an offline learner. Leading batch axes are allowed everywhere.
+    """The networks of an offline learner. Leading batch axes are allowed everywhere.
 
     actor: obs -> raw head parameters, shape [..., *spec.raw_shape].
-    critic: (obs, action) -> Float[...].
+    critic: (obs, action) -> Float[...]; with a field `layer_norm` for learners whose critics need it.
     value: obs -> Float[...].
+    flow: (obs, coordinates of an action, time Float[...]) -> velocity of the coordinates, for learners that need one.
     """
 
     actor: nn.Module
     critic: nn.Module
     value: nn.Module
+    flow: nn.Module | None = None

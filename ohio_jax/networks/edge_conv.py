@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from ohio_jax.networks import Networks
-from ohio_jax.networks.mlp import Linear, Perceptron, along_last
+from ohio_jax.networks.mlp import Linear, Perceptron, along_last, hidden_layer
 
 
 class Graph(NamedTuple):
@@ -58,19 +58,38 @@ class NodeActor(nn.Module):
         return jnp.concatenate([Linear(1)(h)[..., 0], Linear(2)(h[..., -1, :])], axis=-1)
 
 
+def on_nodes(action: jax.Array) -> jax.Array:
+    """Float[..., S + 1, 2]: each node's share and, at the warehouse, production, of an action Float[..., S + 2]."""
+    share, production = action[..., :-1], action[..., -1:]
+    made = jnp.concatenate([jnp.zeros_like(share[..., :-1]), production], axis=-1)
+    return jnp.stack([share, made], axis=-1)
+
+
 class NodeCritic(nn.Module):
     """obs, action: Float[..., S + 2] (shares of all nodes, production) -> Float[...]; batch axes of the two broadcast."""
 
     graph: Graph
     hidden: int
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
         h = Encoder(self.graph, self.hidden)(obs)
-        share, production = action[..., :-1], action[..., -1:]
-        made = jnp.concatenate([jnp.zeros_like(share[..., :-1]), production], axis=-1)
-        z = nn.relu(Linear(self.hidden)(h, jnp.stack([share, made], axis=-1)))
+        z = hidden_layer(self.hidden, nn.relu, self.layer_norm, h, on_nodes(action))
         return jnp.sum(Linear(1)(z), axis=(-2, -1))
+
+
+class NodeFlow(nn.Module):
+    """obs, coordinates: Float[..., S + 2], time: Float[...] -> Float[..., S + 2]."""
+
+    graph: Graph
+    hidden: int
+
+    @nn.compact
+    def __call__(self, obs: jax.Array, coordinates: jax.Array, time: jax.Array) -> jax.Array:
+        h = Encoder(self.graph, self.hidden)(obs)
+        z = nn.relu(Linear(self.hidden)(h, on_nodes(coordinates), time[..., None, None]))
+        return jnp.concatenate([Linear(1)(z)[..., 0], Linear(1)(z[..., -1, :])], axis=-1)
 
 
 class EdgeActor(nn.Module):
@@ -91,13 +110,27 @@ class EdgeCritic(nn.Module):
 
     graph: Graph
     hidden: int
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
         h = Encoder(self.graph, self.hidden)(obs)
         # A row for each shipment; production's is the warehouse's with itself.
-        z = nn.relu(Linear(self.hidden)(h[..., -1:, :], h, action[..., None]))
+        z = hidden_layer(self.hidden, nn.relu, self.layer_norm, h[..., -1:, :], h, action[..., None])
         return jnp.sum(Linear(1)(z), axis=(-2, -1))
+
+
+class EdgeFlow(nn.Module):
+    """obs, coordinates: Float[..., S + 1], time: Float[...] -> Float[..., S + 1]."""
+
+    graph: Graph
+    hidden: int
+
+    @nn.compact
+    def __call__(self, obs: jax.Array, coordinates: jax.Array, time: jax.Array) -> jax.Array:
+        h = Encoder(self.graph, self.hidden)(obs)
+        z = nn.relu(Linear(self.hidden)(h[..., -1:, :], h, coordinates[..., None], time[..., None, None]))
+        return Linear(1)(z)[..., 0]
 
 
 class Value(nn.Module):
@@ -114,9 +147,9 @@ class Value(nn.Module):
 
 def node_networks(graph: Graph, hidden: int) -> Networks:
     """Networks for goals `Product((Simplex(S + 1), UnitBox(1)))`. hidden: width (the paper's: 256)."""
-    return Networks(NodeActor(graph, hidden), NodeCritic(graph, hidden), Value(graph, hidden))
+    return Networks(*(network(graph, hidden) for network in (NodeActor, NodeCritic, Value, NodeFlow)))
 
 
 def edge_networks(graph: Graph, hidden: int) -> Networks:
     """The same for goals `UnitBox(S + 1)`."""
-    return Networks(EdgeActor(graph, hidden), EdgeCritic(graph, hidden), Value(graph, hidden))
+    return Networks(*(network(graph, hidden) for network in (EdgeActor, EdgeCritic, Value, EdgeFlow)))

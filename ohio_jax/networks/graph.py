@@ -13,7 +13,7 @@ import numpy as np
 from flax import linen as nn
 
 from ohio_jax.networks import Networks
-from ohio_jax.networks.mlp import Activation, Linear, Perceptron, along_last
+from ohio_jax.networks.mlp import Activation, Linear, Perceptron, along_last, hidden_layer
 
 VALUE_HIDDEN = 64  # width of the value network, which the paper keeps small whatever the width of the others
 
@@ -91,12 +91,13 @@ class NodeCritic(nn.Module):
     adjacency: bytes
     features: int
     hidden: int
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
         h = Encoder(self.adjacency, self.features)(obs)
-        z = nn.relu(Linear(self.hidden)(h, action[..., None]))
-        z = nn.relu(Linear(self.hidden)(z))
+        z = hidden_layer(self.hidden, nn.relu, self.layer_norm, h, action[..., None])
+        z = hidden_layer(self.hidden, nn.relu, self.layer_norm, z)
         return Linear(1)(jnp.sum(z, axis=-2))[..., 0]
 
 
@@ -109,14 +110,16 @@ class EdgeCritic(nn.Module):
     action_shape: tuple[int, ...]
     scale: float = 1.0
     activation: Activation = nn.relu
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
         h = Encoder(self.adjacency, self.features)(obs)
         n = h.shape[-2]
         batch = action.shape[: action.ndim - len(self.action_shape)]
-        z = self.activation(Linear(self.hidden)(*pairs(h), action.reshape(*batch, n, n, 1) / self.scale))
-        z = self.activation(Linear(self.hidden)(z))
+        parts = (*pairs(h), action.reshape(*batch, n, n, 1) / self.scale)
+        z = hidden_layer(self.hidden, self.activation, self.layer_norm, *parts)
+        z = hidden_layer(self.hidden, self.activation, self.layer_norm, z)
         return Linear(1)(jnp.sum(z, axis=(-3, -2)))[..., 0]
 
 
@@ -132,13 +135,45 @@ class GraphValue(nn.Module):
         return Perceptron((VALUE_HIDDEN, VALUE_HIDDEN), 1)(jnp.sum(h, axis=-2))[..., 0]
 
 
+class NodeFlow(nn.Module):
+    """obs: Float[..., n * features], coordinates: Float[..., n], time: Float[...] -> Float[..., n]."""
+
+    adjacency: bytes
+    features: int
+    hidden: int
+
+    @nn.compact
+    def __call__(self, obs: jax.Array, coordinates: jax.Array, time: jax.Array) -> jax.Array:
+        h = Encoder(self.adjacency, self.features)(obs)
+        return Perceptron((self.hidden, self.hidden), 1)(h, coordinates[..., None], time[..., None, None])[..., 0]
+
+
+class EdgeFlow(nn.Module):
+    """obs: Float[..., n * features], coordinates: Float[..., *action_shape] (n * n numbers), time: Float[...] -> their like."""
+
+    adjacency: bytes
+    features: int
+    hidden: int
+    action_shape: tuple[int, ...]
+    activation: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, obs: jax.Array, coordinates: jax.Array, time: jax.Array) -> jax.Array:
+        h = Encoder(self.adjacency, self.features)(obs)
+        n = h.shape[-2]
+        batch = coordinates.shape[: coordinates.ndim - len(self.action_shape)]
+        parts = (*pairs(h), coordinates.reshape(*batch, n, n, 1), time[..., None, None, None])
+        return Perceptron((self.hidden, self.hidden), 1, self.activation)(*parts).reshape(coordinates.shape)
+
+
 def node_networks(adjacency, features: int, hidden: int) -> Networks:
     """Networks for goals with one number a node, `Simplex(n)`.
 
     adjacency: Bool[n, n], i -> j; features: numbers a node in the flat observation; hidden: width (the paper's is 256).
     """
     graph = pack(adjacency)
-    return Networks(NodeActor(graph, features, hidden), NodeCritic(graph, features, hidden), GraphValue(graph, features))
+    size = (graph, features, hidden)
+    return Networks(NodeActor(*size), NodeCritic(*size), GraphValue(graph, features), NodeFlow(*size))
 
 
 def edge_networks(
@@ -158,4 +193,5 @@ def edge_networks(
         EdgeActor(graph, features, hidden, raw_shape, activation),
         EdgeCritic(graph, features, hidden, action_shape, scale, activation),
         GraphValue(graph, features),
+        EdgeFlow(graph, features, hidden, action_shape, activation),
     )

@@ -54,6 +54,14 @@ class ActionSpec(Protocol):
         """Float[...], squared distance between actions, comparable between spaces."""
         ...
 
+    def coordinates(self, action: jax.Array) -> jax.Array:
+        """Numbers that name an action and may be any, Float[..., *shape]: where noise is added and flows run."""
+        ...
+
+    def at(self, coordinates: jax.Array) -> jax.Array:
+        """The action of these coordinates; where there is none, the nearest. Undoes `coordinates`."""
+        ...
+
 
 def _normal_log_density(x: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.Array:
     return -0.5 * (jnp.square((x - mean) * jnp.exp(-log_std)) + math.log(2.0 * math.pi)) - log_std
@@ -116,6 +124,12 @@ class Box:
     def bc_dist(self, a, b):
         return jnp.sum(jnp.square((a - b) / self._largest(a)), axis=-1)
 
+    def coordinates(self, action):
+        return action / self._largest(action)
+
+    def at(self, coordinates):
+        return self._largest(coordinates) * jnp.clip(coordinates, -1.0, 1.0)
+
 
 @dataclass(frozen=True)
 class Simplex:
@@ -176,6 +190,14 @@ class Simplex:
     def bc_dist(self, a, b):
         return self.n * jnp.sum(jnp.square(a - b), axis=-1)
 
+    def coordinates(self, action):
+        """Logits that sum to zero."""
+        logits = jnp.log(action)
+        return logits - jnp.mean(logits, axis=-1, keepdims=True)
+
+    def at(self, coordinates):
+        return jax.nn.softmax(coordinates, axis=-1)
+
 
 @dataclass(frozen=True)
 class Simplices:
@@ -216,6 +238,12 @@ class Simplices:
 
     def bc_dist(self, a, b):
         return jnp.sum(self.row.bc_dist(a, b), axis=-1)
+
+    def coordinates(self, action):
+        return self.row.coordinates(action)
+
+    def at(self, coordinates):
+        return self.row.at(coordinates)
 
 
 @dataclass(frozen=True)
@@ -260,6 +288,12 @@ class UnitBox:
 
     def bc_dist(self, a, b):
         return jnp.sum(jnp.square(a - b), axis=-1)
+
+    def coordinates(self, action):
+        return jnp.log(action) - jnp.log1p(-action)
+
+    def at(self, coordinates):
+        return jax.nn.sigmoid(coordinates)
 
 
 @dataclass(frozen=True)
@@ -311,6 +345,12 @@ class Counts:
 
     def bc_dist(self, a, b):
         return jnp.sum(jnp.square((a - b) / self.scale), axis=-1)
+
+    def coordinates(self, action):
+        return action / self.scale
+
+    def at(self, coordinates):
+        return self.scale * jnp.maximum(coordinates, 0.0)
 
 
 def _total(parts: Iterable[jax.Array]) -> jax.Array:
@@ -371,3 +411,9 @@ class Product:
 
     def bc_dist(self, a, b):
         return _total(part.bc_dist(x, y) for part, x, y in zip(self.parts, self._actions(a), self._actions(b), strict=True))
+
+    def coordinates(self, action):
+        return self._join([part.coordinates(a) for part, a in zip(self.parts, self._actions(action), strict=True)])
+
+    def at(self, coordinates):
+        return self._join([part.at(x) for part, x in zip(self.parts, self._actions(coordinates), strict=True)])

@@ -49,17 +49,24 @@ def along_last(vector: jax.Array, ndim: int) -> jax.Array:
     return vector.reshape((1,) * (ndim - 1) + vector.shape)
 
 
+def hidden_layer(width: int, activation: Activation, layer_norm: bool, *parts: jax.Array) -> jax.Array:
+    """A hidden layer of the module that calls this: Float[..., width], normalised (Ba et al. 2016) if asked for."""
+    z = Linear(width)(*parts)
+    return activation(nn.LayerNorm(param_dtype=z.dtype)(z) if layer_norm else z)
+
+
 class Perceptron(nn.Module):
     """Hidden layers of the given widths, then a linear layer of `size`. The first layer takes parts, see `Linear`."""
 
     widths: tuple[int, ...]
     size: int
     activation: Activation = nn.relu
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(self, *parts: jax.Array) -> jax.Array:
         for width in self.widths:
-            parts = (self.activation(Linear(width)(*parts)),)
+            parts = (hidden_layer(width, self.activation, self.layer_norm, *parts),)
         return Linear(self.size)(*parts)
 
 
@@ -86,11 +93,13 @@ class Critic(nn.Module):
     action_shape: tuple[int, ...]
     widths: tuple[int, ...]
     features: Features = as_given
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
         batch = action.shape[: action.ndim - len(self.action_shape)]
-        return Perceptron(self.widths, 1)(self.features(obs), action.reshape(*batch, -1))[..., 0]
+        network = Perceptron(self.widths, 1, layer_norm=self.layer_norm)
+        return network(self.features(obs), action.reshape(*batch, -1))[..., 0]
 
 
 class Value(nn.Module):
@@ -104,7 +113,26 @@ class Value(nn.Module):
         return Perceptron(self.widths, 1)(self.features(obs))[..., 0]
 
 
+class Flow(nn.Module):
+    """obs: Float[..., size], coordinates: Float[..., *action_shape], time: Float[...] -> Float[..., *action_shape]."""
+
+    action_shape: tuple[int, ...]
+    widths: tuple[int, ...]
+    features: Features = as_given
+
+    @nn.compact
+    def __call__(self, obs: jax.Array, coordinates: jax.Array, time: jax.Array) -> jax.Array:
+        batch = coordinates.shape[: coordinates.ndim - len(self.action_shape)]
+        network = Perceptron(self.widths, math.prod(self.action_shape))
+        return network(self.features(obs), coordinates.reshape(*batch, -1), time[..., None]).reshape(coordinates.shape)
+
+
 def mlp_networks(action: ActionSpec, hidden: int, layers: int = 2, features: Features = as_given) -> Networks:
     """Perceptrons of `layers` hidden layers, each `hidden` wide, for any action spec."""
     widths = (hidden,) * layers
-    return Networks(Actor(action.raw_shape, widths, features), Critic(action.shape, widths, features), Value(widths, features))
+    return Networks(
+        Actor(action.raw_shape, widths, features),
+        Critic(action.shape, widths, features),
+        Value(widths, features),
+        Flow(action.shape, widths, features),
+    )

@@ -124,6 +124,23 @@ def test_declarations_name_what_exists():
                 assert set(row.paper) <= families
 
 
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_every_learner_has_a_plan_for_every_space(learner):
+    """A table's own where it has one; else the default numbers on IQL's budget, with the task's discount and unit."""
+    for declared in tables.TABLES.values():
+        task = declared.tasks[-1]
+        plans = declared.preset("quick").plans
+        for space in {space for space, _ in plans}:
+            found, like = tables.plan(task, "quick", space, learner), plans[space, "iql"]
+            if (space, learner) in plans:
+                assert found == plans[space, learner]
+                continue
+            of_task = {"discount": like.config.discount, "reward_scale": like.config.reward_scale}
+            assert found == dataclasses.replace(like, learner=learner, config=LEARNERS[learner].Config(**of_task))
+    with pytest.raises(UserError, match=f"expected a plan for {learner} on moon, found none"):
+        tables.plan("reacher", "quick", "moon", learner)
+
+
 def test_bench_survives_kills(tmp_path):
     """Killed -9 soon after one, four and seven of its nine cells, the table ends with the numbers of an undisturbed run."""
     script = (

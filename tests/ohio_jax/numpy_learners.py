@@ -1,4 +1,4 @@
-"""One update of IQL, of CQL and of SAC in NumPy float64 with hand-written gradients, for perceptrons of one hidden layer."""
+"""One update of some learners in NumPy float64 with hand-written gradients, for perceptrons of one hidden layer."""
 
 import jax
 import numpy as np
@@ -8,22 +8,33 @@ from ohio_jax.learners import cql
 
 
 class Layers:
-    """A perceptron of one hidden layer; `backward` returns the gradients of its parameters and of its input."""
+    """A perceptron of one hidden layer, normalised where it has a scale for that; `backward` returns the gradients of its
+    parameters and of its input."""
 
     def __init__(self, params):
         self.tree = params["params"]["Perceptron_0"]
         first, second = ({k: np.asarray(v, np.float64) for k, v in self.tree[f"Linear_{i}"].items()} for i in (0, 1))
         self.w, self.b, self.v, self.c = first["kernel"], first["bias"], second["kernel"], second["bias"]
+        self.norm = {k: np.asarray(v, np.float64) for k, v in self.tree.get("LayerNorm_0", {}).items()}
 
     def forward(self, x):
         self.x, self.before = x, x @ self.w + self.b[None]
+        if self.norm:
+            self.deviation = np.sqrt(self.before.var(axis=1, keepdims=True) + 1e-6)
+            self.standard = (self.before - self.before.mean(axis=1, keepdims=True)) / self.deviation
+            self.before = self.norm["scale"][None] * self.standard + self.norm["bias"][None]
         return np.maximum(self.before, 0.0) @ self.v + self.c[None]
 
     def backward(self, slope):
-        hidden = (slope @ self.v.T) * (self.before > 0.0)
-        first = {"kernel": self.x.T @ hidden, "bias": hidden.sum(axis=0)}
-        second = {"kernel": np.maximum(self.before, 0.0).T @ slope, "bias": slope.sum(axis=0)}
-        return {"params": {"Perceptron_0": {"Linear_0": first, "Linear_1": second}}}, hidden @ self.w.T
+        hidden, layers = (slope @ self.v.T) * (self.before > 0.0), {}
+        if self.norm:
+            layers["LayerNorm_0"] = {"scale": (hidden * self.standard).sum(axis=0), "bias": hidden.sum(axis=0)}
+            scaled = self.norm["scale"][None] * hidden
+            along = (scaled * self.standard).mean(axis=1, keepdims=True)
+            hidden = (scaled - scaled.mean(axis=1, keepdims=True) - self.standard * along) / self.deviation
+        layers["Linear_0"] = {"kernel": self.x.T @ hidden, "bias": hidden.sum(axis=0)}
+        layers["Linear_1"] = {"kernel": np.maximum(self.before, 0.0).T @ slope, "bias": slope.sum(axis=0)}
+        return {"params": {"Perceptron_0": layers}}, hidden @ self.w.T
 
 
 def first_adam_step(params, gradient, rate):
@@ -220,3 +231,74 @@ def sac_update(state, batch):
         "entropy": -np.mean(log_prob),
         "temperature": temperature,
     }
+
+
+def deterministic(raw):
+    """Goal of a policy without chance in a box with limits of 1: tanh of the mean."""
+    return np.tanh(raw[:, 0::2])
+
+
+def td3_goals_and_values(state, b):
+    """(goals of the smoothed target policy at s', the smaller of the target critics' values of them)."""
+    c = state.config
+    key, _ = jax.random.split(jax.random.wrap_key_data(state.key))
+    noise = c.target_noise * np.asarray(jax.random.normal(key, b.goal.shape), np.float64)
+    goal = deterministic(Layers(state.target_actor).forward(b.next_obs)) + np.clip(noise, -c.largest_noise, c.largest_noise)
+    goal = np.clip(goal, -1.0, 1.0)
+    q = [Layers(pick(state.target, i)).forward(critic_input(b.next_obs, goal))[:, 0] for i in (0, 1)]
+    return goal, np.min(q, axis=0)
+
+
+def td3_actor(state, b, critics, distance_weight, value_weight):
+    """(gradient, loss) of distance_weight |pi(s) - u|^2 - value_weight min Q(s, pi(s)) / mean |Q| over the critics given."""
+    share = b.weight / len(b.reward)
+    actor = Layers(state.actor.params)
+    goal = deterministic(actor.forward(b.obs))
+    values = np.stack([critic.forward(critic_input(b.obs, goal))[:, 0] for critic in critics])
+    q = values.min(axis=0)
+    value_weight = value_weight / np.mean(np.abs(q))
+    slope = 2.0 * distance_weight * (goal - b.goal)
+    for i, critic in enumerate(critics):
+        of_input = critic.backward(np.ones((len(q), 1)))[1][:, b.obs.shape[1] :]
+        slope -= value_weight * (values.argmin(axis=0) == i)[:, None] * of_input
+    of_raw = np.zeros((len(q), 2 * goal.shape[1]))
+    of_raw[:, 0::2] = share[:, None] * slope * (1.0 - goal**2)
+    distance = distance_weight * np.sum((goal - b.goal) ** 2, axis=1)
+    return actor.backward(of_raw)[0], np.sum(share * (distance - value_weight * q))
+
+
+def td3_update(state, b, backup, of_actor):
+    """What both learners share; of_actor(critics) -> (gradient, loss) of the actor."""
+    c = state.config
+    of_critic, critic_loss = twin_regression(state.critic.params, b, backup, b.weight / len(b.reward))
+    new_critic = first_adam_step(state.critic.params, of_critic, c.critic_rate)
+    gradient, actor_loss = of_actor([Layers(pick(new_critic, i)) for i in (0, 1)])
+    new_actor = first_adam_step(state.actor.params, gradient, c.actor_rate)
+    return {
+        "actor": new_actor,
+        "critic": new_critic,
+        "gradients": {"actor": gradient, "critic": of_critic},
+        "target": average(state.target, new_critic, c.polyak),
+        "target_actor": average(state.target_actor, new_actor, c.polyak),
+        "critic_loss": critic_loss,
+        "actor_loss": actor_loss,
+    }
+
+
+def td3_bc_update(state, batch):
+    """Actor over a box with limits of 1 that follows every update. Random numbers are the learner's own."""
+    c, b = state.config, float64(batch)
+    _, next_q = td3_goals_and_values(state, b)
+    backup = c.reward_scale * b.reward + c.discount * b.discount * next_q
+    of_actor = lambda critics: td3_actor(state, b, critics[:1], 1.0 / b.goal.shape[1], c.value_weight)
+    return td3_update(state, b, backup, of_actor)
+
+
+def rebrac_update(state, batch):
+    """The same; the batch says what the behaviour did next."""
+    c, b = state.config, float64(batch)
+    next_goal, next_q = td3_goals_and_values(state, b)
+    next_value = next_q - c.critic_penalty * np.sum((next_goal - b.next_goal) ** 2, axis=1)
+    backup = c.reward_scale * b.reward + c.discount * b.discount * next_value
+    of_actor = lambda critics: td3_actor(state, b, critics, c.actor_penalty, 1.0)
+    return td3_update(state, b, backup, of_actor)

@@ -39,14 +39,20 @@ def test_shapes_and_batch_axes(spec):
         tame = spec.project(action)
         together, one_by_one = spec.log_prob(raw, tame), jax.vmap(jax.vmap(spec.log_prob))(raw, tame)
         apart, same = spec.bc_dist(action, spec.mode(raw)), spec.bc_dist(action, action)
-        return action, log_prob, spec.mode(raw), together, one_by_one, apart, same, spec.random(jax.random.key(2), (7, 3))
+        anywhere = spec.at(2.0 * jax.random.normal(jax.random.key(3), action.shape))
+        named = (tame, spec.at(spec.coordinates(tame)), anywhere, spec.project(anywhere))
+        return action, log_prob, spec.mode(raw), together, one_by_one, apart, same, spec.random(jax.random.key(2), (7, 3)), named
 
     raw = jax.random.normal(jax.random.key(0), (5, 2, *spec.raw_shape))
-    action, log_prob, mode, together, one_by_one, apart, same, (proposal, density) = everything(raw)
+    action, log_prob, mode, together, one_by_one, apart, same, (proposal, density), named = everything(raw)
     assert action.shape == mode.shape == (5, 2, *spec.shape) and log_prob.shape == apart.shape == (5, 2)
     assert proposal.shape == (7, 3, *spec.shape) and density.shape == (7, 3)
     np.testing.assert_allclose(one_by_one, together, rtol=1e-5, atol=1e-5)
     assert np.all(np.asarray(apart) > 0.0) and np.all(np.asarray(same) == 0.0)
+    # Coordinates name actions, and any coordinates name one.
+    tame, again, anywhere, inside = named
+    np.testing.assert_allclose(again, tame, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(inside, anywhere, rtol=1e-4, atol=3e-4)
 
 
 @each_spec

@@ -1,6 +1,7 @@
 """Learners: probes with known optima, updates against NumPy, and the properties the algorithms promise."""
 
 import functools
+import itertools
 import math
 
 import jax
@@ -11,10 +12,10 @@ from flax import linen as nn
 
 from ohio_jax.data import Batch, Transitions
 from ohio_jax.errors import UserError
-from ohio_jax.learners import LEARNERS, Spec, bc, cal_ql, common, cql, iql, sac
+from ohio_jax.learners import LEARNERS, Spec, awac, bc, cal_ql, common, cql, edac, fql, iql, rebrac, riql, sac, sac_n, td3_bc
 from ohio_jax.networks import Networks
 from ohio_jax.networks.graph import edge_networks, node_networks
-from ohio_jax.networks.heads import Box, Simplex, Simplices
+from ohio_jax.networks.heads import Box, Counts, Product, Simplex, Simplices, UnitBox
 from ohio_jax.networks.mlp import mlp_networks
 from tests.ohio_jax import numpy_learners as reference
 from tests.ohio_jax.probes import ACTIONS, POLICIES, TARGETS, VALUES
@@ -41,14 +42,14 @@ def begin(learner, spec, config, seed=0):
     number = lambda x: jnp.asarray(rng.uniform(-0.4, 0.4, x.shape), x.dtype)
     fresh = lambda model: common.trainable(jax.tree.map(number, model.params))
     state = jax.eval_shape(lambda key: learner.init(key, spec, config), jax.random.key(0))
-    state = state.replace(config=common.traced(config), actor=fresh(state.actor))
-    if learner is not bc:
-        state = state.replace(critic=fresh(state.critic), target=jax.tree.map(number, state.target))
-    if learner is iql:
-        state = state.replace(value=fresh(state.value))
-    if learner is sac:
+    state = state.replace(config=common.traced(config))
+    models = [name for name in ("actor", "critic", "value", "flow") if hasattr(state, name)]
+    state = state.replace(**{name: fresh(getattr(state, name)) for name in models})
+    targets = [name for name in ("target", "target_actor") if hasattr(state, name)]
+    state = state.replace(**{name: jax.tree.map(number, getattr(state, name)) for name in targets})
+    if hasattr(state, "log_temperature"):
         state = state.replace(log_temperature=common.trainable(jnp.log(state.config.temperature)))
-    if learner in (cql, cal_ql, sac):
+    if hasattr(state, "key"):
         state = state.replace(key=jax.random.key_data(jax.random.key(seed)))
     return state
 
@@ -65,29 +66,44 @@ FAST = {
         actor_rate=3e-3, critic_rate=3e-3, polyak=0.9, temperature=0.01, reward_scale=1.0, conservatism=0.0, samples=1
     ),
 }
+QUICK = {"actor_rate": 3e-3, "critic_rate": 3e-3, "polyak": 0.9, "discount": 0.97}
+CERTAIN = {"temperature": 0.01, "temperature_rate": 0.0, "critics": 3}
+MORE = {
+    "td3_bc": td3_bc.Config(**QUICK, value_weight=300.0, delay=1),
+    "rebrac": rebrac.Config(**QUICK, actor_penalty=1e-3, critic_penalty=0.0, delay=1),
+    "awac": awac.Config(**QUICK, inverse_temperature=10.0),
+    "riql": riql.Config(**QUICK, inverse_temperature=10.0, threshold=1.0, critics=3),
+    "sac_n": sac_n.Config(**QUICK, **CERTAIN),
+    "edac": edac.Config(**QUICK, **CERTAIN, diversity=1e-3),
+    "fql": fql.Config(**QUICK, flow_weight=0.03, steps=4),
+}
+FAST |= MORE
 
 
-@both_actions
-@pytest.mark.parametrize("name", FAST)
-@pytest.mark.parametrize("probe", VALUES)
+def cases(probes, typical):
+    """(name, probe, action), those of the later learners slow but for the typical probe on the simplex."""
+    slow = lambda name, probe, action: name in MORE and (probe, action) != (typical, "simplex")
+    every = itertools.product(FAST, probes, ACTIONS)
+    return [pytest.param(*case, marks=[pytest.mark.slow] if slow(*case) else []) for case in every]
+
+
+@pytest.mark.parametrize("name, probe, action", cases(VALUES, "delayed"))
 def test_critics_find_the_value(name, probe, action):
     learner, (spec, batch, _, value) = LEARNERS[name], VALUES[probe](action)
     state = fit(learner, start(learner, spec, FAST[name]), batch, 1000)
     expected = value(np.asarray(batch.obs), 0.97)
-    q = spec.critics(state.critic.params, batch.obs, batch.goal)
-    np.testing.assert_allclose(q, np.stack([expected, expected]), atol=0.05)
-    if name == "iql":
+    q = state.spec.critics(state.critic.params, batch.obs, batch.goal)
+    np.testing.assert_allclose(q, np.broadcast_to(expected, q.shape), atol=0.05)
+    if name in ("iql", "riql"):
         np.testing.assert_allclose(spec.value(state.value.params, batch.obs), expected, atol=0.05)
 
 
-@both_actions
-@pytest.mark.parametrize("name", FAST)
-@pytest.mark.parametrize("probe", POLICIES)
+@pytest.mark.parametrize("name, probe, action", cases(POLICIES, "both"))
 def test_actors_find_the_best_goal(name, probe, action):
     learner, (spec, batch, best, _) = LEARNERS[name], POLICIES[probe](action)
     assert best is not None
     state = fit(learner, start(learner, spec, FAST[name]), batch, 1000)
-    np.testing.assert_allclose(mode(state), best(OBS), atol=0.1)
+    np.testing.assert_allclose(learner.act(state, jnp.asarray(OBS), jax.random.key(0), True), best(OBS), atol=0.1)
 
 
 @both_actions
@@ -197,12 +213,13 @@ def test_the_compat_value_target_is_another_algorithm():
 
 def small_batch(spec: Spec, size=6, seed=0):
     keys = jax.random.split(jax.random.key(seed), 6)
+    some = lambda key: spec.action.project(spec.action.random(key, (size,))[0])
     obs, next_obs = jax.random.normal(keys[0], (2, size, spec.observation_size))
-    goal = spec.action.project(spec.action.random(keys[1], (size,))[0])
+    goal, next_goal = some(keys[1]), some(keys[4])
     discount = jnp.where(jnp.arange(size) % 3 == 0, 0.0, 1.0)
     weight = jax.random.uniform(keys[2], (size,), minval=0.2, maxval=2.0)
     reward, outcome = 100.0 * jax.random.normal(keys[3], (2, size))
-    return Batch(obs, goal, reward, next_obs, discount, weight, outcome)
+    return Batch(obs, goal, reward, next_obs, discount, weight, outcome, next_goal)
 
 
 def assert_trees_close(found, expected, rtol=1e-5, atol=1e-9):
@@ -330,6 +347,17 @@ def test_what_an_episode_went_on_to_earn():
     np.testing.assert_allclose(given.outcomes(0.5), [1 + 1 + 1, 2 + 2, 4, 8 + 8, 16])
 
 
+def test_which_goal_followed():
+    """That of the next transition; its own at an episode's end, and where the inverse failed on the next."""
+    zeros = np.zeros(6)
+    given = Transitions(
+        obs=zeros[:, None], goal=np.arange(6.0)[:, None], reward=zeros, next_obs=zeros[:, None], discount=np.ones(6),
+        weight=np.array([1.0, 1.0, 0.0, 1.0, 0.5, 1.0]), status=zeros, residual=zeros, episode=np.array([0, 0, 0, 0, 2, 2]),
+        episode_return=zeros[:3], card={},
+    )  # fmt: skip
+    assert given.next_goals().tolist() == [[1.0], [1.0], [3.0], [3.0], [5.0], [5.0]]
+
+
 def test_soft_actor_critic_goes_on_from_another_learner():
     action = Box((1.0,))
     spec = Spec(1, action, mlp_networks(action, 4))
@@ -413,7 +441,9 @@ def test_bad_static_settings_say_so():
 # --- What every learner promises
 
 TINY = {"bc": bc.Config(), "iql": iql.Config(), "cql": cql.Config(samples=2, chunk=3, draws=1), "sac": sac.Config()}
-TINY["cal_ql"] = TINY["cql"]
+TINY |= {"cal_ql": TINY["cql"], "td3_bc": td3_bc.Config(delay=1), "rebrac": rebrac.Config(delay=1), "awac": awac.Config()}
+TINY |= {"riql": riql.Config(critics=3), "sac_n": sac_n.Config(critics=3), "edac": edac.Config(critics=3)}
+TINY["fql"] = fql.Config(steps=2)
 UPDATE = {name: jax.jit(lambda state, batch, update=learner.update: update(state, batch)) for name, learner in LEARNERS.items()}
 each_learner = pytest.mark.parametrize("name", LEARNERS)
 
@@ -505,6 +535,28 @@ def test_goals_come_out_of_the_action_space(name):
         assert goal.shape == (7, 3) and goal.min() >= 0.0
         np.testing.assert_allclose(goal.sum(axis=1), 1.0, rtol=1e-5)
     assert LEARNERS[name].act(state, obs[0], jax.random.key(1), True).shape == (3,)
+
+
+EVERY = Product((Box((1.0, 3.0)), Simplex(3), UnitBox(2), Simplices(2, 2), Counts(2, 2.0, 50.0)))
+
+
+@each_learner
+def test_every_kind_of_goal_will_do(name):
+    """All of them side by side: an update is finite, and what the policy plays has a density."""
+    spec, learner = Spec(3, EVERY, mlp_networks(EVERY, 4, layers=1)), LEARNERS[name]
+    batch = small_batch(spec)
+    batch = batch._replace(reward=batch.reward / 100.0)
+
+    @jax.jit
+    def once(state):
+        state, metrics = learner.update(state, batch)
+        goals = [learner.act(state, batch.obs, jax.random.key(0), deterministic) for deterministic in (True, False)]
+        raw = jnp.zeros((len(batch.reward), *EVERY.raw_shape))
+        return state, metrics, goals, [EVERY.log_prob(raw, EVERY.project(goal)) for goal in goals]
+
+    found = once(begin(learner, spec, TINY[name]))
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
+    assert found[2][0].shape == found[2][1].shape == batch.goal.shape
 
 
 def test_configs_have_the_papers_numbers():

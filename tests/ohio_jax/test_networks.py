@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ohio_jax.networks import edge_conv
 from ohio_jax.networks.graph import edge_networks, node_networks, propagation
 from ohio_jax.networks.heads import Box, Counts, Product, Simplex, Simplices, UnitBox
 from ohio_jax.networks.mlp import Linear, mlp_networks
@@ -113,6 +114,46 @@ CRITICS = {
     "mlp": (mlp_networks(Product((Simplex(3), UnitBox(2))), 8), Product((Simplex(3), UnitBox(2)))),
     "mlp box": (mlp_networks(Box((1.0,)), 8), Box((1.0,))),
 }
+
+
+CHAIN = edge_conv.Graph((1.0, 0.5, 2.0), (1.0, 2.0))  # three numbers a node; two stores
+FAMILIES = {
+    **{name: (networks, spec, 12 if name.startswith("mlp") else N * F) for name, (networks, spec) in CRITICS.items()},
+    "chain": (edge_conv.node_networks(CHAIN, 8), Product((Simplex(3), UnitBox(1))), 9),
+    "chain edge": (edge_conv.edge_networks(CHAIN, 8), UnitBox(3), 9),
+}
+
+
+def some_params(module, *args):
+    """Random parameters of the shapes a module asks for."""
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *args))
+    return jax.tree.map(lambda x: rng.uniform(-0.5, 0.5, x.shape).astype(np.float32), shapes)
+
+
+@pytest.mark.parametrize("networks, spec, width", FAMILIES.values(), ids=FAMILIES)
+def test_a_flow_reads_all_it_is_given_and_moves_every_coordinate(networks, spec, width):
+    obs, x = jax.random.normal(jax.random.key(0), (4, width)), jax.random.normal(jax.random.key(1), (4, *spec.shape))
+    time = jnp.linspace(0.1, 0.9, 4)
+    params = some_params(networks.flow, obs, x, time)
+    velocity = apply(networks.flow, params, obs, x, time)
+    assert velocity.shape == x.shape and np.all(np.asarray(velocity) != 0.0)
+    for other in ((obs + 1.0, x, time), (obs, x + 1.0, time), (obs, x, time + 1.0)):
+        assert not np.allclose(apply(networks.flow, params, *other), velocity)
+
+
+@pytest.mark.parametrize("networks, spec, width", FAMILIES.values(), ids=FAMILIES)
+def test_layer_norm_forgets_the_size_of_a_layer(networks, spec, width):
+    """Ten times the first layer's weights give the same values with it and others without."""
+    obs, goal = jax.random.normal(jax.random.key(0), (4, width)), spec.random(jax.random.key(1), (4,))[0]
+    for layer_norm in (True, False):
+        critic = networks.critic.clone(layer_norm=layer_norm)
+        params = some_params(critic, obs, goal)
+        layers = params["params"].get("Perceptron_0", params["params"])
+        assert ("LayerNorm_0" in layers) == layer_norm
+        values = apply(critic, params, obs, goal)
+        layers["Linear_0"] = jax.tree.map(lambda x: 10.0 * x, layers["Linear_0"])
+        assert np.allclose(apply(critic, params, obs, goal), values, rtol=1e-3, atol=1e-4) == layer_norm
 
 
 @pytest.mark.parametrize("networks, spec", CRITICS.values(), ids=CRITICS)

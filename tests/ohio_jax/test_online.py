@@ -234,7 +234,11 @@ def test_a_trained_policy_acts_in_its_own_warm_up(task, transitions):
     assert moved(cloned.states).curve["moved"].mean() < moved(None).curve["moved"].mean()
 
 
-@pytest.mark.parametrize("learner", [name for name in LEARNERS if name not in ("cal_ql", "sac")])  # sac: everywhere else here
+QUICK = ("bc", "iql", "cql", "td3_bc")  # these tell whether any would; sac is everywhere else here
+OTHERS = [name for name in LEARNERS if name not in (*QUICK, "sac", "cal_ql", "rebrac")]
+
+
+@pytest.mark.parametrize("learner", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_any_learner_will_do(task, learner):
     config = LEARNERS[learner].Config()
     if learner == "cql":
@@ -250,6 +254,7 @@ def test_any_learner_will_do(task, learner):
         ({"updates": 61}, {}, "updates: expected a multiple of 2 updates a step, found 61"),
         ({"block": 15}, {}, "block: expected a multiple of 2"),
         ({"learner": "cal_ql"}, {}, "learner: cal_ql learns from episodes that have ended; go on from it with sac"),
+        ({"learner": "rebrac"}, {}, "learner: rebrac learns from episodes that have ended; go on from it with sac"),
         ({"sampling": "return"}, {}, "sampling: expected 'uniform', found 'return'"),
         ({}, {"capacity": 3}, "capacity: expected at least 4"),
         ({}, {"mixing": ((0, 0.5),)}, "mixing: expected data to mix with, found none"),

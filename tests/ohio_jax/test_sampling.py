@@ -61,6 +61,15 @@ def test_the_weight_does_not_depend_on_unit_or_origin_of_returns():
     assert p[0] / p[3] == pytest.approx(np.exp(1.0 / 0.2))
 
 
+@pytest.mark.parametrize("share, kept", [(0.1, [3]), (0.5, [1, 3, 4]), (1.0, [0, 1, 2, 3, 4])])
+def test_the_best_episodes_alone(share, kept):
+    """Ties with the last one chosen are in; every transition of them counts the same, whatever their length."""
+    given = transitions([0.0, 5.0, 2.0, 9.0, 5.0], lengths=[1, 2, 3, 4, 5])
+    p = sampling.top(given, share)
+    chosen = np.isin(given.episode, kept)
+    np.testing.assert_allclose(p, chosen / chosen.sum())
+
+
 def test_advantage_removes_what_the_first_observation_explains():
     rng = np.random.default_rng(0)
     first = rng.normal(size=(200, 2))

@@ -1,0 +1,130 @@
+"""Flow Q-learning (Park, Li, Levine 2025): a flow clones the behaviour, a policy of one step stays near it and climbs."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from ohio_jax.data import Batch
+from ohio_jax.learners import common
+from ohio_jax.learners.common import Spec, Trainable
+from ohio_jax.learners.td3_bc import size
+
+
+class Config(struct.PyTreeNode):
+    """Defaults: the paper's, with values in units of their mean size, so that one weight serves rewards of any unit."""
+
+    actor_rate: float = 3e-4  # Adam's learning rate of the flow and the policy
+    decay: float = 0.0  # updates over which that falls to zero along a cosine; 0 keeps it
+    critic_rate: float = 3e-4  # and of the critics
+    discount: float = 0.99  # of the reward one decision later
+    polyak: float = 0.995  # share of the target critics kept at an update
+    flow_weight: float = 1.0  # of the policy's distance to the flow, against values in units of their mean size
+    reward_scale: float = 1.0  # multiplies rewards before learning
+    steps: int = struct.field(pytree_node=False, default=10)  # of Euler's method from noise to goal
+
+
+class State(struct.PyTreeNode):
+    """The learner; a pytree whose leaves include the hyperparameters.
+
+    actor, flow: parameters of two networks of one kind, the policy's, which is asked at time 0, and the velocity's.
+    key: UInt32[2], data of the next update's key.
+    """
+
+    actor: Trainable
+    flow: Trainable
+    critic: Trainable
+    target: Any
+    key: jax.Array
+    config: Config
+    spec: Spec = struct.field(pytree_node=False)
+
+
+def init(key: jax.Array, spec: Spec, config: Config) -> State:
+    """A fresh learner, with layer normalisation in its critics. Raises UserError where networks are missing for either."""
+    for_critic, for_actor, for_flow, for_updates = jax.random.split(key, 4)
+    spec = spec.with_layer_norm()
+    _, critic, _ = common.start(for_critic, spec)
+    target = jax.tree.map(jnp.copy, critic)  # so that both may be donated
+    actor, flow = (common.trainable(spec.start_flow(key)) for key in (for_actor, for_flow))
+    return State(actor, flow, common.trainable(critic), target, jax.random.key_data(for_updates), common.traced(config), spec)
+
+
+def act(state: State, obs: jax.Array, key: jax.Array, deterministic: bool) -> jax.Array:
+    """Goals Float[..., *shape] for observations Float[..., observation_size]; drawn in either case, as the paper plays them.
+
+    The policy has a draw for each noise and nothing that could stand for all of them.
+    """
+    action = state.spec.action
+    return action.at(one_step(state.spec, state.actor.params, obs, noise_for(state.spec, obs, key)))
+
+
+def noise_for(spec: Spec, obs: jax.Array, key: jax.Array) -> jax.Array:
+    """Float[..., *shape], where flows begin."""
+    return jax.random.normal(key, (*obs.shape[:-1], *spec.action.shape), obs.dtype)
+
+
+def one_step(spec: Spec, params: Any, obs: jax.Array, noise: jax.Array) -> jax.Array:
+    """Coordinates of the policy's goals, Float[..., *shape]."""
+    return spec.flow(params, obs, noise, jnp.zeros(obs.shape[:-1], obs.dtype))
+
+
+def carried(spec: Spec, params: Any, obs: jax.Array, noise: jax.Array, steps: int) -> jax.Array:
+    """Coordinates to which the flow carries the noise, Float[B, *shape], by Euler's method."""
+
+    def step(x, time):
+        return x + spec.flow(params, obs, x, jnp.full(obs.shape[:-1], time, obs.dtype)) / steps, None
+
+    return jax.lax.scan(step, noise, jnp.arange(steps) / steps)[0]
+
+
+def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
+    """One gradient step on a batch whose goals have coordinates (`spec.action.project`)."""
+    config, spec, action = state.config, state.spec, state.spec.action
+    for_backup, for_start, for_time, for_actor, for_next = jax.random.split(jax.random.wrap_key_data(state.key), 5)
+    mean = lambda x: jnp.mean(batch.weight * x)
+    each = lambda x: jnp.mean(jnp.square(x.reshape(len(x), -1)), axis=-1)
+
+    # --- Critics: y = r + g mean_i Q_i'(s', u'), u' ~ pi(s')
+    next_goal = act(state, batch.next_obs, for_backup, False)
+    next_q = jnp.mean(spec.critics(state.target, batch.next_obs, next_goal), axis=0)
+    backup = config.reward_scale * batch.reward + config.discount * batch.discount * next_q
+
+    def critic_loss(params: Any):
+        q = spec.critics(params, batch.obs, batch.goal)
+        return mean(jnp.sum(jnp.square(q - backup[None]), axis=0))
+
+    loss_q, gradient = jax.value_and_grad(critic_loss)(state.critic.params)
+    critic = common.descend(state.critic, gradient, config.critic_rate)
+
+    # --- Flow: the velocity of straight lines from noise to the logged goals, min |v(s, x_t, t) - (x_1 - x_0)|^2
+    start, end = noise_for(spec, batch.obs, for_start), action.coordinates(batch.goal)
+    time = jax.random.uniform(for_time, batch.reward.shape)
+    share = time.reshape(-1, *(1,) * (end.ndim - 1))
+    between = (1.0 - share) * start + share * end
+
+    def flow_loss(params: Any):
+        return mean(each(spec.flow(params, batch.obs, between, time) - (end - start)))
+
+    loss_flow, gradient = jax.value_and_grad(flow_loss)(state.flow.params)
+    flow = common.descend(state.flow, gradient, config.actor_rate, config.decay)
+
+    # --- Actor, with the new critics and flow: min a |pi(s, z) - flow(s, z)|^2 - Q(s, pi(s, z)) / mean |Q|
+    noise = noise_for(spec, batch.obs, for_actor)
+    cloned = carried(spec, flow.params, batch.obs, noise, config.steps)
+
+    def actor_loss(params: Any):
+        found = one_step(spec, params, batch.obs, noise)
+        q = jnp.mean(spec.critics(critic.params, batch.obs, action.at(found)), axis=0)
+        return mean(config.flow_weight * each(found - cloned) - q / size(q)), q
+
+    (loss_pi, q), gradient = jax.value_and_grad(actor_loss, has_aux=True)(state.actor.params)
+    actor = common.descend(state.actor, gradient, config.actor_rate, config.decay)
+
+    # --- Targets
+    target = common.follow(state.target, critic.params, config.polyak)
+
+    metrics = {"actor_loss": loss_pi, "critic_loss": loss_q, "flow_loss": loss_flow, "q": jnp.mean(q)}
+    key = jax.random.key_data(for_next)
+    return state.replace(actor=actor, flow=flow, critic=critic, target=target, key=key), metrics

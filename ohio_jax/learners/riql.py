@@ -1,0 +1,97 @@
+"""Robust IQL (Yang et al. 2024): implicit Q-learning on data of which a part is corrupted."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from ohio_jax.data import Batch
+from ohio_jax.learners import common
+from ohio_jax.learners.common import Spec
+from ohio_jax.learners.iql import State
+
+act = common.act
+
+
+class Config(struct.PyTreeNode):
+    """Defaults: the paper's. Observations are taken as the networks see them, without its normalisation."""
+
+    actor_rate: float = 3e-4  # Adam's learning rate of the actor
+    decay: float = 0.0  # updates over which the actor's rate falls to zero along a cosine; 0 keeps it
+    critic_rate: float = 3e-4  # and of the critics and the value
+    discount: float = 0.99  # of the reward one decision later
+    polyak: float = 0.995  # share of the target critics kept at an update
+    expectile: float = 0.7  # 0.5 values the behaviour, towards 1 the best the data supports
+    inverse_temperature: float = 3.0  # how strongly the actor prefers goals of high advantage
+    largest_weight: float = 100.0  # of a sample in the actor's loss, before the batch's own weight
+    quantile: float = 0.25  # of the critics' answers that is believed; 0 is their least
+    threshold: float = 4.0  # errors of the critics count squared up to here and in proportion beyond, in scaled reward
+    lowest: float = -100.0  # what critics are asked to learn lies between these, in scaled reward
+    highest: float = 1000.0
+    reward_scale: float = 1.0  # multiplies rewards before learning
+    critics: int = struct.field(pytree_node=False, default=5)  # how many
+
+
+def init(key: jax.Array, spec: Spec, config: Config) -> State:
+    """A fresh learner."""
+    actor, critic, value = common.start(key, spec, config.critics)
+    trainable = common.trainable
+    target = jax.tree.map(jnp.copy, critic)  # so that both may be donated
+    return State(trainable(actor), trainable(critic), trainable(value), target, common.traced(config), spec)
+
+
+def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
+    """One gradient step on a batch whose goals lie where the density is finite (`spec.action.project`)."""
+    config: Any = state.config
+    spec, action = state.spec, state.spec.action
+    mean = lambda x: jnp.mean(batch.weight * x)
+
+    # --- Value: a low quantile of the target critics instead of the smaller of two
+    q_target = jnp.quantile(spec.critics(state.target, batch.obs, batch.goal), config.quantile, axis=0)
+
+    def value_loss(params: Any):
+        gap = q_target - spec.value(params, batch.obs)
+        return mean(jnp.where(gap > 0.0, config.expectile, 1.0 - config.expectile) * jnp.square(gap))
+
+    loss_v, gradient = jax.value_and_grad(value_loss)(state.value.params)
+    value = common.descend(state.value, gradient, config.critic_rate)
+
+    # --- Actor, with the new value
+    advantage = q_target - spec.value(value.params, batch.obs)
+    # The same as min(exp(b A), largest), without its overflow.
+    weight = jnp.exp(jnp.minimum(config.inverse_temperature * advantage, jnp.log(config.largest_weight)))
+
+    def actor_loss(params: Any):
+        log_prob = action.log_prob(spec.actor(params, batch.obs), batch.goal)
+        return -mean(weight * log_prob)
+
+    loss_pi, gradient = jax.value_and_grad(actor_loss)(state.actor.params)
+    actor = common.descend(state.actor, gradient, config.actor_rate, config.decay)
+
+    # --- Critics, with the new value: Huber's loss of their error
+    next_value = spec.value(value.params, batch.next_obs)
+    backup = config.reward_scale * batch.reward + config.discount * batch.discount * next_value
+    backup = jnp.clip(backup, config.lowest, config.highest)
+
+    def critic_loss(params: Any):
+        q = spec.critics(params, batch.obs, batch.goal)
+        error = jnp.abs(q - backup[None])
+        squared, straight = 0.5 * jnp.square(error) / config.threshold, error - 0.5 * config.threshold
+        return mean(jnp.sum(jnp.where(error < config.threshold, squared, straight), axis=0)), q
+
+    (loss_q, q), gradient = jax.value_and_grad(critic_loss, has_aux=True)(state.critic.params)
+    critic = common.descend(state.critic, gradient, config.critic_rate)
+
+    # --- Targets
+    target = common.follow(state.target, critic.params, config.polyak)
+
+    metrics = {
+        "actor_loss": loss_pi,
+        "critic_loss": loss_q,
+        "value_loss": loss_v,
+        "q": jnp.mean(q),
+        "advantage": jnp.mean(advantage),
+        "saturated": jnp.mean(weight >= config.largest_weight * (1.0 - 1e-6)),
+    }
+    return state.replace(actor=actor, critic=critic, value=value, target=target), metrics
