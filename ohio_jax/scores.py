@@ -65,7 +65,8 @@ def optimality_gap(scores, full: float = 100.0) -> jax.Array:
 
 def performance_profile(scores, thresholds) -> jax.Array:
     """Share of scores above each threshold, Float[K]; scores: of any shape, thresholds: Float[K]."""
-    return jnp.mean(jnp.ravel(jnp.asarray(scores))[:, None] > jnp.asarray(thresholds)[None, :], axis=0)
+    above = jnp.ravel(jnp.asarray(scores))[:, None] > jnp.asarray(thresholds)[None, :]
+    return jnp.mean(above.astype(float), axis=0)  # of booleans JAX takes the mean in float32, whatever is enabled
 
 
 def probability_of_improvement(ours, theirs) -> jax.Array:

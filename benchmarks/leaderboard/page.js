@@ -18,7 +18,7 @@ const fixed = (value, digits = 1) => (known(value) ? value.toFixed(digits) : "")
 const signed = (value) => (known(value) ? (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1) : "");
 const grouped = (value) => (known(value) ? Math.round(value).toLocaleString("en") : "");
 const short = (value) => (Math.abs(value) >= 1e4 || (value && Math.abs(value) < 1e-2) ? value.toExponential(1) : String(+value.toPrecision(3)));
-const spread = (pair) => (pair ? `${+pair[0].toFixed(2)} ± ${+pair[1].toFixed(2)}` : "");
+const rich = (text) => text.split("`").map((part, i) => (i % 2 ? html("code", {}, part) : part)); // as in Markdown
 const between = (of, digits = 1) => (of ? `${fixed(of[0], digits)} (${fixed(of[1], digits)} to ${fixed(of[2], digits)})` : "");
 const address = (cell) => `#cell/${encodeURIComponent(cell.id)}`;
 const title = (cell) => `${cell.method} on ${cell.row}`;
@@ -41,7 +41,7 @@ function ticks(low, high, count = 4) {
 
 /** A line chart. lines: {x, y, low, high, colour, dash}; label: what a screen reader says. */
 function chart({ lines, label, across, log = false, floor = null, ceiling = null, width = 460, height = 250 }) {
-  const [left, right, top, bottom] = [50, 10, 8, 36];
+  const [left, right, top, bottom] = [50, 20, 8, 36];
   const all = (key) => lines.flatMap((line) => line[key] || []);
   const heights = [...all("y"), ...all("low"), ...all("high")];
   let [low, high] = [floor ?? Math.min(...heights), ceiling ?? Math.max(...heights)];
@@ -103,7 +103,7 @@ const columns = [
   { head: "Interval on 0 to 110", plot: true, show: whisker },
   { head: "95 % interval", value: (cell) => cell.interval[0], show: (cell) => `${fixed(cell.interval[0])} to ${fixed(cell.interval[1])}`, number: true },
   { head: "Rank", value: (cell) => (cell.rank ? -cell.rank[0] - cell.rank[1] / 1e4 : null), show: rank, number: true },
-  { head: "Paper", value: (cell) => cell.paper && cell.paper[0], show: (cell) => spread(cell.paper), number: true },
+  { head: "Paper", value: (cell) => cell.paper && cell.paper[0], show: (cell) => cell.paper_text, number: true },
   { head: "Ours − paper", value: (cell) => cell.difference, show: (cell) => signed(cell.difference), number: true },
   { head: "Low level", value: (cell) => cell.low },
   { head: "Inverse", value: (cell) => cell.inverse },
@@ -168,7 +168,7 @@ function sort(column, head) {
 function heads() {
   const row = html("tr");
   for (const column of columns) {
-    const head = html("th", { scope: "col", class: column.number ? "n" : null });
+    const head = html("th", { scope: "col", class: column.plot ? "plot" : column.number ? "n" : null });
     if (column.plot) head.append(column.head);
     else {
       const button = html("button", { type: "button" }, column.head);
@@ -232,7 +232,7 @@ function plots(table, shown) {
 
 function overall(which) {
   const table = data.tables[which];
-  at("about").textContent = table.note;
+  at("about").replaceChildren(...rich(table.note));
   const heads = ["Method", "Low level", "IQM", "Median", "Mean", "Gap", "P"];
   const show = () => plots(table, table.aggregates.filter((of) => ticked[which].has(of.name)));
   at("aggregates").tHead.replaceChildren(html("tr", {}, ...heads.map((text, i) => html("th", { scope: "col", class: i > 1 ? "n" : null }, text))));
@@ -270,7 +270,7 @@ function card(set) {
     facts([
       ["Task", set.task], ["Settings", set.settings], ["Behaviour", set.behaviour], ["Episodes", grouped(set.episodes)],
       ["Return", `${grouped(set.return_mean)} ± ${grouped(set.return_std)}`], ["Quality", known(set.quality) ? fixed(set.quality, 3) : ""],
-      ["Coverage", known(set.coverage) ? fixed(set.coverage, 3) : ""], ["Score 0 and 100", set.reference], ["Logs' SHA-256", source],
+      ["Coverage", known(set.coverage) ? fixed(set.coverage, 3) : ""], ["Score 0 and 100", html("span", {}, ...rich(set.reference))], ["Logs' SHA-256", source],
     ]),
     html("pre", { class: "wrap" }, set.command));
 }
@@ -295,7 +295,7 @@ function open(cell) {
     heading,
     facts([
       ["Score", score(cell)], ["95 % interval", between([cell.score, ...cell.interval])], ["Rank on these data", rank(cell)],
-      ["Paper", spread(cell.paper)], ["Ours − paper", signed(cell.difference)],
+      ["Paper", cell.paper_text], ["Ours − paper", signed(cell.difference)],
       ["Return", grouped(cell.mean_return)], ["Of the bound", known(cell.of_bound) ? `${fixed(cell.of_bound)} %` : ""],
       ...cell.metrics.map(([label, value]) => [label, grouped(value)]),
       ["Each seed", cell.scripted ? "" : cell.runs.map((value) => fixed(value)).join(", ")], ["Test episodes", `${cell.episodes}${cell.scripted ? "" : " a seed"}`],
@@ -312,8 +312,8 @@ function open(cell) {
     ]));
   if (Object.keys(cell.curve).length)
     at("cell").append(html("h3", {}, "Learning curves"), html("p", { class: "note" }, "Mean over seeds; the band holds all of them."), html("div", { class: "plots small" }, ...curves(cell)));
-  at("cell").append(html("h3", {}, "Configuration"), json(cell.config));
-  if (cell.data) at("cell").append(html("h3", {}, "What it learned from"), json(cell.data));
+  const part = (text, value) => (value ? html("div", {}, html("h3", {}, text), json(value)) : null);
+  at("cell").append(html("div", { class: "plots" }, part("Configuration", cell.config), part("What it learned from", cell.data)));
   return heading;
 }
 

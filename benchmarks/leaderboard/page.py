@@ -27,6 +27,7 @@ from benchmarks.entries import (
     Aggregate,
     Board,
     Entry,
+    grid,
     improvement,
     method,
 )
@@ -95,6 +96,7 @@ def cell_of(table: Table, preset: str, entry: Entry) -> dict[str, Any]:
         "best": entry.best,
         "rank": None if entry.scripted else entry.rank,
         "seeds": entry.seeds,
+        "paper_text": entry.paper_text,
         "few": entry.seeds < ENOUGH,
         "episodes": entry.episodes,
         "hardware": entry.hardware,
@@ -117,6 +119,12 @@ def _aggregate(table: Table, of: Aggregate) -> dict[str, Any]:
     return {**head, **tidy({**numbers, "better": of.better, "profile": of.profile})}
 
 
+def ordered(board: Board) -> list[Entry]:
+    """Dataset by dataset as the table has them, the highest score first; scripted policies last."""
+    order = {name: i for i, (name, _) in enumerate(grid(board.table, board.entries))}
+    return sorted(board.entries, key=lambda entry: (order.get(entry.row, len(order)), entry.row, -entry.score))
+
+
 def table_of(of: Board) -> dict[str, Any]:
     """What the page knows of a table over all its data."""
     pulls = [count - 1 for count in SHOWN]
@@ -136,7 +144,7 @@ def sets(boards: Iterable[Board]) -> list[dict[str, Any]]:
     """A card for each dataset, from the first cell of ours that learned from it."""
     out = {}
     for board in boards:
-        for entry in board.entries:
+        for entry in ordered(board):
             card, reference = entry.cell.get("data"), entry.cell["reference"]
             if card is None or "author" in entry.cell or entry.row in out:
                 continue
@@ -162,7 +170,7 @@ def text(boards: list[Board], files: list[str]) -> str:
     """The page. files: other pages beside it, for its foot."""
     found = {
         "tables": [table_of(board) for board in boards],
-        "cells": [cell_of(board.table, board.preset, entry) for board in boards for entry in board.entries],
+        "cells": [cell_of(board.table, board.preset, entry) for board in boards for entry in ordered(board)],
         "sets": sets(boards),
     }
     part = lambda name: resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -36,9 +36,7 @@ def submit(path: Path, results: Path = RESULTS) -> Path:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A run file that keeps to the schema, all its numbers finite. Raises UserError."""
-    import jsonschema
-
+    """A run file that `check` finds sound. Raises UserError."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -49,6 +47,14 @@ def read(path: Path) -> dict[str, Any]:
         cell = json.loads(content.decode(), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise UserError(f"expected JSON in UTF-8, found damage ({error})") from error
+    check(cell)
+    return cell
+
+
+def check(cell: Any) -> None:
+    """Raises UserError unless a run file keeps to the schema, all its numbers are finite and its lists of one length."""
+    import jsonschema
+
     _check_values(cell, ())
     schema = json.loads(resources.files(__package__).joinpath("run.schema.json").read_text(encoding="utf-8"))
     error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(cell))
@@ -57,7 +63,6 @@ def read(path: Path) -> dict[str, Any]:
     for name, values in {"returns": cell["returns"], **_named("metrics", cell), **_named("curve", cell)}.items():
         if len({len(line) for line in values}) > 1:
             raise UserError(f"field {name}: expected lists of one length, found {len(min(values, key=len))} and more numbers")
-    return cell
 
 
 def place(cell: dict[str, Any], results: Path) -> Path:
