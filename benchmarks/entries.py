@@ -83,7 +83,7 @@ class Entry:
 
 
 def submitted(results: Path = RESULTS) -> Path:
-    """The folder of run files that were made elsewhere, see `benchmarks.leaderboard.submit`."""
+    """The folder of run files that were made elsewhere, see `benchmarks.leaderboard.submission`."""
     return results / "runs" / "submitted"
 
 
@@ -187,7 +187,7 @@ def blocks(table: Table, listed: list[Entry]) -> Iterator[tuple[str, list[str], 
 
 # --- Over datasets --------------------------------------------------------------------------------------------------
 
-SUMMARY = ("iqm", "median", "mean", "gap")
+SUMMARY: tuple[str, ...] = ("iqm", "median", "mean", "gap")
 
 
 def summary(table) -> jax.Array:
@@ -236,7 +236,7 @@ def aggregates(table: Table, listed: list[Entry]) -> list[Aggregate]:
         if rival is not None and column.space != "end_to_end":
             chance = scores.exact(scores.probability_of_improvement, runs, rival)
             between = scores.interval(key, runs, rival, statistic=scores.probability_of_improvement)
-            better = (float(chance), *map(float, between))
+            better = (float(chance), float(between[0]), float(between[1]))
         out.append(Aggregate(column, runs, value, low, high, curve, better))
     return sorted(out, key=lambda of: -of.value["iqm"])
 

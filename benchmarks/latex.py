@@ -34,7 +34,7 @@ def _cell(entry: Entry | None, beside: bool) -> list[str]:
 
 
 def _block(title: str, names: list[str], lines: list[tuple[str, list[Entry | None]]]) -> list[str]:
-    beside = [any(row[i] is not None and row[i].paper for _, row in lines) for i in range(len(names))]
+    beside = [any(entry.paper for _, row in lines if (entry := row[i])) for i in range(len(names))]
     spans, rules, second, first = [], [], [], 2
     for name, more in zip(names, beside, strict=True):
         width = 3 if more else 1

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from benchmarks import finetune, finetune_page, render, sensitivity, speed
 from benchmarks.leaderboard import page
-from benchmarks.leaderboard.submit import submit
+from benchmarks.leaderboard.submission import submit
 from benchmarks.sensitivity import page as sensitivity_page
 from benchmarks.table import RESULTS
 from benchmarks.tables import TABLES

@@ -173,7 +173,7 @@ def text(boards: list[Board], files: list[str]) -> str:
         "cells": [cell_of(board.table, board.preset, entry) for board in boards for entry in ordered(board)],
         "sets": sets(boards),
     }
-    part = lambda name: resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    part = lambda name: resources.files("benchmarks.leaderboard").joinpath(name).read_text(encoding="utf-8")
     style, script = part("page.css"), part("page.js")
     source = lambda content: f"'sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
     policy = f"default-src 'none'; script-src {source(script)}; style-src {source(style)}; img-src data:; base-uri 'none'"

@@ -5,7 +5,6 @@ test episodes and scored by its references; and no method may be there twice.
 """
 
 import json
-import math
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -53,13 +52,14 @@ def read(path: Path) -> dict[str, Any]:
 
 def check(cell: Any) -> None:
     """Raises UserError unless a run file keeps to the schema, all its numbers are finite and its lists of one length."""
-    import jsonschema
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
 
     _check_values(cell, ())
-    schema = json.loads(resources.files(__package__).joinpath("run.schema.json").read_text(encoding="utf-8"))
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(cell))
+    schema = json.loads(resources.files("benchmarks.leaderboard").joinpath("run.schema.json").read_text(encoding="utf-8"))
+    error = best_match(Draft202012Validator(schema).iter_errors(cell))
     if error is not None:
-        raise UserError(_explain(error))
+        raise UserError(_explain(error, schema))
     for name, values in {"returns": cell["returns"], **_named("metrics", cell), **_named("curve", cell)}.items():
         if len({len(line) for line in values}) > 1:
             raise UserError(f"field {name}: expected lists of one length, found {len(min(values, key=len))} and more numbers")
@@ -137,11 +137,11 @@ def _check_values(value: Any, path: tuple[Any, ...]) -> None:
         if not value.isascii() and any(0xD800 <= ord(letter) < 0xE000 for letter in value):
             raise UserError(f"field {_where(path)}: expected Unicode text, found half of a surrogate pair")
     elif isinstance(value, (int, float)) and not abs(value) <= 1e300:
-        found = "NaN" if math.isnan(value) else "a number too large"
+        found = "NaN" if value != value else "a number too large"
         raise UserError(f"field {_where(path)}: expected a finite number, found {found}")
 
 
-def _explain(error: Any) -> str:
+def _explain(error: Any, schema: dict[str, Any]) -> str:
     """One line: the field, what the schema says it is, and what was found."""
     where = _where(tuple(error.absolute_path))
     if error.validator == "required":
@@ -149,5 +149,14 @@ def _explain(error: Any) -> str:
         return f"field {where + '.' if where else ''}{name}: expected, found none"
     if error.validator == "additionalProperties":
         name = next(name for name in error.instance if name not in error.schema["properties"])
-        return f"field {where + '.' if where else ''}{name}: expected one of {', '.join(error.schema['properties'])}"
-    return f"field {where or 'of the file'}: expected {error.schema['description']}, found {_cut(error.instance)}"
+        return f"field {where + '.' if where else ''}{_cut(name)}: expected one of {', '.join(error.schema['properties'])}"
+    said, part = [""], schema
+    for key in error.absolute_schema_path:
+        if key not in part:  # the path does not name references
+            part = schema["$defs"][part["$ref"].rsplit("/", 1)[1]]
+            said.append(part["description"])
+        part = part[key]
+        if isinstance(part, dict) and "description" in part:
+            said = [part["description"]]
+    form = f" ({said[1]})" if len(said) > 1 else ""
+    return f"field {where or 'of the file'}: expected {said[0]}{form}, found {_cut(error.instance)}"
