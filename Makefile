@@ -1,10 +1,12 @@
 # Every target sets up what it needs: a virtual environment in .venv with the versions of constraints.txt.
 #   PYTHON=python3.12   interpreter to build it with, 3.11 or newer
 #   ACCEL=cuda13        accelerator to install for: cuda12, cuda13 or tpu; none means CPU
+#   PORT=8000           where `make serve` listens
 #   OHIO_DATA=folder    where the city files lie, if they are at hand
 
 PYTHON ?= python3
 ACCEL ?=
+PORT ?= 8000
 comma := ,
 BIN := .venv/bin
 STAMP := .venv/.installed$(if $(ACCEL),-$(ACCEL))
@@ -14,7 +16,7 @@ $(error ACCEL: expected cuda12, cuda13 or tpu, found $(ACCEL))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help bench bench-routing bench-reacher bench-supply-chain bench-finetune bench-paper leaderboard test lint clean
+.PHONY: help bench bench-routing bench-reacher bench-supply-chain bench-finetune bench-paper leaderboard serve test lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +26,7 @@ bench: $(STAMP) ## the tables, small: under ten minutes on two cores
 	$(BIN)/ohio-jax bench routing --preset quick
 	$(BIN)/ohio-jax bench supply-chain --preset quick
 	$(BIN)/ohio-jax finetune --preset quick
+	$(BIN)/ohio-jax leaderboard
 
 bench-routing: $(STAMP) ## the whole vehicle-routing table: up to three hours on two cores
 	$(BIN)/ohio-jax bench routing --preset cpu
@@ -43,8 +46,11 @@ bench-paper: $(STAMP) ## the same with the paper's budgets: for an accelerator
 	$(BIN)/ohio-jax bench supply-chain --preset paper
 	$(BIN)/ohio-jax finetune --preset paper
 
-leaderboard: $(STAMP) ## every table again, from the run files alone
+leaderboard: $(STAMP) ## results/index.html and every table again, from the run files alone
 	$(BIN)/ohio-jax leaderboard
+
+serve: leaderboard ## shows the leaderboard on localhost
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory results $(PORT)
 
 test: $(STAMP) ## the tests, without the slow ones
 	$(BIN)/python -m pytest

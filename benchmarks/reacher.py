@@ -79,6 +79,7 @@ TABLE = Table(
     tasks=("reacher-mjx", "reacher-brax", "reacher"),
     columns=COLUMNS,
     presets={"quick": quick, "cpu": cpu, "paper": paper},
+    low_levels={"ohio": "LQR", "ohio_true": "LQR", "ohio_mpc": "MPC", "ohio_compat": "LQR without drift", "end_to_end": "none"},
     note=(
         "Score = 100 J / J_ref, J the steps of an episode of 1,000 in which the finger touches the target, J_ref = 980.6, the "
         "mean of the agent that made the expert data. Goals are displacements under a regulator that knows the arm's drift, "

@@ -102,6 +102,7 @@ TABLE = Table(
     tasks=("routing-nyc", "routing-shenzhen", "routing-synthetic"),
     columns=COLUMNS,
     presets={"quick": quick, "cpu": cpu, "paper": paper},
+    low_levels={"ohio": "transport", "end_to_end": "none (shares)", "end_to_end_compat": "none (requests)"},
     note=(
         "Score = 100 J / J_ref, J the profit of an episode in dollars, J_ref = 58,000 in New York (inferred from the "
         "paper's figures) and 61,320 in Shenzhen; in the synthetic city J_ref is the full-information bound. "

@@ -80,6 +80,7 @@ TABLE = Table(
     tasks=tuple(NETWORKS.values()),
     columns=COLUMNS,
     presets={"quick": quick, "cpu": cpu, "paper": paper},
+    low_levels={"ohio": "inventory", "end_to_end": "none (orders)", "end_to_end_compat": "none (requests)"},
     note=(
         "Score: 0 is the low level under random goals, 100 the profit of one who knew all demand in advance, both means over "
         "1,000 episodes. E2E (paper) asks for any shipment up to the warehouse's storage, and pays for what is not there; "

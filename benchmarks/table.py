@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,6 +106,7 @@ class Table:
     metrics: tuple[tuple[str, str, float], ...]  # (metric, label, factor) of the chart beside the score
     unit: str  # what a return is
     blocks: Literal["method", "learner"] = "method"  # what is printed as one block
+    low_levels: dict[str, str] = field(default_factory=dict)  # action space -> what a reader knows its low level by
 
     def preset(self, name: str) -> Preset:
         if name not in self.presets:

@@ -1,10 +1,11 @@
-"""Every results table by name, and what the command does with them."""
+"""Every results table by name, and how it is filled."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import reacher, render, routing, supply_chain, table
+from benchmarks.entries import Entry
 from benchmarks.table import RESULTS, Table
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.learners import LEARNERS
@@ -18,7 +19,7 @@ class Page:
     """A filled table: its entries and the file a reader opens."""
 
     table: Table
-    entries: list[render.Entry]
+    entries: list[Entry]
     path: Path
 
     def show(self, out) -> None:
@@ -43,7 +44,7 @@ def bench(name: str, preset: str, seeds: int | None, rows: list[str], results: P
     if seeds is not None:
         chosen = with_seeds(chosen, preset, seeds)
     table.run(chosen, preset, rows, results)
-    return Page(chosen, render.write(chosen, preset, results), results / f"{name}-{preset}.md")
+    return Page(chosen, render.write(chosen, preset, results).entries, results / f"{name}-{preset}.md")
 
 
 def with_seeds(chosen: Table, preset: str, seeds: int) -> Table:
@@ -70,13 +71,3 @@ def plan(task: str, preset: str, space: str, learner: str) -> Plan:
             of_task = {name: getattr(like.config, name) for name in ("discount", "reward_scale")}
             return replace(like, learner=learner, config=config.replace(**of_task))
     raise UserError(f"task {task!r}: expected a table that declares it, found none")
-
-
-def rebuild(results: Path = RESULTS) -> list[Path]:
-    """Writes every table and chart again from the run files alone; returns the Markdown files."""
-    written = []
-    for chosen in TABLES.values():
-        for preset in chosen.presets:
-            if render.write(chosen, preset, results):
-                written.append(results / f"{chosen.name}-{preset}.md")
-    return written

@@ -265,9 +265,15 @@ def bench_command(args) -> None:
 
 
 def leaderboard_command(args) -> None:
-    """rebuild every table from the run files alone"""
-    written = room("tables").rebuild(Path(args.results))
+    """rebuild the leaderboard, every table and every page from the run files alone"""
+    written = room("leaderboard").rebuild(Path(args.results))
     show(args, {"written": [str(path) for path in written]}, "\n".join(map(str, written)) or "no run files")
+
+
+def submit_command(args) -> None:
+    """let a run file made elsewhere join the leaderboard, once it is found sound"""
+    path = room("leaderboard").submit(Path(args.file), Path(args.results))
+    show(args, {"file": str(path)}, f"{path}: joins the board with the next `ohio-jax leaderboard`")
 
 
 def data_command(args) -> None:
@@ -457,6 +463,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--results", default="results")
 
     command = add("leaderboard", leaderboard_command)
+    command.add_argument("--results", default="results")
+
+    command = add("submit", submit_command)
+    command.add_argument("file", metavar="FILE")
     command.add_argument("--results", default="results")
 
     command = add("data", data_command)

@@ -149,9 +149,14 @@ def run(out: Path | None, quick: bool) -> dict[str, Any]:
     }
     if out is not None:
         write_json(out / "reacher.json", found)
-        write_text(out / "reacher.md", page(found))
-        write_bytes(out / "reacher.png", chart(found))
+        write(out, found)
     return found
+
+
+def write(out: Path, found: dict[str, Any]) -> None:
+    """Writes the page and plot into the folder, from the numbers of `run` alone."""
+    write_text(out / "reacher.md", page(found))
+    write_bytes(out / "reacher.png", chart(found))
 
 
 # --- Inverses -------------------------------------------------------------------------------------------------------

@@ -86,8 +86,13 @@ def run(out: Path | None, quick: bool) -> dict[str, Any]:
     }
     if out is not None:
         write_json(out / "routing.json", found)
-        write_text(out / "routing.md", page(found))
+        write(out, found)
     return found
+
+
+def write(out: Path, found: dict[str, Any]) -> None:
+    """Writes the page into the folder, from the numbers of `run` alone."""
+    write_text(out / "routing.md", page(found))
 
 
 def plain(city: scenario.City) -> reference.City:

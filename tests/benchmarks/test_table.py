@@ -43,7 +43,7 @@ def filled(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         paths = table.run(TINY, "tiny", results=folder / "results")
-        listed = render.write(TINY, "tiny", folder / "results")
+        listed = render.write(TINY, "tiny", folder / "results").entries
     return folder, paths, listed
 
 
@@ -87,13 +87,13 @@ def test_table_and_csv_agree_with_the_run_files(filled):
     assert float(row["low"]) <= float(row["score"]) <= float(row["high"])
     assert float(by_name["Tiny", "oracle"]["of_bound"]) == pytest.approx(100)
     text = (folder / "results" / "routing-tiny.md").read_text()
-    assert "*(paper 50.0 ± 1.0)*" in text and "Tiny-INF" in text and "E2E (fair)" in text
+    assert "*(paper 50.0 ± 1.0; " in text and "Tiny-INF" in text and "E2E (fair)" in text
     assert (folder / "results" / "routing-tiny.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_rebuilding_from_run_files_changes_no_byte(filled):
     folder, _, _ = filled
-    files = [folder / "results" / f"routing-tiny.{kind}" for kind in ("md", "csv", "png")]
+    files = [folder / "results" / f"routing-tiny.{kind}" for kind in ("md", "csv", "tex", "png")]
     render.write(TINY, "tiny", folder / "results")
     before = [path.read_bytes() for path in files]
     render.write(TINY, "tiny", folder / "results")

@@ -86,6 +86,56 @@ def test_interval_of_a_mean_has_its_closed_form():
         assert (low, high) == pytest.approx((table.mean() - width, table.mean() + width), abs=0.05 * width)
 
 
+def test_median_is_of_the_strata_means():
+    assert float(scores.median([[0.0, 10.0, 50.0], [2.0, 30.0, 50.0]])) == 20.0
+
+
+def test_optimality_gap_of_normal_scores_has_its_closed_form():
+    # E max(c - X, 0) of X ~ N(m, s) is (c - m) Phi(z) + s phi(z), z = (c - m) / s.
+    sample = np.random.default_rng(3).normal(90.0, 20.0, 200_000)
+    z = (100.0 - 90.0) / 20.0
+    expected = 10.0 * scipy.stats.norm.cdf(z) + 20.0 * scipy.stats.norm.pdf(z)
+    assert float(scores.exact(scores.optimality_gap, sample)) == pytest.approx(expected, rel=5e-3)
+    assert float(scores.optimality_gap([120.0, 40.0])) == 30.0
+    assert float(scores.optimality_gap([0.5], full=2.0)) == 1.5
+
+
+def test_performance_profile_is_one_less_the_distribution():
+    thresholds = np.array([-10.0, 40.0, 59.5, 80.0, TABLE[0, 1], 200.0])
+    expected = scipy.stats.ecdf(TABLE.ravel()).sf.evaluate(thresholds)
+    found = scores.exact(lambda table: scores.performance_profile(table, thresholds), TABLE)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-15)
+
+
+def _shares(table):
+    return scores.performance_profile(table, np.array([45.0, 70.0]))
+
+
+def test_interval_of_a_profile_is_binomial():
+    # With one stratum the resampled share of runs above a threshold is Binomial(n, share) / n.
+    runs = np.random.default_rng(4).normal(60.0, 20.0, (50, 1))
+    low, high = scores.interval(KEY, runs, statistic=_shares)
+    share = (runs > np.array([[45.0, 70.0]])).mean(axis=0)
+    step = 1 / 50 + 1e-9
+    np.testing.assert_allclose(low, scipy.stats.binom.ppf(0.025, 50, share) / 50, rtol=0, atol=step)
+    np.testing.assert_allclose(high, scipy.stats.binom.ppf(0.975, 50, share) / 50, rtol=0, atol=step)
+
+
+def test_ranks():
+    assert scores.ranks([5.0, 1.0, 4.0], [6.0, 2.0, 5.5]).tolist() == [[1, 2], [3, 3], [1, 2]]
+    assert scores.ranks([0.0, 1.0], [1.0, 2.0]).tolist() == [[1, 2], [1, 2]]  # intervals that touch are a tie
+    assert scores.ranks([3.0], [4.0]).tolist() == [[1, 1]]
+    # A long interval is tied with two that are not tied with each other.
+    assert scores.ranks([0.0, 0.0, 8.0], [10.0, 2.0, 9.0]).tolist() == [[1, 3], [2, 3], [1, 2]]
+
+
+def test_intervals_are_counted_in_float64():
+    table = 1e8 + np.array([[0.0], [1.0], [2.0], [3.0]])  # float32 knows only every eighth of these
+    low, high = scores.interval(KEY, table)
+    assert (low, high) == pytest.approx((1e8 + 0.5, 1e8 + 2.5), abs=0.26)
+    assert scores.exact(scores.mean, table) == 1e8 + 1.5
+
+
 def test_strata_are_not_mixed():
     constant = np.tile([0.0, 50.0, 100.0], (5, 1))
     assert scores.interval(KEY, constant) == pytest.approx((50.0, 50.0), abs=1e-4)
