@@ -108,7 +108,8 @@ class Transitions:
     def batch(self) -> Batch:
         """All transitions as one batch of float32 arrays, on the host."""
         names = [name for name in Batch._fields if name not in Batch._field_defaults]
-        return Batch(**{name: np.asarray(getattr(self, name), np.float32) for name in names})
+        arrays: list[Any] = [np.asarray(getattr(self, name), np.float32) for name in names]
+        return Batch(*arrays)
 
     def outcomes(self, discount: float) -> np.ndarray:
         """Float32[M], reward from each transition to the end of its episode, discounted with each decision."""

@@ -4,7 +4,7 @@ A learner never knows whether it is hierarchical: `Space` says which numbers it 
 into actions, and how a logged action is turned back into such numbers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +86,7 @@ class Task:
     view: Callable[[State], jax.Array]
     reached: Callable[[State], jax.Array]
     spaces: dict[str, Space]
-    policies: dict[str, Policy | Guide]
+    policies: Mapping[str, Policy | Guide]
     instances: Callable[[int, int], Any]
     reference: Reference
     bound: Callable[[Any], np.ndarray] | None = None

@@ -41,13 +41,13 @@ class State(struct.PyTreeNode):
     spec: Spec = struct.field(pytree_node=False)
 
 
-def init(key: jax.Array, spec: Spec, config: Config) -> State:
+def init(key: jax.Array, spec: Spec, config: Any) -> State:
     """A fresh learner."""
     for_networks, for_updates = jax.random.split(key)
     actor, critic, _ = common.start(for_networks, spec)
-    targets = jax.tree.map(jnp.copy, (critic, actor))  # so that both may be donated
+    target, target_actor = jax.tree.map(jnp.copy, (critic, actor))  # so that both may be donated
     trainable, stream = common.trainable, jax.random.key_data(for_updates)
-    return State(trainable(actor), trainable(critic), *targets, stream, common.traced(config), spec)
+    return State(trainable(actor), trainable(critic), target, target_actor, stream, common.traced(config), spec)
 
 
 def act(state: State, obs: jax.Array, key: jax.Array, deterministic: bool) -> jax.Array:
