@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from ohio_jax.controllers import torques
-from ohio_jax.dynamics.chain import Chain, bias, frames, mass_matrix
+from ohio_jax.dynamics.chain import Chain, bias, frames, like, mass_matrix
 from ohio_jax.inverse.problem import ON, Problem, Segment
 from ohio_jax.solvers.small import product
 
@@ -80,7 +80,7 @@ def problem(params: Params) -> Problem:
     def affine(segment: Segment) -> tuple[jax.Array, jax.Array]:
         at: Known = segment.state
         torque, n = segment.action[:, :-1], segment.action.shape[1] - 1
-        bound = jnp.broadcast_to(params.bound, torque.shape)
+        bound = jnp.broadcast_to(like(params.bound, torque), torque.shape)
         scale = jnp.where(jnp.abs(torque) >= ON * bound, 0.0, 1.0 / (torques.NOISE * bound))
         J = jnp.zeros((torque.size + 1, n + 1), torque.dtype).at[-1, -1].set(1.0 / torques.NOISE)
         J = J.at[:-1, :-1].set((at.spring * scale[:, :, None]).reshape(-1, n))
@@ -95,9 +95,9 @@ def problem(params: Params) -> Problem:
 
 def law(params: Params, state: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(Float[7], Float[7, 7]), the torques where no displacement is left, and a unit of each entry of it."""
+    params = like(params, state)
     q, v, _ = torques.split(state)
     at = frames(params.chain, q)
     M = mass_matrix(params.chain, at)
-    kp = jnp.asarray(params.kp)
-    free = bias(params.chain, at, v) - product(M, 2.0 * params.zeta * jnp.sqrt(kp) * v)
-    return free, M * kp[None]
+    free = bias(params.chain, at, v) - product(M, 2.0 * params.zeta * jnp.sqrt(params.kp) * v)
+    return free, M * params.kp[None]

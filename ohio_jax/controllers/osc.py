@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from ohio_jax.controllers import torques
-from ohio_jax.dynamics.chain import Chain, bias, frames, jacobian, mass_matrix, pose
+from ohio_jax.dynamics.chain import Chain, bias, frames, jacobian, like, mass_matrix, pose
 from ohio_jax.inverse.problem import Problem, Segment
 from ohio_jax.solvers.small import product, solve_definite
 
@@ -135,6 +135,7 @@ def problem(params: Params) -> Problem:
 
 def law(params: Params, state: jax.Array) -> Law:
     """Everything of the torques that no goal changes."""
+    params = like(params, state)
     q, v, first = torques.split(state)
     at = frames(params.chain, q)
     position, rotation = pose(params.chain, at)
@@ -143,10 +144,9 @@ def law(params: Params, state: jax.Array) -> Law:
     force, twist = solve_definite(mobility[:3, :3], J[:3])[0].T, solve_definite(mobility[3:, 3:], J[3:])[0].T
     posture = POSTURE * (first - q) - 2.0 * jnp.sqrt(POSTURE) * v
     null = product(M, posture) - product(J.T, solve_definite(mobility, product(J, posture))[0])
-    kp = jnp.asarray(params.kp)
-    speed = 2.0 * params.zeta * jnp.sqrt(kp) * product(J, v)
-    free = b + null - product(force, speed[:3]) - product(twist, speed[3:])
-    return Law(free, force * kp[None, :3], twist * kp[None, 3:], position, rotation)
+    braked = 2.0 * params.zeta * jnp.sqrt(params.kp) * product(J, v)
+    free = b + null - product(force, braked[:3]) - product(twist, braked[3:])
+    return Law(free, force * params.kp[None, :3], twist * params.kp[None, 3:], position, rotation)
 
 
 def turn_left(params: Params, R: jax.Array) -> jax.Array:

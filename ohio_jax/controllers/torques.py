@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ohio_jax.dynamics.chain import like
 from ohio_jax.inverse.problem import ON, Problem, Segment, disagreement
 
 NOISE = 0.01  # deviation of a logged torque, as a share of its bound; and of a command
@@ -23,11 +24,13 @@ def split(state: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 def action(wish: jax.Array, bound: jax.Array, goal: jax.Array) -> jax.Array:
     """Float[n + 1], the torques within their bounds, and the command."""
+    bound = like(bound, wish)
     return jnp.concatenate([jnp.clip(wish, -bound, bound), goal[-1:]])
 
 
 def inside(goal: jax.Array, output: jax.Array) -> jax.Array:
     """Float[g], the goal within the range of what may be asked for, output: Float[g - 1], and the command within [-1, 1]."""
+    output = like(output, goal)
     return jnp.concatenate([jnp.clip(goal[:-1], -output, output), jnp.clip(goal[-1:], -1.0, 1.0)])
 
 
@@ -47,18 +50,19 @@ def matching(known: Callable[[jax.Array], Any], wish: Callable[[jax.Array, Any],
     """
 
     def residual(goal: jax.Array, segment: Segment) -> jax.Array:
-        one, noise = jnp.eye(segment.action.shape[1] - 1), NOISE * params.bound
-        away = jax.vmap(lambda wish, action: disagreement(wish, action[:-1], params.bound, one, noise))
+        bound = like(params.bound, goal)
+        one = jnp.eye(len(bound), dtype=bound.dtype)
+        away = jax.vmap(lambda wish, action: disagreement(wish, action[:-1], bound, one, NOISE * bound))
         torques = away(wish(goal, segment.state), segment.action)
         return jnp.concatenate([torques.reshape(-1), (goal[-1:] - command(segment)) / NOISE])
 
     return Problem(
         prepare=lambda segment: segment._replace(state=known(segment.state)),
         residual=residual,
-        start=lambda segment: jnp.concatenate([jnp.zeros(len(params.output), segment.action.dtype), command(segment)]),
+        start=lambda segment: jnp.concatenate([jnp.zeros_like(like(params.output, segment.action)), command(segment)]),
         project=lambda goal: inside(goal, params.output),
         imitation=residual,
-        width=lambda segment: jnp.concatenate([jnp.asarray(params.output), jnp.ones(1)]).astype(segment.action.dtype),
+        width=lambda segment: jnp.append(like(params.output, segment.action), 1.0),
         **more,
     )
 

@@ -15,7 +15,8 @@ from ohio_jax.solvers.small import product
 
 
 class Chain(NamedTuple):
-    """n links, each turning about the z axis of its own frame. NumPy or JAX, leaves of one dtype.
+    """n links, each turning about the z axis of its own frame. NumPy or JAX, of any precision: states say in
+    which it is computed.
 
     base: Float[3], foot of the chain in the world.
     offset, turn: Float[n, 3], Float[n, 3, 3], frame of each link in the one before at a joint angle of 0; the first in the base.
@@ -58,8 +59,14 @@ class Inertia(NamedTuple):
         return jax.vmap(product)(self.second, w) + jnp.cross(self.moment, v), linear
 
 
+def like(tree: Any, x: jax.Array) -> Any:
+    """Arrays of constants, of any precision, in that of x."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, x.dtype), tree)
+
+
 def frames(chain: Chain, q: jax.Array) -> Frames:
     """The links at joint angles q: Float[n]."""
+    chain = like(chain, q)
     place, turn = jnp.zeros(3, q.dtype), jnp.eye(3, dtype=q.dtype)
     places, turns = [], []
     for offset, fixed, c, s in zip(chain.offset, chain.turn, jnp.cos(q), jnp.sin(q), strict=True):
@@ -73,14 +80,14 @@ def frames(chain: Chain, q: jax.Array) -> Frames:
 
 def pose(chain: Chain, at: Frames) -> tuple[jax.Array, jax.Array]:
     """(position: Float[3], rotation: Float[3, 3]) of the site in the world."""
-    last = at.rotation[-1]
+    chain, last = like(chain, at.origin), at.rotation[-1]
     return chain.base + at.origin[-1] + product(last, chain.site), product(last, chain.site_turn)
 
 
 def jacobian(chain: Chain, at: Frames) -> jax.Array:
     """Float[6, n], velocity and angular velocity of the site in world axes, a unit of each joint's velocity."""
     axis = at.rotation[:, :, 2]
-    arm = (pose(chain, at)[0] - chain.base)[None] - at.origin
+    arm = (pose(chain, at)[0] - like(chain.base, axis))[None] - at.origin
     return jnp.concatenate([jnp.cross(axis, arm), axis], axis=1).T
 
 
@@ -90,7 +97,7 @@ def mass_matrix(chain: Chain, at: Frames) -> jax.Array:
     composite = Inertia(*(_above(x) for x in _inertia(chain, at)))
     angular, linear = composite.momentum(axis, sweep)
     upper = jnp.triu(product(axis, angular.T) + product(sweep, linear.T))
-    return upper + jnp.triu(upper, 1).T + jnp.diag(jnp.asarray(chain.armature, upper.dtype))
+    return upper + jnp.triu(upper, 1).T + jnp.diag(like(chain.armature, upper))
 
 
 def bias(chain: Chain, at: Frames, v: jax.Array) -> jax.Array:
@@ -99,7 +106,7 @@ def bias(chain: Chain, at: Frames, v: jax.Array) -> jax.Array:
     bodies = _inertia(chain, at)
     spin, slide = axis * v[:, None], sweep * v[:, None]
     w, u = _below(spin), _below(slide)
-    fall = jnp.broadcast_to(jnp.asarray(chain.gravity, v.dtype), u.shape)
+    fall = jnp.broadcast_to(like(chain.gravity, u), u.shape)
     angular, linear = bodies.momentum(_below(jnp.cross(w, spin)), _below(jnp.cross(w, slide) + jnp.cross(u, spin)) - fall)
     spun, moved = bodies.momentum(w, u)
     torque = _above(angular + jnp.cross(w, spun) + jnp.cross(u, moved))
@@ -115,13 +122,12 @@ def _screws(at: Frames) -> tuple[jax.Array, jax.Array]:
 
 def _inertia(chain: Chain, at: Frames) -> Inertia:
     """Of each link."""
-    turn = at.rotation
-    mass = jnp.asarray(chain.mass, turn.dtype)
-    centre = at.origin + jax.vmap(product)(turn, jnp.asarray(chain.com, turn.dtype))
-    moment = mass[:, None] * centre
-    turned = jax.vmap(lambda R, inertia: product(product(R, inertia), R.T))(turn, jnp.asarray(chain.inertia, turn.dtype))
+    chain, turn = like(chain, at.rotation), at.rotation
+    centre = at.origin + jax.vmap(product)(turn, chain.com)
+    moment = chain.mass[:, None] * centre
+    turned = jax.vmap(lambda R, inertia: product(product(R, inertia), R.T))(turn, chain.inertia)
     square = jnp.sum(moment * centre, axis=1)[:, None, None] * jnp.eye(3, dtype=turn.dtype)[None]
-    return Inertia(mass, moment, turned + square - moment[:, :, None] * centre[:, None, :])
+    return Inertia(chain.mass, moment, turned + square - moment[:, :, None] * centre[:, None, :])
 
 
 def _below(x: jax.Array) -> jax.Array:

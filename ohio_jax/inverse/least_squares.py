@@ -13,6 +13,7 @@ from ohio_jax.solvers.small import least_squares, product, solve_definite
 ITERATIONS = 30
 CALM = 1e-5  # a step shorter than this share of the goal ends the search
 FLAT = 1e-4  # and so does a step that lowers the squared residual by less than this share
+ASIDE = 1e-3  # share of the goal by which an entry is moved to see whether it is held
 FIRM = 1.0  # damping up to which such a step means a minimum; beyond, only that no step down was found
 
 Function = Callable[[jax.Array], jax.Array]
@@ -56,15 +57,20 @@ def flat(problem: Problem, segment: Segment) -> tuple[Function, Function, jax.Ar
 
 def search(residual: Function, project: Function, start: jax.Array) -> Search:
     """Levenberg-Marquardt from start: Float[g]. A step is taken if it lowers the residual, and the damping falls; else the
-    damping rises (Marquardt 1963). A step into nothing finite is not taken."""
+    damping rises (Marquardt 1963). A step into nothing finite is not taken. Entries that project holds against the slope stay
+    where they are: steps are those of the others (Bertsekas 1982)."""
     look = jax.jacfwd(lambda goal: (residual(goal),) * 2, has_aux=True)
 
     def better(old: Search) -> Search:
-        normal = product(old.J.T, old.J)
-        # Marquardt's scaling; the floor lets directions that do not show yet move once others have.
-        diagonal = jnp.maximum(jnp.diagonal(normal), 1e-6 * jnp.max(jnp.diagonal(normal)))
         first = old.iterations == 0  # nothing is known yet: look at the start itself
         slope = product(old.J.T, jnp.where(first, 0.0, old.residual))
+        normal = product(old.J.T, old.J)
+        curvature = jnp.diagonal(normal)
+        downhill = old.goal - ASIDE * (1.0 + jnp.abs(old.goal)) * jnp.sign(slope)
+        free = (slope == 0) | (project(downhill) != old.goal)
+        normal, slope = jnp.where(free[:, None] & free[None, :], normal, 0.0), jnp.where(free, slope, 0.0)
+        # Marquardt's scaling; the floor lets directions that do not show yet move once others have.
+        diagonal = jnp.maximum(curvature, 1e-6 * jnp.max(curvature))
         step, _ = solve_definite(normal + old.damping * jnp.diag(diagonal), -slope)
         goal = project(old.goal + step)
         J, after = look(goal)
