@@ -1,8 +1,25 @@
 """Inverses, one a file: `invert(problem, segment) -> Recovered`, the goal that explains a logged segment."""
 
-from ohio_jax.inverse import analytic, cross_entropy, gradient, implicit, least_squares, observed, posterior, program, ridge
+import functools
+from collections.abc import Callable
 
-INVERSES = {
+from ohio_jax.inverse import analytic, cross_entropy, gradient, implicit, least_squares, observed, posterior, program, ridge
+from ohio_jax.inverse.problem import Problem, Recovered, Segment
+
+Inverse = Callable[[Problem, Segment], Recovered]
+
+
+def prepared(invert: Inverse) -> Inverse:
+    """The inverse, of segments as logged."""
+
+    @functools.wraps(invert)
+    def of_logged(problem: Problem, segment: Segment) -> Recovered:
+        return invert(problem, segment if problem.prepare is None else problem.prepare(segment))
+
+    return of_logged
+
+
+BARE: dict[str, Inverse] = {
     "analytic": analytic.invert,
     "reg_analytic": gradient.regularised,
     "ridge": ridge.invert,
@@ -14,5 +31,6 @@ INVERSES = {
     "posterior": posterior.invert,
     "program": program.invert,
 }
+INVERSES = {name: prepared(invert) for name, invert in BARE.items()}
 
 __all__ = ["INVERSES"]

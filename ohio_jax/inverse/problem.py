@@ -89,6 +89,8 @@ class Program(NamedTuple):
 class Problem(NamedTuple):
     """What an inverse may know about a low level.
 
+    prepare(segment) -> Segment, what the other functions read in its place: the work that no goal changes, done once before a
+        search; None: they read the segment as logged. The entries of INVERSES see to it.
     residual(goal, segment) -> Float[k], whitened: half its squared norm is the negative log-likelihood.
     start(segment) -> goal, where an iterative inverse begins.
     project(goal) -> goal, onto the admissible goals.
@@ -111,6 +113,7 @@ class Problem(NamedTuple):
     imitation: Callable[[jax.Array, Segment], jax.Array] | None = None
     program: Callable[[Segment], Program] | None = None
     width: Callable[[Segment], jax.Array] | None = None
+    prepare: Callable[[Segment], Segment] | None = None
     # Half a unit of a whitened residual: goals read off in counts are exact, those read off in floats nearly so.
     tolerance: float = 0.5
 

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-UNROLLED = 8  # unknowns up to which elimination is written out
+UNROLLED = 4  # unknowns up to which elimination is written out
+ELIMINATED = 8  # and up to which it is a loop: written out, it would take longer, and ten times as long to compile
 TERMS = 8  # of a sum up to which a product is
 
 
@@ -26,11 +27,14 @@ def solve_definite(M: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array
     inverse = jnp.where(scale > 0, 1.0 / jnp.where(scale > 0, scale, 1.0), 0.0)
     each = inverse.reshape(-1, *[1] * (right.ndim - 1))  # of the right-hand side's rows
     M, right = M * inverse[:, None] * inverse[None, :], right * each
-    if n > UNROLLED:
+    if n > ELIMINATED:
         values, vectors = jnp.linalg.eigh(M)
         keep = (values > _least(M)).reshape(each.shape)
         y = vectors @ jnp.where(keep, (vectors.T @ right) / jnp.where(keep, values.reshape(each.shape), 1.0), 0.0)
         return y * each, values[0]
+    if n > UNROLLED:
+        y, pivot = _eliminate(M, right.reshape(n, -1))
+        return y.reshape(right.shape) * each, pivot
     rows, pivots = [], []  # of the elimination: M = L D L', without pivoting, as M is definite
     for i in range(n):
         row, b = M[i], right[i]
@@ -45,6 +49,21 @@ def solve_definite(M: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array
         rest = sum((row[j] * y[j] for j in range(i + 1, n)), start=jnp.zeros_like(b))
         y[i] = jnp.where(row[i] > _least(M), (b - rest) / pivots[i], 0.0)
     return jnp.stack(y) * each, jnp.min(jnp.stack([row[i] for i, (row, _) in enumerate(rows)]))
+
+
+def _eliminate(M: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`solve_definite` for a matrix of unit diagonal, by Gauss and Jordan's elimination, an unknown at a time."""
+    n, least, index = M.shape[0], _least(M), jnp.arange(M.shape[0])
+
+    def step(i, carry):
+        rows, smallest = carry
+        pivot = rows[i, i]
+        row = jnp.where(pivot > least, rows[i] / jnp.where(pivot > least, pivot, 1.0), 0.0)
+        others = rows - rows[:, i][:, None] * row[None]
+        return jnp.where((index == i)[:, None], row[None], others), jnp.minimum(smallest, pivot)
+
+    rows, smallest = jax.lax.fori_loop(0, n, step, (jnp.concatenate([M, right], axis=1), M[0, 0]))
+    return rows[:, n:], smallest
 
 
 def least_squares(J: jax.Array, r: jax.Array) -> tuple[jax.Array, jax.Array]:

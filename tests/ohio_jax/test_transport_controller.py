@@ -136,6 +136,7 @@ def test_requests_truncates_toward_zero():
 
 def test_registry_modules_honour_the_contract():
     assert {"transport", "shares", "requests", "direct", "lqr", "mpc", "ilqr", "convex"} <= set(CONTROLLERS)
+    assert {"osc", "joint_impedance"} <= set(CONTROLLERS)
     for name, module in CONTROLLERS.items():
         assert module.__name__ == f"ohio_jax.controllers.{name}"
         assert all(callable(getattr(module, function)) for function in ("Params", "init", "plan", "act", "problem"))

@@ -1,0 +1,103 @@
+"""Joint impedance control as low-level policy: decoupled springs and dampers on the joints (JOINT_POSITION of robosuite 1.4.1).
+
+    torque = M (kp (q_g - q) - kd v) + b,   kd = 2 zeta sqrt(kp)
+
+with the mass matrix M and the bias force b of the arm. The goal is a displacement of the joints from where they are when it is
+given.
+
+goal: Float[8], displacement of the 7 joints [rad], and the gripper's command.
+state: Float[21], joint angles and velocities, and the angles at reset, which are not used. action: Float[8], torques [N m]
+within their bounds, and the command.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from ohio_jax.controllers import torques
+from ohio_jax.dynamics.chain import Chain, bias, frames, mass_matrix
+from ohio_jax.inverse.problem import ON, Problem, Segment
+from ohio_jax.solvers.small import product
+
+
+@struct.dataclass
+class Params:
+    """chain: the arm; kp, zeta: Float[7], stiffness [1 / s^2] and damping ratio of each joint.
+
+    output: Float[7], largest displacement; bound: Float[7], largest torques.
+    """
+
+    chain: Chain
+    kp: Any
+    zeta: Any
+    output: Any
+    bound: Any
+
+
+class Known(NamedTuple):
+    """What a segment's torques depend on beside the goal: those of step j are free[j] + spring[j] displacement.
+
+    free: Float[h, 7]; spring: Float[h, 7, 7]; q: Float[7], the angles before the first step.
+    """
+
+    free: jax.Array
+    spring: jax.Array
+    q: jax.Array
+
+
+def init(params: Params) -> jax.Array:
+    """Float[7], the joint angles aimed at."""
+    return jnp.zeros(len(params.bound))
+
+
+def plan(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) -> jax.Array:
+    return torques.split(state)[0] + torques.inside(goal, params.output)[:-1]
+
+
+def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Float[8]; differentiable in the goal, its slope 0 in torques that are clipped."""
+    free, spring = law(params, state)
+    wish = free + product(spring, memory - torques.split(state)[0])
+    return torques.action(wish, params.bound, goal), memory
+
+
+def problem(params: Params) -> Problem:
+    """What inverses may know: the logged torques in the logged states (see `torques.matching`), affine in the goal.
+
+    Affine form: the torques off their bounds. Observed: the displacement of the joints over the segment, and the command.
+    """
+
+    def known(state: jax.Array) -> Known:
+        free, spring = jax.vmap(lambda state: law(params, state))(state)
+        q = torques.split(state)[0]
+        return Known(free + jax.vmap(product)(spring, q[:1] - q), spring, q[0])
+
+    def wish(goal: jax.Array, at: Known) -> jax.Array:
+        return at.free + jax.vmap(lambda spring: product(spring, goal[:-1]))(at.spring)
+
+    def affine(segment: Segment) -> tuple[jax.Array, jax.Array]:
+        at: Known = segment.state
+        torque, n = segment.action[:, :-1], segment.action.shape[1] - 1
+        bound = jnp.broadcast_to(params.bound, torque.shape)
+        scale = jnp.where(jnp.abs(torque) >= ON * bound, 0.0, 1.0 / (torques.NOISE * bound))
+        J = jnp.zeros((torque.size + 1, n + 1), torque.dtype).at[-1, -1].set(1.0 / torques.NOISE)
+        J = J.at[:-1, :-1].set((at.spring * scale[:, :, None]).reshape(-1, n))
+        return J, jnp.concatenate([(scale * (at.free - torque)).reshape(-1), -torques.command(segment) / torques.NOISE])
+
+    def observed(segment: Segment) -> jax.Array:
+        moved = torques.split(segment.next_state[-1])[0] - segment.state.q
+        return torques.inside(jnp.concatenate([moved, torques.command(segment)]), params.output)
+
+    return torques.matching(known, wish, params, affine=affine, observed=observed)
+
+
+def law(params: Params, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(Float[7], Float[7, 7]), the torques where no displacement is left, and a unit of each entry of it."""
+    q, v, _ = torques.split(state)
+    at = frames(params.chain, q)
+    M = mass_matrix(params.chain, at)
+    kp = jnp.asarray(params.kp)
+    free = bias(params.chain, at, v) - product(M, 2.0 * params.zeta * jnp.sqrt(kp) * v)
+    return free, M * kp[None]
