@@ -224,7 +224,7 @@ def film_command(args) -> None:
     """draw episodes of a scripted policy or a trained checkpoint into a GIF"""
     import jax
 
-    from ohio_jax.evaluate import learned, scripted
+    from ohio_jax.evaluate import Steered, learned, scripted_behaviour
     from ohio_jax.film import film
     from ohio_jax.learners import LEARNERS
     from ohio_jax.train import load_policy
@@ -234,10 +234,9 @@ def film_command(args) -> None:
         task, space, plan, states = load_policy(args.checkpoint, room("tasks").make)
         env, act = task.high_level(space), learned(LEARNERS[plan.learner], not args.stochastic)
         params = jax.tree.map(lambda x: x[0], states)
-    elif args.policy in task.policies:
-        env, act, params = task.env, scripted(task.policies[args.policy]), ()
     else:
-        raise unknown(f"policy for {task.name}", args.policy, task.policies)
+        _, env, act, params, _ = scripted_behaviour(task, args.policy)
+        env = env.high if isinstance(env, Steered) else env  # a frame a decision
     film(task, env, act, params, args.out, args.seed, args.episodes, args.frames, args.fps)
     show(args, {"file": args.out, "task": task.name, "episodes": args.episodes}, args.out)
 

@@ -1,7 +1,7 @@
 """Rollouts: whole episodes in one compiled call, vmapped over episodes; and datasets made of them."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from ohio_jax.environment import HighLevel, State
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.learners import LEARNERS
 from ohio_jax.progress import progress
-from ohio_jax.task import Task
+from ohio_jax.task import Guide, Policy, Task
 from ohio_jax.train import tree_digest
 
 # How any policy acts, scripted or learned: (params, environment, key, state) -> action of that environment.
@@ -87,6 +87,12 @@ def scripted(policy) -> Act:
     return lambda params, env, key, state: policy(env, key, state)
 
 
+@functools.cache
+def guiding(policy: Policy) -> Act:
+    """The policy of a `Guide` as an `Act`, whose params are the low-level environment that it is told of; cached likewise."""
+    return lambda params, env, key, state: policy(params, key, state)
+
+
 def episode_keys(seed: int, episodes: int) -> jax.Array:
     """Keys [episodes] of the policy's own randomness; key e does not depend on how many follow it."""
     return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(episodes))
@@ -100,9 +106,8 @@ def evaluate_policy(task: Task, policy: str, episodes: int, seed: int) -> Episod
     instances = task.instances(seed, episodes)
     if policy == "oracle" and task.bound is not None:
         return Episodes(task.bound(instances), {})
-    if policy not in task.policies:
-        raise unknown(f"policy for {task.name}", policy, [*task.policies, "oracle"])
-    return rollouts(task.env, scripted(task.policies[policy]), (), instances, episode_keys(seed, episodes))
+    who = scripted_behaviour(task, policy, ["oracle"])
+    return rollouts(who.env, who.act, who.params, instances, episode_keys(seed, episodes))
 
 
 @functools.cache
@@ -172,10 +177,15 @@ def trained_behaviour(task: Task, space: str, learner: str, state, deterministic
     return Behaviour(f"{space} {learner}", env, learned(LEARNERS[learner], deterministic), state, card)
 
 
-def _scripted_behaviour(task: Task, policy: str) -> Behaviour:
+def scripted_behaviour(task: Task, policy: str, others: Sequence[str] = ()) -> Behaviour:
+    """A scripted policy by its name. Raises UserError for an unknown one, naming `others` that are known as well."""
     if policy not in task.policies:
-        raise unknown(f"policy for {task.name}", policy, task.policies)
-    return Behaviour(policy, task.env, scripted(task.policies[policy]), (), {})
+        raise unknown(f"policy for {task.name}", policy, [*task.policies, *others])
+    chosen = task.policies[policy]
+    if isinstance(chosen, Guide):
+        env = Steered(task.under(chosen.space), chosen.space.spec.shape)
+        return Behaviour(policy, env, guiding(chosen.policy), task.env, {})
+    return Behaviour(policy, task.env, scripted(chosen), (), {})
 
 
 @functools.partial(jax.jit, static_argnames=("act", "view", "reached"))
@@ -224,7 +234,7 @@ def collect(task: Task, policy: str | Behaviour, episodes: int, seed: int, parts
     Episodes are played in chunks; with a folder `parts` each finished chunk is kept there until all are done, so a killed
     call goes on where it stopped and ends with the same data. Raises UserError for an unknown policy or no episodes.
     """
-    who = _scripted_behaviour(task, policy) if isinstance(policy, str) else policy
+    who = scripted_behaviour(task, policy) if isinstance(policy, str) else policy
     if episodes < 1:
         raise UserError(f"episodes: expected at least 1, found {episodes}")
     identity = {"task": task.name, "settings": task.settings, "behaviour": who.name, "seed": seed, **who.card}

@@ -43,6 +43,19 @@ class Space:
 
 
 @dataclass(frozen=True)
+class Guide:
+    """A scripted high-level policy: it gives the goals, and the low level of a space acts.
+
+    policy: (environment, key, state) -> goal, as the space's spec has it; may be asked at every low-level step, and is heeded
+        where a goal is due.
+    space: what follows the goals. It need not be one that learners see: behaviour may have other gains than they will have.
+    """
+
+    policy: Policy
+    space: Space
+
+
+@dataclass(frozen=True)
 class Reference:
     """Score 0 and score 100 of a task, with a line and a command that say where they come from."""
 
@@ -61,7 +74,7 @@ class Task:
     view(state): Float or Int[k], what of the environment's `State` controllers and inverses see; logged before a step.
     reached(state): like `view`, read from the `State` after a step: what `view` became through the step's action.
     spaces: action spaces by name; "ohio" is the hierarchical one, "end_to_end" the fair flat one.
-    policies: scripted behaviour by name.
+    policies: scripted behaviour by name; a policy acts itself, a `Guide` through a low level.
     bound(instances): Float64[episodes], upper bound of the return, of full information or in the mean of any policy (slow,
         outside jit); None if unknown.
     draw(axes, pipeline_state): draws one moment into Matplotlib axes, see `ohio_jax.film`; None if the task has no picture.
@@ -73,7 +86,7 @@ class Task:
     view: Callable[[State], jax.Array]
     reached: Callable[[State], jax.Array]
     spaces: dict[str, Space]
-    policies: dict[str, Policy]
+    policies: dict[str, Policy | Guide]
     instances: Callable[[int, int], Any]
     reference: Reference
     bound: Callable[[Any], np.ndarray] | None = None
@@ -81,6 +94,9 @@ class Task:
 
     def high_level(self, space: str) -> HighLevel:
         """The environment a learner of this space acts in."""
-        chosen = self.spaces[space]
-        goal_size = int(np.prod(chosen.spec.shape))
-        return HighLevel(self.env, chosen.params, chosen.controller, goal_size, chosen.steps, self.view)
+        return self.under(self.spaces[space])
+
+    def under(self, space: Space) -> HighLevel:
+        """The environment as it is for whoever gives the goals of a space, one of the task's or not."""
+        goal_size = int(np.prod(space.spec.shape))
+        return HighLevel(self.env, space.params, space.controller, goal_size, space.steps, self.view)
