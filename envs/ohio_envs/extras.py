@@ -1,4 +1,4 @@
-"""Packages that only some reachers need, imported when one of these is made."""
+"""Packages that only some tasks need, imported when one of these is made."""
 
 import contextlib
 import importlib

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from ohio_envs.reacher.extras import imported
+from ohio_envs.extras import imported
 from ohio_envs.settings import Rule, integer, one_of, parse
 from ohio_jax.controllers import direct, pd
 from ohio_jax.environment import Drawn, State

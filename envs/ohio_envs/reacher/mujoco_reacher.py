@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from ohio_envs.reacher.extras import imported
+from ohio_envs.extras import imported
 from ohio_envs.reacher.simulator import Reacher
 from ohio_envs.reacher.task import reacher
 from ohio_jax.task import Task
