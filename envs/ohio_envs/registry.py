@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 from ohio_envs import files
+from ohio_envs.manipulation import policies as manipulation_policies
+from ohio_envs.manipulation import task as manipulation
 from ohio_envs.reacher import brax_reacher, mujoco_reacher
 from ohio_envs.reacher import policies as reacher_policies
 from ohio_envs.reacher import task as reacher
@@ -26,6 +28,8 @@ TASKS: dict[str, Callable[[dict[str, str]], Task]] = {
     "reacher": reacher.reacher,
     "reacher-mjx": mujoco_reacher.reacher_mjx,
     "reacher-brax": brax_reacher.reacher_brax,
+    "lift": manipulation.lift,
+    "door": manipulation.door,
 }
 
 
@@ -43,6 +47,7 @@ def policies() -> dict[str, list[str]]:
         "supply-chain": [*supply_chain_policies.NAMES, "oracle"],
         "inventory": [*classical.NAMES, "oracle"],
         "reacher": [*reacher_policies.POLICIES],
+        "manipulation": [*manipulation_policies.POLICIES],
     }
 
 

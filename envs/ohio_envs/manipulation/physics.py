@@ -15,9 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+
 from ohio_envs.extras import imported
 
 STEP = 0.002  # s
+FEW = 8  # states that are stepped sooner by one thread than handed to others
 ITERATIONS, SEARCHES = 4, 8  # of MJX's solver and of its line search, which would else go on to a hundred and to fifty
 
 
@@ -32,17 +34,15 @@ class Bodies(NamedTuple):
 Sensors = tuple[tuple[str, tuple[int, int]], ...]  # name, first reading, last + 1
 
 
-def model(name: str, cube: float | None = None) -> Any:
-    """The compiled `mujoco.MjModel` of `name`.xml; cube: m, half an edge of the cube, if there is one.
-
-    Raises UserError without MuJoCo.
-    """
+def model(scene: Any) -> Any:
+    """The compiled `mujoco.MjModel` of a `Scene`. Raises UserError without MuJoCo."""
     mujoco = imported("mujoco", "mujoco")
     folder = resources.files("ohio_envs.manipulation")
-    scene = mujoco.MjSpec.from_string((folder / f"{name}.xml").read_text(), {"panda.xml": (folder / "panda.xml").read_bytes()})
-    if cube is not None:
-        scene.geom("cube").size = [cube] * 3
-    return scene.compile()
+    text, arm = (folder / f"{scene.name}.xml").read_text(), (folder / "panda.xml").read_bytes()
+    spec = mujoco.MjSpec.from_string(text, {"panda.xml": arm})
+    for name, size in scene.sizes.items():
+        spec.geom(name).size = size
+    return spec.compile()
 
 
 class Threads:
@@ -53,34 +53,37 @@ class Threads:
         cores = os.cpu_count() or 1
         self.model = body
         self._data = [mujoco.MjData(body) for _ in range(cores)]
-        self._pool = rollout.Rollout(nthread=cores)
+        self._pool, self._caller = rollout.Rollout(nthread=cores), rollout.Rollout(nthread=0)
         self._turn = threading.Lock()  # devices that play side by side take turns: each call uses all cores
         parts = (mujoco.mjtState.mjSTATE_CTRL, mujoco.mjtState.mjSTATE_MOCAP_POS, mujoco.mjtState.mjSTATE_MOCAP_QUAT)
-        self._given = sum(int(part) for part in parts)
+        self._told = sum(int(part) for part in parts)
 
-    def step(self, q, v, a, control, place) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(q, v, readings) of a batch with any leading axes, on the host."""
-        lead, batch = q.shape[:-1], math.prod(q.shape[:-1])
-        flat = lambda *parts: np.concatenate([np.asarray(x, np.float64).reshape(batch, x.shape[-1]) for x in parts], axis=1)
-        state, given, begin = flat(np.zeros((*lead, 1)), q, v), flat(control, place)[:, None], flat(a)
-        after = np.empty((batch, 1, state.shape[1]))
-        seen = np.empty((batch, 1, self.model.nsensordata))
+    def step(self, given: jax.Array) -> np.ndarray:
+        """Float[..., nq + nv + sensors], positions, velocities, and readings before them, on the host.
+
+        given: Float[..., k], any batch of positions, velocities, controls with places, and accelerations to begin with.
+        """
+        body = self.model
+        rows = np.asarray(given, np.float64).reshape(math.prod(given.shape[:-1]), given.shape[-1])
+        state, told, begin = np.split(rows, [body.nq + body.nv, rows.shape[1] - body.nv], axis=1)
+        after = np.empty((len(rows), 1, 1 + state.shape[1]))
+        seen = np.empty((len(rows), 1, body.nsensordata))
+        few = len(rows) < FEW
         with self._turn:
-            self._pool.rollout(
-                [self.model] * batch,
-                self._data,
-                state,
-                given,
-                control_spec=self._given,
+            (self._caller if few else self._pool).rollout(
+                [body] * len(rows),
+                self._data[:1] if few else self._data,
+                np.insert(state, 0, 0.0, axis=1),  # the time, which nothing here depends on
+                np.ascontiguousarray(told)[:, None],
+                control_spec=self._told,
                 nstep=1,
-                initial_warmstart=begin,
+                initial_warmstart=np.ascontiguousarray(begin),
                 state=after,
                 sensordata=seen,
                 skip_checks=True,
             )
-        q, v = np.split(after[:, 0, 1:], [q.shape[-1]], axis=1)
-        back = lambda x: x.astype(np.float32).reshape(*lead, -1)
-        return back(q), back(v), back(seen)
+        answer = np.concatenate([after[:, 0, 1:], seen[:, 0]], axis=1, dtype=np.float32)
+        return answer.reshape(*given.shape[:-1], -1)
 
 
 @struct.dataclass
@@ -96,9 +99,12 @@ class Native:
 
     def step(self, at: Bodies, control: jax.Array, place: jax.Array) -> tuple[Bodies, jax.Array]:
         """The state after `STEP` and the readings before it; control: Float[nu]; place: Float[7] of a mocap body or Float[0]."""
-        shape = lambda size: jax.ShapeDtypeStruct((size,), jnp.float32)
-        shapes = shape(len(at.q)), shape(len(at.v)), shape(self.threads.model.nsensordata)
-        q, v, seen = jax.pure_callback(self.threads.step, shapes, *at, control, place, vmap_method="broadcast_all")
+        # One array there and one back: each has its price.
+        given = jnp.concatenate([at.q, at.v, control, place, at.a]).astype(jnp.float32)
+        sizes = np.cumsum([len(at.q), len(at.v), self.threads.model.nsensordata])
+        shape = jax.ShapeDtypeStruct((sizes[-1],), jnp.float32)
+        after = jax.pure_callback(self.threads.step, shape, given, vmap_method="broadcast_all")
+        q, v, seen = jnp.split(after, sizes[:2])
         return Bodies(q, v, (v - at.v) / STEP), seen
 
 
@@ -122,12 +128,12 @@ class Mjx:
 
 
 @functools.cache
-def engine(backend: str, name: str, cube: float | None = None) -> Native | Mjx:
-    """The same object for the same model, so that compiled programs are shared. backend: "c" or "mjx".
+def engine(backend: str, scene: Any) -> Native | Mjx:
+    """The same object for the same `Scene`, so that compiled programs are shared. backend: "c" or "mjx".
 
     Raises UserError without MuJoCo, or without MJX where that is asked for.
     """
-    body = model(name, cube)
+    body = model(scene)
     each = (body.sensor(i) for i in range(body.nsensor))
     sensors = tuple((sensor.name, (int(sensor.adr[0]), int(sensor.adr[0] + sensor.dim[0]))) for sensor in each)
     if backend == "c":

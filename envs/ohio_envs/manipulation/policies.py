@@ -15,6 +15,7 @@ from ohio_envs.manipulation.scenes import Seen
 from ohio_envs.manipulation.simulator import Manipulation, Moment
 from ohio_jax.controllers.osc import rotation_of, vector_of
 from ohio_jax.environment import State
+from ohio_jax.task import Policy
 
 RANGE = np.array([0.05] * 3 + [0.5] * 3 + [1.0], np.float32)  # m, rad, and the gripper's command: the largest goals of behaviour
 GAIN = 2.0  # share of what is left that a goal asks for: the arm brakes hard enough for more than all of it
@@ -78,19 +79,6 @@ def door(now: Moment, seen: Seen) -> Wish:
     return Wish(goal - seen["gripper"], turn + held * jnp.where(pull, out, down), close)
 
 
-def guided(wish: Callable[[Moment, Seen], Wish], noise: float):
-    """The policy that asks for what is wished, plus normal noise of this deviation, as a share of the range."""
-
-    def policy(env: Manipulation, key: jax.Array, state: State) -> jax.Array:
-        now: Moment = state.pipeline_state
-        away, turn, close = wish(now, env.seen(now.readings))
-        limit = jnp.asarray(RANGE)
-        asked = jnp.append(GAIN * jnp.concatenate([away, turn]), jnp.where(close, 1.0, -1.0)) / limit
-        return limit * jnp.clip(jnp.clip(asked, -1.0, 1.0) + noise * jax.random.normal(key, asked.shape), -1.0, 1.0)
-
-    return policy
-
-
 def gripper_turn(seen: Seen) -> jax.Array:
     """Float[3, 3], axes of the gripper: the fingers' way, across, and ahead. It stands a quarter turned on the hand."""
     hand = matrix(seen["hand"])
@@ -107,3 +95,44 @@ def matrix(quaternion: jax.Array) -> jax.Array:
             jnp.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]),
         ]
     )
+
+
+def expert(*noises: float) -> Policy:
+    """Asks for what the scene's script wishes, plus normal noise, as a share of the range; one of these deviations an episode."""
+
+    def policy(env: Manipulation, key: jax.Array, state: State) -> jax.Array:
+        now: Moment = state.pipeline_state
+        away, turn, close = SCRIPTS[env.scene.name](now, env.seen(now.readings))
+        limit, noise = jnp.asarray(RANGE), jnp.array(noises)[lottery(now, len(noises))]
+        asked = jnp.append(GAIN * jnp.concatenate([away, turn]), jnp.where(close, 1.0, -1.0)) / limit
+        return limit * jnp.clip(jnp.clip(asked, -1.0, 1.0) + noise * jax.random.normal(key, asked.shape), -1.0, 1.0)
+
+    return policy
+
+
+def random(env: Manipulation, key: jax.Array, state: State) -> jax.Array:
+    """Goals drawn evenly from the range."""
+    return jnp.asarray(RANGE) * jax.random.uniform(key, RANGE.shape, minval=-1.0, maxval=1.0)
+
+
+def none(env: Manipulation, key: jax.Array, state: State) -> jax.Array:
+    """Asks to stay, and nothing of the gripper."""
+    return jnp.zeros_like(jnp.asarray(RANGE))
+
+
+def lottery(now: Moment, tickets: int) -> jax.Array:
+    """Int[] in 0 .. tickets - 1, the same throughout an episode: by the bits of the arm's joints at reset."""
+    bits = jax.lax.bitcast_convert_type(now.joints.astype(jnp.float32), jnp.uint32)
+    return ((bits[0] ^ bits[1]) % tickets).astype(jnp.int32)
+
+
+SCRIPTS: dict[str, Callable[[Moment, Seen], Wish]] = {"lift": lift, "door": door}
+POLICIES: dict[str, Policy] = {
+    "expert": expert(0.0),
+    "noisy-0.3": expert(0.3),
+    "noisy-0.7": expert(0.7),
+    "noisy-1.0": expert(1.0),
+    "mixed": expert(0.0, 0.3, 0.7, 1.0),
+    "random": random,
+    "none": none,
+}

@@ -47,6 +47,11 @@ class Scene(Protocol):
         """Numbers observed."""
         ...
 
+    @property
+    def sizes(self) -> dict[str, tuple[float, float, float]]:
+        """Of shapes that the XML leaves open, by their names."""
+        ...
+
     def draw(self, key: jax.Array) -> jax.Array:
         """Float[7], place and quaternion of the cube at reset, or of the door."""
         ...
@@ -86,6 +91,10 @@ class Lift:
     name: str = "lift"
     size: int = 10
 
+    @property
+    def sizes(self) -> dict[str, tuple[float, float, float]]:
+        return {"cube": (self.half,) * 3}
+
     def draw(self, key: jax.Array) -> jax.Array:
         where, turn = jax.random.split(key)
         x, y = jax.random.uniform(where, (2,), minval=-SPREAD, maxval=SPREAD)
@@ -113,6 +122,10 @@ class Door:
 
     name: str = "door"
     size: int = 14
+
+    @property
+    def sizes(self) -> dict[str, tuple[float, float, float]]:
+        return {}
 
     def draw(self, key: jax.Array) -> jax.Array:
         where, turn = jax.random.split(key)

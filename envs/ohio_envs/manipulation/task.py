@@ -1,0 +1,136 @@
+"""Lift and Door: an arm under operational-space control whose gains change after the data were collected.
+
+Behaviour always acts under the original gains. Learners act under those of the setting `gains`: OHIO on goals that would have
+made the logged torques under them, the paper's baseline on the goals that behaviour gave. Needs the extra `mujoco`.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ohio_envs.manipulation import panda
+from ohio_envs.manipulation.drawing import draw
+from ohio_envs.manipulation.features import FEATURES
+from ohio_envs.manipulation.physics import engine
+from ohio_envs.manipulation.policies import POLICIES, RANGE
+from ohio_envs.manipulation.scenes import Door, Lift, Scene
+from ohio_envs.manipulation.simulator import SUBSTEPS, Instance, Manipulation, low_level_view
+from ohio_envs.settings import Rule, integer, number, one_of, parse
+from ohio_jax.controllers import direct, osc
+from ohio_jax.inverse.problem import Problem
+from ohio_jax.networks import heads
+from ohio_jax.networks.mlp import mlp_networks
+from ohio_jax.task import Guide, Reference, Space, Task
+
+HORIZON = 500  # decisions
+
+
+class Gains(NamedTuple):
+    """kp, zeta: stiffness [1 / s^2] and damping ratio of position and of rotation."""
+
+    kp: tuple[float, float]
+    zeta: tuple[float, float]
+
+
+GAINS = {
+    "original": Gains((150.0, 150.0), (1.0, 1.0)),
+    "stiffness": Gains((150.0, 50.0), (1.0, 1.0)),
+    "damping": Gains((150.0, 150.0), (3.0, 1.0)),
+}
+# The largest goals the paper allows under each, m and rad; those of behaviour are 0.05 and 0.5.
+RANGES = {
+    "lift": {"original": (0.05, 0.5), "stiffness": (0.4, 1.6), "damping": (0.4, 1.6)},
+    "door": {"original": (0.3, 0.7), "stiffness": (0.5, 1.6), "damping": (0.4, 1.5)},
+}
+# Mean returns of `expert` over 100 episodes.
+EXPERT = {"lift": 413.0, "door": 254.0}
+SETTINGS = {
+    "gains": Rule("original", one_of(*GAINS)),
+    "backend": Rule("auto", one_of("auto", "c", "mjx")),
+    "horizon": Rule(str(HORIZON), integer(1, 100_000)),
+}
+
+
+def lift(settings: dict[str, str]) -> Task:
+    """`lift`: lift a cube. Raises UserError for a bad setting, or without MuJoCo."""
+    values = parse("lift", SETTINGS | {"cube": Rule("0.021", number(0.02, 0.022))}, settings)
+    return _task(Lift(values["cube"]), values)
+
+
+def door(settings: dict[str, str]) -> Task:
+    """`door`: open a door with a latch. Raises UserError for a bad setting, or without MuJoCo."""
+    return _task(Door(), parse("door", SETTINGS, settings))
+
+
+def _task(scene: Scene, values: dict[str, Any]) -> Task:
+    if values["backend"] == "auto":
+        values["backend"] = "c" if jax.default_backend() == "cpu" else "mjx"
+    name, horizon = scene.name, values["horizon"]
+    env = Manipulation(engine(values["backend"], scene), scene, horizon * SUBSTEPS)
+    behaviour = _goals(name, controller("original", RANGE[:6]))
+    return Task(
+        name=name,
+        settings=values,
+        env=env,
+        view=low_level_view,
+        reached=low_level_view,
+        spaces=_spaces(name, values["gains"]),
+        policies={policy: Guide(goal, behaviour) for policy, goal in POLICIES.items()},
+        instances=functools.partial(_instances, env),
+        reference=Reference(
+            zero=0.0,
+            full=EXPERT[name] * horizon / HORIZON,
+            how=f"0 is no reward at all; 100 is the return of the best script (`ohio-jax evaluate {name} --policy expert "
+            f"--episodes 100 --seed 10`), at horizons other than {HORIZON} in proportion",
+        ),
+        draw=functools.partial(draw, env),
+    )
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _draw(env: Manipulation, seed: jax.Array, episodes: int) -> Instance:
+    key = jax.random.key(seed)
+    return jax.vmap(lambda episode: env.draw(jax.random.fold_in(key, episode)))(jnp.arange(episodes))
+
+
+def _instances(env: Manipulation, seed: int, episodes: int) -> Instance:
+    """The task's `instances`, leading axis E."""
+    return _draw(env, jnp.uint32(seed), episodes)
+
+
+def _spaces(name: str, gains: str) -> dict[str, Space]:
+    """What learners act on, under the gains of the setting.
+
+    ohio: goals within the paper's range. ohio_equal: within the range that behaviour had. logged: the goals behaviour gave, as
+    its own gains explain them, followed under the gains of the setting; the paper's baseline. end_to_end: torques.
+    """
+    wide = np.repeat(np.array(RANGES[name][gains], np.float32), 3)
+    torque = heads.Box((*panda.TORQUE.tolist(), 1.0))
+    bounds = direct.Params(jnp.array(torque.limits))
+    own = osc.problem(controller("original", RANGE[:6]))
+    return {
+        "ohio": _goals(name, controller(gains, wide)),
+        "ohio_equal": _goals(name, controller(gains, RANGE[:6])),
+        "logged": _goals(name, controller(gains, RANGE[:6]), own),
+        "end_to_end": Space(torque, direct, bounds, direct.problem(bounds), _networks(name, torque)),
+    }
+
+
+def controller(gains: str, output: np.ndarray) -> osc.Params:
+    """The arm's controller with gains of GAINS, and goals of up to output: Float[6], m and rad."""
+    kp, zeta = (np.repeat(np.array(pair, np.float32), 3) for pair in GAINS[gains])
+    arm = jax.tree.map(jnp.float32, panda.chain())
+    return osc.Params(arm, jnp.asarray(kp), jnp.asarray(zeta), jnp.asarray(output), jnp.asarray(panda.TORQUE, jnp.float32))
+
+
+def _goals(name: str, params: osc.Params, problem: Problem | None = None) -> Space:
+    """The space of what the controller may be asked for; problem: how goals are recovered, if not by itself."""
+    box = heads.Box((*np.asarray(params.output).tolist(), 1.0))
+    return Space(box, osc, params, problem or osc.problem(params), _networks(name, box), SUBSTEPS)
+
+
+def _networks(name: str, box: heads.Box):
+    return functools.partial(mlp_networks, box, features=FEATURES[name])
