@@ -1,5 +1,7 @@
 """Rollouts and datasets of the toy world, whose numbers can be done by hand."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from ohio_jax import evaluate
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import relabel
+from ohio_jax.task import Guide
 from tests.ohio_jax import toy
 
 
@@ -34,6 +37,22 @@ def test_an_episode_does_not_depend_on_its_neighbours():
     assert jax.random.key_data(evaluate.episode_keys(3, 2)).tolist() == (
         jax.random.key_data(evaluate.episode_keys(3, 9))[:2].tolist()
     )
+
+
+def test_a_guide_gives_goals_that_the_low_level_follows():
+    """A goal of half of x where it is given, held for two steps, each of which goes halfway to it."""
+    task = toy.line_task(horizon=4)
+    space = dataclasses.replace(task.spaces["ohio"], steps=2)
+    ask = lambda env, key, state: state.obs / env.wall * 50.0
+    guided = dataclasses.replace(task, policies={"guide": Guide(ask, space)})
+    logged = evaluate.collect(guided, "guide", 1, 3)
+    start = float(task.instances(3, 1)[0])
+    x = np.array([start, 0.75 * start, 0.625 * start])
+    x = np.append(x, [0.75 * x[2], 0.625 * x[2]])
+    np.testing.assert_allclose(logged.obs[:, 0], x, rtol=1e-6)
+    np.testing.assert_allclose(logged.action[:, 0], np.diff(x), rtol=1e-5)
+    np.testing.assert_allclose(logged.returns, evaluate.evaluate_policy(guided, "guide", 1, 3).returns, rtol=1e-6)
+    assert logged.card["behaviour"] == "guide" and start != 0.0
 
 
 def test_no_policy_compiles_twice():

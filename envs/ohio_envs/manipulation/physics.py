@@ -50,6 +50,7 @@ class Threads:
 
     def __init__(self, body: Any):
         mujoco, rollout = imported("mujoco", "mujoco"), imported("mujoco", "mujoco.rollout")
+        mujoco.set_mju_user_warning(lambda text: None)  # else each divergence is written to a file; the state shows it
         cores = os.cpu_count() or 1
         self.model = body
         self._data = [mujoco.MjData(body) for _ in range(cores)]

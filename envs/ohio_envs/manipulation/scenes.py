@@ -93,7 +93,7 @@ class Lift:
 
     @property
     def sizes(self) -> dict[str, tuple[float, float, float]]:
-        return {"cube": (self.half,) * 3}
+        return {"cube": (self.half, self.half, self.half)}
 
     def draw(self, key: jax.Array) -> jax.Array:
         where, turn = jax.random.split(key)

@@ -96,9 +96,11 @@ class Manipulation(Drawn):
     def step(self, state: State, action: jax.Array) -> State:
         before: Moment = state.pipeline_state
         grip = jnp.clip(before.grip + GRIP * jnp.sign(action[ARM]), -1.0, 1.0)
-        bodies, readings = self.physics.step(before.bodies, control(action[:ARM], grip), before.place)
+        told = control(action[:ARM], grip)
+        bodies, readings = self.physics.step(before.bodies, jnp.nan_to_num(told), before.place)
         # Written so that NaN, too, is unstable.
-        stable = jnp.all(jnp.abs(bodies.v) < FASTEST) & jnp.all(jnp.isfinite(bodies.q)) & jnp.all(jnp.isfinite(readings))
+        finite = [jnp.all(jnp.isfinite(x)) for x in (told, bodies.q, readings)]
+        stable = jnp.all(jnp.abs(bodies.v) < FASTEST) & jnp.all(jnp.stack(finite))
         bodies, grip, readings = (
             jax.tree.map(lambda new, old: jnp.where(stable, new, old), new, old)
             for new, old in ((bodies, before.bodies), (grip, before.grip), (readings, before.readings))

@@ -1,0 +1,138 @@
+"""Lift and Door as tasks: behaviour under the original gains, spaces under those of the setting, scripts that succeed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ohio_envs import registry
+from ohio_envs.manipulation import features, policies
+from ohio_envs.manipulation.simulator import SUBSTEPS
+
+from ohio_jax.controllers import osc
+from ohio_jax.errors import UserError
+from ohio_jax.evaluate import collect, evaluate_policy
+from ohio_jax.inverse.problem import FAILED, UNIQUE
+from ohio_jax.inverse.relabel import relabel
+
+pytest.importorskip("mujoco")
+
+
+@pytest.mark.parametrize("name", ["lift", "door"])
+@pytest.mark.parametrize(
+    ("gains", "kp", "zeta", "lift", "door"),
+    [
+        ("original", [150] * 6, [1] * 6, (0.05, 0.5), (0.3, 0.7)),
+        ("stiffness", [150] * 3 + [50] * 3, [1] * 6, (0.4, 1.6), (0.5, 1.6)),
+        ("damping", [150] * 6, [3] * 3 + [1] * 3, (0.4, 1.6), (0.4, 1.5)),
+    ],
+)
+def test_spaces_follow_the_gains(name, gains, kp, zeta, lift, door):
+    """Specification, robotics, 2.3, variants. Behaviour keeps the original gains whatever learners get."""
+    task = registry.make(name, {"gains": gains})
+    ranges = {"ohio": lift if name == "lift" else door, "ohio_equal": (0.05, 0.5), "logged": (0.05, 0.5)}
+    assert set(task.spaces) == {*ranges, "end_to_end"}
+    for space, (far, wide) in ranges.items():
+        chosen = task.spaces[space]
+        np.testing.assert_allclose(chosen.spec.limits, [far] * 3 + [wide] * 3 + [1.0], rtol=1e-6)
+        np.testing.assert_array_equal(chosen.params.kp, kp)
+        np.testing.assert_array_equal(chosen.params.zeta, zeta)
+        assert chosen.controller is osc and chosen.steps == SUBSTEPS
+    for guide in task.policies.values():
+        np.testing.assert_array_equal(guide.space.params.kp, [150] * 6)
+        np.testing.assert_array_equal(guide.space.params.zeta, [1] * 6)
+    assert task.spaces["end_to_end"].steps == 1 and task.env.action_size == len(task.spaces["end_to_end"].spec.limits)
+    assert task.settings == {"gains": gains, "backend": "c", "horizon": 500} | ({"cube": 0.021} if name == "lift" else {})
+    assert list(task.policies) == registry.policies()["manipulation"]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("lift", {"gains": "soft"}, "lift: setting gains: expected one of original, stiffness, damping, found 'soft'"),
+        ("lift", {"cube": "0.03"}, "lift: setting cube: expected a number from 0.02 to 0.022, found '0.03'"),
+        ("door", {"backend": "gpu"}, "door: setting backend: expected one of auto, c, mjx, found 'gpu'"),
+        ("door", {"cube": "0.02"}, "unknown setting of door 'cube'"),
+    ],
+)
+def test_bad_settings(name, settings, message):
+    with pytest.raises(UserError, match=message):
+        registry.make(name, settings)
+
+
+def test_features_are_near_one_and_fourfold():
+    """A cube turned by a quarter is the same cube, one turned by an eighth is not; any leading axes."""
+    obs = jnp.zeros(42).at[jnp.array([24, 25, 26, 27])].set(jnp.array([0.92, 0.38, 0.05, 0.03]))
+    turned = lambda angle: obs.at[37].set(np.sin(angle / 2)).at[38].set(np.cos(angle / 2))
+    seen = [features.lift(turned(angle))[-2:] for angle in (0.3, 0.3 + np.pi / 2, 0.3 + np.pi / 4)]
+    np.testing.assert_allclose(seen[0], seen[1], atol=1e-5)
+    np.testing.assert_allclose(seen[0], -seen[2], atol=1e-5)
+    for name, size in (("lift", 42), ("door", 46)):
+        obs = jax.random.normal(jax.random.key(0), (2, 3, size))
+        each = features.FEATURES[name](obs)
+        assert each.shape == (2, 3, {"lift": 44, "door": 46}[name])
+        np.testing.assert_allclose(each[1, 2], features.FEATURES[name](obs[1, 2]), rtol=1e-6)
+
+
+def test_the_expert_lifts_and_is_logged():
+    """Two episodes until after the cube is lifted; torques are those of the goals, and the same run again is the same."""
+    task = registry.make("lift", {"horizon": "150"})
+    logs = collect(task, "expert", 2, 10)
+    rewards = logs.reward.reshape(2, -1, SUBSTEPS)
+    assert (rewards[:, :, :-1] == 0).all() and (rewards[:, -10:, -1] == 1.0).all()
+    assert logs.card["behaviour"] == "expert" and logs.truncated.sum() == 2 and not logs.terminated.any()
+    obs = logs.obs[logs.obs_index]
+    np.testing.assert_allclose(np.cos(logs.state[:, :7]), obs[:, :7], atol=1e-6)
+    np.testing.assert_array_equal(logs.state[:, 14:], np.repeat(task.instances(10, 2).joints, 150 * SUBSTEPS, axis=0))
+    np.testing.assert_array_equal(logs.next_state[:-1][~logs.truncated[:-1]], logs.state[1:][~logs.truncated[:-1]])
+    # The command of the gripper is held for a decision, the torques are not.
+    held = logs.action.reshape(2, -1, SUBSTEPS, 8)
+    assert (held[..., 7] == held[:, :, :1, 7]).all() and (np.ptp(held[..., :7], axis=2) > 0).any()
+    assert (np.abs(logs.action[:, :7]) <= np.array([80] * 5 + [12] * 2) * 1.000001).all()
+
+
+def test_pictures():
+    from matplotlib.figure import Figure
+
+    for name in ("lift", "door"):
+        task = registry.make(name)
+        assert task.draw is not None
+        now = jax.tree.map(np.asarray, jax.jit(task.env.start)(jax.tree.map(lambda x: x[0], task.instances(0, 1))).pipeline_state)
+        axes = Figure().subplots()
+        task.draw(axes, now)
+        arm = axes.lines[0].get_xydata()
+        assert len(arm) == 9
+        np.testing.assert_allclose(arm[0], [-0.56, 0.912 if name == "lift" else 0.0])
+        # The last link and the gripper are 0.1065 + 0.097 m apart.
+        assert np.linalg.norm(arm[-1] - arm[-2]) <= 0.2036
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "policy", "solved", "low", "high"),
+    [
+        ("lift", "expert", (20, 20), 400, 425),
+        ("lift", "noisy-0.3", (19, 20), 350, 410),
+        ("lift", "noisy-0.7", (7, 17), 130, 260),
+        ("lift", "noisy-1.0", (1, 10), 80, 190),
+        ("lift", "none", (0, 0), 2, 12),
+        ("door", "expert", (20, 20), 235, 275),
+        ("door", "none", (0, 0), 0.5, 4),
+    ],
+)
+def test_scripts_succeed_as_often_as_published(name, policy, solved, low, high):
+    """Specification, simulation, 4: successes of 20 and returns, as ranges."""
+    played = evaluate_policy(registry.make(name), policy, 20, 10)
+    assert solved[0] <= played.metrics["success"].sum() <= solved[1]
+    assert low <= played.returns.mean() <= high
+    assert played.metrics["unstable"].sum() == 0
+
+
+@pytest.mark.slow
+def test_goals_are_recovered_under_the_gains_that_gave_them():
+    task = registry.make("lift", {"horizon": "100"})
+    logs = collect(task, "noisy-0.3", 1, 3)
+    goals = relabel(logs, task, "logged", "least_squares")
+    unique = goals.status == UNIQUE
+    assert unique.mean() > 0.5 and not (goals.status == FAILED).any()
+    assert np.quantile(goals.residual[unique], 0.9) < 1e-2
+    assert (np.abs(goals.goal) <= policies.RANGE * 1.0001).all()
