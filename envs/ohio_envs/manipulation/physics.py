@@ -120,11 +120,12 @@ class Mjx:
     def step(self, at: Bodies, control: jax.Array, place: jax.Array) -> tuple[Bodies, jax.Array]:
         """See `Native.step`."""
         mjx = imported("mujoco", "mujoco.mjx")
-        data = mjx.make_data(self.model)
+        body = jax.tree.map(jnp.asarray, self.model)  # MJX takes NumPy's arrays for settings that bodies must share
+        data = mjx.make_data(body)
         data = data.replace(qpos=at.q, qvel=at.v, qacc_warmstart=at.a, ctrl=control)
         if len(place):
             data = data.replace(mocap_pos=place[None, :3], mocap_quat=place[None, 3:])
-        after = mjx.step(self.model, data)
+        after = mjx.step(body, data)
         return Bodies(after.qpos, after.qvel, after.qacc_warmstart), after.sensordata
 
 
