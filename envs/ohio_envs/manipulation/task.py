@@ -104,7 +104,8 @@ def _spaces(name: str, gains: str) -> dict[str, Space]:
     """What learners act on, under the gains of the setting.
 
     ohio: goals within the paper's range. ohio_equal: within the range that behaviour had. logged: the goals behaviour gave, as
-    its own gains explain them, followed under the gains of the setting; the paper's baseline. end_to_end: torques.
+    its own gains explain them (exact where the inverse says UNIQUE), followed under the gains of the setting; the paper's
+    baseline. end_to_end: torques.
     """
     wide = np.repeat(np.array(RANGES[name][gains], np.float32), 3)
     torque = heads.Box((*panda.TORQUE.tolist(), 1.0))
