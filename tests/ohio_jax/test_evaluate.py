@@ -45,14 +45,14 @@ def test_a_guide_gives_goals_that_the_low_level_follows():
     space = dataclasses.replace(task.spaces["ohio"], steps=2)
     ask = lambda env, key, state: state.obs / env.wall * 50.0
     guided = dataclasses.replace(task, policies={"guide": Guide(ask, space)})
-    logged = evaluate.collect(guided, "guide", 1, 3)
-    start = float(task.instances(3, 1)[0])
-    x = np.array([start, 0.75 * start, 0.625 * start])
-    x = np.append(x, [0.75 * x[2], 0.625 * x[2]])
-    np.testing.assert_allclose(logged.obs[:, 0], x, rtol=1e-6)
-    np.testing.assert_allclose(logged.action[:, 0], np.diff(x), rtol=1e-5)
-    np.testing.assert_allclose(logged.returns, evaluate.evaluate_policy(guided, "guide", 1, 3).returns, rtol=1e-6)
-    assert logged.card["behaviour"] == "guide" and start != 0.0
+    logged = evaluate.collect(guided, "guide", 4, 3)
+    start = np.asarray(task.instances(3, 4))
+    x = np.outer(start, [1.0, 0.75, 0.625, 0.75 * 0.625, 0.625 * 0.625])
+    assert start.any()
+    np.testing.assert_allclose(logged.obs.reshape(4, 5), x, rtol=1e-6)
+    np.testing.assert_allclose(logged.action.reshape(4, 4), np.diff(x), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(logged.returns, evaluate.evaluate_policy(guided, "guide", 4, 3).returns, rtol=1e-6)
+    assert logged.card["behaviour"] == "guide"
 
 
 def test_no_policy_compiles_twice():
