@@ -44,7 +44,7 @@ def filled(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         paths = table.run(TINY, "tiny", results=folder / "results")
-        return folder, paths, render.write(TINY, "tiny", folder / "results")
+        return folder, paths, render.write(TINY, "tiny", folder / "results").entries
 
 
 def test_hdpo_stands_among_the_policies(filled):
