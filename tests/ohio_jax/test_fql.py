@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import linen as nn
 
 from ohio_jax.learners import Spec, fql
@@ -31,6 +32,7 @@ def test_noise_is_carried_by_eulers_method():
     np.testing.assert_allclose(fql.one_step(spec, {}, obs, noise), obs - noise)
 
 
+@pytest.mark.slow
 def test_two_minds_are_cloned_as_two():
     """The behaviour plays one of two goals with even odds; draws are near one or the other, where their mean is near none."""
     spec, batch, _, _ = reward_of_both("simplex")

@@ -62,6 +62,7 @@ def test_actor_and_targets_follow_every_other_update():
     assert np.isfinite(losses).all() and len(set(losses)) == 3
 
 
+@pytest.mark.slow
 def test_without_values_the_behaviour_is_cloned():
     """A behaviour of one goal for each observation, and noise of which the mean is left."""
     spec, batch, best, _ = reward_of_both("simplex")
