@@ -214,6 +214,8 @@ def show(table: Table, listed: list[Entry], out=sys.stdout) -> None:
                 theirs = f"(paper {entry.paper_text})" if entry and entry.paper else ""
                 line += f"{ours}{dim}{theirs:<22}{plain}"
             print(line.rstrip(), file=out)
-    print(f"\n{'policy':<{first + 10}}{'score':<15}{table.unit:>9}", file=out)
-    for entry in sorted((e for e in listed if e.scripted), key=lambda e: (e.row, e.mean_return)):
-        print(f"{entry.row:<{first}}{entry.column:<10}{entry.text:<15}{entry.mean_return:>9,.0f}", file=out)
+    scripted = sorted((entry for entry in listed if entry.scripted), key=lambda entry: (entry.row, entry.mean_return))
+    wide = 2 + max((len(entry.column) for entry in scripted), default=0)
+    print(f"\n{'policy':<{first + wide}}{'score':<15}{table.unit:>9}", file=out)
+    for entry in scripted:
+        print(f"{entry.row:<{first}}{entry.column:<{wide}}{entry.text:<15}{entry.mean_return:>9,.0f}", file=out)
