@@ -246,7 +246,7 @@ def cpu() -> tuple[Budget, ...]:
     return (
         Budget(supply_chain_domain(), ("ohio", *FLAT), 64, updates, **amounts),
         Budget(city, ("ohio",), 32, updates, **amounts),
-        Budget(city, FLAT, 32, few, **amounts),
+        Budget(city, FLAT, 32, few, **{**amounts, "each": 2}),  # networks that look at all pairs of regions
     )
 
 
