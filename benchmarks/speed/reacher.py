@@ -78,7 +78,7 @@ FULL = Budget(
     windows=5,
     seconds=0.3,
     learn=100,
-    inverses=tuple(name for name in INVERSES if name != "program"),  # the regulator is none
+    inverses=tuple(name for name in INVERSES if name not in ("program", "gradient", "gradient_compat")),  # of other low levels
     spaces=("ohio_compat", "ohio"),
     many=16384,
     few=1024,

@@ -56,12 +56,17 @@ def matching(known: Callable[[jax.Array], Any], wish: Callable[[jax.Array, Any],
         torques = away(wish(goal, segment.state), segment.action)
         return jnp.concatenate([torques.reshape(-1), (goal[-1:] - command(segment)) / NOISE])
 
+    def acted(goal: jax.Array, segment: Segment) -> jax.Array:
+        bound = like(params.bound, goal)[None]
+        return (jnp.clip(wish(goal, segment.state), -bound, bound) - segment.action[:, :-1]).reshape(-1)
+
     return Problem(
         prepare=lambda segment: segment._replace(state=known(segment.state)),
         residual=residual,
         start=lambda segment: jnp.concatenate([jnp.zeros_like(like(params.output, segment.action)), command(segment)]),
         project=lambda goal: inside(goal, params.output),
         imitation=residual,
+        acted=acted,
         width=lambda segment: jnp.append(like(params.output, segment.action), 1.0),
         **more,
     )

@@ -12,7 +12,6 @@ Inverse = Callable[[Problem, Segment], Recovered]
 def prepared(invert: Inverse) -> Inverse:
     """The inverse, of segments as logged."""
 
-    @functools.wraps(invert)
     def of_logged(problem: Problem, segment: Segment) -> Recovered:
         return invert(problem, segment if problem.prepare is None else problem.prepare(segment))
 
@@ -24,6 +23,8 @@ BARE: dict[str, Inverse] = {
     "reg_analytic": gradient.regularised,
     "ridge": ridge.invert,
     "numerical": gradient.invert,
+    "gradient": gradient.matching,
+    "gradient_compat": functools.partial(gradient.matching, last=True),
     "least_squares": least_squares.invert,
     "cross_entropy": cross_entropy.invert,
     "observed": observed.invert,

@@ -27,7 +27,8 @@ def invert(problem: Problem, segment: Segment) -> Recovered:
         deviation = SMOOTHING * deviation + (1 - SMOOTHING) * jnp.std(elite, axis=0)
         return (jnp.mean(elite, axis=0), deviation, best, lowest), None
 
-    first = (start, 0.5 + jnp.abs(start), start, squared(start[None])[0])
+    broad = jnp.ones_like(start) if problem.width is None else problem.width(segment)
+    first = (start, 0.5 * broad + jnp.abs(start), start, squared(start[None])[0])
     (_, deviation, best, _), _ = jax.lax.scan(search, first, jax.random.split(jax.random.key(0), ROUNDS))
     calm = jnp.max(deviation) < 1e-2 * (1.0 + jnp.max(jnp.abs(best)))
     return explain(problem, segment, best, shows(problem, segment, best), calm, ROUNDS, judge=True)

@@ -12,6 +12,9 @@ from ohio_jax.inverse.problem import Problem, Recovered, Segment
 from ohio_jax.solvers.small import product
 
 RATE, ITERATIONS, EVERY, CHANGE = 1e-2, 1000, 10, 1e-6
+# Of `matching`: its rate falls to a hundredth every STAGE; it ends once BORED iterations in a row gained less than GAIN, or below
+# ENOUGH [N^2 m^2].
+STAGE, LONGEST, BORED, GAIN, ENOUGH = 2000, 10_000, 20, 1e-3, 1e-4
 
 
 def invert(problem: Problem, segment: Segment) -> Recovered:
@@ -30,6 +33,40 @@ def regularised(problem: Problem, segment: Segment) -> Recovered:
     J, r = problem.affine(segment)
     normal, right = product(J.T, J), product(J.T, r)
     return _descend(lambda goal: jnp.sum(jnp.square(product(normal, goal) + right)), problem, segment)
+
+
+def matching(problem: Problem, segment: Segment, last: bool = False) -> Recovered:
+    """The paper's inverse of manipulation: Adam on the squared distance of actions as executed, a mean over their entries and a
+    sum over the steps. A saturated action has no slope.
+
+    last: compat; returns the last goal, as the original does whose best one is the same object, and not the best. Raises
+    UserError, while tracing, for a low level whose problem does not say how it acts.
+    """
+    if problem.acted is None:
+        raise UserError("inverse 'gradient': expected a low level that says how it acts in logged states, found another")
+    acted, steps = problem.acted, jax.tree.leaves(segment.action)[0].shape[0]
+    loss = lambda goal: steps * jnp.mean(jnp.square(acted(goal, segment)))
+    adam = optax.adam(optax.exponential_decay(RATE, STAGE, 0.01, staircase=True))
+
+    def step(carry):
+        goal, memory, best, least, bored, i = carry
+        value, slope = jax.value_and_grad(loss)(goal)
+        bored = jnp.where(least - value >= GAIN, 0, bored + 1)
+        best, least = jnp.where(value < least, goal, best), jnp.minimum(value, least)
+        update, memory = adam.update(slope, memory)
+        return goal + update, memory, best, least, bored, i + 1
+
+    def going(carry):
+        *_, least, bored, i = carry
+        return (bored <= BORED) & (least >= ENOUGH) & (i < LONGEST)
+
+    start = problem.start(segment)
+    far = jnp.full((), jnp.inf, start.dtype)
+    first = (start, adam.init(start), start, far, jnp.int32(0), jnp.int32(0))
+    goal, _, best, least, bored, iterations = jax.lax.while_loop(going, step, first)
+    goal = problem.project(goal if last else best)
+    calm = (bored > BORED) | (least < ENOUGH)
+    return explain(problem, segment, goal, shows(problem, segment, goal), calm, iterations, judge=True, loss=least)
 
 
 def _descend(loss: Callable[[jax.Array], jax.Array], problem: Problem, segment: Segment) -> Recovered:

@@ -99,6 +99,8 @@ class Problem(NamedTuple):
     affine(segment) -> (J: Float[k, *goal], r: Float[k]), residual J goal + r of a low level that never saturates; else None.
     imitation(goal, segment) -> Float[k], whitened like `residual`: logged actions against the goal's in the logged states,
         one-sided where a logged action is on its bound (see `disagreement`); None if the low level offers none.
+    acted(goal, segment) -> Float[k], actions as the goal's would have been executed in the logged states, bounds included, less
+        those logged, in their own unit; None if the low level offers none.
     program(segment) -> Program, where the low level is one, of a segment of one step; else None.
     width(segment) -> Float[*goal], deviation of goals about `start` before anything is seen, a broad prior; None: 1.
     tolerance: norm of the residual up to which a goal counts as an explanation of the segment.
@@ -111,6 +113,7 @@ class Problem(NamedTuple):
     observed: Callable[[Segment], jax.Array] | None = None
     affine: Callable[[Segment], tuple[jax.Array, jax.Array]] | None = None
     imitation: Callable[[jax.Array, Segment], jax.Array] | None = None
+    acted: Callable[[jax.Array, Segment], jax.Array] | None = None
     program: Callable[[Segment], Program] | None = None
     width: Callable[[Segment], jax.Array] | None = None
     prepare: Callable[[Segment], Segment] | None = None

@@ -88,6 +88,7 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, we
     Segments are inverted in chunks under one compiled, vmapped call, spread over the local devices. A segment ending at a
     time limit is left out: what follows it was never observed. weights: a name in WEIGHTS; None is `posterior` for the
     inverse of that name and `keep` for others. Weight is 0 where the inverse failed, and what is not finite there is made so.
+    The task may have other settings than the one that was logged: goals are then those of its own low level.
     Raises UserError for an unknown space, inverse or weights, an inverse the low level does not offer, a dataset of another
     task, and where every weight is 0.
     """
@@ -137,6 +138,7 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, we
     number = lambda x: np.where(failed.reshape(-1, *[1] * (x.ndim - 1)), np.nan_to_num(x), x).astype(np.float32)
     card = {
         **{k: v for k, v in trajectories.card.items() if k not in ("format", "kind", "sha256")},
+        "settings": task.settings,
         "space": space,
         "inverse": inverse,
         "weights": weights,

@@ -14,6 +14,7 @@ from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNIQUE
 from tests.ohio_jax import test_lqr, test_mpc
 
 LANES, BAD = 6, 2  # segments of a batch, and the one that is spoilt
+OTHERS_ASK = {"program", "gradient", "gradient_compat"}  # for what a regulator does not offer
 SLOW = ("numerical", "cross_entropy")  # a minute each under MPC; the other three need a low level affine in its goal
 
 
@@ -36,7 +37,7 @@ def segments(p, play, far=1.0):
 @pytest.fixture(scope="module")
 def under_lqr():
     """(program, parameters, clean segments, what every inverse makes of them)."""
-    p, apply = test_lqr.params(bound=1.0), compiled(lqr, sorted(set(INVERSES) - {"program"}))  # the regulator is none
+    p, apply = test_lqr.params(bound=1.0), compiled(lqr, sorted(set(INVERSES) - OTHERS_ASK))
     batch = segments(p, test_lqr.play)
     return apply, p, batch, jax.tree.map(np.asarray, apply(p, batch))
 
