@@ -16,7 +16,7 @@ $(error ACCEL: expected cuda12, cuda13 or tpu, found $(ACCEL))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help bench bench-routing bench-reacher bench-supply-chain bench-finetune bench-paper leaderboard serve test lint clean
+.PHONY: help bench bench-routing bench-reacher bench-supply-chain bench-finetune bench-manipulation bench-paper leaderboard serve test lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,10 +40,15 @@ bench-supply-chain: $(STAMP) ## the whole supply-chain table: an hour on two cor
 bench-finetune: $(STAMP) ## learning on online, supply chain and routing: some hours on two cores
 	$(BIN)/ohio-jax finetune --preset cpu
 
+bench-manipulation: $(STAMP) ## Lift and Door under changed controllers: some hours on two cores
+	$(BIN)/ohio-jax bench manipulation --preset cpu
+	$(BIN)/ohio-jax bench gains --preset cpu
+
 bench-paper: $(STAMP) ## the same with the paper's budgets: for an accelerator
 	$(BIN)/ohio-jax bench routing --preset paper
 	$(BIN)/ohio-jax bench reacher --preset paper
 	$(BIN)/ohio-jax bench supply-chain --preset paper
+	$(BIN)/ohio-jax bench manipulation --preset paper
 	$(BIN)/ohio-jax finetune --preset paper
 
 leaderboard: $(STAMP) ## results/index.html and every table again, from the run files alone

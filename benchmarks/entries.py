@@ -145,13 +145,14 @@ def method(cell: dict[str, Any]) -> tuple[str, str]:
 
 
 def columns(table: Table, listed: list[Entry]) -> list[Column]:
-    """The table's columns, then those that only submitted cells have."""
+    """The table's columns, then those that only other cells have: submitted ones, and those of learners from elsewhere."""
     found = {column.name: column for column in table.columns}
     for entry in listed:
         if entry.column not in found and not entry.scripted:
             family, learner = method(entry.cell)
             config = entry.cell["config"]
-            found[entry.column] = Column(family, config["space"], config["inverse"], learner, config.get("weights"))
+            more = {name: config[name] for name in ("weights", "carried") if name in config}
+            found[entry.column] = Column(family, config["space"], config["inverse"], learner, **more)
     return list(found.values())
 
 

@@ -41,14 +41,16 @@ def read(path: Path) -> dict[str, Any]:
 class Run:
     """A cell as the page shows it.
 
-    decisions: Float[K], made when each round of episodes ended; score: Float[K, S], of the policy as it explores;
-    violations: name -> Float[K, S], of an episode; start, end: Float[S], mean test scores before and after, by the mean goal.
+    updates: made online. decisions: Float[K], made when each round of episodes ended; score: Float[K, S], of the policy as it
+    explores; violations: name -> Float[K, S], of an episode; start, end: Float[S], mean test scores before and after, by the
+    mean goal.
     """
 
     domain: str
     space: str
     method: str
     behaviour: float
+    updates: int
     decisions: np.ndarray
     score: np.ndarray
     violations: dict[str, np.ndarray]
@@ -64,14 +66,18 @@ def run_of(cell: dict[str, Any]) -> Run:
     test = {when: normal(of["returns"]).mean(axis=1) for when, of in cell["tests"].items()}
     online = config["online"]
     rounds = np.arange(1, len(curve["return"]) + 1)
+    # Where episodes are longer than rounds, some round sees none end, and has no score.
+    some = (curve["episodes"] > 0).all(axis=1)
+    length = np.round(config["horizon"] * online["envs"] * len(rounds) / curve["episodes"].sum(axis=0).mean())
     return Run(
         domain=config["domain"],
         space=config["space"],
         method=config["method"]["name"],
         behaviour=float(normal(cell["data"]["return_mean"])),
-        decisions=online["envs"] * (online["warm_up"] + rounds * config["horizon"]),
-        score=normal(curve["return"]),
-        violations={name: curve[name] * config["horizon"] for name in VIOLATIONS if name in curve},
+        updates=online["plan"]["updates"],
+        decisions=online["envs"] * (online["warm_up"] + rounds[some] * config["horizon"]),
+        score=normal(curve["return"])[some],
+        violations={name: curve[name][some] * length for name in VIOLATIONS if name in curve},
         start=test["start"],
         end=test["end"],
         tested={
@@ -126,8 +132,8 @@ def _lines(runs: list[Run]) -> list[list[str]]:
         violated = [f"{run.violations[name].mean():,.1f}" if name in run.violations else "" for name in VIOLATIONS]
         at_end = [f"{run.tested['end'][name]:,.1f}" if name in run.tested["end"] else "" for name in VIOLATIONS]
         lowest = f"{smooth(run.score).mean(axis=1).min():.1f}"
-        out.append([SPACES[run.space], run.method, between(run.start), lowest, between(_last(run.score)), between(run.end)])
-        out[-1] += [*violated, *at_end]
+        scored = [between(run.start), lowest, between(_last(run.score)), between(run.end)]
+        out.append([SPACES[run.space], run.method, f"{run.updates:,}", *scored, *violated, *at_end])
     return out
 
 
@@ -139,15 +145,15 @@ def text(cells: list[dict[str, Any]], runs: list[Run], preset: str) -> str:
         "",
         f"Made by `{some['command']}` on {hardware['cpu']} ({hardware['cores']} cores), {hardware['device']}; "
         f"{config['offline']['seeds']} training seeds, {config['test_episodes']} test episodes. Scores: mean over seeds and "
-        "95 % bootstrap interval over seeds. *Before* and *after*: test episodes, the policy's mean goal. *Lowest* and *last "
-        "tenth*: episodes played while learning, goals drawn from the policy; the lowest of means over "
+        "95 % bootstrap interval over seeds. *Updates*: made online. *Before* and *after*: on test episodes, by the mean "
+        "goal. *Lowest* and *last tenth*: episodes played while learning, goals drawn from the policy; the lowest of means over "
         f"{100 * SMOOTH:g} % of the curve. Violations: units an episode, the mean while learning and on the test episodes after.",
         "",
     ]
     for domain in dict.fromkeys(run.domain for run in runs):
         of = [run for run in runs if run.domain == domain]
         lines += [f"## {domain}", "", f"The behaviour that made the data scores {of[0].behaviour:.1f}.", ""]
-        head = ["", "method", "before", "lowest", "last tenth", "after", "asked too much", "above storage"]
+        head = ["", "method", "updates", "before", "lowest", "last tenth", "after", "asked too much", "above storage"]
         lines += [table([*head, "asked too much, after", "above storage, after"], _lines(of)), ""]
     return "\n".join([*lines, f"![score and violations against decisions](finetune-{preset}.png)"]) + "\n"
 

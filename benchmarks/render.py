@@ -196,7 +196,7 @@ def write(table: Table, preset: str, results: Path = RESULTS) -> Board:
         write_text(stem.with_suffix(".csv"), _csv(table, found.entries))
     if learned:
         write_text(stem.with_suffix(".tex"), latex.text(table, preset, learned))
-        write_bytes(stem.with_suffix(".png"), _chart(table, found.entries))
+        write_bytes(stem.with_suffix(".png"), table.chart(found.entries) if table.chart else _chart(table, found.entries))
     return found
 
 

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS
 from ohio_jax.pathwise import pathwise
 from ohio_jax.task import Task
-from ohio_jax.train import Plan, Trained, train
+from ohio_jax.train import Plan, Trained, fingerprint, train
 
 RESULTS = Path("results")
 WORK = Path(".work")  # datasets and checkpoints: large, and made again by the same command
@@ -38,13 +38,22 @@ Paper = tuple[float, float]  # mean and standard deviation as published
 
 @dataclass(frozen=True)
 class Row:
-    """A dataset: a behaviour policy on a task. `paper` holds the published score of a column, by (family, learner)."""
+    """A dataset: a behaviour policy on a task. `paper` holds the published score of a column, by (family, learner).
+
+    made: settings of the task in which the data are made, where they are not those in which policies are tested.
+    """
 
     name: str
     task: str
     settings: tuple[tuple[str, str], ...]
     behaviour: str
     paper: dict[tuple[str, str], Paper]
+    made: tuple[tuple[str, str], ...] | None = None
+
+    @property
+    def home(self) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """Task and settings that the data come from."""
+        return self.task, self.settings if self.made is None else self.made
 
     @property
     def place(self) -> str:
@@ -57,6 +66,7 @@ class Column:
     """A method: a learner on an action space. `family` groups columns and finds the paper's figure.
 
     weights: how much the learner trusts each transition, see `ohio_jax.inverse.relabel`; None: the inverse's own choice.
+    carried: whether it is learned in the task the data come from and carried over to the row's, unaware of what differs.
     """
 
     family: str
@@ -64,6 +74,7 @@ class Column:
     inverse: str
     learner: str
     weights: str | None = None
+    carried: bool = False
 
     @property
     def name(self) -> str:
@@ -107,6 +118,7 @@ class Table:
     unit: str  # what a return is
     blocks: Literal["method", "learner"] = "method"  # what is printed as one block
     low_levels: dict[str, str] = field(default_factory=dict)  # action space -> what a reader knows its low level by
+    chart: Callable[[list[Any]], bytes] | None = None  # entries -> PNG, in place of the bars
 
     def preset(self, name: str) -> Preset:
         if name not in self.presets:
@@ -183,7 +195,7 @@ def labelled(
     task: Task, logged: data.Trajectories, space: str, inverse: str = "analytic", weights: str | None = None
 ) -> data.Transitions:
     """The transitions that an inverse makes of what `dataset` gave; kept, since several learners learn from them."""
-    identity = {"logs": logged.card["sha256"], "space": space, "inverse": inverse, "weights": weights}
+    identity = {"logs": logged.card["sha256"], "settings": task.settings, "space": space, "inverse": inverse, "weights": weights}
     path = WORK / "data" / f"{slug(task.name, logged.card['behaviour'], space, inverse)}.{short_hash(identity)}.npz"
     if not path.exists():
         data.save(path, relabel(logged, task, space, inverse, weights))
@@ -192,9 +204,11 @@ def labelled(
 
 def cells(table: Table, preset: Preset) -> Iterator[tuple[str, dict[str, Any], Any]]:
     """Every cell as (name, its row, column and configuration, function that runs it), scripted policies first."""
-    tasks = {key: registry.make(key[0], dict(key[1])) for key in dict.fromkeys((row.task, row.settings) for row in preset.rows)}
+    keys = dict.fromkeys(key for row in preset.rows for key in ((row.task, row.settings), row.home))
+    tasks = {key: registry.make(key[0], dict(key[1])) for key in keys}
     test = {"test_seed": preset.test_seed, "test_episodes": preset.test_episodes}
-    for place, key in {row.place: (row.task, row.settings) for row in preset.rows}.items():
+    homes = {row.place: row.home for row in reversed(preset.rows)}  # of the first row
+    for place, key in reversed(homes.items()):
         for policy in preset.policies:
             config = {"task": key[0], "settings": tasks[key].settings, "policy": policy, **test}
             head = {"row": place, "column": policy, "config": config, "reference": asdict(tasks[key].reference)}
@@ -204,7 +218,7 @@ def cells(table: Table, preset: Preset) -> Iterator[tuple[str, dict[str, Any], A
             head = {"row": place, "column": "hdpo", "config": config, "reference": asdict(tasks[key].reference)}
             yield slug(place, "policy", "hdpo"), head, functools.partial(_run_hdpo, tasks[key], preset.hdpo, preset, config)
     for column, row in itertools.product(preset.columns or table.columns, preset.rows):
-        task, plan = tasks[row.task, row.settings], preset.plans[column.space, column.learner]
+        task, home, plan = tasks[row.task, row.settings], tasks[row.home], preset.plans[column.space, column.learner]
         config = {
             "task": task.name,
             "settings": task.settings,
@@ -214,12 +228,13 @@ def cells(table: Table, preset: Preset) -> Iterator[tuple[str, dict[str, Any], A
             "space": column.space,
             "inverse": column.inverse,
             **({} if column.weights is None else {"weights": column.weights}),
+            **({} if row.made is None else {"made": home.settings, "carried": column.carried}),
             "plan": plan.as_json(),
             **test,
         }
         head = {"row": row.name, "column": column.name, "config": config, "reference": asdict(task.reference)}
         name = slug(row.name, column.family, column.learner)
-        yield name, head, functools.partial(_run_learner, task, row, column, plan, preset, config)
+        yield name, head, functools.partial(_run_learner, task, home, row, column, plan, preset)
 
 
 def _run_policy(task: Task, policy: str, preset: Preset) -> dict[str, Any]:
@@ -253,15 +268,19 @@ def _test(task: Task, space: str, plan: Plan, trained: Trained, preset: Preset) 
     }
 
 
-def _run_learner(task: Task, row: Row, column: Column, plan: Plan, preset: Preset, config) -> dict[str, Any]:
+def _run_learner(task: Task, home: Task, row: Row, column: Column, plan: Plan, preset: Preset) -> dict[str, Any]:
+    """home: the task the data come from."""
     clock = [time.monotonic()]
     lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
-    logged = dataset(task, row.behaviour, preset.data_episodes, preset.data_seed)
+    logged = dataset(home, row.behaviour, preset.data_episodes, preset.data_seed)
     seconds = {"collect": lap()}
-    transitions = labelled(task, logged, column.space, column.inverse, column.weights)
+    learned_in = home if column.carried else task
+    transitions = labelled(learned_in, logged, column.space, column.inverse, column.weights)
     seconds["invert"] = lap()
-    directory = WORK / "train" / f"{slug(row.name, column.family, column.learner)}.{short_hash(config)}"
-    trained = train(plan, task, column.space, transitions, directory)
+    # Rows that share what is learned share its folder, and the second finds it finished.
+    identity = fingerprint(plan, learned_in, column.space, transitions)
+    directory = WORK / "train" / f"{slug(task.name, row.behaviour, column.family, column.learner)}.{short_hash(identity)}"
+    trained = train(plan, learned_in, column.space, transitions, directory)
     tested = _test(task, column.space, plan, trained, preset)
     return {"data": transitions.card, **tested, "seconds": {**seconds, **tested["seconds"]}}
 

@@ -4,14 +4,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import reacher, render, routing, supply_chain, table
+from benchmarks import gains, manipulation, reacher, render, routing, supply_chain, table
 from benchmarks.entries import Entry
-from benchmarks.table import RESULTS, Table
+from benchmarks.table import RESULTS, Preset, Table
 from ohio_jax.errors import UserError, unknown
-from ohio_jax.learners import LEARNERS
+from ohio_jax.learners import LEARNERS, outside
 from ohio_jax.train import Plan
 
-TABLES: dict[str, Table] = {"routing": routing.TABLE, "supply-chain": supply_chain.TABLE, "reacher": reacher.TABLE}
+OF = (routing, supply_chain, reacher, manipulation, gains)
+TABLES: dict[str, Table] = {of.TABLE.name: of.TABLE for of in OF}
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,25 @@ def find(name: str) -> Table:
     return TABLES[name]
 
 
-def bench(name: str, preset: str, seeds: int | None, rows: list[str], results: Path = RESULTS) -> Page:
-    """Runs the missing cells of a table and writes it."""
+def bench(
+    name: str, preset: str, seeds: int | None, rows: list[str], results: Path = RESULTS, learner: str | None = None
+) -> Page:
+    """Runs the missing cells of a table and writes it; learner: with this one on each of its methods and no other."""
     chosen = find(name)
+    if learner is not None:
+        chosen = with_learner(chosen, preset, outside.find(learner))
     if seeds is not None:
         chosen = with_seeds(chosen, preset, seeds)
     table.run(chosen, preset, rows, results)
     return Page(chosen, render.write(chosen, preset, results).entries, results / f"{name}-{preset}.md")
+
+
+def with_learner(chosen: Table, preset: str, learner: str) -> Table:
+    """The table with one learner of LEARNERS alone in one preset, by its own plans or those that `plan` makes for it."""
+    made = chosen.preset(preset)
+    columns = tuple(dict.fromkeys(replace(column, learner=learner) for column in made.columns or chosen.columns))
+    plans = {(column.space, learner): plan_of(made, preset, column.space, learner) for column in columns}
+    return replace(chosen, presets={**chosen.presets, preset: lambda: replace(made, columns=columns, plans=plans)})
 
 
 def with_seeds(chosen: Table, preset: str, seeds: int) -> Table:
@@ -55,19 +68,23 @@ def with_seeds(chosen: Table, preset: str, seeds: int) -> Table:
 
 
 def plan(task: str, preset: str, space: str, learner: str) -> Plan:
-    """The training plan of a preset for a task, from the table the task belongs to.
+    """The training plan of a preset for a task, from the table the task belongs to, see `plan_of`."""
+    for chosen in TABLES.values():
+        if task in chosen.tasks:
+            return plan_of(chosen.preset(preset), preset, space, learner)
+    raise UserError(f"task {task!r}: expected a table that declares it, found none")
+
+
+def plan_of(made: Preset, name: str, space: str, learner: str) -> Plan:
+    """The training plan of a preset.
 
     A learner the table does not know has its default Config, on the budget of the space's IQL, whose discount and unit of
     rewards, the task's rather than a learner's, it takes over.
     """
-    for chosen in TABLES.values():
-        if task in chosen.tasks:
-            plans = chosen.preset(preset).plans
-            if (space, learner) in plans:
-                return plans[space, learner]
-            if (space, "iql") not in plans:
-                raise UserError(f"--preset {preset}: expected a plan for {learner} on {space}, found none")
-            like, config = plans[space, "iql"], LEARNERS[learner].Config()
-            of_task = {name: getattr(like.config, name) for name in ("discount", "reward_scale")}
-            return replace(like, learner=learner, config=config.replace(**of_task))
-    raise UserError(f"task {task!r}: expected a table that declares it, found none")
+    if (space, learner) in made.plans:
+        return made.plans[space, learner]
+    if (space, "iql") not in made.plans:
+        raise UserError(f"--preset {name}: expected a plan for {learner} on {space}, found none")
+    like, config = made.plans[space, "iql"], LEARNERS[learner].Config()
+    of_task = {field: getattr(like.config, field) for field in ("discount", "reward_scale") if hasattr(config, field)}
+    return replace(like, learner=learner, config=config.replace(**of_task))

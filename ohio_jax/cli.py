@@ -115,7 +115,7 @@ def invert_command(args) -> None:
     from ohio_jax.inverse.relabel import relabel
 
     trajectories = data.load(args.data, "trajectories")
-    task = task_of(args.data, trajectories.card)
+    task = task_of(args.data, trajectories.card, settings(args.set))
     out = dataset_path(args.out)
     transitions = relabel(trajectories, task, args.space, args.inverse, args.weights)
     sha = data.save(out, transitions)
@@ -257,7 +257,8 @@ def film_command(args) -> None:
 def bench_command(args) -> None:
     """fill a results table: run what is missing, write table, CSV and chart"""
     tables = room("tables")
-    page = tables.bench(args.table, args.preset, args.seeds, [r for r in args.rows.split(",") if r], Path(args.results))
+    rows = [row for row in args.rows.split(",") if row]
+    page = tables.bench(args.table, args.preset, args.seeds, rows, Path(args.results), args.learner)
     if args.json:
         print(json.dumps(page.as_json(), allow_nan=False))
     else:
@@ -315,11 +316,12 @@ def dataset_path(text: str) -> Path:
     return path
 
 
-def task_of(path: str, card: dict[str, Any]):
-    """The task a dataset's card names."""
+def task_of(path: str, card: dict[str, Any], changed: dict[str, str] | None = None):
+    """The task a dataset's card names, with its settings but for those that are changed."""
     if card.get("task") not in room("tasks").TASKS:
         raise UserError(f"{path}: field card.task: expected a known task, found {card.get('task')!r}")
-    return room("tasks").make(card["task"], {key: str(value) for key, value in card["settings"].items()})
+    kept = {key: str(value) for key, value in card["settings"].items()}
+    return room("tasks").make(card["task"], kept | (changed or {}))
 
 
 def scripted_policy(args) -> Any:
@@ -383,6 +385,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--inverse", default="analytic")
     command.add_argument("--space", default="ohio", help="action space: ohio, ohio_compat, end_to_end, ...")
     command.add_argument("--weights", help="trust in a transition: keep, drop, original, posterior; default: the inverse's own")
+    add_set(command)
     command.add_argument("--out", required=True, metavar="G.npz")
 
     command = add("corrupt", corrupt_command)
@@ -450,6 +453,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--preset", default="quick")
     command.add_argument("--seeds", type=positive, help="training seeds, instead of the preset's")
     command.add_argument("--rows", default="", help="only these rows, comma-separated")
+    command.add_argument("--learner", help="only this one, on every method: a learner's name, or module:object of your own")
     command.add_argument("--results", default="results")
 
     command = add("sensitivity", sensitivity_command)

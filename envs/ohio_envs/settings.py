@@ -58,6 +58,21 @@ def one_of(*words: str) -> Convert:
     return convert
 
 
+def number_or(word: str, low: float, high: float) -> Convert:
+    """Real numbers of [low, high], or the word."""
+    convert = number(low, high)
+
+    def either(text: str) -> float | str:
+        if text == word:
+            return text
+        try:
+            return convert(text)
+        except ValueError as error:
+            raise ValueError(f"{word}, or {error}") from None
+
+    return either
+
+
 def parse(task: str, rules: dict[str, Rule], settings: dict[str, str]) -> dict[str, Any]:
     """Every setting of a task with its value, given or by default.
 

@@ -4,6 +4,7 @@ How fast anything is, is not asserted: a shared machine is too noisy for that.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from benchmarks.speed import SPEED, mpc, reacher, routing, timing, updates
+from benchmarks.speed import SPEED, manipulation, mpc, reacher, routing, timing, updates
 from benchmarks.speed import reference_routing as reference
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS
@@ -23,7 +24,8 @@ from ohio_jax.solvers import transport
 def quick_run(name: str, results):
     """What `ohio-jax speed NAME --quick` printed, from nothing in a fresh process, and where it wrote."""
     command = [sys.executable, "-m", "ohio_jax", "speed", name, "--quick", "--json", "--results", str(results)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    alone = {key: value for key, value in os.environ.items() if key != "ROBOSUITE_PYTHON"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=alone)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)[name], results / "speed"
 
@@ -36,6 +38,12 @@ def quick(tmp_path_factory):
 @pytest.fixture(scope="module")
 def quick_reacher(tmp_path_factory):
     return quick_run("reacher", tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="module")
+def quick_manipulation(tmp_path_factory):
+    pytest.importorskip("mujoco")
+    return quick_run("manipulation", tmp_path_factory.mktemp("results"))
 
 
 def finite(tree) -> bool:
@@ -169,6 +177,27 @@ def test_reacher_inverses(quick_reacher):
     assert quality["least_squares"]["residual_median"] <= quality["numerical"]["residual_median"]
     assert found["relabel"]["segments"] == 199 * reacher.QUICK.relabel
     assert set(found["growth"]["steps"]) == {str(steps) for steps in reacher.QUICK.lengths}
+
+
+def test_manipulation_writes_what_it_found(quick_manipulation):
+    found, out = quick_manipulation
+    assert found["quick"] is True and finite(found)
+    assert json.loads((out / "manipulation.json").read_text()) == found
+    page = (out / "manipulation.md").read_text()
+    assert "Quick run: a smoke test" in page and "ROBOSUITE_PYTHON names no Python" in page
+    (part,) = found["inverses"].values()
+    assert set(part["transitions_per_second"]) == set(part["mismatch"]) == set(manipulation.QUICK.inverses)
+    assert part["mismatch"]["least_squares"]["median"] < 1e-2 < part["mismatch"]["gradient"]["median"]
+    # Decisions of the episodes but the last of each, which a time limit ends.
+    assert found["relabel"]["transitions"] == 2 * 2 * (manipulation.QUICK.horizon - 1) and found["relabel"]["seconds"] > 0
+    for part in found["simulator"].values():
+        assert set(part["steps_per_second"]) == {"batch_1", "batch_8"} and "missing" in part["robosuite"] and not part["ratio"]
+
+
+def test_a_python_without_robosuite_is_told(monkeypatch):
+    monkeypatch.setenv("ROBOSUITE_PYTHON", sys.executable)
+    told = manipulation.robosuite("lift", 0.1)["missing"]
+    assert told.startswith(sys.executable) and "robosuite" in told
 
 
 def test_numpy_inverse_and_simulators_are_the_same_work(quick_reacher):

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ohio_envs import registry
 
-from benchmarks import render, routing, table, tables
+from benchmarks import gains, render, routing, table, tables
 from ohio_jax.errors import UserError
-from ohio_jax.learners import LEARNERS
+from ohio_jax.learners import LEARNERS, outside
 
 CITY = (("regions", "4"), ("horizon", "5"))
 
@@ -107,6 +108,89 @@ def test_a_damaged_run_file_is_named(filled, tmp_path):
         table.read_cell(path)
 
 
+def test_what_is_carried_over_is_learned_once(tmp_path, monkeypatch):
+    """Two places to be tested in, one to be logged in: data once, the carried method trained once, the other in each."""
+    monkeypatch.chdir(tmp_path)
+    rows = tuple(
+        table.Row(f"Tiny-{how}", "routing-synthetic", (*CITY, ("dynamics", how)), "dtv", {}, made=CITY)
+        for how in ("strict", "conserving")
+    )
+    columns = tuple(
+        table.Column(name, "ohio", "analytic", "bc", carried=carried) for name, carried in (("A", True), ("B", False))
+    )
+    preset = dataclasses.replace(tiny(), rows=rows, columns=columns, policies=("none",))
+    paths = table.run(dataclasses.replace(TINY, columns=columns, presets={"tiny": lambda: preset}), "tiny", results=tmp_path)
+    cells = {path.stem: json.loads(path.read_text()) for path in paths}
+    assert set(cells) == {"tiny.policy.none", *(f"tiny-{how}.{family}.bc" for how in ("strict", "conserving") for family in "ab")}
+    home = registry.make("routing-synthetic", dict(CITY)).settings
+    assert cells["tiny.policy.none"]["config"]["settings"] == home
+    for name, cell in cells.items():
+        if name != "tiny.policy.none":
+            config, carried = cell["config"], ".a." in name
+            assert config["made"] == home and config["carried"] is carried
+            assert config["settings"]["dynamics"] == name.split(".")[0].removeprefix("tiny-")
+            assert cell["data"]["settings"] == (home if carried else config["settings"])
+    # The logs, and goals in each place; home is one of them.
+    assert len(list((tmp_path / ".work" / "data").glob("*.npz"))) == 1 + 2 and home["dynamics"] == "conserving"
+    assert len(list((tmp_path / ".work" / "train").glob("*.a.bc.*"))) == 1
+
+
+MINE = """
+from ohio_jax.learners import iql
+
+class Mine:  # a learner of its own name and numbers, made of another's parts
+    class Config(iql.Config):
+        expectile: float = 0.6
+
+    init, update, act = staticmethod(iql.init), staticmethod(iql.update), staticmethod(iql.act)
+
+half = Mine.Config
+"""
+
+
+def test_gains_are_drawn_as_maps(tmp_path):
+    """From run files by hand: three scores of the sixteen, each in its place, and the rest left blank."""
+    entry = lambda row, column, score: SimpleNamespace(row=row, column=column, score=score)
+    listed = [entry("Lift-15-0.3", "Logged goals IQL", 10.0), entry("Lift-15-0.3", "OHIO least squares IQL", 90.0)]
+    one = gains.chart([*listed, entry("Lift-300-6", "Logged goals IQL", 40.0)])
+    assert one.startswith(b"\x89PNG") and one != gains.chart(listed)
+    assert {row.name for row in gains.ROWS} >= {"Lift-15-0.3", "Lift-300-6", "Door-150-1"} and len(gains.ROWS) == 2 * 16
+    assert {column.name for column in gains.COLUMNS} == {"Logged goals IQL", "OHIO least squares IQL"}
+
+
+def test_a_learner_from_elsewhere_fills_a_table(tmp_path, monkeypatch):
+    """A file beside the reader's work: on every method of the table, on IQL's budget, and shown beside the table's own."""
+    monkeypatch.chdir(tmp_path)
+    Path("my_learner.py").write_text(MINE)
+    columns = tuple(column for column in COLUMNS if column.family == "OHIO")
+    preset = dataclasses.replace(tiny(), rows=tiny().rows[:1], policies=("none",), columns=columns)
+    monkeypatch.setitem(tables.TABLES, "routing", dataclasses.replace(TINY, presets={"tiny": lambda: preset}))
+    try:
+        page = tables.bench("routing", "tiny", 1, [], tmp_path / "results", "my_learner:Mine")
+        for name, words in {
+            "my_learner:half": "expected Config, init, update, act, found no Config",
+            "my_learner:None": "found no Config",
+            "no_learner:Mine": "expected a module 'no_learner', found none",
+            "ohio_jax.learners.bc:Config": "found no Config",
+            "magic": "unknown learner 'magic'",
+        }.items():
+            with pytest.raises(UserError, match=words):
+                outside.find(name)
+        assert outside.find("my_learner:Mine") == "mine" and outside.find("iql") == "iql"
+        Path("taken.py").write_text(MINE.replace("Mine", "IQL"))
+        with pytest.raises(UserError, match="expected a name that is free, found 'iql' taken"):
+            outside.find("taken:IQL")
+    finally:
+        LEARNERS.pop("mine", None)
+        sys.path.remove("")
+    assert {entry.column for entry in page.entries} == {"none", "OHIO MINE"}
+    like, (path,) = preset.plans["ohio", "iql"], (tmp_path / "results" / "runs").rglob("*.mine.json")
+    plan = json.loads(path.read_text())["config"]["plan"]
+    assert (plan["learner"], plan["updates"], plan["seeds"]) == ("mine", like.updates, 1)
+    assert plan["config"]["expectile"] == 0.6 and plan["config"]["reward_scale"] == like.config.reward_scale
+    assert "| Tiny-DTV |" in page.path.read_text() and "MINE" in page.path.read_text()
+
+
 def test_declarations_name_what_exists():
     """Every learner, space and row that a preset mentions is one that is there (a typo would silently drop a cell)."""
     for declared in tables.TABLES.values():
@@ -115,7 +199,8 @@ def test_declarations_name_what_exists():
             assert {row.name for row in preset.rows}
             wanted = {(column.space, column.learner) for column in declared.columns}
             # Beside the columns', only plans for the other spaces of its tasks, which `ohio-jax train` may ask for.
-            spaces = registry.make(declared.tasks[-1]).spaces  # the task that has them all and needs no file
+            # The task that has them all and needs no file; a table whose tasks' plans are another's names none.
+            spaces = registry.make(declared.tasks[-1] if declared.tasks else preset.rows[0].task).spaces
             allowed = {(space, learner) for space in spaces for learner in LEARNERS}
             assert wanted <= set(preset.plans) <= allowed
             assert all(plan.learner == learner for (_, learner), plan in preset.plans.items())
@@ -127,7 +212,7 @@ def test_declarations_name_what_exists():
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_every_learner_has_a_plan_for_every_space(learner):
     """A table's own where it has one; else the default numbers on IQL's budget, with the task's discount and unit."""
-    for declared in tables.TABLES.values():
+    for declared in filter(lambda declared: declared.tasks, tables.TABLES.values()):
         task = declared.tasks[-1]
         plans = declared.preset("quick").plans
         for space in {space for space, _ in plans}:

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ohio_envs import registry
-from ohio_envs.manipulation import features, policies
+from ohio_envs.manipulation import features, panda, policies
 from ohio_envs.manipulation.simulator import SUBSTEPS
 
-from ohio_jax.controllers import osc
+from ohio_jax.controllers import mixture, osc
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import collect, evaluate_policy
 from ohio_jax.inverse.problem import FAILED, UNIQUE
@@ -30,7 +30,7 @@ def test_spaces_follow_the_gains(name, gains, kp, zeta, lift, door):
     """Specification, robotics, 2.3, variants. Behaviour keeps the original gains whatever learners get."""
     task = registry.make(name, {"gains": gains})
     ranges = {"ohio": lift if name == "lift" else door, "ohio_equal": (0.05, 0.5), "logged": (0.05, 0.5)}
-    assert set(task.spaces) == {*ranges, "end_to_end"}
+    assert set(task.spaces) == {*ranges, "hrl_joint", "hrl_osc", "end_to_end"}
     for space, (far, wide) in ranges.items():
         chosen = task.spaces[space]
         np.testing.assert_allclose(chosen.spec.limits, [far] * 3 + [wide] * 3 + [1.0], rtol=1e-6)
@@ -41,7 +41,15 @@ def test_spaces_follow_the_gains(name, gains, kp, zeta, lift, door):
         np.testing.assert_array_equal(guide.space.params.kp, [150] * 6)
         np.testing.assert_array_equal(guide.space.params.zeta, [1] * 6)
     assert task.spaces["end_to_end"].steps == 1 and task.env.action_size == len(task.spaces["end_to_end"].spec.limits)
-    assert task.settings == {"gains": gains, "backend": "c", "horizon": 500} | ({"cube": 0.021} if name == "lift" else {})
+    own = {
+        "gains": gains,
+        "logged": "original",
+        "rotation_kp": "gains",
+        "position_zeta": "gains",
+        "payload": 0.0,
+        "friction": 1.0,
+    }
+    assert task.settings == own | {"backend": "c", "horizon": 500} | ({"cube": 0.021} if name == "lift" else {})
     assert list(task.policies) == registry.policies()["manipulation"]
 
 
@@ -52,11 +60,57 @@ def test_spaces_follow_the_gains(name, gains, kp, zeta, lift, door):
         ("lift", {"cube": "0.03"}, "lift: setting cube: expected a number from 0.02 to 0.022, found '0.03'"),
         ("door", {"backend": "gpu"}, "door: setting backend: expected one of auto, c, mjx, found 'gpu'"),
         ("door", {"cube": "0.02"}, "unknown setting of door 'cube'"),
+        ("lift", {"rotation_kp": "0"}, "lift: setting rotation_kp: expected gains, or a number from 1 to 300, found '0'"),
+        ("door", {"payload": "heavy"}, "door: setting payload: expected a number from 0 to 5, found 'heavy'"),
     ],
 )
 def test_bad_settings(name, settings, message):
     with pytest.raises(UserError, match=message):
         registry.make(name, settings)
+
+
+def test_single_gains_replace_those_of_their_setting():
+    task = registry.make("door", {"gains": "stiffness", "position_zeta": "2.5"})
+    assert (task.spaces["ohio"].params.zeta == jnp.array([2.5] * 3 + [1.0] * 3)).all()
+    assert (task.spaces["ohio"].params.kp == jnp.array([150.0] * 3 + [50.0] * 3)).all()
+    np.testing.assert_allclose(task.spaces["ohio"].spec.limits, [0.5] * 3 + [1.6] * 3 + [1.0], rtol=1e-6)
+    task = registry.make("door", {"gains": "stiffness", "rotation_kp": "25"})
+    assert (task.spaces["logged"].params.kp == jnp.array([150.0] * 3 + [25.0] * 3)).all()
+    assert (task.policies["expert"].space.params.kp == 150.0).all()
+
+
+def test_behaviour_under_several_gains():
+    """Each episode has its own of the three, and `logged` is explained by it."""
+    task = registry.make("door", {"logged": "all"})
+    space = task.policies["expert"].space
+    assert space.controller is mixture and (task.spaces["logged"].params.kp == 150.0).all()
+    seen = task.instances(0, 64).joints
+    state = jnp.concatenate([seen, jnp.zeros_like(seen), seen], axis=1)
+    which = np.asarray(jax.vmap(space.params.which)(state))
+    assert set(which) == {0, 1, 2}
+    for index, kp, zeta in ((0, 150, 1), (1, 50, 1), (2, 150, 3)):
+        at = space.params.at(index)
+        assert (at.kp == jnp.array([150.0] * 3 + [kp] * 3)).all() and (at.zeta == jnp.array([zeta] * 3 + [1.0] * 3)).all()
+
+
+def test_an_arm_that_its_controllers_do_not_know():
+    """A payload weighs where the fingers meet, and friction is the arm's joints', not the fingers'."""
+    mujoco = pytest.importorskip("mujoco")
+    body = lambda settings: registry.make("lift", settings).env.physics.threads.model
+    plain, heavy, stiff = body({}), body({"payload": "2"}), body({"friction": "10"})
+    assert heavy.body_mass.sum() - plain.body_mass.sum() == pytest.approx(2.0)
+    np.testing.assert_allclose(stiff.dof_damping[:7], 10.0 * plain.dof_damping[:7])
+    np.testing.assert_allclose(stiff.dof_frictionloss[:7], 10.0 * plain.dof_frictionloss[:7])
+    np.testing.assert_array_equal(stiff.dof_damping[7:9], plain.dof_damping[7:9])
+    bias = []
+    for model in (plain, heavy):
+        at = mujoco.MjData(model)
+        at.qpos[:7] = panda.NOMINAL
+        mujoco.mj_forward(model, at)
+        bias.append(at.qfrc_bias[:7].copy())
+    jacobian = np.zeros((3, heavy.nv))
+    mujoco.mj_jacSite(heavy, at, jacobian, None, heavy.site("grip_site").id)
+    np.testing.assert_allclose(bias[1] - bias[0], 2.0 * 9.81 * jacobian[2, :7], atol=1e-9)
 
 
 def test_features_are_near_one_and_fourfold():

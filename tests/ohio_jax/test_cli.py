@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +35,16 @@ def test_end_to_end_is_the_same_path(command):
         assert command(f"invert d.npz --space {space} --out {space}.npz")[0] == 0
         assert command(f"train {space}.npz --learner iql --updates 5 --seeds 1 --out {space}")[0] == 0
         assert command(f"evaluate --checkpoint {space} --episodes 2")[0] == 0
+
+
+def test_goals_of_another_low_level_than_the_logged(command):
+    """`--set` changes the task that is asked for goals, and what is trained on them knows."""
+    command("collect supply-chain-1w3s --policy s_policy --episodes 2 --out d.npz")
+    code, out, _ = command("invert d.npz --set dynamics=released --out g.npz --json")
+    assert code == 0 and json.loads(out)["settings"]["dynamics"] == "released"
+    assert json.loads(command("invert d.npz --out h.npz --json")[1])["settings"]["dynamics"] == "corrected"
+    assert command("train g.npz --learner bc --updates 2 --seeds 1 --out run")[0] == 0
+    assert json.loads(Path("run/run.json").read_text())["settings"]["dynamics"] == "released"
 
 
 def test_evaluate_prints_one_object(command):
@@ -110,6 +121,7 @@ def test_datasets_of_the_wrong_kind_task_or_content(command, tmp_path):
     for line, word in (
         ("invert d.npz --inverse magic --out h.npz", "magic"),
         ("invert d.npz --space low --out h.npz", "low"),
+        ("invert d.npz --set planets=3 --out h.npz", "planets"),
         ("train g.npz --learner sarsa --out run", "sarsa"),
         ("train g.npz --learner bc --preset huge --out run", "huge"),
         ("train g.npz --learner bc --sampling best --out run", "best"),

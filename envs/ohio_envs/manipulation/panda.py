@@ -12,6 +12,7 @@ import numpy as np
 from ohio_jax.dynamics.chain import Chain
 
 JOINTS = 7
+JOINT_NAMES = tuple(f"joint{i + 1}" for i in range(JOINTS))  # of the XML
 BASE = np.array([-0.56, 0.0, 0.912])  # foot of the arm in the world
 NOMINAL = np.array([0.0, np.pi / 16, 0.0, -np.pi / 2 - np.pi / 3, 0.0, np.pi - 0.2, np.pi / 4])  # joints before noise, at reset
 TORQUE = np.array([80.0, 80.0, 80.0, 80.0, 80.0, 12.0, 12.0])  # largest torques

@@ -17,8 +17,10 @@ import numpy as np
 from flax import struct
 
 from ohio_envs.extras import imported
+from ohio_envs.manipulation import panda
 
 STEP = 0.002  # s
+BALL = 0.4 * 0.03**2  # m^2, inertia of a payload, a ball of 3 cm, by its mass
 FEW = 8  # states that are stepped sooner by one thread than handed to others
 ITERATIONS, SEARCHES = 4, 8  # of MJX's solver and of its line search, which would else go on to a hundred and to fifty
 
@@ -42,6 +44,12 @@ def model(scene: Any) -> Any:
     spec = mujoco.MjSpec.from_string(text, {"panda.xml": arm})
     for name, size in scene.sizes.items():
         spec.geom(name).size = size
+    for joint in panda.JOINT_NAMES:
+        spec.joint(joint).frictionloss *= scene.arm.friction
+        spec.joint(joint).damping *= scene.arm.friction
+    if scene.arm.payload:
+        ball = spec.body("right_gripper").add_body(name="payload", pos=panda.GRIP_SITE, ipos=[0, 0, 0], explicitinertial=True)
+        ball.mass, ball.inertia = scene.arm.payload, [scene.arm.payload * BALL] * 3
     return spec.compile()
 
 

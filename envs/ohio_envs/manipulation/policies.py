@@ -103,7 +103,7 @@ def expert(*noises: float) -> Policy:
     def policy(env: Manipulation, key: jax.Array, state: State) -> jax.Array:
         now: Moment = state.pipeline_state
         away, turn, close = SCRIPTS[env.scene.name](now, env.seen(now.readings))
-        limit, noise = jnp.asarray(RANGE), jnp.array(noises)[lottery(now, len(noises))]
+        limit, noise = jnp.asarray(RANGE), jnp.array(noises)[draw_lots(now.joints, len(noises))]
         asked = jnp.append(GAIN * jnp.concatenate([away, turn]), jnp.where(close, 1.0, -1.0)) / limit
         return limit * jnp.clip(jnp.clip(asked, -1.0, 1.0) + noise * jax.random.normal(key, asked.shape), -1.0, 1.0)
 
@@ -120,9 +120,9 @@ def none(env: Manipulation, key: jax.Array, state: State) -> jax.Array:
     return jnp.zeros_like(jnp.asarray(RANGE))
 
 
-def lottery(now: Moment, tickets: int) -> jax.Array:
-    """Int[] in 0 .. tickets - 1, the same throughout an episode: by the bits of the arm's joints at reset."""
-    bits = jax.lax.bitcast_convert_type(now.joints.astype(jnp.float32), jnp.uint32)
+def draw_lots(joints: jax.Array, tickets: int) -> jax.Array:
+    """Int[] in 0 .. tickets - 1, the same throughout an episode: by the bits of the arm's joints at reset, Float[7]."""
+    bits = jax.lax.bitcast_convert_type(joints.astype(jnp.float32), jnp.uint32)
     return ((bits[0] ^ bits[1]) % tickets).astype(jnp.int32)
 
 

@@ -34,8 +34,24 @@ class Judged(NamedTuple):
     solved: jax.Array
 
 
+class Arm(NamedTuple):
+    """How the arm differs from the one its controllers know.
+
+    payload: kg, a ball held where the fingers meet. friction: times damping and dry friction of the joints.
+    """
+
+    payload: float = 0.0
+    friction: float = 1.0
+
+
+KNOWN = Arm()
+
+
 class Scene(Protocol):
     """One of the scenes of this folder; hashable."""
+
+    @property
+    def arm(self) -> Arm: ...
 
     @property
     def name(self) -> str:
@@ -88,6 +104,7 @@ class Lift:
     """A cube on a table. half: m, half an edge, which robosuite draws from 0.020 to 0.022 once for all episodes."""
 
     half: float = 0.021
+    arm: Arm = KNOWN
     name: str = "lift"
     size: int = 10
 
@@ -120,6 +137,7 @@ class Lift:
 class Door:
     """A door on a table, held by a latch until its handle is turned down."""
 
+    arm: Arm = KNOWN
     name: str = "door"
     size: int = 14
 

@@ -1,7 +1,8 @@
 """Lift and Door: an arm under operational-space control whose gains change after the data were collected.
 
-Behaviour always acts under the original gains. Learners act under those of the setting `gains`: OHIO on goals that would have
-made the logged torques under them, the paper's baseline on the goals that behaviour gave. Needs the extra `mujoco`.
+Behaviour acts under the gains of the setting `logged`, by default the original ones. Learners act under those of the setting
+`gains`: OHIO on goals that would have made the logged torques under them, the paper's baseline on the goals that behaviour gave.
+Needs the extra `mujoco`.
 """
 
 import functools
@@ -11,15 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ohio_envs.manipulation import panda
+from ohio_envs.manipulation import low_levels, panda
 from ohio_envs.manipulation.drawing import draw
 from ohio_envs.manipulation.features import FEATURES
 from ohio_envs.manipulation.physics import engine
-from ohio_envs.manipulation.policies import POLICIES, RANGE
-from ohio_envs.manipulation.scenes import Door, Lift, Scene
+from ohio_envs.manipulation.policies import POLICIES, RANGE, draw_lots
+from ohio_envs.manipulation.scenes import Arm, Door, Lift, Scene
 from ohio_envs.manipulation.simulator import SUBSTEPS, Instance, Manipulation, low_level_view
-from ohio_envs.settings import Rule, integer, number, one_of, parse
-from ohio_jax.controllers import direct, osc
+from ohio_envs.settings import Rule, integer, number, number_or, one_of, parse
+from ohio_jax.controllers import direct, mixture, osc, recurrent, torques
 from ohio_jax.inverse.problem import Problem
 from ohio_jax.networks import heads
 from ohio_jax.networks.mlp import mlp_networks
@@ -46,8 +47,17 @@ RANGES = {
     "door": {"original": (0.3, 0.7), "stiffness": (0.5, 1.6), "damping": (0.4, 1.5)},
 }
 EXPERT = {"lift": 413.6, "door": 253.7}  # mean returns of `expert`
+ALL = "all"  # of GAINS, each episode another
+# gains, logged: one of GAINS, of learners and of behaviour. rotation_kp, position_zeta: single numbers of the learners' [1 / s^2,
+# 1]. payload, friction: see `Arm`; controllers do not know of them. horizon: decisions.
+OWN = "gains"  # what a setting says that leaves a number to the setting of this name
 SETTINGS = {
     "gains": Rule("original", one_of(*GAINS)),
+    "logged": Rule("original", one_of(*GAINS, ALL)),
+    "rotation_kp": Rule(OWN, number_or(OWN, 1.0, 300.0)),
+    "position_zeta": Rule(OWN, number_or(OWN, 0.01, 10.0)),
+    "payload": Rule("0", number(0.0, 5.0)),
+    "friction": Rule("1", number(0.0, 100.0)),
     "backend": Rule("auto", one_of("auto", "c", "mjx")),
     "horizon": Rule(str(HORIZON), integer(1, 100_000)),
 }
@@ -56,12 +66,17 @@ SETTINGS = {
 def lift(settings: dict[str, str]) -> Task:
     """`lift`: lift a cube. Raises UserError for a bad setting, or without MuJoCo."""
     values = parse("lift", SETTINGS | {"cube": Rule("0.021", number(0.02, 0.022))}, settings)
-    return _task(Lift(values["cube"]), values)
+    return _task(Lift(values["cube"], _arm(values)), values)
 
 
 def door(settings: dict[str, str]) -> Task:
     """`door`: open a door with a latch. Raises UserError for a bad setting, or without MuJoCo."""
-    return _task(Door(), parse("door", SETTINGS, settings))
+    values = parse("door", SETTINGS, settings)
+    return _task(Door(_arm(values)), values)
+
+
+def _arm(values: dict[str, Any]) -> Arm:
+    return Arm(values["payload"], values["friction"])
 
 
 def _task(scene: Scene, values: dict[str, Any]) -> Task:
@@ -69,14 +84,14 @@ def _task(scene: Scene, values: dict[str, Any]) -> Task:
         values["backend"] = "c" if jax.default_backend() == "cpu" else "mjx"
     name, horizon = scene.name, values["horizon"]
     env = Manipulation(engine(values["backend"], scene), scene, horizon * SUBSTEPS)
-    behaviour = _goals(name, controller("original", RANGE[:6]))
+    behaviour = _behaviour(name, values["logged"])
     return Task(
         name=name,
         settings=values,
         env=env,
         view=low_level_view,
         reached=low_level_view,
-        spaces=_spaces(name, values["gains"]),
+        spaces=_spaces(name, RANGES[name][values["gains"]], _gains(values), behaviour),
         policies={policy: Guide(goal, behaviour) for policy, goal in POLICIES.items()},
         instances=functools.partial(_instances, env),
         reference=Reference(
@@ -100,28 +115,46 @@ def _instances(env: Manipulation, seed: int, episodes: int) -> Instance:
     return _draw(env, jnp.uint32(seed), episodes)
 
 
-def _spaces(name: str, gains: str) -> dict[str, Space]:
-    """What learners act on, under the gains of the setting.
+def _gains(values: dict[str, Any]) -> Gains:
+    """Those of the setting `gains`, but for the numbers that settings of their own give."""
+    kp, zeta = GAINS[values["gains"]]
+    given = lambda name, own: own if values[name] == OWN else values[name]
+    return Gains((kp[0], given("rotation_kp", kp[1])), (given("position_zeta", zeta[0]), zeta[1]))
+
+
+def _behaviour(name: str, logged: str) -> Space:
+    """What follows the scripts."""
+    if logged != ALL:
+        return _goals(name, controller(GAINS[logged], RANGE[:6]))
+    each = mixture.stack([controller(gains, RANGE[:6]) for gains in GAINS.values()])
+    params = mixture.Params(each, osc, lambda state: draw_lots(torques.split(state)[2], len(GAINS)))
+    box = heads.Box(tuple(RANGE.tolist()))
+    return Space(box, mixture, params, mixture.problem(params), _networks(name, box), SUBSTEPS)
+
+
+def _spaces(name: str, largest: tuple[float, float], gains: Gains, behaviour: Space) -> dict[str, Space]:
+    """What learners act on, under the gains of the settings; largest: displacement and rotation the paper allows.
 
     ohio: goals within the paper's range. ohio_equal: within the range that behaviour had. logged: the goals behaviour gave, as
     its own gains explain them (exact where the inverse says UNIQUE), followed under the gains of the setting; the paper's
-    baseline. end_to_end: torques.
+    baseline. hrl_joint, hrl_osc: what joints or gripper are to reach, followed by a network that was taught to, whatever the
+    gains. end_to_end: torques.
     """
-    wide = np.repeat(np.array(RANGES[name][gains], np.float32), 3)
+    wide = np.repeat(np.array(largest, np.float32), 3)
     torque = heads.Box((*panda.TORQUE.tolist(), 1.0))
     bounds = direct.Params(jnp.array(torque.limits))
-    own = osc.problem(controller("original", RANGE[:6]))
     return {
         "ohio": _goals(name, controller(gains, wide)),
         "ohio_equal": _goals(name, controller(gains, RANGE[:6])),
-        "logged": _goals(name, controller(gains, RANGE[:6]), own),
+        "logged": _goals(name, controller(gains, RANGE[:6]), behaviour.problem),
+        **{space: _learned(name, space) for space in low_levels.SPACES},
         "end_to_end": Space(torque, direct, bounds, direct.problem(bounds), _networks(name, torque)),
     }
 
 
-def controller(gains: str, output: np.ndarray) -> osc.Params:
-    """The arm's controller with gains of GAINS, and goals of up to output: Float[6], m and rad."""
-    kp, zeta = (np.repeat(np.array(pair, np.float32), 3) for pair in GAINS[gains])
+def controller(gains: Gains, output: np.ndarray) -> osc.Params:
+    """The arm's controller with these gains, and goals of up to output: Float[6], m and rad."""
+    kp, zeta = (np.repeat(np.array(pair, np.float32), 3) for pair in gains)
     arm = jax.tree.map(jnp.float32, panda.chain())
     return osc.Params(arm, jnp.asarray(kp), jnp.asarray(zeta), jnp.asarray(output), jnp.asarray(panda.TORQUE, jnp.float32))
 
@@ -130,6 +163,13 @@ def _goals(name: str, params: osc.Params, problem: Problem | None = None) -> Spa
     """The space of what the controller may be asked for; problem: how goals are recovered, if not by itself."""
     box = heads.Box((*np.asarray(params.output).tolist(), 1.0))
     return Space(box, osc, params, problem or osc.problem(params), _networks(name, box), SUBSTEPS)
+
+
+def _learned(name: str, space: str) -> Space:
+    """A space of what a learned low level may be asked for."""
+    params = low_levels.params(name, space)
+    box = heads.Box((*np.asarray(params.output).tolist(), 1.0))
+    return Space(box, recurrent, params, recurrent.problem(params), _networks(name, box), SUBSTEPS)
 
 
 def _networks(name: str, box: heads.Box):

@@ -1,0 +1,51 @@
+"""The manipulation table, tiny: every method on changed gains, from logs made once under the original ones."""
+
+import dataclasses
+import json
+
+import pytest
+
+from benchmarks import manipulation, render, table
+
+pytest.importorskip("mujoco")
+
+
+def test_rows_say_what_changes():
+    rows = {row.name: row for row in manipulation.ROWS}
+    assert len(rows) == 12 and {row.place for row in manipulation.ROWS} == {"Lift", "Door"}
+    assert all(row.home == (row.task, ()) for row in manipulation.ROWS if not row.name.endswith("Mixture"))
+    assert rows["Door-Mixture"].home == ("door", (("logged", "all"),)) and rows["Door-Mixture"].settings == ()
+    assert rows["Lift-Damping"].paper == {("Logged goals", "iql"): (24.1, 11.1), ("OHIO gradient", "iql"): (75.8, 30.5)}
+    by = {column.name: column for column in manipulation.COLUMNS}
+    assert by["Logged goals IQL"].carried and not by["OHIO least squares IQL"].carried
+    assert "OHIO gradient BC" not in by and "OHIO least squares TD3_BC" in by
+
+
+@pytest.mark.slow
+def test_every_method_has_a_score(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    short = ("horizon", "12")
+    rows = tuple(
+        dataclasses.replace(row, settings=(*row.settings, short), made=(*(row.made or ()), short))
+        for row in manipulation.ROWS
+        if row.name in ("Lift-Damping", "Lift-Mixture")
+    )
+    plans = {
+        key: dataclasses.replace(plan, updates=2, block=2, hidden=8, seeds=1) for key, plan in manipulation.quick().plans.items()
+    }
+    columns = tuple(column for column in manipulation.COLUMNS if column.learner == "iql")
+    preset = table.Preset(rows, plans, data_episodes=2, test_episodes=2, policies=("none", "expert"), columns=columns)
+    tiny = dataclasses.replace(manipulation.TABLE, presets={"tiny": lambda: preset})
+    paths = table.run(tiny, "tiny", results=tmp_path / "results")
+    assert len(paths) == 2 + 2 * len(columns)
+    entries = render.write(tiny, "tiny", tmp_path / "results").entries
+    assert {entry.row for entry in entries} == {"Lift", "Lift-Damping", "Lift-Mixture"}
+    for path in paths:
+        cell = json.loads(path.read_text())
+        assert {"success", "unstable"} <= set(cell["metrics"]) and cell["metrics"]["unstable"] == [[0.0, 0.0]]
+        if "policy" not in cell["config"]:
+            carried = cell["config"]["carried"]
+            assert cell["data"]["settings"]["gains"] == ("original" if carried or "mixture" in path.name else "damping")
+            assert cell["data"]["transitions"] == 2 * 11
+    page = (tmp_path / "results" / "manipulation-tiny.md").read_text()
+    assert "HRL OSC" in page and "*(paper 24.1 ± 11.1; " in page
