@@ -62,7 +62,8 @@ STALE = Method("IQL, stale states (paper)", "iql", "iql", stale=True)
 class Domain:
     """Where learners are tuned: a task, whose data they start from, and how the original mixes data there.
 
-    horizon: decisions a round of play; an episode of routing lasts one more. offline: learner -> its Config; online: the same of those that go on.
+    horizon: decisions a round of play; an episode of routing lasts one more. offline: learner -> its Config; online: the same
+    of those that go on.
     warm_up: decisions before the first update. critics_first: decisions before the actor learns.
     mixing: (decisions, share of offline data in a batch from then on), by the learner that goes on.
     """
