@@ -27,8 +27,10 @@ def invert(problem: Problem, segment: Segment) -> Recovered:
         deviation = SMOOTHING * deviation + (1 - SMOOTHING) * jnp.std(elite, axis=0)
         return (jnp.mean(elite, axis=0), deviation, best, lowest), None
 
-    broad = jnp.ones_like(start) if problem.width is None else problem.width(segment)
-    first = (start, 0.5 * broad + jnp.abs(start), start, squared(start[None])[0])
+    deviation = 0.5 + jnp.abs(start)
+    if problem.width is not None:  # goals may be much smaller than a half
+        deviation = jnp.minimum(deviation, 0.5 * problem.width(segment))
+    first = (start, deviation, start, squared(start[None])[0])
     (_, deviation, best, _), _ = jax.lax.scan(search, first, jax.random.split(jax.random.key(0), ROUNDS))
     calm = jnp.max(deviation) < 1e-2 * (1.0 + jnp.max(jnp.abs(best)))
     return explain(problem, segment, best, shows(problem, segment, best), calm, ROUNDS, judge=True)
