@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks import figures
 from benchmarks.speed.pages import table
 from ohio_jax import scores
 from ohio_jax.errors import UserError
@@ -209,7 +210,4 @@ def figure(runs: list[Run]) -> bytes:
     drawn.legend(handles, labels, ncols=5, fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 0.0))
     drawn.suptitle("Policies learned offline go on online (black: the behaviour that made the data)")
     drawn.tight_layout()
-    buffer = io.BytesIO()
-    drawn.savefig(buffer, format="png", dpi=100, bbox_inches="tight", metadata={"Software": None})
-    plt.close(drawn)
-    return buffer.getvalue()
+    return figures.png(drawn, dpi=100)

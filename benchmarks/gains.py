@@ -4,13 +4,12 @@ The paper changes one of them to one other value. Here both go from a tenth to t
 behaviour gave are followed under each, and OHIO learns anew from goals that are recovered for each.
 """
 
-import io
 import itertools
 from typing import Any
 
 import numpy as np
 
-from benchmarks import manipulation
+from benchmarks import figures, manipulation
 from benchmarks.manipulation import BEHAVIOUR, LOGGED, OHIO, SHORT
 from benchmarks.table import Preset, Row, Table
 
@@ -69,10 +68,7 @@ def chart(listed: list[Any]) -> bytes:
     for axis in axes[:, 0]:
         axis.set_ylabel("stiffness of rotation")
     figure.tight_layout()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
-    plt.close(figure)
-    return buffer.getvalue()
+    return figures.png(figure)
 
 
 TABLE = Table(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import latex
+from benchmarks import figures, latex
 from benchmarks.entries import ENOUGH, PULLS, Aggregate, Board, Choice, Entry, blocks, board, columns, grid
 from benchmarks.table import RESULTS, Table
 from ohio_jax.files import write_bytes, write_text
@@ -180,10 +180,7 @@ def _chart(table: Table, listed: list[Entry]) -> bytes:
     axes[-1, 0].set_xticks(np.arange(len(rows)) + 0.4 - width / 2, [name for name, _ in rows])
     axes[0, 0].legend(ncols=len(families), fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0, 1.45))
     figure.suptitle(f"{table.title} (dashed: the behaviour policy that made the data)", y=1.02)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
-    plt.close(figure)
-    return buffer.getvalue()
+    return figures.png(figure)
 
 
 def write(table: Table, preset: str, results: Path = RESULTS) -> Board:

@@ -1,6 +1,5 @@
 """The page and the four plots of `ohio-jax sensitivity`, made of its run files alone."""
 
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import figures
 from benchmarks.speed.pages import number, table
 from ohio_jax.errors import UserError
 from ohio_jax.files import write_bytes, write_text
@@ -119,13 +119,9 @@ def figure(rows: int, columns: int, **options: Any) -> Any:
 
 
 def png(made: Any) -> bytes:
-    from matplotlib import pyplot as plt
 
-    buffer = io.BytesIO()
     made.tight_layout()
-    made.savefig(buffer, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
-    plt.close(made)
-    return buffer.getvalue()
+    return figures.png(made)
 
 
 MEASURES = (

@@ -1,8 +1,8 @@
 """The page and the plot of `ohio-jax speed reacher`, made of its numbers alone."""
 
-import io
 from typing import Any
 
+from benchmarks import figures
 from benchmarks.speed.pages import COLUMNS, cells, head, number, rates, table
 
 SPACES = {
@@ -117,7 +117,4 @@ def chart(found: dict[str, Any]) -> bytes:
         axis.grid(True, which="both", alpha=0.3)
     axes[0].set_ylabel("microseconds a segment")
     axes[0].legend()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
-    plt.close(figure)
-    return buffer.getvalue()
+    return figures.png(figure)

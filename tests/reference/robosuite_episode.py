@@ -4,6 +4,7 @@ Stands alone, since robosuite needs versions of NumPy and MuJoCo that this proje
 """
 
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -13,23 +14,10 @@ DECISIONS, HELD = 50, 10  # length of the episode, and of each goal
 def record(name: str) -> dict[str, np.ndarray]:
     """q, v: [251, *] before and after each sub-step; torques, command: [250, *] of it; obs: [51, *], reward: [50] of decisions;
     place: Float[7] of cube or door; size: Float[3] of the cube."""
-    import robosuite
-    from robosuite.controllers import load_controller_config
+    from reference_robosuite import make
 
     np.random.seed(3)
-    env = robosuite.make(
-        name.capitalize(),
-        robots="Panda",
-        controller_configs=load_controller_config(default_controller="OSC_POSE"),
-        has_renderer=False,
-        has_offscreen_renderer=False,
-        use_camera_obs=False,
-        control_freq=100,
-        horizon=DECISIONS,
-        reward_shaping=True,
-        ignore_done=True,
-        hard_reset=False,
-    )
+    env = make(name)
     seen = lambda obs: np.concatenate([obs["robot0_proprio-state"], obs["object-state"]])
     obs = [seen(env.reset())]
     model, data = env.sim.model._model, env.sim.data._data
@@ -59,4 +47,5 @@ def record(name: str) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks" / "speed"))
     np.savez(sys.argv[2], **record(sys.argv[1]))

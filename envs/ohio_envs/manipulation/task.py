@@ -127,9 +127,14 @@ def _behaviour(name: str, logged: str) -> Space:
     if logged != ALL:
         return _goals(name, controller(GAINS[logged], RANGE[:6]))
     each = mixture.stack([controller(gains, RANGE[:6]) for gains in GAINS.values()])
-    params = mixture.Params(each, osc, lambda state: draw_lots(torques.split(state)[2], len(GAINS)))
+    params = mixture.Params(each, osc, _which)
     box = heads.Box(tuple(RANGE.tolist()))
     return Space(box, mixture, params, mixture.problem(params), _networks(name, box), SUBSTEPS)
+
+
+def _which(state: jax.Array) -> jax.Array:
+    """Int[], the gains of GAINS that behaviour has in the episode of a state: Float[21]."""
+    return draw_lots(torques.split(state)[2], len(GAINS))
 
 
 def _spaces(name: str, largest: tuple[float, float], gains: Gains, behaviour: Space) -> dict[str, Space]:
