@@ -41,6 +41,7 @@ class Row:
     """A dataset: a behaviour policy on a task. `paper` holds the published score of a column, by (family, learner).
 
     made: settings of the task in which the data are made, where they are not those in which policies are tested.
+    unforeseen: whether nobody knows what differs between the two, so that every column is learned where the data come from.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Row:
     behaviour: str
     paper: dict[tuple[str, str], Paper]
     made: tuple[tuple[str, str], ...] | None = None
+    unforeseen: bool = False
 
     @property
     def home(self) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -228,7 +230,7 @@ def cells(table: Table, preset: Preset) -> Iterator[tuple[str, dict[str, Any], A
             "space": column.space,
             "inverse": column.inverse,
             **({} if column.weights is None else {"weights": column.weights}),
-            **({} if row.made is None else {"made": home.settings, "carried": column.carried}),
+            **({} if row.made is None else {"made": home.settings, "carried": column.carried or row.unforeseen}),
             "plan": plan.as_json(),
             **test,
         }
@@ -274,7 +276,7 @@ def _run_learner(task: Task, home: Task, row: Row, column: Column, plan: Plan, p
     lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
     logged = dataset(home, row.behaviour, preset.data_episodes, preset.data_seed)
     seconds = {"collect": lap()}
-    learned_in = home if column.carried else task
+    learned_in = home if column.carried or row.unforeseen else task
     transitions = labelled(learned_in, logged, column.space, column.inverse, column.weights)
     seconds["invert"] = lap()
     # Rows that share what is learned share its folder, and the second finds it finished.

@@ -14,6 +14,7 @@ def test_rows_say_what_changes():
     rows = {row.name: row for row in manipulation.ROWS}
     assert len(rows) == 12 and {row.place for row in manipulation.ROWS} == {"Lift", "Door"}
     assert all(row.home == (row.task, ()) for row in manipulation.ROWS if not row.name.endswith("Mixture"))
+    assert {row.name.split("-")[1] for row in manipulation.ROWS if row.unforeseen} == {"Payload", "Friction"}
     assert rows["Door-Mixture"].home == ("door", (("logged", "all"),)) and rows["Door-Mixture"].settings == ()
     assert rows["Lift-Damping"].paper == {("Logged goals", "iql"): (24.1, 11.1), ("OHIO gradient", "iql"): (75.8, 30.5)}
     by = {column.name: column for column in manipulation.COLUMNS}
@@ -28,7 +29,7 @@ def test_every_method_has_a_score(tmp_path, monkeypatch):
     rows = tuple(
         dataclasses.replace(row, settings=(*row.settings, short), made=(*(row.made or ()), short))
         for row in manipulation.ROWS
-        if row.name in ("Lift-Damping", "Lift-Mixture")
+        if row.name in ("Lift-Damping", "Lift-Mixture", "Lift-Payload")
     )
     plans = {
         key: dataclasses.replace(plan, updates=2, block=2, hidden=8, seeds=1) for key, plan in manipulation.quick().plans.items()
@@ -37,15 +38,16 @@ def test_every_method_has_a_score(tmp_path, monkeypatch):
     preset = table.Preset(rows, plans, data_episodes=2, test_episodes=2, policies=("none", "expert"), columns=columns)
     tiny = dataclasses.replace(manipulation.TABLE, presets={"tiny": lambda: preset})
     paths = table.run(tiny, "tiny", results=tmp_path / "results")
-    assert len(paths) == 2 + 2 * len(columns)
+    assert len(paths) == 2 + 3 * len(columns)
     entries = render.write(tiny, "tiny", tmp_path / "results").entries
-    assert {entry.row for entry in entries} == {"Lift", "Lift-Damping", "Lift-Mixture"}
+    assert {entry.row for entry in entries} == {"Lift", "Lift-Damping", "Lift-Mixture", "Lift-Payload"}
     for path in paths:
         cell = json.loads(path.read_text())
         assert {"success", "unstable"} <= set(cell["metrics"]) and cell["metrics"]["unstable"] == [[0.0, 0.0]]
         if "policy" not in cell["config"]:
             carried = cell["config"]["carried"]
-            assert cell["data"]["settings"]["gains"] == ("original" if carried or "mixture" in path.name else "damping")
+            assert cell["data"]["settings"]["gains"] == ("damping" if "damping" in path.name and not carried else "original")
+            assert cell["data"]["settings"]["payload"] == 0.0
             assert cell["data"]["transitions"] == 2 * 11
     page = (tmp_path / "results" / "manipulation-tiny.md").read_text()
     assert "HRL OSC" in page and "*(paper 24.1 ± 11.1; " in page
