@@ -126,13 +126,20 @@ def invert_command(args) -> None:
 
 def corrupt_command(args) -> None:
     """spoil a part of a dataset, to see what learners lose to it"""
+    import jax
+
     from ohio_jax import data
-    from ohio_jax.corruption import FIELDS, corrupt
+    from ohio_jax.corruption import FIELDS, Adversary, corrupt
+    from ohio_jax.learners import LEARNERS
+    from ohio_jax.train import load_policy
 
     if args.kind not in FIELDS:
         raise unknown("corruption", args.kind, FIELDS)
-    out = dataset_path(args.out)
-    spoilt = corrupt(data.load(args.data, FIELDS[args.kind][0]), args.kind, args.rate, args.scale, args.seed)
+    out, adversary = dataset_path(args.out), None
+    if args.adversary:
+        _, _, plan, states = load_policy(args.adversary, room("tasks").make)
+        adversary = Adversary(LEARNERS[plan.learner], jax.tree.map(lambda x: x[0], states))
+    spoilt = corrupt(data.load(args.data, FIELDS[args.kind][0]), args.kind, args.rate, args.scale, args.seed, adversary)
     card = {**spoilt.card, "file": str(out), "sha256": data.save(out, spoilt)}
     show(args, card, f"{out}: {args.kind} of {round(args.rate * len(spoilt.reward))} of {len(spoilt.reward)} rows spoilt")
 
@@ -393,6 +400,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--kind", required=True, help="action (of logs), observation, next_observation, reward or label")
     command.add_argument("--rate", type=float, default=0.3, help="share of the rows")
     command.add_argument("--scale", type=float, default=1.0, help="largest noise, in deviations of what is spoilt")
+    command.add_argument("--adversary", metavar="DIR", help="a trained learner whose critics choose the noise")
     command.add_argument("--seed", type=natural, default=0)
     command.add_argument("--out", required=True, metavar="G.npz")
 

@@ -1,16 +1,21 @@
-"""Corruption of datasets, to see what learners lose to it: the random protocol of robust IQL (Yang et al. 2024).
+"""Corruption of datasets, to see what learners lose to it: the protocols of robust IQL (Yang et al. 2024).
 
 One field of a part of the rows is spoilt. An observation, a next observation, an action or a goal gets noise of the field's
 own size in each number; a reward is replaced. Actions are spoilt in the logs, before an inverse sees them; `label` spoils
-what an inverse recovered, and is for learners what a wrong inverse is.
+what an inverse recovered, and is for learners what a wrong inverse is. Noise is random, or the worst that a trained learner
+knows of: what its critics value least.
 """
 
 from dataclasses import replace
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from ohio_jax.data import KINDS, Dataset, Trajectories
+from ohio_jax.data import KINDS, Dataset, Trajectories, Transitions
 from ohio_jax.errors import UserError, unknown
+from ohio_jax.learners import common
 
 # What is spoilt: (kind of dataset, field).
 FIELDS = {
@@ -21,15 +26,29 @@ FIELDS = {
     "label": ("transitions", "goal"),
 }
 LARGEST_REWARD = 30.0  # of a replaced reward, in deviations: the protocol's number, for tasks whose rewards deviate by about 1
+STEPS, STEP = 100, 0.01  # of Adam in search of the worst noise, and their size as a share of the largest: the protocol's
+ROWS = 1024  # searched for at a time
 
 
-def corrupt(dataset: Dataset, kind: str, rate: float = 0.3, scale: float = 1.0, seed: int = 0) -> Dataset:
+class Adversary(NamedTuple):
+    """A learner with critics, a module of LEARNERS, and its state after training, of one seed."""
+
+    learner: Any
+    state: Any
+
+
+def corrupt(
+    dataset: Dataset, kind: str, rate: float = 0.3, scale: float = 1.0, seed: int = 0, adversary: Adversary | None = None
+) -> Dataset:
     """The dataset with one field of `rate` of its rows spoilt.
 
     kind: a name in FIELDS. Noise is uniform within `scale` deviations of each number over the dataset, rewards become uniform
     within `LARGEST_REWARD scale` deviations of zero; whole numbers stay whole, within those logged. An episode's return
     follows its rewards. The card says what was done.
-    Raises UserError for an unknown kind, a dataset of another kind than it spoils, a rate outside [0, 1], a negative scale.
+    adversary: noise is then, within the same bounds, what its critics value least: Q(s + noise, u), Q(s, u + noise), or
+    Q(s' + noise, pi(s' + noise)); rewards are turned around, times `scale`.
+    Raises UserError for an unknown kind, a dataset of another kind than it spoils, a rate outside [0, 1], a negative scale, and
+    for an adversary without critics, of other sizes than the dataset, or asked about actions in logs.
     """
     if kind not in FIELDS:
         raise unknown("corruption", kind, FIELDS)
@@ -42,11 +61,19 @@ def corrupt(dataset: Dataset, kind: str, rate: float = 0.3, scale: float = 1.0, 
     if not scale >= 0.0:
         raise UserError(f"corruption: scale: expected no less than 0, found {scale}")
 
+    if adversary is not None:
+        _check(dataset, kind, adversary)
+
     values, rng = getattr(dataset, name), np.random.default_rng(seed)
     rows = np.sort(rng.choice(len(values), round(rate * len(values)), replace=False))
-    uniform = rng.uniform(-1.0, 1.0, (len(rows), *values.shape[1:]))
-    noise = scale * np.std(values, axis=0, dtype=np.float64)[None] * uniform
-    spoilt = LARGEST_REWARD * noise if kind == "reward" else values[rows] + noise
+    share = rng.uniform(-1.0, 1.0, (len(rows), *values.shape[1:]))
+    largest = scale * np.std(values, axis=0, dtype=np.float64)[None]
+    if kind == "reward":
+        spoilt = LARGEST_REWARD * largest * share if adversary is None else -scale * values[rows]
+    else:
+        if isinstance(dataset, Transitions) and adversary is not None:
+            share = _worst(adversary, kind, dataset, rows, share, largest)
+        spoilt = values[rows] + largest * share
     if values.dtype.kind in "iu":
         spoilt = np.clip(np.rint(spoilt), values.min(axis=0)[None], values.max(axis=0)[None])
     new = values.copy()
@@ -56,6 +83,52 @@ def corrupt(dataset: Dataset, kind: str, rate: float = 0.3, scale: float = 1.0, 
     if not isinstance(dataset, Trajectories) and kind == "reward":
         gained = np.bincount(dataset.episode, new - values, len(dataset.episode_return))
         changes["episode_return"] = dataset.episode_return + gained
-    done = {"kind": kind, "rate": rate, "scale": scale, "seed": seed}
+    done = {"kind": kind, "rate": rate, "scale": scale, "seed": seed, **({} if adversary is None else {"adversarial": True})}
     card = {**dataset.card, "corruption": [*dataset.card.get("corruption", []), done]}
     return replace(dataset, card=card, **changes)
+
+
+def _check(dataset: Dataset, kind: str, adversary: Adversary) -> None:
+    if not isinstance(dataset, Transitions):
+        raise UserError(f"corruption {kind}: expected transitions for an adversary, found trajectories; spoil labels instead")
+    if not hasattr(adversary.state, "critic"):
+        raise UserError("corruption: adversary: expected a learner with critics, found one without")
+    spec = adversary.state.spec
+    expected, found = (spec.observation_size, *spec.action.shape), (dataset.obs.shape[1], *dataset.goal.shape[1:])
+    if found != expected:
+        raise UserError(f"corruption: adversary: expected one of observations and goals of sizes {found}, found {expected}")
+
+
+def _worst(
+    adversary: Adversary, kind: str, dataset: Transitions, rows: np.ndarray, start: np.ndarray, largest: np.ndarray
+) -> np.ndarray:
+    """Noise of these rows as shares of the largest, within [-1, 1], that the critics value least: by Adam from `start`."""
+    spec, critics = adversary.state.spec, adversary.state.critic.params
+    bound = jnp.asarray(largest, jnp.float32)
+
+    def value(share, obs, goal, next_obs):
+        noise = bound * share
+        if kind == "observation":
+            obs = obs + noise
+        elif kind == "label":
+            goal = goal + noise
+        else:
+            obs = next_obs + noise
+            goal = adversary.learner.act(adversary.state, obs, jax.random.key(0), True)
+        return jnp.sum(jnp.min(spec.critics(critics, obs, spec.action.project(goal)), axis=0))
+
+    @jax.jit
+    def search(share, *row):
+        def step(model, _):
+            model = common.descend(model, jax.grad(value)(model.params, *row), STEP)
+            return model._replace(params=jnp.clip(model.params, -1.0, 1.0)), None
+
+        return jax.lax.scan(step, common.trainable(share), length=STEPS)[0].params
+
+    found = []
+    for first in range(0, len(start), ROWS):
+        # The last rows are filled up so that every call has one shape and compiles once.
+        part = np.resize(np.arange(first, min(first + ROWS, len(start))), min(ROWS, len(start)))
+        given = (np.asarray(x[rows[part]], np.float32) for x in (dataset.obs, dataset.goal, dataset.next_obs))
+        found.append(np.asarray(search(np.asarray(start[part], np.float32), *given))[: len(start) - first])
+    return np.concatenate(found) if found else start

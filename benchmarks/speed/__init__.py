@@ -5,11 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed import manipulation, reacher, routing, supply_chain
+from benchmarks.speed import learners, manipulation, reacher, routing, supply_chain
 from ohio_jax.errors import UserError
 
 # Each with run(folder or None, quick) -> everything measured, and write(folder, everything measured).
-TESTS = {"reacher": reacher, "routing": routing, "supply-chain": supply_chain, "manipulation": manipulation}
+TESTS = {
+    "reacher": reacher,
+    "routing": routing,
+    "supply-chain": supply_chain,
+    "manipulation": manipulation,
+    "learners": learners,
+}
 SPEED: dict[str, Callable[[Path | None, bool], dict[str, Any]]] = {name: test.run for name, test in TESTS.items()}
 
 

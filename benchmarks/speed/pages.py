@@ -31,6 +31,23 @@ def rates(kind: dict[str, dict[str, float]], ratios: dict[str, dict[str, float]]
     return [[label(name), *cells(rate), *ratio(name)] for name, rate in kind.items()]
 
 
+def updates(part: dict[str, Any]) -> list[str]:
+    """What `updates.measure` found: a table of learners and one of the machine's products."""
+    rows = []
+    for learner, of in part["learners"].items():
+        for seeds, rate in of["seeds"].items():
+            speed = rate["seed_updates_per_second"]
+            shares = [f"{100 * rate[key]:.0f} %" for key in ("share_of_best_product", "share_of_update_product")]
+            rows.append([learner, seeds, *cells(speed), f"{of['gflop_per_update']:.3g}", number(rate["gflops"]), *shares])
+    columns = ["learner", "seeds", *COLUMNS, "GFLOP an update", "GFLOP/s", "of best product", "of update's product"]
+    products = [[shape, *(number(rate) for rate in of.values())] for shape, of in part["matrix_product_gflops"].items()]
+    return [
+        table(columns, rows),
+        "Float32 matrix products at JAX's default precision, GFLOP/s:",
+        table(["shape", "one device", f"{part['devices']} devices at once"], products),
+    ]
+
+
 def head(title: str, found: dict[str, Any]) -> list[str]:
     """Title, machine and method, from the numbers of a run."""
     source, machine = found["provenance"], found["provenance"]["hardware"]

@@ -6,6 +6,7 @@ simulator of the same semantics whose transport problems HiGHS solves (`referenc
 against the NumPy simulator.
 """
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,9 @@ from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS
 from ohio_jax.solvers import transport
 from ohio_jax.task import Task
+from ohio_jax.train import Plan, spec_of
+
+BATCH = 100  # the paper's
 
 
 class Budget(NamedTuple):
@@ -296,5 +300,8 @@ def simulator_steps(case: Case, budget: Budget) -> dict[str, Any]:
 def learner_updates(task: Task, budget: Budget) -> dict[str, Any]:
     """Updates a second on DTV's data relabelled by the analytic inverse."""
     transitions = relabel(collect(task, "dtv", budget.data, 0), task, "ohio", "analytic")
-    how = (budget.learners, budget.hidden, budget.seeds, budget.windows, budget.seconds)
-    return updates.measure(task, transitions, *how)
+    spec = spec_of(task, task.spaces["ohio"], budget.hidden)
+    plans = {name: Plan(name, LEARNERS[name].Config(), budget.hidden, batch=BATCH) for name in budget.learners}
+    rows = BATCH * math.prod(spec.action.shape)  # one for each region
+    found = updates.measure(spec, transitions, plans, rows, budget.seeds, budget.windows, budget.seconds)
+    return {"task": task.name, **found}

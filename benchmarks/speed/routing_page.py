@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.speed.pages import COLUMNS, cells, head, label, number, rates, table
+from benchmarks.speed.pages import COLUMNS, head, label, number, rates, table, updates
 
 
 def page(found: dict[str, Any]) -> str:
@@ -46,21 +46,11 @@ def page(found: dict[str, Any]) -> str:
         ]
 
     part = found["updates"]
-    rows = []
-    for learner, of in part["learners"].items():
-        for seeds, rate in of["seeds"].items():
-            speed = rate["seed_updates_per_second"]
-            shares = [f"{100 * rate[key]:.0f} %" for key in ("share_of_best_product", "share_of_update_product")]
-            rows.append([learner, seeds, *cells(speed), f"{of['gflop_per_update']:.3g}", number(rate["gflops"]), *shares])
-    columns = ["learner", "seeds", *COLUMNS, "GFLOP an update", "GFLOP/s", "of best product", "of update's product"]
-    products = [[shape, *(number(rate) for rate in of.values())] for shape, of in part["matrix_product_gflops"].items()]
     parts += [
         "## Seed-updates a second",
         f"{part['task']}, node networks of width {part['hidden']}, batch {part['batch']}, {part['transitions']} "
         "transitions. An update is one gradient step of all of a learner's networks, drawing the batch and optimisers "
         "included; checkpoints, evaluation and moving the dataset are not. GFLOP from XLA's cost analysis of one update.",
-        table(columns, rows),
-        "Float32 matrix products at JAX's default precision, GFLOP/s:",
-        table(["shape", "one device", f"{part['devices']} devices at once"], products),
+        *updates(part),
     ]
     return "\n\n".join(parts) + "\n"

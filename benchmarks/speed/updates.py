@@ -1,7 +1,7 @@
-"""Gradient updates a second of every learner, and the share of the machine's matrix-product rate they reach."""
+"""Gradient updates a second of learners, and the share of the machine's matrix-product rate they reach."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +13,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from benchmarks.speed.timing import race
 from ohio_jax import sampling
 from ohio_jax.data import Batch, Transitions
-from ohio_jax.learners import LEARNERS
-from ohio_jax.task import Task
-from ohio_jax.train import Plan, batch_of, initial_states, make_block, seed_devices, spec_of
-
-BATCH = 100  # the paper's
+from ohio_jax.learners import LEARNERS, Spec
+from ohio_jax.train import Plan, batch_of, initial_states, make_block, seed_devices
 
 
 def matrix_products(sizes: Sequence[tuple[int, int]], windows: int, seconds: float) -> dict[tuple[int, int], list[float]]:
@@ -82,40 +79,43 @@ def block(plan: Plan, spec, transitions: Transitions) -> Callable[[], Any]:
 
 
 def measure(
-    task: Task,
+    spec: Spec,
     transitions: Transitions,
-    learners: Sequence[str],
-    hidden: int,
+    plans: Mapping[str, Plan],
+    rows: int,
     seeds: Sequence[int],
     windows: int,
     seconds: float,
+    peers: Mapping[str, tuple[Callable[[], Any], int]] | None = None,
 ) -> dict[str, Any]:
-    """Updates a second for each of the learners, names in LEARNERS, and number of seeds on the task's space "ohio".
+    """Updates a second of each of the plans, all of one batch and one width, on so many seeds.
 
+    rows: of the products in a hidden layer. peers: what takes turns with them, a call and how many updates it makes.
     A seed-update is one gradient step of all of a learner's networks for one seed, drawing its batch and the optimisers
     included. Compiling is timed apart; moving the dataset to the device, checkpoints and evaluation are not included.
     """
-    space = task.spaces["ohio"]
-    spec = spec_of(task, space, hidden)
-    square, at_update = (2048, 2048), (BATCH * math.prod(space.spec.shape), hidden)
+    first, peers = next(iter(plans.values())), peers or {}
+    square, at_update = (2048, 2048), (rows, first.hidden)
     products = matrix_products([square, at_update], windows, seconds)
     highest = max(rate for rates in products.values() for rate in rates)
 
-    plans, work = {}, {}
-    for learner in learners:
-        one = Plan(learner, LEARNERS[learner].Config(), hidden, batch=BATCH)
-        rows = jax.tree.map(lambda x: x[np.arange(BATCH) % len(x)], batch_of(one, spec, transitions))
-        work[learner] = gflop(one, spec, rows)
+    blocks, work = {}, {}
+    for name, one in plans.items():
+        picked = np.arange(one.batch) % len(transitions.reward)
+        work[name] = gflop(one, spec, jax.tree.map(lambda x, rows=picked: x[rows], batch_of(one, spec, transitions)))
         # A block lasts about a window at a third of the best rate.
-        size = int(np.clip(seconds * highest / 3 / work[learner], 2, 1000))
+        size = int(np.clip(seconds * highest / 3 / work[name], 2, 1000))
         for count in seeds:
-            plans[learner, count] = replace(one, block=max(2, size // count), seeds=count)
-    timings = race({key: block(plan, spec, transitions) for key, plan in plans.items()}, windows, seconds)
+            blocks[name, count] = replace(one, block=max(2, size // count), seeds=count)
+    calls = {key: block(plan, spec, transitions) for key, plan in blocks.items()} | {
+        (name, 0): call for name, (call, _) in peers.items()
+    }
+    timings = race(calls, windows, seconds)
 
-    def rate(learner: str, count: int) -> dict[str, Any]:
-        plan = plans[learner, count]
-        rates = timings[learner, count].rates(plan.block * count)
-        reached = rates["best"] * work[learner]
+    def rate(name: str, count: int) -> dict[str, Any]:
+        plan = blocks[name, count]
+        rates = timings[name, count].rates(plan.block * count)
+        reached = rates["best"] * work[name]
         return {
             "seed_updates_per_second": rates,
             "block": plan.block,
@@ -125,9 +125,8 @@ def measure(
         }
 
     return {
-        "task": task.name,
-        "hidden": hidden,
-        "batch": BATCH,
+        "hidden": first.hidden,
+        "batch": first.batch,
         "transitions": len(transitions.reward),
         "devices": jax.local_device_count(),
         "matrix_product_gflops": {
@@ -135,7 +134,7 @@ def measure(
             for (m, n), rates in products.items()
         },
         "learners": {
-            learner: {"gflop_per_update": work[learner], "seeds": {str(count): rate(learner, count) for count in seeds}}
-            for learner in learners
+            name: {"gflop_per_update": work[name], "seeds": {str(count): rate(name, count) for count in seeds}} for name in plans
         },
+        **({"peers": {name: timings[name, 0].rates(amount) for name, (_, amount) in peers.items()}} if peers else {}),
     }

@@ -9,16 +9,20 @@ import subprocess
 import sys
 import time
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
 
-from benchmarks.speed import SPEED, manipulation, mpc, reacher, routing, timing, updates
+from benchmarks.speed import SPEED, learners, manipulation, mpc, reacher, routing, timing
 from benchmarks.speed import reference_routing as reference
 from ohio_jax.errors import UserError
-from ohio_jax.learners import LEARNERS
+from ohio_jax.learners import LEARNERS, Spec
+from ohio_jax.networks.heads import Box
+from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.solvers import transport
+from ohio_jax.train import batch_of, initial_states
 
 
 def quick_run(name: str, results):
@@ -94,9 +98,39 @@ def test_updates_of_every_learner(quick):
     work = {name: learner["gflop_per_update"] for name, learner in part["learners"].items()}
     assert 0 < work["bc"] < work["iql"] < work["cql"]
     # By hand: products of the actor's three layers on every node, forward, and backward for weights and inputs.
-    rows, hidden, features = updates.BATCH * 14, routing.QUICK.hidden, 13
+    rows, hidden, features = routing.BATCH * 14, routing.QUICK.hidden, 13
     products = 2 * rows * (features * hidden + hidden * hidden + hidden) * 3 / 1e9
     assert products / 2 < work["bc"] < 2 * products
+
+
+def test_learners_beside_torch_or_a_word_why_not(tmp_path):
+    found = learners.run(tmp_path, quick=True)
+    assert json.loads((tmp_path / "learners.json").read_text()) == found
+    work = {name: of["gflop_per_update"] for name, of in found["updates"]["learners"].items()}
+    assert work["iql"] < work["cql, one draw"] < work["cql"]
+    page = (tmp_path / "learners.md").read_text()
+    assert "| iql | 1 |" in page and "JAX-CORL" in page
+    assert "peers" in found["updates"] or "Not measured: no module torch: pip install torch." in page
+
+
+def test_torch_learns_the_same():
+    pytest.importorskip("torch")
+    from benchmarks.speed import reference_learners
+
+    action = Box((1.0,) * learners.ACTION)
+    spec = Spec(learners.OBSERVATION, action, mlp_networks(action, 16))
+    transitions = learners.synthetic(64)
+    plan = learners.contenders(learners.QUICK)["iql"]
+    state = jax.tree.map(lambda x: x[0], initial_states(plan, spec)[0])
+    peer, batch = reference_learners.make_iql(state, plan.config), batch_of(plan, spec, transitions)
+    update = jax.jit(LEARNERS["iql"].update)
+    for _ in range(3):
+        state, metrics = update(state, jax.tree.map(jnp.asarray, batch))
+        losses = peer.update(reference_learners.rows_of(batch))
+        for name, loss in losses.items():
+            assert float(loss) == pytest.approx(float(metrics[name]), rel=1e-4)
+    kernel = state.actor.params["params"]["Perceptron_0"]["Linear_1"]["kernel"]
+    np.testing.assert_allclose(peer.networks["actor"].network[2].weight.detach().numpy().T, kernel, atol=1e-5)
 
 
 def test_wrong_flows_are_seen():

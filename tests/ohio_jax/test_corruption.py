@@ -2,12 +2,17 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ohio_jax import data
-from ohio_jax.corruption import FIELDS, LARGEST_REWARD, corrupt
+from ohio_jax.corruption import FIELDS, LARGEST_REWARD, Adversary, corrupt
 from ohio_jax.errors import UserError
+from ohio_jax.learners import Spec, bc, iql
+from ohio_jax.networks.heads import Box
+from ohio_jax.networks.mlp import mlp_networks
 from tests.ohio_jax.test_data import trajectories
 
 ROWS = 50
@@ -73,6 +78,59 @@ def test_returns_follow_their_rewards():
     after = corrupt(before, "reward", 0.4)
     gained = (after.reward - before.reward).astype(np.float64).reshape(5, 10).sum(axis=1)
     np.testing.assert_allclose(after.episode_return - before.episode_return, gained, rtol=1e-5, atol=1e-4)
+
+
+def adversary(sizes=(4, 6)) -> Adversary:
+    """IQL's networks, untrained: their critics rank goals all the same."""
+    action = Box((10.0,) * sizes[1])
+    spec = Spec(sizes[0], action, mlp_networks(action, 16))
+    return Adversary(iql, iql.init(jax.random.key(0), spec, iql.Config()))
+
+
+def least_values(of: Adversary, kind: str, rows: data.Transitions) -> np.ndarray:
+    """What the critics say of each transition, as its corruption lowers it."""
+    state = of.state
+    obs = jnp.asarray(rows.next_obs if kind == "next_observation" else rows.obs)
+    goal = of.learner.act(state, obs, jax.random.key(0), True) if kind == "next_observation" else jnp.asarray(rows.goal)
+    return np.asarray(jnp.min(state.spec.critics(state.critic.params, obs, goal), axis=0))
+
+
+@pytest.mark.parametrize("kind", ["observation", "label", "next_observation"])
+def test_an_adversary_finds_worse_noise_than_chance(kind):
+    before, enemy = dataclasses.replace(transitions(), goal=transitions().goal.reshape(ROWS, 6)), adversary()
+    chance, worst = (corrupt(before, kind, 1.0, 0.5, 3, of) for of in (None, enemy))
+    name = FIELDS[kind][1]
+    assert changed(before, worst) == [name]
+    bound = 0.5 * getattr(before, name).std(axis=0)
+    assert (np.abs(getattr(worst, name) - getattr(before, name)) <= bound[None] * 1.001).all()
+    assert (least_values(enemy, kind, worst) < least_values(enemy, kind, chance)).mean() > 0.95
+    assert worst.card["corruption"] == [{"kind": kind, "rate": 1.0, "scale": 0.5, "seed": 3, "adversarial": True}]
+
+
+def test_under_a_linear_critic_noise_goes_straight_down():
+    """A hundred steps of a hundredth of the range, against the sign of each slope, up to the range's end."""
+    action = Box((100.0,) * 6)
+    spec = Spec(4, action, mlp_networks(action, 1, layers=0))
+    state = iql.init(jax.random.key(0), spec, iql.Config())
+    twice = state.critic._replace(params=jax.tree.map(lambda x: x[jnp.array([0, 0])], state.critic.params))
+    enemy = Adversary(iql, state.replace(critic=twice))
+    before = dataclasses.replace(transitions(), goal=transitions().goal.reshape(ROWS, 6))
+    chance, worst = (corrupt(before, "label", 1.0, 1.0, 3, of) for of in (None, enemy))
+    share = lambda after: (after.goal - before.goal) / before.goal.std(axis=0)[None]
+    slope = np.asarray(jax.tree.leaves(twice.params)[1])[0, 4:, 0]
+    np.testing.assert_allclose(share(worst), np.clip(share(chance) - np.sign(slope)[None], -1.0, 1.0), atol=2e-3)
+
+
+def test_an_adversary_turns_rewards_around_and_is_asked_about_its_own_sizes():
+    before = dataclasses.replace(transitions(), goal=transitions().goal.reshape(ROWS, 6))
+    after = corrupt(before, "reward", 1.0, 2.0, adversary=adversary())
+    np.testing.assert_allclose(after.reward, -2.0 * before.reward)
+    with pytest.raises(UserError, match=r"goals of sizes \(4, 6\), found \(4, 5\)"):
+        corrupt(before, "label", adversary=adversary((4, 5)))
+    with pytest.raises(UserError, match="expected a learner with critics"):
+        corrupt(before, "label", adversary=Adversary(bc, bc.init(jax.random.key(0), adversary().state.spec, bc.Config())))
+    with pytest.raises(UserError, match="corruption action: expected transitions for an adversary"):
+        corrupt(given("action"), "action", adversary=adversary())
 
 
 @pytest.mark.parametrize(

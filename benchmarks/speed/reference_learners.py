@@ -1,0 +1,184 @@
+"""IQL and CQL in plain PyTorch, as one writes them there: modules, optimisers and a loop; the same equations as ours.
+
+Made of parameters and rows of ours, so that both can be seen to do the same work.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch  # pyright: ignore[reportMissingImports]
+from torch import nn  # pyright: ignore[reportMissingImports]
+from torch.nn import functional  # pyright: ignore[reportMissingImports]
+
+from ohio_jax.learners import cql, iql
+
+Rows = tuple[Any, ...]  # obs, goal, reward, next_obs, discount of a batch
+
+
+class Peer(NamedTuple):
+    """update(rows) -> losses by name, after which the networks are others; networks by name."""
+
+    update: Callable[[Rows], dict[str, Any]]
+    networks: dict[str, Any]
+
+
+def perceptron(params: Any) -> nn.Sequential:
+    """The network of ours that has these parameters: {"params": {"Perceptron_0": {"Linear_k": {"kernel", "bias"}}}}."""
+    (layers,) = params["params"].values()
+    built: list[nn.Module] = []
+    for _, layer in sorted(layers.items()):
+        kernel, bias = (np.asarray(layer[name]) for name in ("kernel", "bias"))
+        linear = nn.Linear(*kernel.shape)
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(kernel.T.copy()))
+            linear.bias.copy_(torch.from_numpy(bias.copy()))
+        built += [linear, nn.ReLU()]
+    return nn.Sequential(*built[:-1])
+
+
+class Actor(nn.Module):
+    """A Gaussian squashed by tanh into [-1, 1]; outputs are (mean, log deviation) of each number."""
+
+    def __init__(self, params: Any):
+        super().__init__()
+        self.network = perceptron(params)
+
+    def normal(self, obs):
+        raw = self.network(obs).unflatten(-1, (-1, 2))
+        return torch.distributions.Normal(raw[..., 0], raw[..., 1].clamp(-5.0, 2.0).exp())
+
+    @staticmethod
+    def density(normal, before):
+        squash = 2.0 * (np.log(2.0) - before - functional.softplus(-2.0 * before))
+        return (normal.log_prob(before) - squash).sum(-1)
+
+    def log_prob(self, obs, goal):
+        return self.density(self.normal(obs), torch.atanh(goal))
+
+    def sample(self, obs):
+        normal = self.normal(obs)
+        before = normal.rsample()
+        return torch.tanh(before), self.density(normal, before)
+
+
+class Critics(nn.Module):
+    """Two critics of (obs, goal), parameters stacked on the leading axis."""
+
+    def __init__(self, params: Any):
+        super().__init__()
+        pick = lambda tree, i: {key: pick(value, i) if isinstance(value, dict) else value[i] for key, value in tree.items()}
+        self.networks = nn.ModuleList([perceptron(pick(params, i)) for i in range(2)])
+
+    def forward(self, obs, goal):
+        given = torch.cat([obs, goal], dim=-1)
+        return [network(given).squeeze(-1) for network in self.networks]
+
+
+def step(optimiser, loss) -> None:
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+
+
+def follow(target: nn.Module, network: nn.Module, keep: float) -> None:
+    with torch.no_grad():
+        for old, new in zip(target.parameters(), network.parameters(), strict=True):
+            old.lerp_(new, 1.0 - keep)
+
+
+def make_iql(state: iql.State, config: iql.Config) -> Peer:
+    """Implicit Q-learning from the state's networks: see `ohio_jax.learners.iql`."""
+    actor, critics, value = Actor(state.actor.params), Critics(state.critic.params), perceptron(state.value.params)
+    target = copy.deepcopy(critics).requires_grad_(False)
+    adam = lambda network, rate: torch.optim.Adam(network.parameters(), rate)
+    for_actor, for_critics, for_value = (
+        adam(actor, config.actor_rate),
+        adam(critics, config.critic_rate),
+        adam(value, config.critic_rate),
+    )
+
+    def update(rows: Rows) -> dict[str, Any]:
+        obs, goal, reward, next_obs, discount = rows
+        q_target = torch.minimum(*target(obs, goal))
+
+        gap = q_target - value(obs).squeeze(-1)
+        value_loss = (torch.where(gap > 0.0, config.expectile, 1.0 - config.expectile) * gap.square()).mean()
+        step(for_value, value_loss)
+
+        with torch.no_grad():
+            advantage = q_target - value(obs).squeeze(-1)
+            weight = (config.inverse_temperature * advantage).exp().clamp(max=config.largest_weight)
+            backup = config.reward_scale * reward + config.discount * discount * value(next_obs).squeeze(-1)
+        actor_loss = -(weight * actor.log_prob(obs, goal)).mean()
+        step(for_actor, actor_loss)
+
+        critic_loss = sum((q - backup).square().mean() for q in critics(obs, goal))
+        step(for_critics, critic_loss)
+        follow(target, critics, config.polyak)
+        return {"value_loss": value_loss, "actor_loss": actor_loss, "critic_loss": critic_loss}
+
+    return Peer(update, {"actor": actor, "critics": critics, "value": value})
+
+
+def make_cql(state: cql.State, config: cql.Config) -> Peer:
+    """Conservative Q-learning from the state's networks: see `ohio_jax.learners.cql`."""
+    actor, critics = Actor(state.actor.params), Critics(state.critic.params)
+    target = copy.deepcopy(critics).requires_grad_(False)
+    for_actor = torch.optim.Adam(actor.parameters(), config.actor_rate)
+    for_critics = torch.optim.Adam(critics.parameters(), config.critic_rate)
+    K = config.samples
+
+    def update(rows: Rows) -> dict[str, Any]:
+        obs, goal, reward, next_obs, discount = rows
+        repeated = obs.repeat_interleave(K, dim=0)
+        with torch.no_grad():
+            next_q = torch.minimum(*target(next_obs, actor.sample(next_obs)[0]))
+            backup = config.reward_scale * reward + config.discount * discount * next_q
+            here, there = actor.sample(repeated), actor.sample(next_obs.repeat_interleave(K, dim=0))
+            even = torch.empty_like(here[0]).uniform_(-1.0, 1.0)
+            apart = lambda x: x.unflatten(0, (len(obs), K))
+            proposed = torch.cat([apart(goals) for goals in (even, here[0], there[0])], dim=1)
+            evenly = torch.full_like(here[1], -goal.shape[-1] * float(np.log(2.0)))
+            log_density = torch.cat([apart(density) for density in (evenly, here[1], there[1])], dim=1)
+
+        asked = obs[:, None].expand(-1, 3 * K, -1)
+        critic_loss = torch.zeros(())
+        for q, proposals in zip(critics(obs, goal), critics(asked, proposed), strict=True):
+            penalty = torch.logsumexp(proposals - log_density, dim=1) - q
+            critic_loss = critic_loss + ((q - backup).square() + config.conservatism * penalty).mean()
+        for_critics.zero_grad(set_to_none=True)
+        critic_loss.backward()
+        for network in critics.networks:
+            nn.utils.clip_grad_norm_(network.parameters(), config.largest_gradient)
+        for_critics.step()
+
+        goals, log_prob = actor.sample(obs)
+        actor_loss = (config.temperature * log_prob - torch.minimum(*critics(obs, goals))).mean()
+        step(for_actor, actor_loss)
+        follow(target, critics, config.polyak)
+        return {"actor_loss": actor_loss, "critic_loss": critic_loss}
+
+    return Peer(update, {"actor": actor, "critics": critics})
+
+
+MAKE = {"iql": make_iql, "cql": make_cql}
+
+
+def rows_of(batch: Any) -> Rows:
+    """A Batch of ours as the peer wants it."""
+    named = (batch.obs, batch.goal, batch.reward, batch.next_obs, batch.discount)
+    return tuple(torch.from_numpy(np.array(x, np.float32)) for x in named)
+
+
+def block(peer: Peer, rows: Rows, batch: int, updates: int, threads: int) -> Callable[[], Any]:
+    """A call that does so many updates on batches drawn anew."""
+
+    def call():
+        torch.set_num_threads(threads)
+        for _ in range(updates):
+            picked = torch.randint(len(rows[0]), (batch,))
+            peer.update(tuple(x[picked] for x in rows))
+
+    return call
