@@ -72,9 +72,12 @@ class Box:
     """A box around zero with a Gaussian squashed by tanh; raw [..., 0] is its mean, [..., 1] its log deviation.
 
     limits: the largest action of each entry, in the action's units.
+    usual: size of a usual action, in which raw numbers, distances and coordinates count; the limits unless given. Where most
+        actions are far smaller than the largest, an actor that counts in limits would have to be far more exact.
     """
 
     limits: tuple[float, ...]
+    usual: tuple[float, ...] | None = None
 
     EDGE = 1e-5  # how far `project` stays from the limits: arctanh is finite and float32 tells the numbers apart
 
@@ -93,8 +96,15 @@ class Box:
     def _largest(self, like):
         return jnp.array(self.limits, like.dtype).reshape((1,) * (like.ndim - 1) + self.shape)
 
+    def _unit(self, like):
+        return jnp.array(self.usual or self.limits, like.dtype).reshape((1,) * (like.ndim - 1) + self.shape)
+
     def _normal(self, raw):
-        return raw[..., 0], jnp.clip(raw[..., 1], -5.0, 2.0)
+        mean, log_std = raw[..., 0], jnp.clip(raw[..., 1], -5.0, 2.0)
+        if self.usual is None:
+            return mean, log_std
+        share = self._unit(mean) / self._largest(mean)
+        return share * mean, jnp.log(share) + log_std
 
     def _density(self, raw, before_tanh):
         # log(1 - tanh(x)^2), written so that it survives |x| large
@@ -110,7 +120,7 @@ class Box:
         return self._largest(before_tanh) * jnp.tanh(before_tanh), self._density(raw, before_tanh)
 
     def mode(self, raw):
-        mean = raw[..., 0]
+        mean, _ = self._normal(raw)
         return self._largest(mean) * jnp.tanh(mean)
 
     def project(self, action):
@@ -122,13 +132,15 @@ class Box:
         return self._largest(share) * share, jnp.full(batch_shape, -self.shape[0] * math.log(2.0) - self._log_limits)
 
     def bc_dist(self, a, b):
-        return jnp.sum(jnp.square((a - b) / self._largest(a)), axis=-1)
+        return jnp.sum(jnp.square((a - b) / self._unit(a)), axis=-1)
 
     def coordinates(self, action):
-        return action / self._largest(action)
+        return action / self._unit(action)
 
     def at(self, coordinates):
-        return self._largest(coordinates) * jnp.clip(coordinates, -1.0, 1.0)
+        unit = self._unit(coordinates)
+        most = self._largest(coordinates) / unit
+        return unit * jnp.clip(coordinates, -most, most)
 
 
 @dataclass(frozen=True)

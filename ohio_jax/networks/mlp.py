@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from ohio_jax.networks import Networks
@@ -88,18 +89,25 @@ class Actor(nn.Module):
 
 
 class Critic(nn.Module):
-    """obs: Float[..., size], action: Float[..., *action_shape] -> Float[...]; batch axes of the two broadcast."""
+    """obs: Float[..., size], action: Float[..., *action_shape] -> Float[...]; batch axes of the two broadcast.
+
+    usual: size of a usual action, one for each number of it, by which the first layer's input is divided.
+    """
 
     action_shape: tuple[int, ...]
     widths: tuple[int, ...]
     features: Features = as_given
     layer_norm: bool = False
+    usual: tuple[float, ...] | None = None
 
     @nn.compact
     def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
         batch = action.shape[: action.ndim - len(self.action_shape)]
         network = Perceptron(self.widths, 1, layer_norm=self.layer_norm)
-        return network(self.features(obs), action.reshape(*batch, -1))[..., 0]
+        flat = action.reshape(*batch, -1)
+        if self.usual is not None:
+            flat = flat / along_last(jnp.array(self.usual, flat.dtype), flat.ndim)
+        return network(self.features(obs), flat)[..., 0]
 
 
 class Value(nn.Module):
@@ -127,12 +135,14 @@ class Flow(nn.Module):
         return network(self.features(obs), coordinates.reshape(*batch, -1), time[..., None]).reshape(coordinates.shape)
 
 
-def mlp_networks(action: ActionSpec, hidden: int, layers: int = 2, features: Features = as_given) -> Networks:
-    """Perceptrons of `layers` hidden layers, each `hidden` wide, for any action spec."""
+def mlp_networks(
+    action: ActionSpec, hidden: int, layers: int = 2, features: Features = as_given, usual: tuple[float, ...] | None = None
+) -> Networks:
+    """Perceptrons of `layers` hidden layers, each `hidden` wide, for any action spec; usual: see `Critic`."""
     widths = (hidden,) * layers
     return Networks(
         Actor(action.raw_shape, widths, features),
-        Critic(action.shape, widths, features),
+        Critic(action.shape, widths, features, usual=usual),
         Value(widths, features),
         Flow(action.shape, widths, features),
     )

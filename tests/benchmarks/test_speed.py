@@ -128,7 +128,7 @@ def test_torch_learns_the_same():
         state, metrics = update(state, jax.tree.map(jnp.asarray, batch))
         losses = peer.update(reference_learners.rows_of(batch))
         for name, loss in losses.items():
-            assert float(loss) == pytest.approx(float(metrics[name]), rel=1e-4)
+            assert float(loss.detach()) == pytest.approx(float(metrics[name]), rel=1e-4)
     kernel = state.actor.params["params"]["Perceptron_0"]["Linear_1"]["kernel"]
     np.testing.assert_allclose(peer.networks["actor"].network[2].weight.detach().numpy().T, kernel, atol=1e-5)
 

@@ -116,6 +116,15 @@ CRITICS = {
 }
 
 
+def test_a_critic_counts_actions_in_what_is_usual():
+    action, usual = Box((5.0, 100.0)), (0.5, 20.0)
+    plain, counting = mlp_networks(action, 8).critic, mlp_networks(action, 8, usual=usual).critic
+    obs, goal = jax.random.normal(jax.random.key(0), (4, 3)), action.random(jax.random.key(1), (4,))[0]
+    params = some_params(plain, obs, goal)
+    expected = apply(plain, params, obs, goal / jnp.array(usual)[None])
+    np.testing.assert_allclose(apply(counting, params, obs, goal), expected, rtol=1e-5)
+
+
 CHAIN = edge_conv.Graph((1.0, 0.5, 2.0), (1.0, 2.0))  # three numbers a node; two stores
 FAMILIES = {
     **{name: (networks, spec, 12 if name.startswith("mlp") else N * F) for name, (networks, spec) in CRITICS.items()},

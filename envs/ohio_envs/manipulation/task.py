@@ -166,7 +166,7 @@ def controller(gains: Gains, output: np.ndarray) -> osc.Params:
 
 def _goals(name: str, params: osc.Params, problem: Problem | None = None) -> Space:
     """The space of what the controller may be asked for; problem: how goals are recovered, if not by itself."""
-    box = heads.Box((*np.asarray(params.output).tolist(), 1.0))
+    box = heads.Box((*np.asarray(params.output).tolist(), 1.0), tuple(RANGE.tolist()))
     return Space(box, osc, params, problem or osc.problem(params), _networks(name, box), SUBSTEPS)
 
 
@@ -178,4 +178,4 @@ def _learned(name: str, space: str) -> Space:
 
 
 def _networks(name: str, box: heads.Box):
-    return functools.partial(mlp_networks, box, features=FEATURES[name])
+    return functools.partial(mlp_networks, box, features=FEATURES[name], usual=box.usual or box.limits)
