@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from string import ascii_lowercase
 
 from benchmarks.entries import Board, Entry, published_text
 from benchmarks.render import head, line, plain
@@ -15,7 +16,7 @@ from benchmarks.table import RESULTS, Paper
 from ohio_jax.files import write_text
 
 NORMAL = 1.96  # deviations of a mean that hold 95 % of a normal distribution
-UNKNOWN = "not known"
+UNKNOWN = "Not known."
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ SHORT = "Fewer updates, or its mean played in place of a draw; the two were not 
 # (table, data set, method), as patterns -> why ours differs where the intervals do not meet. The first that fits counts.
 REASONS = {
     ("routing", "NYC-INF", "E2E (paper) BC"): (
-        "The clone hardly moves anybody, and so scores what doing nothing does: the operator's moves are large and rare, and "
-        "their mean, rounded down, is next to nothing. " + SHORT
+        "The clone hardly moves anybody, and so scores what doing nothing does: the operator's moves are large but to few "
+        "regions, and their mean, rounded down, is next to nothing. " + SHORT
     ),
     ("routing", "*", "E2E (paper) *"): SHORT,
     ("routing", "NYC-DTV", "OHIO BC"): (
@@ -134,8 +135,8 @@ def compared(board: Board) -> list[Compared]:
 
 def _section(board: Board, found: list[Compared]) -> list[str]:
     between = lambda low, high: f"{low:.1f} to {high:.1f}"
-    run = [of for of in found if of.entry]
-    apart = [of.entry.difference > 0 for of in run if not of.meet]
+    run = [of.entry for of in found if of.entry]
+    apart = [of.entry.difference > 0 for of in found if of.entry and not of.meet]
     out = [
         f"## {board.table.title}, preset `{board.preset}`",
         "",
@@ -146,14 +147,16 @@ def _section(board: Board, found: list[Compared]) -> list[str]:
         "",
         *head("data", "method", "paper", "ours", "difference", "paper's interval", "our interval", "meet", "updates", "why"),
     ]
+    why: dict[str, str] = {}  # reason -> the letter that stands for it
     for of in found:
         first = [plain(of.row), plain(of.column), published_text(of.theirs)]
         if (entry := of.entry) is None:
             out.append(line([*first, "not run", "", between(*of.interval), "", "", of.updates, ""]))
             continue
         numbers = [entry.text, f"{entry.difference:+.1f}", between(*of.interval), between(entry.low, entry.high)]
-        out.append(line([*first, *numbers, "yes" if of.meet else "no", of.updates, "" if of.meet else of.reason]))
-    return [*out, ""]
+        letter = "" if of.meet else why.setdefault(of.reason, ascii_lowercase[len(why)])
+        out.append(line([*first, *numbers, "yes" if of.meet else "no", of.updates, letter]))
+    return [*out, "", *(f"- {letter}: {reason}" for reason, letter in why.items()), ""]
 
 
 def text(boards: list[Board]) -> str:
@@ -168,7 +171,7 @@ def text(boards: list[Board]) -> str:
         "deviation over test episodes, ours over training seeds as well. Intervals are of the means, 95 %: the paper's over the "
         "test episodes of its one policy, from its deviation, without what another training seed would have changed; ours by "
         "bootstrap over training seeds, without what other test episodes would have. So both are too narrow, and a *no* is no "
-        "proof. Updates: ours, of those the paper made. A reason stands where the intervals do not meet.",
+        "proof. Updates: ours, of those the paper made. Where the intervals do not meet, a letter leads to the reason below.",
         "",
         *(part for section in sections for part in section),
     ]

@@ -1,5 +1,6 @@
 """Settings of the documentation's site, which `make docs` builds. Warnings are errors there."""
 
+import runpy
 import sys
 from pathlib import Path
 
@@ -17,29 +18,28 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.apidoc",
     "sphinx.ext.viewcode",
-    "matplotlib.sphinxext.plot_directive",
     "docstrings",  # beside this file
 ]
-exclude_patterns = ["_build", "examples", "figures"]
+exclude_patterns = ["_build", "api/modules/*/modules.rst"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
 html_theme = "furo"
 html_title = f"ohio_jax {release}"
+html_static_path, html_css_files = ["static"], ["wide.css"]
 html_math_renderer = "mathml"  # which browsers draw themselves: no script, no network
 
 # One page a module, made of docstrings.
+each_module = {"separate_modules": True, "automodule_options": {"members"}}
 apidoc_modules = [
-    {"path": str(HERE.parent / room), "destination": "api/modules", "separate_modules": True, "include_private": False}
-    for room in ("ohio_jax", "envs/ohio_envs", "benchmarks")
+    {"path": str(HERE.parent / folder / room), "destination": f"api/modules/{room}", **each_module}
+    for folder, room in (("", "ohio_jax"), ("envs", "ohio_envs"), ("", "benchmarks"))
 ]
-autodoc_default_options = {"members": True, "ignore-module-all": True, "member-order": "bysource"}
+autodoc_default_options = {"ignore-module-all": True, "member-order": "bysource"}
 autodoc_typehints = "none"  # docstrings say what arrays are, by shape
 add_module_names = False
 
-plot_formats = ["svg"]
-plot_html_show_formats = plot_html_show_source_link = False
-
+runpy.run_path(str(HERE / "figures" / "likelihood.py"))
 
 # One page a results table, as it is.
 (HERE / "results").mkdir(exist_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 
@@ -18,7 +18,8 @@ asked = jax.random.uniform(jax.random.key(0), (8, 2), minval=-1.0, maxval=1.0)
 segments = log(regulator(5), asked)
 found = recover(regulator(5), segments)
 
-figure, (left, *right) = plt.subplots(1, 3, figsize=(11, 3.4), width_ratios=(2, 1, 1), layout="constrained")
+figure = Figure(figsize=(11, 3.4), layout="constrained")
+left, *right = figure.subplots(1, 3, width_ratios=(2, 1, 1))
 position, force = np.ravel(segments.state[..., 0]), np.ravel(segments.action)
 time = DT * np.arange(len(position))
 for i, (goal, guess) in enumerate(zip(asked[:, 0], found.goal[:, 0], strict=True)):
@@ -38,3 +39,4 @@ for axis, steps in zip(right, (1, 5), strict=True):
     axis.contourf(grid, grid, surface, levels=-np.geomspace(1e4, 0.1, 12), cmap="Blues", extend="min")
     axis.plot(*asked[0], marker="x", color="tab:orange", markersize=9, markeredgewidth=2)
     axis.set(title=f"likelihood after {steps} step{'s'[: steps > 1]}", xlabel="goal, m", ylabel="goal, m/s")
+figure.savefig(Path(__file__).with_suffix(".svg"))
