@@ -27,6 +27,7 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"ohio_jax {release}"
 html_static_path, html_css_files = ["static"], ["wide.css"]
+html_show_copyright = False
 html_math_renderer = "mathml"  # which browsers draw themselves: no script, no network
 
 # One page a module, made of docstrings.

@@ -4,9 +4,9 @@ is a formula."""
 import re
 from typing import Any
 
-# `name, other(argument) -> result: ` at the start of a line.
+# At the start of a line: `name, other: ` or `function(argument) -> `.
 NAME = r"[a-z_][\w.]*(\([^()]*\))?"
-FIELD = re.compile(rf"({NAME}(, {NAME})*( -> [^:`]*)?): (?=\S)")
+FIELD = re.compile(rf"({NAME}(, {NAME})*)(: | -> )(?=\S)")
 
 
 def inline(text: str) -> str:
@@ -25,15 +25,16 @@ def paragraph(lines: list[str]) -> list[str]:
     for line in lines:
         field = FIELD.match(line)
         if field:
-            items.append(f"- **{inline(field[1])}**: {line[field.end() :]}")
+            items.append(f"- **{inline(field[1])}**{line[field.end(1) :]}")
         elif not items or (line.startswith("Raises ") and items[-1].startswith("- ")):
             items.append(line)
         else:
             items[-1] += " " + line.strip()
     out: list[str] = []
     for item in items:
-        head, sign, rest = item.partition("**: ") if item.startswith("- **") else ("", "", item)
-        out += [head + sign + inline(rest), ""]
+        # What stands in bold is escaped already.
+        end = item.index("**", 4) + 2 if item.startswith("- **") else 0
+        out += [item[:end] + inline(item[end:]), ""]
     return out
 
 

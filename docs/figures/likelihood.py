@@ -28,7 +28,8 @@ for i, (goal, guess) in enumerate(zip(asked[:, 0], found.goal[:, 0], strict=True
     left.plot(at, [guess] * 2, color="black", linewidth=1, linestyle="dashed", label="goal, recovered" if i == 0 else None)
 left.plot(time, position, color="tab:blue", marker=".", label="logged")
 left.set(xlabel="time, s", ylabel="position, m")
-left.legend(loc="upper right", fontsize=8)
+left.margins(y=0.25)
+left.legend(loc="upper right", ncols=3, fontsize=8)
 
 grid = np.linspace(-1.5, 1.5, 81)
 goals = jnp.stack(jnp.meshgrid(grid, grid), axis=-1)

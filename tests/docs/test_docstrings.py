@@ -26,7 +26,7 @@ def docstrings():
         ("Solves:\n\n    u = *K* x\n      + k\n\nThen.", "Solves:\n\n::\n\n    u = *K* x\n      + k\n\nThen."),
         (
             "obs, next_obs: Float[B, n],\n    in metres. goal: `u`.\nact(x) -> u: pure.\nRaises UserError: never.",
-            "- **obs, next\\_obs**: Float[B, n], in metres. goal: ``u``.\n\n- **act(x) -> u**: pure.\n\nRaises UserError: never.",
+            "- **obs, next\\_obs**: Float[B, n], in metres. goal: ``u``.\n\n- **act(x)** -> u: pure.\n\nRaises UserError: never.",
         ),
         ("Status: no field, for it is a sentence.", "Status: no field, for it is a sentence."),
     ],
