@@ -14,6 +14,7 @@ from tests import test_readme
 DOCS = test_readme.ROOT / "docs"
 EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 PAGES = sorted(page for page in DOCS.rglob("*.md") if page.parent.name not in ("results", "_build"))
+STARTED = [f"python docs/examples/{path.name}" for path in EXAMPLES]
 REGISTRIES = (registry.TASKS, inverse.INVERSES, learners.LEARNERS)
 NAMED = re.compile(r"`((?:ohio_jax|ohio_envs|benchmarks)(?:\.\w+)+)`")  # modules and what is in them
 FILES = re.compile(r"`((?:docs|envs|ohio_jax|benchmarks|results)/[\w./-]+)`")
@@ -53,12 +54,26 @@ def test_every_example_is_on_a_page():
     assert sorted(shown) == [path.stem for path in EXAMPLES]
 
 
-def test_what_pages_tell_to_type_is_run_here():
-    """The lines of their bash and python blocks start examples, all of which are run above, and nothing else."""
-    typed = [
-        line for page in PAGES for block in test_readme.blocks(page.read_text()) for line in test_readme.commands(block.code)
-    ]
-    assert sorted(typed) == sorted(f"python docs/examples/{path.name}" for path in EXAMPLES)
+def page_params():
+    """The blocks of all pages, those that only start an example left out."""
+    each = [(page, block) for page in PAGES for block in test_readme.blocks(page.read_text())]
+    more = [(page, block) for page, block in each if block.code.strip() not in STARTED]
+    marks = lambda block: [pytest.mark.slow] if block.slow else []
+    return [pytest.param(block, id=f"{page.stem}{block.line}", marks=marks(block)) for page, block in more]
+
+
+def test_every_example_is_started_on_its_page():
+    for page in PAGES:
+        text = page.read_text()
+        shown = re.findall(r"\{literalinclude\} examples/(\w+\.py)", text)
+        started = [block.code.strip() for block in test_readme.blocks(text) if block.code.strip() in STARTED]
+        assert started == [f"python docs/examples/{name}" for name in shown]
+
+
+@pytest.mark.parametrize("block", page_params())
+def test_block_of_a_page_runs(block, tmp_path, environment):
+    """As in the README: bash and python blocks are run, `make` lines dry."""
+    test_readme.type_in(block, tmp_path, environment)
 
 
 def test_what_pages_name_is_there():
