@@ -24,6 +24,8 @@ exclude_patterns = ["_build", "api/modules/*/modules.rst"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
+highlight_language = "none"  # of formulas in docstrings
+
 html_theme = "furo"
 html_title = f"ohio_jax {release}"
 html_static_path, html_css_files = ["static"], ["wide.css"]

@@ -37,7 +37,7 @@ for axis, steps in zip(right, (1, 5), strict=True):
     one = jax.tree.map(lambda x: x[0], log(regulator(steps), asked))
     residual = lqr.problem(regulator(steps)).residual
     surface = jax.vmap(jax.vmap(lambda goal, one=one, residual=residual: -0.5 * jnp.sum(jnp.square(residual(goal, one)))))(goals)
-    axis.contourf(grid, grid, surface, levels=-np.geomspace(1e4, 0.1, 12), cmap="Blues", extend="min")
+    axis.contourf(grid, grid, surface, levels=-np.geomspace(1e4, 0.1, 12), cmap="Blues", extend="both")
     axis.plot(*asked[0], marker="x", color="tab:orange", markersize=9, markeredgewidth=2)
     axis.set(title=f"likelihood after {steps} step{'s'[: steps > 1]}", xlabel="goal, m", ylabel="goal, m/s")
 figure.savefig(Path(__file__).with_suffix(".svg"))
