@@ -50,13 +50,10 @@ PUBLISHED = {
     ),
 }
 
-SHORT = "Fewer updates, or its mean played in place of a draw; the two were not told apart."
+SHORT = "Fewer updates, or its mean, rounded down, played in place of a draw; the two were not told apart."
 # (table, data set, method), as patterns -> why ours differs where the intervals do not meet. The first that fits counts.
 REASONS = {
-    ("routing", "NYC-INF", "E2E (paper) BC"): (
-        "The clone hardly moves anybody, and so scores what doing nothing does: the operator's moves are large but to few "
-        "regions, and their mean, rounded down, is next to nothing. " + SHORT
-    ),
+    ("routing", "NYC-INF", "E2E (paper) BC"): "The clone hardly moves anybody, and so scores what doing nothing does. " + SHORT,
     ("routing", "*", "E2E (paper) *"): SHORT,
     ("routing", "NYC-DTV", "OHIO BC"): (
         "A clone scores what its operator scores, and DTV's own score depends on how its linear program breaks ties, which the "
