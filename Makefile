@@ -10,13 +10,14 @@ PORT ?= 8000
 comma := ,
 BIN := .venv/bin
 STAMP := .venv/.installed$(if $(ACCEL),-$(ACCEL))
+DOCS := $(STAMP)-docs
 
 ifneq ($(filter-out cuda12 cuda13 tpu,$(ACCEL)),)
 $(error ACCEL: expected cuda12, cuda13 or tpu, found $(ACCEL))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help bench bench-routing bench-reacher bench-supply-chain bench-finetune bench-manipulation bench-paper leaderboard serve test lint clean
+.PHONY: help bench bench-routing bench-reacher bench-supply-chain bench-finetune bench-manipulation bench-paper leaderboard serve docs test lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +58,10 @@ leaderboard: $(STAMP) ## results/index.html and every table again, from the run 
 serve: leaderboard ## shows the leaderboard on localhost
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory results $(PORT)
 
+docs: $(DOCS) ## the documentation as a site, docs/_build/html; warnings are errors
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
 test: $(STAMP) ## the tests, without the slow ones
 	$(BIN)/python -m pytest
 
@@ -66,7 +71,7 @@ lint: $(STAMP) ## style, formatting and types
 	$(BIN)/pyright
 
 clean: ## removes the virtual environment, work files and caches; results stay
-	rm -rf .venv .work build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .work build dist docs/_build docs/api/modules docs/figures/*.svg docs/results .pytest_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # A half-made environment has no pip yet and is made anew; a failed installation leaves no stamp and is tried again.
@@ -75,4 +80,8 @@ $(STAMP): pyproject.toml constraints.txt
 		"found $$($(PYTHON) --version 2>/dev/null || echo no $(PYTHON)); say which one: make PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/pip || { echo "Making .venv, once; this takes some minutes."; $(PYTHON) -m venv --clear .venv; }
 	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev$(if $(ACCEL),$(comma)$(ACCEL))]'
+	@touch $@
+
+$(DOCS): $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	@touch $@

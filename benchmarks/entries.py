@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.table import RESULTS, Column, Row, Table, folder, read_cell
+from benchmarks.table import RESULTS, Column, Paper, Row, Table, folder, read_cell
 from ohio_jax import bandit, scores
 from ohio_jax.task import Reference
 
@@ -17,6 +17,11 @@ THRESHOLDS = np.arange(0.0, 121.0, 2.0)  # of performance profiles
 PULLS = 128  # online evaluations of the bandit protocol
 ENOUGH = 5  # training seeds; intervals of fewer are too narrow
 CURVE = 50  # points of a learning curve that are shown
+
+
+def published_text(figure: Paper) -> str:
+    """A published mean and deviation, with one digit after the point or all that were published."""
+    return " ± ".join(f"{x:.1f}" if x == round(x, 1) else f"{x:g}" for x in figure)
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,7 @@ class Entry:
 
     @property
     def paper_text(self) -> str:
-        shown = lambda x: f"{x:.1f}" if x == round(x, 1) else f"{x:g}"  # one digit, or all that were published
-        return " ± ".join(map(shown, self.paper)) if self.paper else ""
+        return published_text(self.paper) if self.paper else ""
 
     @property
     def difference(self) -> float:

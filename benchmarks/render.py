@@ -21,11 +21,13 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|<>&])", r"\\\1", text)
 
 
-def _head(*names: str) -> list[str]:
+def head(*names: str) -> list[str]:
+    """The first lines of a Markdown table."""
     return ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
 
 
-def _line(fields: list[str]) -> str:
+def line(fields: list[str]) -> str:
+    """A line of a Markdown table."""
     return "| " + " | ".join(fields) + " |"
 
 
@@ -43,8 +45,8 @@ def _blocks(table: Table, listed: list[Entry]) -> list[str]:
 
     out = []
     for title, names, lines in blocks(table, listed):
-        out += _head(*map(plain, (title, *names)))
-        out += [_line([plain(name), *map(shown, row)]) for name, row in lines]
+        out += head(*map(plain, (title, *names)))
+        out += [line([plain(name), *map(shown, row)]) for name, row in lines]
         out.append("")
     return out
 
@@ -71,18 +73,18 @@ def _markdown(of: Board) -> str:
         *_choices(of.choices),
         "## Scripted policies and the bound, on the same test episodes",
         "",
-        *_head("place", "policy", "score", table.unit, "of the bound, %", *labels),
+        *head("place", "policy", "score", table.unit, "of the bound, %", *labels),
     ]
     for entry in sorted((e for e in listed if e.scripted), key=lambda e: (e.row, e.mean_return)):
-        lines.append(_line([plain(entry.row), plain(entry.column), entry.text, *_details(table, entry)]))
+        lines.append(line([plain(entry.row), plain(entry.column), entry.text, *_details(table, entry)]))
     names = ("data", "method", "rank", "score", "95 % interval", "paper", "difference", table.unit, "of the bound, %", *labels)
-    lines += ["", "## Every cell", "", *_head(*names, "training, s", "hardware")]
+    lines += ["", "## Every cell", "", *head(*names, "training, s", "hardware")]
     for _, row in grid(table, listed):
         for entry in filter(None, row.values()):
             score = [entry.rank_text, entry.text, f"{entry.low:.1f} to {entry.high:.1f}"]
             theirs = [entry.paper_text, number(entry.difference, "+.1f")]
             last = [number(entry.train, ".0f"), plain(entry.hardware)]
-            lines.append(_line([plain(entry.row), plain(entry.column), *score, *theirs, *_details(table, entry), *last]))
+            lines.append(line([plain(entry.row), plain(entry.column), *score, *theirs, *_details(table, entry), *last]))
     return "\n".join(lines) + "\n"
 
 
@@ -103,11 +105,11 @@ def _over_all(found: list[Aggregate]) -> list[str]:
         "middle half. Median: of the datasets' means. Gap: how far scores fall short of 100 on average. P: probability that a "
         "run beats one of the same learner end to end.",
         "",
-        *_head("method", "IQM", "median", "mean", "gap", "P"),
+        *head("method", "IQM", "median", "mean", "gap", "P"),
     ]
     for of in found:
         fields = [between(of.value[name], of.low[name], of.high[name], 1) for name in ("iqm", "median", "mean", "gap")]
-        out.append(_line([plain(of.column.name), *fields, between(*of.better, 2) if of.better else ""]))
+        out.append(line([plain(of.column.name), *fields, between(*of.better, 2) if of.better else ""]))
     return [*out, ""]
 
 
@@ -120,11 +122,11 @@ def _choices(found: list[Choice]) -> list[str]:
         "Mean score of the policy that somebody picks who may try eight, drawn from all trained policies of an action space (its "
         "inverses, learners and seeds), for so many episodes in all, by UCB on the stored test episodes.",
         "",
-        *_head("data", "action space", "policies", *(f"{count} episode{'s'[: count > 1]}" for count in TRIED)),
+        *head("data", "action space", "policies", *(f"{count} episode{'s'[: count > 1]}" for count in TRIED)),
     ]
     for of in found:
         values = [f"{of.value[count - 1]:.1f}" for count in TRIED]
-        out.append(_line([plain(of.row), plain(of.space), str(of.arms), *values]))
+        out.append(line([plain(of.row), plain(of.space), str(of.arms), *values]))
     return [*out, ""]
 
 
@@ -205,12 +207,12 @@ def show(table: Table, listed: list[Entry], out=sys.stdout) -> None:
     for title, names, lines in found:
         print(f"\n{title:<{first}}" + "".join(f"{name:<35}" for name in names).rstrip(), file=out)
         for name, row in lines:
-            line = f"{name:<{first}}"
+            shown = f"{name:<{first}}"
             for entry in row:
                 ours = f"{entry.text:<13}" if entry else " " * 13
                 theirs = f"(paper {entry.paper_text})" if entry and entry.paper else ""
-                line += f"{ours}{dim}{theirs:<22}{plain}"
-            print(line.rstrip(), file=out)
+                shown += f"{ours}{dim}{theirs:<22}{plain}"
+            print(shown.rstrip(), file=out)
     scripted = sorted((entry for entry in listed if entry.scripted), key=lambda entry: (entry.row, entry.mean_return))
     wide = 2 + max((len(entry.column) for entry in scripted), default=0)
     print(f"\n{'policy':<{first + wide}}{'score':<15}{table.unit:>9}", file=out)

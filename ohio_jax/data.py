@@ -216,6 +216,61 @@ def check(dataset: Dataset, where: str) -> None:
             raise UserError(f"{where}: field obs: expected {steps} steps + {episodes} episodes rows, found {len(dataset.obs)}")
 
 
+def from_arrays(
+    obs: np.ndarray,
+    action: np.ndarray,
+    reward: np.ndarray,
+    next_obs: np.ndarray,
+    card: dict[str, Any],
+    terminated: np.ndarray | None = None,
+    truncated: np.ndarray | None = None,
+    state: np.ndarray | None = None,
+    next_state: np.ndarray | None = None,
+) -> Trajectories:
+    """Logs of any origin as trajectories: arrays with a row a step, in the order in which the steps were taken.
+
+    obs, next_obs: Float[N, observation_size], before and after each step; action, reward: as in `Trajectories`.
+    card: where the data come from; `task` must name the task whose low level explains them.
+    terminated, truncated: Bool[N], the last steps of episodes; None: no step. What is left open at the end counts as truncated.
+    state, next_state: [N, k], see `Trajectories`; None: obs and next_obs, where the low level saw what policies see.
+    Raises UserError if the numbers of rows differ, a number is not finite, or an episode has a gap.
+    """
+    never = np.zeros(len(reward), bool)
+    arrays = {
+        "obs": np.asarray(obs, np.float32),
+        "next_obs": np.asarray(next_obs, np.float32),
+        "state": np.asarray(obs if state is None else state),
+        "next_state": np.asarray(next_obs if next_state is None else next_state),
+        "action": np.asarray(action),
+        "reward": np.asarray(reward),
+        "terminated": np.asarray(never if terminated is None else terminated, bool),
+        "truncated": np.asarray(never if truncated is None else truncated, bool),
+    }
+    for name, array in arrays.items():
+        if len(array) != len(never) or not len(array):
+            raise UserError(f"arrays: field {name}: expected {len(never) or 'at least 1'} rows, one a step, found {len(array)}")
+    obs, next_obs = arrays.pop("obs"), arrays.pop("next_obs")
+    ends = arrays["terminated"] | arrays["truncated"]
+    ends[-1] = True
+    last = np.flatnonzero(ends)
+    whole = Trajectories(
+        obs=np.insert(obs, last + 1, next_obs[last], axis=0),
+        first_reward=np.zeros(len(last), np.float32),
+        offset=np.append(0, last + 1),
+        card=card,
+        **{**arrays, "truncated": ends & ~arrays["terminated"]},
+    )
+    check(whole, "arrays")
+    gaps = np.flatnonzero(~ends[:-1] & (next_obs[:-1] != obs[1:]).any(axis=1))
+    if len(gaps):
+        step = int(gaps[0])
+        raise UserError(
+            f"arrays: field next_obs[{step}]: expected obs[{step + 1}], of the same episode, {obs[step + 1].tolist()},"
+            f" found {next_obs[step].tolist()}"
+        )
+    return whole
+
+
 def concatenate(parts: list[Trajectories], card: dict[str, Any]) -> Trajectories:
     """Joins trajectories of consecutive episodes into one dataset with the given card."""
     names = [name for name in _array_names(Trajectories) if name != "offset"]

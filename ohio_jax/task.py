@@ -6,6 +6,7 @@ into actions, and how a logged action is turned back into such numbers.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 
 from ohio_jax.data import Trajectories
 from ohio_jax.environment import Controller, Environment, HighLevel, State
+from ohio_jax.errors import UserError
 from ohio_jax.inverse.problem import Problem
 from ohio_jax.networks import Networks
 from ohio_jax.networks.heads import ActionSpec
@@ -100,3 +102,18 @@ class Task:
         """The environment as it is for whoever gives the goals of a space, one of the task's or not."""
         goal_size = int(np.prod(space.spec.shape))
         return HighLevel(self.env, space.params, space.controller, goal_size, space.steps, self.view)
+
+
+def of_logs(name: str, observation_size: int, spaces: dict[str, Space]) -> Task:
+    """A task of which there are logs and low levels but no simulator: enough to read logs, recover goals and train.
+
+    Whatever would play an episode raises UserError.
+    """
+
+    def instances(seed: int, episodes: int) -> Any:
+        raise UserError(f"task {name!r}: expected a simulator to play episodes in, found logs alone")
+
+    env: Any = SimpleNamespace(observation_size=observation_size)
+    view = lambda state: state.pipeline_state
+    reference = Reference(0.0, 100.0, "logs alone: a score is a return")
+    return Task(name, {}, env, view, view, spaces, {}, instances, reference)

@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -46,6 +47,14 @@ def few_programs():
     online.make_block.cache_clear()
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """That of a reader: the installed command on the path, and none of the variables a surrounding `make test` sets."""
+    scripts = str(Path(sys.executable).parent)
+    kept = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    return kept | {"PATH": scripts + os.pathsep + os.environ["PATH"]}
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ A block after the line `<!-- slow -->` runs with `-m slow` only. `make` lines ar
 lines that fetch or install the project are what brought the reader here, and are not repeated.
 """
 
-import os
 import re
 import shlex
 import subprocess
@@ -54,14 +53,6 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("readme")
 
 
-@pytest.fixture(scope="module")
-def environment() -> dict[str, str]:
-    """That of a reader: the installed command on the path, and none of the variables a surrounding `make test` sets."""
-    scripts = str(Path(sys.executable).parent)
-    kept = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
-    return kept | {"PATH": scripts + os.pathsep + os.environ["PATH"]}
-
-
 def run(command: list[str], **options) -> None:
     done = subprocess.run(command, capture_output=True, text=True, **options)
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
@@ -79,8 +70,8 @@ def test_readme_has_commands():
     assert "make test" in typed
 
 
-@pytest.mark.parametrize("block", readme_params())
-def test_block_runs(block, folder, environment):
+def type_in(block: Block, folder: Path, environment: dict[str, str]) -> None:
+    """Does what the block says, in this folder."""
     if block.language == "python":
         run([sys.executable, "-c", block.code], cwd=folder, env=environment)
         return
@@ -92,3 +83,8 @@ def test_block_runs(block, folder, environment):
             script.append(line)
     if script:
         run(["bash", "-euo", "pipefail", "-c", "\n".join(script)], cwd=folder, env=environment)
+
+
+@pytest.mark.parametrize("block", readme_params())
+def test_block_runs(block, folder, environment):
+    type_in(block, folder, environment)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks import finetune, finetune_page, render, sensitivity, speed
+from benchmarks import comparison, finetune, finetune_page, render, sensitivity, speed
 from benchmarks.leaderboard import page
 from benchmarks.leaderboard.submission import submit
 from benchmarks.sensitivity import page as sensitivity_page
@@ -25,6 +25,7 @@ def rebuild(results: Path = RESULTS) -> list[Path]:
             if board.entries:
                 boards.append(board)
                 written.append(results / f"{table.name}-{preset}.md")
+    written += comparison.write([board for board in boards if board.preset != "quick"], results)
     for preset in finetune.PRESETS:
         written += finetune_page.write(results, preset)[:1]
     for preset in sensitivity.BUDGETS:

@@ -1,0 +1,113 @@
+"""What the documentation shows works: its examples run, its blocks are of them, and what its pages name is there."""
+
+import importlib
+import re
+import runpy
+import sys
+
+import pytest
+from ohio_envs import registry
+
+from ohio_jax import inverse, learners
+from tests import test_readme
+
+DOCS = test_readme.ROOT / "docs"
+EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
+PAGES = sorted(page for page in DOCS.rglob("*.md") if page.parent.name not in ("results", "_build"))
+STARTED = [f"python docs/examples/{path.name}" for path in EXAMPLES]
+REGISTRIES = (registry.TASKS, inverse.INVERSES, learners.LEARNERS)
+NAMED = re.compile(r"`((?:ohio_jax|ohio_envs|benchmarks)(?:\.\w+)+)`")  # modules and what is in them
+FILES = re.compile(r"`((?:docs|envs|ohio_jax|benchmarks|results)/[\w./-]+)`")
+
+
+@pytest.fixture
+def beside(monkeypatch):
+    """As if an example were started in a process of its own: its folder is on the path, what it registers goes again."""
+    kept, loaded = [dict(of) for of in REGISTRIES], set(sys.modules)
+    monkeypatch.syspath_prepend(str(DOCS / "examples"))
+    yield
+    for of, before in zip(REGISTRIES, kept, strict=True):
+        of.clear()
+        of.update(before)
+    for name in {path.stem for path in EXAMPLES} - loaded:
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs(path, beside, monkeypatch, capsys):
+    if path.stem == "minari_data":
+        pytest.importorskip("minari")
+        monkeypatch.setenv("MINARI_DATASETS_PATH", "set by the example")
+    runpy.run_path(str(path), run_name="__main__")  # it asserts what must come out
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_is_short_and_checks_itself(path):
+    text = path.read_text()
+    assert len(text.splitlines()) < 60
+    assert "    assert " in text
+
+
+def test_every_example_is_on_a_page():
+    shown = re.findall(r"\{literalinclude\} examples/(\w+)\.py", "".join(page.read_text() for page in PAGES))
+    assert sorted(shown) == [path.stem for path in EXAMPLES]
+
+
+def page_params():
+    """The blocks of all pages, those that only start an example left out."""
+    each = [(page, block) for page in PAGES for block in test_readme.blocks(page.read_text())]
+    more = [(page, block) for page, block in each if block.code.strip() not in STARTED]
+    marks = lambda block: [pytest.mark.slow] if block.slow else []
+    return [pytest.param(block, id=f"{page.stem}{block.line}", marks=marks(block)) for page, block in more]
+
+
+def test_every_example_is_started_on_its_page():
+    for page in PAGES:
+        text = page.read_text()
+        shown = re.findall(r"\{literalinclude\} examples/(\w+\.py)", text)
+        started = [block.code.strip() for block in test_readme.blocks(text) if block.code.strip() in STARTED]
+        assert started == [f"python docs/examples/{name}" for name in shown]
+
+
+@pytest.mark.parametrize("block", page_params())
+def test_block_of_a_page_runs(block, tmp_path, environment):
+    """As in the README: bash and python blocks are run, `make` lines dry."""
+    test_readme.type_in(block, tmp_path, environment)
+
+
+def test_what_pages_name_is_there():
+    text = "".join(page.read_text() for page in PAGES)
+    names, files = set(NAMED.findall(text)), set(FILES.findall(text))
+    assert "ohio_jax.inverse.relabel.relabel" in names and "ohio_jax/controllers" in files
+    assert [name for name in sorted(names) if not found(name)] == []
+    assert [name for name in sorted(files) if not (test_readme.ROOT / name).exists()] == []
+
+
+def found(name: str) -> bool:
+    """Whether a dotted name is a module, or something in one."""
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        module, _, thing = name.rpartition(".")
+        return hasattr(importlib.import_module(module), thing)
+    return True
+
+
+def test_names_that_are_missing_are_seen():
+    assert found("ohio_jax.data") and found("ohio_jax.data.from_arrays") and not found("ohio_jax.data.nothing")
+
+
+@pytest.mark.slow
+def test_site_builds_without_a_warning(tmp_path):
+    for package in ("sphinx", "myst_parser", "furo"):
+        pytest.importorskip(package)
+    site = tmp_path / "site"
+    build = ["-m", "sphinx", "-q", "-W", "-b", "html", "-d", str(tmp_path / "trees"), str(DOCS), str(site)]
+    test_readme.run([sys.executable, *build])
+    for page in PAGES:
+        assert (site / page.relative_to(DOCS)).with_suffix(".html").exists()
+    method = (site / "method.html").read_text()
+    assert "<math" in method and 'src="_images/likelihood.svg"' in method
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//[^"]*\.(?:js|css|woff2?)', method)  # no network
+    assert "Float[N + E, observation_size]" in (site / "api" / "modules" / "ohio_jax" / "ohio_jax.data.html").read_text()
