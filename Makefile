@@ -27,6 +27,7 @@ bench: $(STAMP) ## the tables, small: under ten minutes on two cores
 	$(BIN)/ohio-jax bench routing --preset quick
 	$(BIN)/ohio-jax bench supply-chain --preset quick
 	$(BIN)/ohio-jax finetune --preset quick
+	$(BIN)/ohio-jax bench manipulation --preset quick
 	$(BIN)/ohio-jax leaderboard
 
 bench-routing: $(STAMP) ## the whole vehicle-routing table: up to three hours on two cores

@@ -115,10 +115,9 @@ def smooth(values: np.ndarray) -> np.ndarray:
     return (total[stop] - total[first]) / (stop - first)[:, None]
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean over seeds."""
-    low, high = scores.interval(jax.random.key(0), values[:, None])
-    return float(low), float(high)
+def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """95 % bootstrap intervals of the means over seeds, Float[K] each; values: Float[K, S]."""
+    return scores.interval(jax.random.key(0), values.T, statistic=scores.means)
 
 
 def _last(values: np.ndarray) -> np.ndarray:
@@ -128,7 +127,7 @@ def _last(values: np.ndarray) -> np.ndarray:
 
 def _lines(runs: list[Run]) -> list[list[str]]:
     out = []
-    between = lambda values: "{:.1f} ({:.1f} to {:.1f})".format(values.mean(), *interval(values))
+    between = lambda values: "{:.1f} ({:.1f} to {:.1f})".format(values.mean(), *(float(x[0]) for x in interval(values[None])))
     for run in runs:
         violated = [f"{run.violations[name].mean():,.1f}" if name in run.violations else "" for name in VIOLATIONS]
         at_end = [f"{run.tested['end'][name]:,.1f}" if name in run.tested["end"] else "" for name in VIOLATIONS]
@@ -194,8 +193,8 @@ def figure(runs: list[Run]) -> bytes:
                 values = smooth(run.score if name == "score" else run.violations[name])
                 label = f"{SPACES[run.space]} {run.method}"
                 axis.plot(run.decisions, values.mean(axis=1), styles[run.space], color=colour, label=label, linewidth=1.4)
-                low, high = np.array([interval(point) for point in values[:: max(1, len(values) // 40)]]).T
-                axis.fill_between(run.decisions[:: max(1, len(values) // 40)], low, high, color=colour, alpha=0.12, linewidth=0)
+                some = slice(None, None, max(1, len(values) // 40))
+                axis.fill_between(run.decisions[some], *interval(values[some]), color=colour, alpha=0.12, linewidth=0)
         row[0].axhline(next(run.behaviour for run in runs if run.domain == domain), color="black", linewidth=1)
         # A collapse goes far below; what matters lies above the behaviour of random goals.
         lowest = min(float(smooth(run.score).mean(axis=1).min()) for run in runs if run.domain == domain)

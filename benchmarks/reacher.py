@@ -29,7 +29,7 @@ LEARNERS = ("bc", "iql")
 COLUMNS = tuple(
     Column(family, space, inverse, learner, weights) for learner in LEARNERS for family, space, inverse, weights in METHODS
 )
-QUICK = ("OHIO analytical", "OHIO least squares", "Observed state", "End-to-end")
+QUICK = ("OHIO analytical", "OHIO least squares", "End-to-end")
 
 # Published for behaviour cloning on data of an end-to-end agent: mean and deviation over 30 episodes.
 PAPER = {

@@ -72,13 +72,13 @@ def plans(configs, seeds: int, hidden: tuple[int, int], on_goals: tuple[int, int
 
 
 def quick() -> Preset:
-    """What `make bench` runs: BC and IQL beside the paper's rival on the best and the worst data, of a real city if at hand."""
+    """What `make bench` runs: BC and IQL beside the paper's rival on the best operator's data, of a real city if at hand."""
     try:
         files.locate("scenario_nyc_brooklyn.json")
         city = NYC
     except UserError:
         city = SYNTHETIC
-    rows = tuple(row for row in city if row.behaviour in ("inf", "disp"))
+    rows = tuple(row for row in city if row.behaviour == "inf")
     # Without those most of whose time is compiling.
     columns = tuple(column for column in COLUMNS if column.learner != "cql" and column.family != FAIR)
     budget = plans(SHORT, 2, (64, 32), (3_000, 1_500, 500), (2_000, 600, 100))

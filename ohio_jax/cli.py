@@ -257,7 +257,7 @@ def film_command(args) -> None:
     else:
         _, env, act, params, _ = scripted_behaviour(task, args.policy)
         env = env.high if isinstance(env, Steered) else env  # a frame a decision
-    film(task, env, act, params, args.out, args.seed, args.episodes, args.frames, args.fps)
+    film(task, env, act, params, args.out, args.seed, args.episodes, args.decisions, args.fps, args.every)
     show(args, {"file": args.out, "task": task.name, "episodes": args.episodes}, args.out)
 
 
@@ -450,7 +450,8 @@ def parser() -> argparse.ArgumentParser:
     command = add("film", film_command)
     add_who(command)
     command.add_argument("--episodes", type=positive, default=3, help="side by side")
-    command.add_argument("--frames", type=positive, default=40, help="decisions shown")
+    command.add_argument("--decisions", type=positive, default=40, help="how much of an episode is shown")
+    command.add_argument("--every", type=positive, default=1, help="decisions from one frame to the next")
     command.add_argument("--fps", type=positive, default=10, help="frames a second")
     command.add_argument("--seed", type=natural, default=10)
     command.add_argument("--out", required=True, metavar="F.gif")

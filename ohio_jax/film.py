@@ -1,4 +1,4 @@
-"""Moving pictures of a policy: episodes side by side, one frame a decision, written as a GIF."""
+"""Moving pictures of a policy: episodes side by side, a frame for every decision or every so many, written as a GIF."""
 
 import functools
 import io
@@ -34,11 +34,20 @@ def _states(env, act: Act, params, instances, keys, frames: int):
 
 
 def film(
-    task: Task, env: Any, act: Act, params: Any, path: str | Path, seed: int, episodes: int, frames: int, fps: float
+    task: Task,
+    env: Any,
+    act: Act,
+    params: Any,
+    path: str | Path,
+    seed: int,
+    episodes: int,
+    decisions: int,
+    fps: float,
+    every: int = 1,
 ) -> None:
-    """Writes the first `frames` decisions of so many episodes.
+    """Writes the first `decisions` of so many episodes.
 
-    env: the environment the policy acts in; act, params: see `ohio_jax.evaluate`; fps: frames a second.
+    env: the environment the policy acts in; act, params: see `ohio_jax.evaluate`; fps: frames a second, one of `every` decisions.
     Raises UserError for a task that cannot be drawn and a file name that does not end in .gif.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -49,14 +58,14 @@ def film(
         raise UserError(f"film: expected a task that can be drawn, found {task.name}")
     if Path(path).suffix != ".gif":
         raise UserError(f"--out: expected a file name that ends in .gif, found {str(path)!r}")
-    draw, frames = task.draw, min(frames, env.horizon)
-    states = _states(env, act, params, task.instances(seed, episodes), episode_keys(seed, episodes), frames)
+    draw, decisions = task.draw, min(decisions, env.horizon)
+    states = _states(env, act, params, task.instances(seed, episodes), episode_keys(seed, episodes), decisions)
     states = jax.tree.map(np.asarray, states)
     figure = Figure(figsize=(2.4 * episodes, 2.4), dpi=60, layout="constrained")
     canvas, axes = FigureCanvasAgg(figure), figure.subplots(1, episodes, squeeze=False)[0]
-    pictures = []
-    with progress(f"film {task.name}", frames + 1, "frame") as bar:
-        for number in range(frames + 1):
+    pictures, shown = [], range(0, decisions + 1, every)
+    with progress(f"film {task.name}", len(shown), "frame") as bar:
+        for number in shown:
             for episode, ax in enumerate(axes):
                 ax.clear()
                 draw(ax, jax.tree.map(lambda x, at=(number, episode): x[at], states))

@@ -41,6 +41,11 @@ def mean(scores) -> jax.Array:
     return jnp.mean(jnp.asarray(scores))
 
 
+def means(scores) -> jax.Array:
+    """Mean over runs of each stratum, Float[T]; scores: Float[R, T]."""
+    return jnp.mean(jnp.asarray(scores), axis=0)
+
+
 def std(scores) -> jax.Array:
     """Standard deviation of all scores, Float[]; divided by their number, as published tables do."""
     return jnp.std(jnp.asarray(scores))
@@ -55,7 +60,7 @@ def interquartile_mean(scores) -> jax.Array:
 
 def median(scores) -> jax.Array:
     """Median over strata of the mean over runs, Float[]; scores: Float[R, T]."""
-    return jnp.median(jnp.mean(jnp.asarray(scores), axis=0))
+    return jnp.median(means(scores))
 
 
 def optimality_gap(scores, full: float = 100.0) -> jax.Array:

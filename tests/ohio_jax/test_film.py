@@ -21,7 +21,7 @@ def line(draw=None):
 
 
 def shoot(task, path, policy="half", **changes):
-    about = {"seed": 1, "episodes": 2, "frames": 4, "fps": 10, **changes}
+    about = {"seed": 1, "episodes": 2, "decisions": 4, "fps": 10, **changes}
     film(task, task.env, scripted(task.policies[policy]), (), path, **about)
 
 
@@ -42,8 +42,14 @@ def test_one_frame_a_decision_and_one_to_start_with(tmp_path):
     np.testing.assert_allclose(seen, expected)
 
 
+def test_a_frame_for_every_other_decision(tmp_path):
+    shoot(line(lambda axes, place: axes.plot([0.0, place.time], [0.0, 1.0])), tmp_path / "f.gif", every=2)
+    with Image.open(tmp_path / "f.gif") as picture:
+        assert picture.n_frames == 3
+
+
 def test_no_longer_than_the_episode(tmp_path):
-    shoot(line(lambda axes, place: axes.plot([0.0, place.time], [0.0, 1.0])), tmp_path / "f.gif", frames=100, episodes=1)
+    shoot(line(lambda axes, place: axes.plot([0.0, place.time], [0.0, 1.0])), tmp_path / "f.gif", decisions=100, episodes=1)
     with Image.open(tmp_path / "f.gif") as picture:
         assert picture.n_frames == line().env.horizon + 1
 
