@@ -6,7 +6,6 @@ cannot, where an end-to-end policy collapses. Here every learner goes through th
 
 import functools
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,11 +17,11 @@ from ohio_envs import files, registry
 
 from benchmarks import finetune_page as page
 from benchmarks import routing, supply_chain
+from benchmarks.executors import Cell, Executor, here
 from benchmarks.table import WORK, dataset, labelled, short_hash, slug
-from ohio_jax import provenance
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.evaluate import evaluate_learner
-from ohio_jax.files import write_json
+from ohio_jax.files import alone, write_json
 from ohio_jax.learners import LEARNERS, sac
 from ohio_jax.online import OnlinePlan, online
 from ohio_jax.task import Task
@@ -149,9 +148,6 @@ class Budget:
     methods: tuple[Method, ...] = METHODS
 
 
-Cell = tuple[str, dict[str, Any], Any]  # name, configuration, function that runs it
-
-
 def cells(b: Budget) -> Iterator[Cell]:
     """A cell for every space and method of a domain; the original's faulty loop for the interface it was written for."""
     domain = b.domain
@@ -207,13 +203,15 @@ def tuned(task: Task, b: Budget, space: str, method: Method, config: dict[str, A
     begins, goes_on = plans(b, method)
     identity = {"logs": logged.card["sha256"], "space": space, "plan": begins.as_json()}
     folder = WORK / "finetune" / f"{slug(b.domain.name, space, method.offline)}.{short_hash(identity)}"
-    first = train(begins, task, space, transitions, folder)
+    with alone(folder):
+        first = train(begins, task, space, transitions, folder)
     states = first.states
     if method.online != method.offline:
         keys = jax.vmap(jax.random.key)(np.arange(begins.seeds))
         states = jax.vmap(lambda state, key: sac.adopt(state, key, goes_on.plan.config))(states, keys)
     folder = WORK / "finetune" / f"{slug(b.domain.name, space, method.name)}.{short_hash(config)}"
-    last = online(goes_on, task, space, folder, states, transitions if method.keeps else None)
+    with alone(folder):
+        last = online(goes_on, task, space, folder, states, transitions if method.keeps else None)
     test = lambda learner, states: evaluate_learner(task, space, LEARNERS[learner], states, b.test_episodes, TEST_SEED)
     played = {"start": test(method.offline, first.states), "end": test(method.online, last.states)}
     return {
@@ -268,10 +266,17 @@ def paper() -> tuple[Budget, ...]:
 PRESETS = {"quick": quick, "cpu": cpu, "paper": paper}
 
 
-def run(results: Path, preset: str, only: tuple[str, ...] = ()) -> dict[str, Any]:
+def listed(budgets: tuple[Budget, ...]) -> Iterator[Cell]:
+    """The cells of several budgets."""
+    for b in budgets:
+        yield from cells(b)
+
+
+def run(results: Path, preset: str, only: tuple[str, ...] = (), execute: Executor = here) -> dict[str, Any]:
     """Runs the cells that are missing or were made otherwise, then writes page, CSV and figure; returns their paths.
 
-    only: domains. Raises UserError for an unknown preset or domain, or a damaged run file.
+    only: domains. execute: where, see `benchmarks.executors`. Raises UserError for an unknown preset or domain, or a damaged
+    run file.
     """
     if preset not in PRESETS:
         raise unknown("preset of finetune", preset, PRESETS)
@@ -279,15 +284,14 @@ def run(results: Path, preset: str, only: tuple[str, ...] = ()) -> dict[str, Any
     for name in only:
         if name not in {b.domain.name for b in budgets}:
             raise unknown("domain of finetune", name, [b.domain.name for b in budgets])
-    listed = [cell for b in budgets if not only or b.domain.name in only for cell in cells(b)]
-    ran = 0
-    for number, (name, config, work) in enumerate(listed, 1):
-        path, config = page.folder(results, preset) / f"{name}.json", json.loads(json.dumps(config))
-        if path.exists() and page.read(path)["config"] == config:
-            continue
-        print(f"cell {number} of {len(listed)}: {name}", file=sys.stderr, flush=True)
-        head = {"command": f"ohio-jax finetune --preset {preset}", "config": config}
-        write_json(path, {**head, **work(), "provenance": provenance.collect()})
-        ran += 1
+    budgets = tuple(b for b in budgets if not only or b.domain.name in only)
+    every = [(name, json.loads(json.dumps(config)), work) for name, config, work in listed(budgets)]
+    path_of = lambda name: page.folder(results, preset) / f"{name}.json"
+    kept = lambda name, config: path_of(name).exists() and page.read(path_of(name))["config"] == config
+    missing = [cell for cell in every if not kept(*cell[:2])]
+    configs = {name: config for name, config, _ in every}
+    for name, outcome in execute(missing, functools.partial(listed, budgets)):
+        head = {"command": f"ohio-jax finetune --preset {preset}", "config": configs[name]}
+        write_json(path_of(name), {**head, **outcome})
     written = page.write(results, preset)
-    return {"preset": preset, "cells": len(listed), "ran": ran, "written": [str(path) for path in written]}
+    return {"preset": preset, "cells": len(every), "ran": len(missing), "written": [str(path) for path in written]}

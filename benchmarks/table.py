@@ -7,7 +7,6 @@ import json
 import re
 import shlex
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -18,10 +17,11 @@ import jax
 import numpy as np
 from ohio_envs import registry
 
-from ohio_jax import data, provenance
+from benchmarks.executors import Executor, here
+from ohio_jax import data, mesh
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.evaluate import collect, evaluate_learner, evaluate_policy
-from ohio_jax.files import write_json
+from ohio_jax.files import alone, write_json
 from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS
 from ohio_jax.pathwise import pathwise
@@ -180,10 +180,11 @@ def dataset(task: Task, behaviour: str, episodes: int, seed: int) -> data.Trajec
     """What a scripted policy logged: from the work folder if it is there, else collected and kept."""
     identity = {"task": task.name, "settings": task.settings, "behaviour": behaviour, "episodes": episodes, "seed": seed}
     path = WORK / "data" / f"{slug(task.name, behaviour)}.{short_hash(identity)}.npz"
-    if not path.exists():
-        parts = path.with_suffix(".parts")
-        data.save(path, collect(task, behaviour, episodes, seed, parts))
-        shutil.rmtree(parts)
+    with alone(path):
+        if mesh.leads() and not path.exists():
+            parts = path.with_suffix(".parts")
+            data.save(path, collect(task, behaviour, episodes, seed, parts))
+            shutil.rmtree(parts)
     return _logs(path.absolute())
 
 
@@ -199,8 +200,9 @@ def labelled(
     """The transitions that an inverse makes of what `dataset` gave; kept, since several learners learn from them."""
     identity = {"logs": logged.card["sha256"], "settings": task.settings, "space": space, "inverse": inverse, "weights": weights}
     path = WORK / "data" / f"{slug(task.name, logged.card['behaviour'], space, inverse)}.{short_hash(identity)}.npz"
-    if not path.exists():
-        data.save(path, relabel(logged, task, space, inverse, weights))
+    with alone(path):
+        if mesh.decide(mesh.leads() and not path.exists()):
+            data.save(path, relabel(logged, task, space, inverse, weights))
     return data.load(path, "transitions")
 
 
@@ -252,7 +254,9 @@ def _run_policy(task: Task, policy: str, preset: Preset) -> dict[str, Any]:
 def _run_hdpo(task: Task, plan: Plan, preset: Preset, config) -> dict[str, Any]:
     """Trained on smooth quantities, tested on the task as it is."""
     smooth = registry.make(task.name, {**{key: str(value) for key, value in task.settings.items()}, "smooth": "1"})
-    trained = pathwise(plan, smooth, "ohio", WORK / "train" / f"{slug(task.name, 'hdpo')}.{short_hash(config)}")
+    directory = WORK / "train" / f"{slug(task.name, 'hdpo')}.{short_hash(config)}"
+    with alone(directory):
+        trained = pathwise(plan, smooth, "ohio", directory)
     return _test(task, "ohio", plan, trained, preset)
 
 
@@ -282,35 +286,42 @@ def _run_learner(task: Task, home: Task, row: Row, column: Column, plan: Plan, p
     # Rows that share what is learned share its folder, and the second finds it finished.
     identity = fingerprint(plan, learned_in, column.space, transitions)
     directory = WORK / "train" / f"{slug(task.name, row.behaviour, column.family, column.learner)}.{short_hash(identity)}"
-    trained = train(plan, learned_in, column.space, transitions, directory)
+    with alone(directory):
+        trained = train(plan, learned_in, column.space, transitions, directory)
     tested = _test(task, column.space, plan, trained, preset)
     return {"data": transitions.card, **tested, "seconds": {**seconds, **tested["seconds"]}}
 
 
-def run(table: Table, preset_name: str, only: list[str] | None = None, results: Path = RESULTS) -> list[Path]:
+def run(
+    table: Table, preset_name: str, only: list[str] | None = None, results: Path = RESULTS, execute: Executor = here
+) -> list[Path]:
     """Runs every cell whose run file is missing or was made with another configuration; returns all their paths.
 
-    only: run no other rows than these. A killed call goes on where it stopped: finished cells from their run files, the
-    cell in work from its checkpoint.
+    only: run no other rows than these. execute: where, see `benchmarks.executors`. A killed call goes on where it stopped:
+    finished cells from their run files, the cell in work from its checkpoint.
     """
     preset = table.preset(preset_name)
     if only:
         for name in only:
             if name not in {row.name for row in preset.rows}:
                 raise unknown(f"row of {table.name} in preset {preset_name}", name, [row.name for row in preset.rows])
-    wanted = [row for row in preset.rows if not only or row.name in only]
+    preset = replace(preset, rows=tuple(row for row in preset.rows if not only or row.name in only))
     command = f"ohio-jax bench {table.name} --preset {shlex.quote(preset_name)}"
-    paths = []
-    listed = list(cells(table, replace(preset, rows=tuple(wanted))))
-    for name, head, work in listed:
-        path = folder(table, preset_name, results) / f"{name}.json"
-        paths.append(path)
+    paths, heads, missing = {}, {}, []
+    for name, head, work in cells(table, preset):
         config = json.loads(json.dumps(head["config"]))
-        kept = read_cell(path)
-        if kept is not None and kept["config"] == config:
-            continue
-        print(f"cell {len(paths)} of {len(listed)}: {name}", file=sys.stderr, flush=True)
-        outcome = work()
-        cell = {"table": table.name, "preset": preset_name, **head, "command": command}
-        write_json(path, {**cell, "config": config, **outcome, "provenance": provenance.collect()})
-    return paths
+        paths[name] = folder(table, preset_name, results) / f"{name}.json"
+        heads[name] = {"table": table.name, "preset": preset_name, **head, "command": command, "config": config}
+        kept = read_cell(paths[name]) if mesh.leads() else None
+        if mesh.decide(kept is None or kept["config"] != config):
+            missing.append((name, config, work))
+    for name, outcome in execute(missing, functools.partial(configured, table, preset)):
+        write_json(paths[name], {**heads[name], **outcome})
+    mesh.meet()
+    return list(paths.values())
+
+
+def configured(table: Table, preset: Preset) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """The cells as an executor takes them."""
+    for name, head, work in cells(table, preset):
+        yield name, head["config"], work

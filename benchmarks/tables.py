@@ -6,6 +6,8 @@ from typing import Any
 
 from benchmarks import gains, manipulation, reacher, render, routing, supply_chain, table
 from benchmarks.entries import Entry
+from benchmarks.executors import Executor, here
+from benchmarks.executors import executor as executor  # for the command
 from benchmarks.table import RESULTS, Preset, Table
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.learners import LEARNERS, outside
@@ -40,15 +42,24 @@ def find(name: str) -> Table:
 
 
 def bench(
-    name: str, preset: str, seeds: int | None, rows: list[str], results: Path = RESULTS, learner: str | None = None
+    name: str,
+    preset: str,
+    seeds: int | None,
+    rows: list[str],
+    results: Path = RESULTS,
+    learner: str | None = None,
+    execute: Executor = here,
 ) -> Page:
-    """Runs the missing cells of a table and writes it; learner: with this one on each of its methods and no other."""
+    """Runs the missing cells of a table and writes it.
+
+    learner: with this one on each of its methods and no other. execute: where, see `benchmarks.executors`.
+    """
     chosen = find(name)
     if learner is not None:
         chosen = with_learner(chosen, preset, outside.find(learner))
     if seeds is not None:
         chosen = with_seeds(chosen, preset, seeds)
-    table.run(chosen, preset, rows, results)
+    table.run(chosen, preset, rows, results, execute)
     return Page(chosen, render.write(chosen, preset, results).entries, results / f"{name}-{preset}.md")
 
 

@@ -5,6 +5,7 @@ and exit code 2. Tasks, tables and speed tests live in the rooms above this pack
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -265,7 +266,8 @@ def bench_command(args) -> None:
     """fill a results table: run what is missing, write table, CSV and chart"""
     tables = room("tables")
     rows = [row for row in args.rows.split(",") if row]
-    page = tables.bench(args.table, args.preset, args.seeds, rows, Path(args.results), args.learner)
+    execute = tables.executor(args.executor, args.cell_cpus, args.cell_gpus)
+    page = tables.bench(args.table, args.preset, args.seeds, rows, Path(args.results), args.learner, execute)
     if args.json:
         print(json.dumps(page.as_json(), allow_nan=False))
     else:
@@ -312,7 +314,8 @@ def sensitivity_command(args) -> None:
 
 def finetune_command(args) -> None:
     """let policies learned offline go on learning online: run what is missing, write page, CSV and figure"""
-    found = room("finetune").run(Path(args.results), args.preset, tuple(d for d in args.domains.split(",") if d))
+    execute = room("tables").executor(args.executor, args.cell_cpus, args.cell_gpus)
+    found = room("finetune").run(Path(args.results), args.preset, tuple(d for d in args.domains.split(",") if d), execute)
     show(args, found, "\n".join(found["written"]))
 
 
@@ -370,6 +373,17 @@ def parser() -> argparse.ArgumentParser:
     def add_set(command) -> None:
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the task")
 
+    def add_processes(command) -> None:
+        several = command.add_argument_group("several processes, each with the same command")
+        several.add_argument("--coordinator", metavar="HOST:PORT", help="where the first listens; auto on Slurm and TPU pods")
+        several.add_argument("--processes", type=positive, metavar="N", help="how many there are")
+        several.add_argument("--process", type=natural, metavar="I", help="which this is, from 0")
+
+    def add_executor(command) -> None:
+        command.add_argument("--executor", default="local", help="local: one cell after another; ray: on a Ray cluster")
+        command.add_argument("--cell-cpus", type=positive, metavar="N", help="cores of a cell on Ray, 1 by default")
+        command.add_argument("--cell-gpus", type=float, metavar="X", help="GPUs of a cell on Ray, 1 where there are any")
+
     add("list", list_command)
 
     def add_who(command) -> None:
@@ -394,6 +408,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--weights", help="trust in a transition: keep, drop, original, posterior; default: the inverse's own")
     add_set(command)
     command.add_argument("--out", required=True, metavar="G.npz")
+    add_processes(command)
 
     command = add("corrupt", corrupt_command)
     command.add_argument("data", metavar="F.npz")
@@ -412,6 +427,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--sampling", help="uniform, return (RW), advantage (AW) or top (the best tenth)")
     command.add_argument("--preset", default="quick")
     command.add_argument("--out", required=True, metavar="DIR")
+    add_processes(command)
 
     command = add("online", online_command)
     command.add_argument("task")
@@ -446,6 +462,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--episodes", type=positive, default=10)
     command.add_argument("--seed", type=natural, default=10)
     add_set(command)
+    add_processes(command)
 
     command = add("film", film_command)
     add_who(command)
@@ -464,6 +481,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--rows", default="", help="only these rows, comma-separated")
     command.add_argument("--learner", help="only this one, on every method: a learner's name, or module:object of your own")
     command.add_argument("--results", default="results")
+    add_executor(command)
+    add_processes(command)
 
     command = add("sensitivity", sensitivity_command)
     command.add_argument("--preset", default="quick")
@@ -474,6 +493,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--preset", default="quick")
     command.add_argument("--domains", default="", help="only these domains, comma-separated")
     command.add_argument("--results", default="results")
+    add_executor(command)
 
     command = add("leaderboard", leaderboard_command)
     command.add_argument("--results", default="results")
@@ -494,7 +514,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args) -> int:
     try:
-        args.function(args)
+        with together(args):
+            args.function(args)
     except UserError as error:
         print(f"ohio-jax {args.command}: {error}", file=sys.stderr)
         return 2
@@ -502,6 +523,26 @@ def main(args) -> int:
         sys.stderr.close()
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def together(args):
+    """Runs the command as one of several processes if it is told to; the first one prints."""
+    several = {f"--{name}": getattr(args, name, None) for name in ("processes", "process")}
+    given = [flag for flag, value in several.items() if value is not None]
+    if getattr(args, "coordinator", None) is None:
+        if given:
+            raise UserError(f"{given[0]}: expected with --coordinator HOST:PORT, found alone")
+        yield
+        return
+    from ohio_jax import mesh
+
+    mesh.join(args.coordinator, args.processes, args.process)
+    with contextlib.ExitStack() as quiet:
+        if not mesh.leads():
+            quiet.enter_context(contextlib.redirect_stdout(quiet.enter_context(open(os.devnull, "w"))))
+        yield
+        mesh.meet()
 
 
 def run() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
-from ohio_jax import __version__, data
+from ohio_jax import __version__, data, mesh
 from ohio_jax.environment import HighLevel, State
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.learners import LEARNERS
@@ -68,16 +68,16 @@ def _play(env, act: Act, params, instances, keys, devices: tuple[Any, ...]) -> E
 
 
 def rollouts(env, act: Act, params, instances, keys) -> Episodes:
-    """Plays one episode for each instance, spread over all local devices; results are on the host.
+    """Plays one episode for each instance, spread over all devices; results are on the host.
 
     env: environment (pytree); act: static; params: whatever `act` needs; instances: leading axis E; keys: [E].
     """
     episodes = len(keys)
-    devices = tuple(jax.local_devices()[:episodes])
+    devices = mesh.devices(episodes)
     # As many episodes on each device: spare places repeat the last one and are dropped.
     rows = np.minimum(np.arange(-(-episodes // len(devices)) * len(devices)), episodes - 1)
     instances, keys = jax.tree.map(lambda x: x[rows], (instances, keys))
-    played = jax.device_get(_play(env, act, params, instances, keys, devices))
+    played = mesh.gather(_play(env, act, params, instances, keys, devices))
     return jax.tree.map(lambda x: x[:episodes], played)
 
 

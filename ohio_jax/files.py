@@ -1,19 +1,27 @@
 """Files that are either whole or not there: results, datasets and notes of a run are written through these functions.
 
 The content goes to a temporary file in the same folder, is forced to the disk and then renamed over the target, which
-POSIX does in one step. A process killed at any moment leaves the old content, and at worst a hidden `.part` file.
+POSIX does in one step. A process killed at any moment leaves the old content, and at worst a hidden `.part` file. Of several
+processes that work as one (`ohio_jax.mesh`) the first writes for all.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from ohio_jax import mesh
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Writes the file atomically, making its folder if need be. Raises OSError where the system does."""
+    if not mesh.leads():
+        return
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
@@ -44,6 +52,20 @@ def write_json(path: str | Path, fields: dict[str, Any]) -> None:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+@contextlib.contextmanager
+def alone(path: str | Path) -> Iterator[None]:
+    """Keeps other commands from making the same file or folder meanwhile: they wait here until this one is done, or dead."""
+    path = Path(path)
+    with contextlib.ExitStack() as held:
+        if mesh.leads():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = held.enter_context(path.with_name(f".{path.name}.lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        mesh.meet()
+        yield
+        mesh.meet()
 
 
 def sha256(path: str | Path) -> str:

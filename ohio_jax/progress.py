@@ -1,6 +1,7 @@
 """Progress on standard error: a bar with rate and time left on a terminal, a line every ten seconds elsewhere.
 
-Standard output stays free for results. Short work in a log file says nothing; long work shows that it is alive.
+Standard output stays free for results. Short work in a log file says nothing; long work shows that it is alive. Of several
+processes that work as one (`ohio_jax.mesh`) the first shows it for all.
 """
 
 import shutil
@@ -10,11 +11,15 @@ from typing import Self
 
 from tqdm import tqdm
 
+from ohio_jax import mesh
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
 def progress(label: str, total: int, unit: str, done: int = 0) -> "tqdm | Lines":
     """A context manager with `update(n)`, for `total` units of work of which an earlier, killed run did `done`."""
+    if not mesh.leads():
+        return tqdm(disable=True)
     if sys.stderr.isatty():
         # Asked here because tqdm draws nothing on a terminal that does not know its size, as in some containers.
         size = shutil.get_terminal_size()

@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
-from ohio_jax import sampling
+from ohio_jax import mesh, sampling
 from ohio_jax.data import Batch, Transitions
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.files import write_json
@@ -78,11 +78,6 @@ class Begun(NamedTuple):
 FRESH = Begun(0, [], {"compile": 0.0, "train": 0.0})
 
 
-def seed_devices(seeds: int) -> list[Any]:
-    """Devices that seeds are spread over: never more than there are seeds."""
-    return jax.local_devices()[: min(seeds, jax.local_device_count())]
-
-
 @functools.cache
 def make_block(learner, batch_size: int, updates: int, devices: tuple[Any, ...], vmap_seeds: bool):
     """Compiled `block(states, keys, first, data, cumulative) -> (states, metrics)` of `updates` updates.
@@ -115,9 +110,9 @@ def over_seeds(one_seed, devices: tuple[Any, ...], vmap_seeds: bool):
         return (jax.vmap(run) if vmap_seeds else functools.partial(jax.lax.map, run))((carries, keys))
 
     def block(carries, keys, *shared):
-        mesh, seed = Mesh(np.array(devices), ("seed",)), PartitionSpec("seed")
+        over, seed = Mesh(np.array(devices), ("seed",)), PartitionSpec("seed")
         specs = (seed, seed, *(PartitionSpec(),) * len(shared))
-        return jax.shard_map(local_seeds, mesh=mesh, in_specs=specs, out_specs=seed, check_vma=False)(carries, keys, *shared)
+        return jax.shard_map(local_seeds, mesh=over, in_specs=specs, out_specs=seed, check_vma=False)(carries, keys, *shared)
 
     return jax.jit(block, donate_argnums=0)
 
@@ -126,8 +121,7 @@ class Placement:
     """Where a run's seeds lie: as many on each device, spare places repeating the last seed."""
 
     def __init__(self, seeds: int):
-        self.seeds, self.devices = seeds, tuple(seed_devices(seeds))
-        self.mesh = Mesh(np.array(self.devices), ("seed",))
+        self.seeds, self.devices = seeds, mesh.devices(seeds)
 
     @property
     def vmap(self) -> bool:
@@ -136,15 +130,15 @@ class Placement:
     def spread(self, tree):
         """Arrays with leading axis S, on the devices with spare places filled."""
         rows = np.minimum(np.arange(math.ceil(self.seeds / len(self.devices)) * len(self.devices)), self.seeds - 1)
-        return jax.device_put(jax.tree.map(lambda x: x[rows], tree), NamedSharding(self.mesh, PartitionSpec("seed")))
+        return mesh.put(jax.tree.map(lambda x: x[rows], tree), self.devices, "seed")
 
     def share(self, tree):
         """The same arrays on every device."""
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        return mesh.put(tree, self.devices)
 
     def gather(self, tree):
         """Back on the host, without the spare places: slicing what is spread would make devices wait for each other."""
-        return jax.tree.map(lambda x: x[: self.seeds], jax.device_get(tree))
+        return jax.tree.map(lambda x: x[: self.seeds], mesh.gather(tree))
 
 
 def executable(block, *inputs):
@@ -247,7 +241,8 @@ def run_blocks(title: str, plan: Plan, block, inputs, carry, kept, gather, begun
             done += size
             bar.update(size)
             finished = done == plan.updates
-            if keeper and (finished or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS):
+            due = finished or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS
+            if keeper and mesh.decide(due):
                 keeper.save(kept(carry, finished), Begun(done, curve, seconds))
                 saved = time.monotonic()
     names = curve[0] if curve else {}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed import learners, manipulation, reacher, routing, supply_chain
+from benchmarks.speed import learners, manipulation, reacher, routing, scaling, supply_chain
 from ohio_jax.errors import UserError
 
 # Each with run(folder or None, quick) -> everything measured, and write(folder, everything measured).
@@ -15,6 +15,7 @@ TESTS = {
     "supply-chain": supply_chain,
     "manipulation": manipulation,
     "learners": learners,
+    "scaling": scaling,
 }
 SPEED: dict[str, Callable[[Path | None, bool], dict[str, Any]]] = {name: test.run for name, test in TESTS.items()}
 

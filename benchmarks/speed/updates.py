@@ -8,13 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from benchmarks.speed.timing import race
 from ohio_jax import sampling
 from ohio_jax.data import Batch, Transitions
 from ohio_jax.learners import LEARNERS, Spec
-from ohio_jax.train import Plan, batch_of, initial_states, make_block, seed_devices
+from ohio_jax.train import Placement, Plan, batch_of, initial_states, make_block
 
 
 def matrix_products(sizes: Sequence[tuple[int, int]], windows: int, seconds: float) -> dict[tuple[int, int], list[float]]:
@@ -56,17 +55,13 @@ def gflop(plan: Plan, spec, rows: Batch) -> float:
 
 def block(plan: Plan, spec, transitions: Transitions) -> Callable[[], Any]:
     """A call that does `plan.block` updates of every seed as `ohio_jax.train.train` does, going on where it stopped."""
-    devices = tuple(seed_devices(plan.seeds))
-    mesh = Mesh(np.array(devices), ("seed",))
-    over_seeds, everywhere = NamedSharding(mesh, PartitionSpec("seed")), NamedSharding(mesh, PartitionSpec())
-    run = make_block(LEARNERS[plan.learner], plan.batch, plan.block, devices, devices[0].platform != "cpu")
+    seeds = Placement(plan.seeds)
+    run = make_block(LEARNERS[plan.learner], plan.batch, plan.block, seeds.devices, seeds.vmap)
 
     data = batch_of(plan, spec, transitions)
     probabilities = sampling.PROBABILITIES[plan.sampling](transitions, plan.temperature)
-    data, cumulative = jax.device_put((data, sampling.cumulative(probabilities)), everywhere)
-    places = math.ceil(plan.seeds / len(devices)) * len(devices)
-    fill = lambda tree: jax.tree.map(lambda x: x[np.minimum(np.arange(places), plan.seeds - 1)], tree)
-    states, keys = jax.device_put(jax.tree.map(fill, initial_states(plan, spec)), over_seeds)
+    data, cumulative = seeds.share((data, sampling.cumulative(probabilities)))
+    states, keys = seeds.spread(initial_states(plan, spec))
     done = 0
 
     def call():

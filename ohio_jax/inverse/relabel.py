@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from ohio_jax import mesh
 from ohio_jax.data import Trajectories, Transitions
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.inverse import INVERSES
@@ -27,15 +28,15 @@ def lanes(inverse: str) -> int:
 
 @functools.partial(jax.jit, static_argnames=("inverse", "problem"))
 def invert_all(inverse: str, problem, segments: Segment) -> Recovered:
-    """An inverse of so many segments, leading axis M, a multiple of the number of local devices they are spread over.
+    """An inverse of so many segments, leading axis M, a multiple of the number of devices they are spread over.
 
     inverse: name in INVERSES; it and the problem are static. No device waits for another's iterations.
     """
-    mesh = Mesh(np.array(jax.local_devices()), ("segment",))
+    over = Mesh(np.array(mesh.devices()), ("segment",))
     invert = lambda segment: INVERSES[inverse](problem, segment)
     some = lambda segments: jax.lax.map(invert, segments, batch_size=lanes(inverse))
     each = PartitionSpec("segment")
-    return jax.shard_map(some, mesh=mesh, in_specs=each, out_specs=each, check_vma=False)(segments)
+    return jax.shard_map(some, mesh=over, in_specs=each, out_specs=each, check_vma=False)(segments)
 
 
 Found = dict[str, np.ndarray]  # the fields of `Recovered`, leading axis M
@@ -85,7 +86,7 @@ def segment_starts(offset: np.ndarray, steps: int) -> np.ndarray:
 def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, weights: str | None = None) -> Transitions:
     """High-level transitions (s, u, R, s') of a logged dataset (OHIO, Algorithm 1).
 
-    Segments are inverted in chunks under one compiled, vmapped call, spread over the local devices. A segment ending at a
+    Segments are inverted in chunks under one compiled, vmapped call, spread over all devices. A segment ending at a
     time limit is left out: what follows it was never observed. weights: a name in WEIGHTS; None is `posterior` for the
     inverse of that name and `keep` for others. Weight is 0 where the inverse failed, and what is not finite there is made so.
     The task may have other settings than the one that was logged: goals are then those of its own low level.
@@ -112,15 +113,15 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, we
     gather = lambda array, rows: array[rows[:, None] + np.arange(steps)]
     recovered = []
     with progress(f"invert {task.name} {space}", len(starts), "segment") as bar:
-        devices = len(jax.local_devices())
+        devices = len(mesh.devices())
         chunk = devices * min(CHUNK, LANES * -(-len(starts) // (LANES * devices)))
         for first in range(0, len(starts), chunk):
             rows = starts[first : first + chunk]
             # The last chunk is filled up so that every call has one shape and compiles once.
             padded = np.resize(rows, chunk)
             segments = Segment(*(gather(a, padded) for a in (trajectories.state, trajectories.action, trajectories.next_state)))
-            answer = invert_all(inverse, problem, segments)
-            recovered.append({name: np.asarray(value)[: len(rows)] for name, value in answer._asdict().items()})
+            answer = mesh.gather(invert_all(inverse, problem, segments))
+            recovered.append({name: value[: len(rows)] for name, value in answer._asdict().items()})
             bar.update(len(rows))
     found = {name: np.concatenate([part[name] for part in recovered]) for name in Recovered._fields}
 

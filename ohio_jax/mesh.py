@@ -1,0 +1,134 @@
+"""Devices and processes: over what work is spread, and who of several processes decides, writes and prints.
+
+A command runs in one process, or in several that `join`, on one machine or many. These run the same program on the same files,
+in step: seeds, segments and episodes are spread over the devices of all of them, and every one gets the whole result. What
+takes no device time, or happens once, is the first one's: it alone collects, writes files and prints.
+"""
+
+import itertools
+import socket
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ohio_jax.errors import UserError
+
+LONGEST_WAIT = 7 * 24 * 3600  # seconds that `meet` waits; a process that dies is noticed much earlier
+SHUTDOWN = 10  # seconds that a process waits for the others at its end
+
+meetings = itertools.count()
+
+
+def join(coordinator: str, processes: int | None = None, process: int | None = None, seconds: int = 300) -> None:
+    """Makes this process one of several that work as one; before anything is computed, in each of them.
+
+    coordinator: HOST:PORT at which the first process listens and all others find it, with `processes`, how many there are, and
+    `process`, which of them this is, from 0; or "auto" on clusters that JAX knows (Slurm, Open MPI, TPU pods), without these.
+    seconds: how long to wait for the first one. Raises UserError for half of these, an address that is none, a port that is
+    taken, and if the first one does not listen in time. If it is another that never comes, JAX ends the first one itself.
+    """
+    given = {"--processes": processes, "--process": process}
+    if coordinator == "auto":
+        superfluous = [name for name, value in given.items() if value is not None]
+        if superfluous:
+            raise UserError(f"{superfluous[0]}: expected none with --coordinator auto, found {given[superfluous[0]]}")
+        where: dict[str, Any] = {}
+    else:
+        host, _, port = coordinator.rpartition(":")
+        if not host or not port.isdecimal():
+            raise UserError(f"--coordinator: expected HOST:PORT or auto, found {coordinator!r}")
+        missing = [name for name, value in given.items() if value is None]
+        if missing or processes is None or process is None:
+            raise UserError(f"{missing[0]}: expected with --coordinator {coordinator}, found none")
+        if process >= processes:
+            raise UserError(f"--process: expected 0 to {processes - 1}, found {process}")
+        where = {"coordinator_address": coordinator, "num_processes": processes, "process_id": process}
+        where["cluster_detection_method"] = "deactivate"
+        # Asked here, because JAX ends the process where it finds these.
+        if process == 0:
+            _free(int(port))
+        else:
+            _reach(host.strip("[]"), int(port), seconds)
+    # Else SIGTERM would be a notice to save, which needs none: what is saved is saved, and the process should end.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(**where, initialization_timeout=seconds, shutdown_timeout_seconds=SHUTDOWN)
+    except (ValueError, RuntimeError) as error:  # no cluster was found, or not all of them came
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"--coordinator: expected {processes or 'all'} processes at {coordinator}, found: {reason}") from error
+
+
+def _free(port: int) -> None:
+    try:
+        socket.create_server(("", port)).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"--coordinator: expected a free port, found {port} ({error})") from error
+
+
+def _reach(host: str, port: int, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=max(0.1, end - time.monotonic())).close()
+            return
+        except (OSError, OverflowError) as error:
+            if time.monotonic() > end:
+                raise UserError(f"--coordinator: expected the first process at {host}:{port}, found none ({error})") from error
+        time.sleep(0.2)
+
+
+def joined() -> bool:
+    """Whether this process is one of several."""
+    return jax.distributed.is_initialized()
+
+
+def leads() -> bool:
+    """Whether this process decides, writes and prints: the first, or the only one."""
+    return not joined() or jax.process_index() == 0
+
+
+def meet() -> None:
+    """Waits until every process has come as far; what the first one wrote before it is there for all after it."""
+    if joined():
+        from orbax.checkpoint import multihost  # slow to import
+
+        name, everybody = f"ohio_jax {next(meetings)}", set(range(jax.process_count()))
+        multihost.sync_global_processes(name, timeout=LONGEST_WAIT, processes=everybody)
+
+
+def decide(answer: bool) -> bool:
+    """The first process's answer, for all: clocks differ, and so may what a shared disk shows at one moment."""
+    return bool(multihost_utils.broadcast_one_to_all(np.int32(answer))) if joined() else answer
+
+
+def devices(places: int | None = None) -> tuple[Any, ...]:
+    """The devices that work is spread over, in order: as many of each process, no more than `places` of work need.
+
+    Every process has some, since all take part in what any of them runs.
+    """
+    of: dict[int, list[Any]] = {}
+    for device in jax.devices():
+        of.setdefault(device.process_index, []).append(device)
+    each = min(map(len, of.values()))
+    if places is not None:
+        each = min(each, -(-places // len(of)))
+    return tuple(device for process in sorted(of) for device in of[process][:each])
+
+
+def put(tree: Any, over: tuple[Any, ...], axis: str | None = None) -> Any:
+    """Arrays, the same in every process, on devices: the leading axis spread `over` them, or whole on each without `axis`."""
+    spec = PartitionSpec() if axis is None else PartitionSpec(axis)
+    sharding = NamedSharding(Mesh(np.array(over), (axis or "device",)), spec)
+    if not joined():
+        return jax.device_put(tree, sharding)
+    # Without `device_put`, which would send all of it round to see that it is the same everywhere.
+    return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, sharding, lambda at: x[at]), tree)
+
+
+def gather(tree: Any) -> Any:
+    """Whole arrays on the host, in every process."""
+    return jax.device_get(multihost_utils.process_allgather(tree, tiled=True) if joined() else tree)
