@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from ohio_envs import registry
 
-from benchmarks import gains, render, routing, table, tables
+from benchmarks import executors, gains, render, routing, table, tables
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, outside
 
@@ -76,6 +76,38 @@ def test_finished_cells_are_not_run_again_and_changed_ones_are(filled, monkeypat
     assert {path: path.stat().st_mtime_ns for path in paths if path != one} == {p: s for p, s in stamps.items() if p != one}
 
 
+def test_on_a_cluster_a_killed_worker_loses_nothing(filled, tmp_path):
+    """Two workers, of which one is killed in the middle of a cell: every cell comes once, with the numbers of one process."""
+    pytest.importorskip("ray")
+    root = Path(__file__).resolve().parents[2]
+    # No secret in the reader's home for a cluster that lasts for one test; and workers as quick as the test itself.
+    of_ray = {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    env = {**os.environ, **of_ray, "PYTHONPATH": os.pathsep.join((str(root), str(root / "envs")))}
+    program = [sys.executable, "-m", "tests.benchmarks.on_ray"]
+    done = subprocess.run(program, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "killed").exists()
+    found = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "results").rglob("*.json")}
+    assert sorted((tmp_path / "written").read_text().splitlines()) == sorted(found)
+    whole = {path.stem: json.loads(path.read_text()) for path in filled[1]}
+    assert set(found) == {name for name in whole if "policy" in name or name.startswith("tiny-dtv.ohio")}
+    for name, cell in found.items():
+        for field in ("config", "returns", "metrics"):
+            assert cell[field] == whole[name][field], (name, field)
+
+
+def test_what_a_cluster_needs(monkeypatch):
+    with pytest.raises(UserError, match="--cell-cpus: expected with --executor ray alone"):
+        executors.executor("local", cpus=2)
+    with pytest.raises(UserError, match="--cell-gpus: expected with --executor ray alone"):
+        executors.executor("local", gpus=0.5)
+    with pytest.raises(UserError, match="unknown executor 'slurm': expected one of local, ray"):
+        executors.executor("slurm")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install 'ohio-jax\[cluster\]'"):
+        executors.executor("ray")
+
+
 def test_table_and_csv_agree_with_the_run_files(filled):
     folder, paths, listed = filled
     rows = list(csv.DictReader(io.StringIO((folder / "results" / "routing-tiny.csv").read_text())))
@@ -132,7 +164,7 @@ def test_what_is_carried_over_is_learned_once(tmp_path, monkeypatch):
             assert cell["data"]["settings"] == (home if carried else config["settings"])
     # The logs, and goals in each place; home is one of them.
     assert len(list((tmp_path / ".work" / "data").glob("*.npz"))) == 1 + 2 and home["dynamics"] == "conserving"
-    assert len(list((tmp_path / ".work" / "train").glob("*.a.bc.*"))) == 1
+    assert len(list((tmp_path / ".work" / "train").glob("routing-*.a.bc.*"))) == 1
 
 
 MINE = """
