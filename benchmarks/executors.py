@@ -9,6 +9,7 @@ import importlib
 import json
 import os
 import re
+import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -70,33 +71,28 @@ def over_ray(cpus: int | None = None, gpus: float | None = None) -> Executor:
         raise UserError("--executor ray: expected one process, found several; leave --coordinator out")
     # On a machine with a worker the command, which only lists cells, must not take the whole accelerator.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    _reach(os.environ.get("RAY_ADDRESS", ""))
+    if not ray.is_initialized():  # before JAX has threads, which processes that Ray starts must not inherit
+        try:
+            ray.init(log_to_driver=False, logging_level="warning")
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UserError(f"--executor ray: expected a cluster, found none ({str(error).splitlines()[0]})") from error
+    need = {"num_cpus": 1 if cpus is None else cpus, "num_gpus": _gpus(ray) if gpus is None else gpus}
+    _check(ray, need)
 
     def execute(wanted: list[Cell], again: Listing) -> Iterator[tuple[str, dict[str, Any]]]:
-        if not wanted:
-            return
         learners = {name: found for name, found in LEARNERS.items() if _module(found).split(".")[0] != "ohio_jax"}
         files = [sys.modules[name] for name in dict.fromkeys(map(_module, learners.values()))]
-        ours = not ray.is_initialized()
-        if ours:
-            try:
-                ray.init(log_to_driver=False, logging_level="warning", runtime_env={"py_modules": files} if files else {})
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                raise UserError(f"--executor ray: expected a cluster, found none ({str(error).splitlines()[0]})") from error
-        try:
-            need = {"num_cpus": 1 if cpus is None else cpus, "num_gpus": _gpus(ray) if gpus is None else gpus}
-            _check(ray, need)
-            task = ray.remote(max_retries=RETRIES, **need)(_carried_out)
-            packed = ray.cloudpickle.dumps((again, learners))
-            waiting = {task.remote(packed, name, config, need["num_cpus"]): name for name, config, _ in wanted}
-            with progress("bench", len(wanted), "cell") as bar:
-                while waiting:
-                    (done, *_), _ = ray.wait(list(waiting))
-                    name = waiting.pop(done)
-                    yield name, _result(ray, name, done)
-                    bar.update()
-        finally:
-            if ours:
-                ray.shutdown()
+        environment = {"py_modules": files} if files else {}
+        task = ray.remote(max_retries=RETRIES, runtime_env=environment, **need)(_carried_out)
+        packed = ray.cloudpickle.dumps((again, learners))
+        waiting = {task.remote(packed, name, config, need["num_cpus"]): name for name, config, _ in wanted}
+        with progress("bench", len(wanted), "cell") as bar:
+            while waiting:
+                (done, *_), _ = ray.wait(list(waiting))
+                name = waiting.pop(done)
+                yield name, _result(ray, name, done)
+                bar.update()
 
     return execute
 
@@ -104,6 +100,16 @@ def over_ray(cpus: int | None = None, gpus: float | None = None) -> Executor:
 def _module(learner: Any) -> str:
     """The module a learner lies in, which may be itself."""
     return getattr(learner, "__module__", None) or learner.__name__
+
+
+def _reach(address: str) -> None:
+    """Raises UserError where an address that says HOST:PORT does not answer, which Ray would ask for ever."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise UserError(f"RAY_ADDRESS: expected a cluster at {address}, found none ({error})") from error
 
 
 def _gpus(ray: Any) -> float:

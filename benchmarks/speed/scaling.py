@@ -25,16 +25,19 @@ from ohio_jax.evaluate import collect
 from ohio_jax.files import write_bytes, write_json, write_text
 from ohio_jax.inverse.relabel import relabel
 
-TASK, SPACE, LEARNER, INVERSE = "reacher", "ohio_true", "iql", "least_squares"
-
 
 class Budget(NamedTuple):
     """windows of `seconds` each for every contender; devices: how many, one first.
 
-    logs: episodes of the expert, to train on and to invert. A call: `updates` of each of the seeds, width `hidden`;
-    `segments` inverted; `episodes` of a learner's policy played.
+    task, space, inverse, learner: names; logs: episodes of `behaviour`, to train on and to invert. A call: `updates` of each of
+    the seeds, width `hidden`; `segments` inverted; `episodes` of a learner's policy played.
     """
 
+    task: str
+    space: str
+    behaviour: str
+    inverse: str
+    learner: str
     windows: int
     seconds: float
     devices: tuple[int, ...]
@@ -50,8 +53,8 @@ class Budget(NamedTuple):
         return {"train": self.seeds * self.updates, "invert": self.segments, "evaluate": self.episodes}
 
 
-FULL = Budget(5, 0.5, (1, 2, 4, 8), 16, 8, 256, 20, 8192, 64)
-QUICK = Budget(1, 0.01, (1, 2), 1, 2, 8, 2, 64, 2)
+FULL = Budget("reacher", "ohio_true", "expert", "least_squares", "iql", 5, 0.5, (1, 2, 4, 8), 16, 8, 256, 20, 8192, 64)
+QUICK = Budget("routing-synthetic", "ohio", "dtv", "analytic", "bc", 1, 0.01, (1, 2), 2, 2, 8, 2, 64, 2)
 
 
 def run(out: Path | None, quick: bool) -> dict[str, Any]:
@@ -62,17 +65,16 @@ def run(out: Path | None, quick: bool) -> dict[str, Any]:
     budget, before = QUICK if quick else FULL, load()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        task = registry.make(TASK)
-        logs = collect(task, "expert", budget.logs, 1000)
+        task = registry.make(budget.task)
+        logs = collect(task, budget.behaviour, budget.logs, 1000)
         data.save(work / "logs.npz", logs)
-        data.save(work / "goals.npz", relabel(logs, task, SPACE, "analytic"))
+        data.save(work / "goals.npz", relabel(logs, task, budget.space, "analytic"))
         rates = {count: process(count, work, budget) for count in budget.devices}
         answers = {count: dict(np.load(work / f"answers-{count}.npz")) for count in budget.devices}
     found = {
         "quick": quick,
         "windows": budget.windows,
         "window_seconds": budget.seconds,
-        "task": {"name": TASK, "space": SPACE, "learner": LEARNER, "inverse": INVERSE},
         "work": budget._asdict(),
         "devices": {
             str(count): {

@@ -10,19 +10,18 @@ KINDS = {"train": "Seed-updates a second", "invert": "Segments inverted a second
 
 def page(found: dict[str, Any]) -> str:
     """The page a reader sees, from the numbers of `run` alone."""
-    of, work = found["task"], found["work"]
+    work = found["work"]
     parts = [
         *head("scaling", found),
-        f"The same work on {', '.join(found['devices'])} devices, each number of them in a process of its own. On a CPU these "
-        "are XLA's stand-ins for devices, which share the machine's cores, so no more is to be gained than one device leaves "
-        "idle: this shows what it costs to spread work, and that the numbers stay what they are.",
+        f"The same work, on `{work['task']}`, on {', '.join(found['devices'])} devices, each number of them in a process of its "
+        "own. On a CPU these are XLA's stand-ins for devices, which share the machine's cores, so no more is to be gained than "
+        "one device leaves idle: this shows what it costs to spread work, and that the numbers stay what they are.",
         "![Rates against one device](scaling.png)",
     ]
     what = {
-        "train": f"{work['seeds']} seeds of {of['learner'].upper()}, networks of width {work['hidden']}, {work['updates']} "
+        "train": f"{work['seeds']} seeds of {work['learner'].upper()}, networks of width {work['hidden']}, {work['updates']} "
         "updates of each a call. Difference: of the losses of the first call.",
-        "invert": f"{number(work['segments'])} segments a call, {of['inverse'].replace('_', ' ')} on the true dynamics. "
-        "Difference: of goals.",
+        "invert": f"{number(work['segments'])} segments a call, by {work['inverse'].replace('_', ' ')}. Difference: of goals.",
         "evaluate": f"{work['episodes']} episodes a call of an untrained policy under the low level. Difference: of returns.",
     }
     for name, title in KINDS.items():

@@ -15,7 +15,7 @@ from ohio_envs import registry
 
 from benchmarks.speed import updates
 from benchmarks.speed.reacher import segments
-from benchmarks.speed.scaling import INVERSE, LEARNER, SPACE, TASK, Budget
+from benchmarks.speed.scaling import Budget
 from benchmarks.speed.timing import race
 from ohio_jax import data, mesh
 from ohio_jax.evaluate import episode_keys, learned, rollouts
@@ -25,17 +25,17 @@ from ohio_jax.train import Plan, initial_states, spec_of
 
 
 def main(folder: Path, budget: Budget) -> None:
-    task = registry.make(TASK)
-    space, learner = task.spaces[SPACE], LEARNERS[LEARNER]
-    plan = Plan(LEARNER, learner.Config(), budget.hidden, block=budget.updates, seeds=budget.seeds)
+    task = registry.make(budget.task)
+    space, learner = task.spaces[budget.space], LEARNERS[budget.learner]
+    plan = Plan(budget.learner, learner.Config(), budget.hidden, block=budget.updates, seeds=budget.seeds)
     spec = spec_of(task, space, budget.hidden)
     policy = jax.tree.map(lambda x: x[0], initial_states(plan, spec)[0])
     instances, keys = task.instances(0, budget.episodes), episode_keys(0, budget.episodes)
     given = segments(data.load(folder / "logs.npz", "trajectories"), space.steps, budget.segments)
     calls = {
         "train": updates.block(plan, spec, data.load(folder / "goals.npz", "transitions")),
-        "invert": partial(invert_all, INVERSE, space.problem, given),
-        "evaluate": partial(rollouts, task.high_level(SPACE), learned(learner, True), policy, instances, keys),
+        "invert": partial(invert_all, budget.inverse, space.problem, given),
+        "evaluate": partial(rollouts, task.high_level(budget.space), learned(learner, True), policy, instances, keys),
     }
     first, seconds = {}, {}
     for name, call in calls.items():

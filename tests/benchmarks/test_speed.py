@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from benchmarks.speed import SPEED, learners, manipulation, mpc, reacher, routing, timing
+from benchmarks.speed import SPEED, learners, manipulation, mpc, reacher, routing, scaling, timing
 from benchmarks.speed import reference_routing as reference
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, Spec
@@ -226,6 +226,29 @@ def test_manipulation_writes_what_it_found(quick_manipulation):
     assert found["relabel"]["transitions"] == 2 * 2 * (manipulation.QUICK.horizon - 1) and found["relabel"]["seconds"] > 0
     for part in found["simulator"].values():
         assert set(part["steps_per_second"]) == {"batch_1", "batch_8"} and "missing" in part["robosuite"] and not part["ratio"]
+
+
+def test_scaling_computes_the_same_on_any_number_of_devices(tmp_path):
+    found = scaling.run(tmp_path, quick=True)
+    assert found["quick"] is True and finite(found)
+    assert json.loads((tmp_path / "scaling.json").read_text()) == json.loads(json.dumps(found))
+    assert set(found["devices"]) == {"1", "2"}
+    for kinds in found["devices"].values():
+        assert set(kinds) == {"train", "invert", "evaluate"}
+        for kind in kinds.values():
+            assert kind["rate"]["best"] > 0 and kind["largest_difference"] < 1e-5
+    assert {kind["times_one_device"] for kind in found["devices"]["1"].values()} == {1.0}
+    page = (tmp_path / "scaling.md").read_text()
+    assert "Quick run: a smoke test" in page and "2 seeds of BC" in page
+    assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_difference_between_devices_is_seen(tmp_path):
+    one = {"train.loss": np.array([1.0, -4.0]), "invert.goal": np.array([0.0])}
+    other = {"train.loss": np.array([1.0, -4.1]), "invert.goal": np.array([0.0])}
+    assert scaling.difference(other, one, "train") == pytest.approx(0.1 / 4) and scaling.difference(other, one, "invert") == 0
+    with pytest.raises(UserError, match="speed scaling: 2 devices: "):  # no datasets lie there
+        scaling.process(2, tmp_path, scaling.QUICK)
 
 
 def test_a_python_without_robosuite_is_told(monkeypatch):

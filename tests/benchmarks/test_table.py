@@ -103,6 +103,10 @@ def test_what_a_cluster_needs(monkeypatch):
         executors.executor("local", gpus=0.5)
     with pytest.raises(UserError, match="unknown executor 'slurm': expected one of local, ray"):
         executors.executor("slurm")
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace())
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(UserError, match=r"RAY_ADDRESS: expected a cluster at 127\.0\.0\.1:1, found none"):
+        executors.executor("ray")
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'ohio-jax\[cluster\]'"):
         executors.executor("ray")
