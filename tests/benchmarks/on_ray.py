@@ -3,7 +3,6 @@
 `python -m tests.benchmarks.on_ray`, in the folder where results are to be.
 """
 
-import dataclasses
 import os
 import signal
 from functools import partial
@@ -14,7 +13,7 @@ import ray
 from benchmarks import table
 from benchmarks.executors import over_ray
 from ohio_jax import train
-from tests.benchmarks.test_table import COLUMNS, TINY, tiny
+from tests.benchmarks.test_table import PART
 
 VICTIM = "tiny-dtv.ohio.iql"
 CORES = 2  # of a cell: as many devices as other tests have, since bits depend on it
@@ -41,9 +40,6 @@ def dies_once(work, marker: Path):
 
 
 def main() -> None:
-    columns = tuple(column for column in COLUMNS if column.family == "OHIO")
-    preset = dataclasses.replace(tiny(), rows=tiny().rows[:1], columns=columns)
-    part = dataclasses.replace(TINY, presets={"tiny": lambda: preset})
     ray.init(num_cpus=2 * CORES, include_dashboard=False, log_to_driver=False)
     execute, written = over_ray(CORES, 0), []
 
@@ -52,7 +48,7 @@ def main() -> None:
             written.append(name)
             yield name, outcome
 
-    table.run(part, "tiny", results=Path("results"), execute=killing)
+    table.run(PART, "tiny", results=Path("results"), execute=killing)
     Path("written").write_text("\n".join(written))
 
 

@@ -18,6 +18,7 @@ from ohio_envs import registry
 from benchmarks import executors, gains, render, routing, table, tables
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, outside
+from tests.ohio_jax.processes import free_port, together
 
 CITY = (("regions", "4"), ("horizon", "5"))
 
@@ -36,6 +37,13 @@ def tiny() -> table.Preset:
 
 COLUMNS = tuple(column for column in routing.COLUMNS if column.learner != "cql")
 TINY = dataclasses.replace(routing.TABLE, columns=COLUMNS, presets={"tiny": tiny})
+
+
+def one_row() -> table.Preset:
+    return dataclasses.replace(tiny(), rows=tiny().rows[:1], columns=tuple(c for c in COLUMNS if c.family == "OHIO"))
+
+
+PART = dataclasses.replace(TINY, presets={"tiny": one_row})
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +95,37 @@ def test_on_a_cluster_a_killed_worker_loses_nothing(filled, tmp_path):
     done = subprocess.run(program, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "killed").exists()
-    found = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "results").rglob("*.json")}
-    assert sorted((tmp_path / "written").read_text().splitlines()) == sorted(found)
-    whole = {path.stem: json.loads(path.read_text()) for path in filled[1]}
+    names = assert_part(tmp_path / "results", filled[1])
+    assert sorted((tmp_path / "written").read_text().splitlines()) == sorted(names)
+
+
+def assert_part(results: Path, paths: list[Path]) -> list[str]:
+    """The cells of `PART`, with the numbers that the whole table has there; their names."""
+    found = {path.stem: json.loads(path.read_text()) for path in results.rglob("*.json")}
+    whole = {path.stem: json.loads(path.read_text()) for path in paths}
     assert set(found) == {name for name in whole if "policy" in name or name.startswith("tiny-dtv.ohio")}
     for name, cell in found.items():
         for field in ("config", "returns", "metrics"):
             assert cell[field] == whole[name][field], (name, field)
+    return list(found)
+
+
+@pytest.mark.slow
+def test_two_processes_fill_the_same_table(filled, tmp_path):
+    """With one device each; the first one writes, and the folder of datasets and checkpoints is theirs together."""
+    address = f"127.0.0.1:{free_port()}"
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from benchmarks import render, table; from ohio_jax import mesh; from tests.benchmarks.test_table import PART\n"
+        f"mesh.join('{address}', 2, int(sys.argv[1]))\n"
+        "table.run(PART, 'tiny', results=Path('results'))\n"
+        "render.write(PART, 'tiny', Path('results'))\n"
+        "mesh.meet()\n"
+    )
+    for done in together([[sys.executable, "-c", script, str(process)] for process in range(2)], tmp_path, 500):
+        assert done.returncode == 0, done.stderr
+    assert_part(tmp_path / "results", filled[1])
+    assert (tmp_path / "results" / "routing-tiny.md").exists()
 
 
 def test_what_a_cluster_needs(monkeypatch):

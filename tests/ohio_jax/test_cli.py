@@ -101,6 +101,11 @@ def test_list_names_everything(command):
         ("bench sailing", ["table", "sailing", "routing"]),
         ("bench routing --preset huge", ["preset", "huge", "quick"]),
         ("bench routing --rows Mars-INF", ["row", "Mars-INF"]),
+        ("bench routing --executor slurm", ["executor", "slurm", "ray"]),
+        ("bench routing --cell-cpus 2", ["--cell-cpus", "--executor ray"]),
+        ("bench routing --processes 2 --process 0", ["--processes", "--coordinator HOST:PORT"]),
+        ("train none.npz --learner bc --out run --coordinator here --processes 2 --process 0", ["HOST:PORT or auto", "'here'"]),
+        ("invert none.npz --out g.npz --coordinator here:1 --processes 2", ["--process", "found none"]),
         ("speed sailing", ["sailing", "routing"]),
     ],
 )

@@ -1,12 +1,10 @@
 """Several processes work as one: their numbers are one process's, bit by bit; one that dies takes the others along."""
 
-import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,32 +13,10 @@ import pytest
 from ohio_jax import data, evaluate, mesh
 from ohio_jax.errors import UserError
 from tests.ohio_jax import one_of_several, toy
+from tests.ohio_jax.processes import free_port, together
 from tests.ohio_jax.runs import kill_after
 
-ROOT = Path(__file__).resolve().parents[2]
 SOON = 200  # seconds in which the others notice that one died
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
-
-
-def together(commands: list[list[str]], folder: Path, seconds: float) -> list[subprocess.CompletedProcess]:
-    """Runs the commands at the same time, a device each; those that last longer are killed, which fails."""
-    flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ["XLA_FLAGS"])
-    environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "envs")))}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    started = [subprocess.Popen(command, cwd=folder, env=environment, **pipes) for command in commands]
-    try:
-        end = time.monotonic() + seconds
-        found = [process.communicate(timeout=end - time.monotonic()) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-    return [subprocess.CompletedProcess(p.args, p.returncode, *said) for p, said in zip(started, found, strict=True)]
 
 
 def two(folder: Path, *more: str) -> list[subprocess.CompletedProcess]:
