@@ -537,10 +537,15 @@ def together(args):
         return
     from ohio_jax import mesh
 
-    mesh.join(args.coordinator, args.processes, args.process)
-    with contextlib.ExitStack() as quiet:
-        if not mesh.leads():
-            quiet.enter_context(contextlib.redirect_stdout(quiet.enter_context(open(os.devnull, "w"))))
+    with contextlib.ExitStack() as stack:
+        # Gloo, by which CPUs exchange arrays, prints from C++ where only results should be; it gets standard error instead.
+        results = os.dup(1)
+        stack.callback(os.close, results)
+        stack.callback(os.dup2, results, 1)
+        os.dup2(2, 1)
+        mesh.join(args.coordinator, args.processes, args.process)
+        out = stack.enter_context(open(os.dup(results) if mesh.leads() else os.devnull, "w"))
+        stack.enter_context(contextlib.redirect_stdout(out))
         yield
         mesh.meet()
 
