@@ -46,8 +46,9 @@ def matrix_products(sizes: Sequence[tuple[int, int]], windows: int, seconds: flo
 def gflop(plan: Plan, spec, rows: Batch) -> float:
     """GFLOP of one update by XLA's cost analysis of the program before optimisation.
 
-    Of one update outside the block: inside a scan XLA counts a body once, however often it runs.
+    Of one update outside the block, and in one chunk: inside a scan XLA counts a body once, however often it runs.
     """
+    plan = replace(plan, config=plan.config.replace(chunk=0)) if getattr(plan.config, "chunk", 0) else plan
     first_seed = lambda: jax.tree.map(lambda x: x[0], initial_states(plan, spec)[0])
     cost: Any = jax.jit(LEARNERS[plan.learner].update).lower(jax.eval_shape(first_seed), rows).cost_analysis()
     return cost["flops"] / 1e9

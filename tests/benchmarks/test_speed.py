@@ -107,7 +107,7 @@ def test_learners_beside_torch_or_a_word_why_not(tmp_path):
     found = learners.run(tmp_path, quick=True)
     assert json.loads((tmp_path / "learners.json").read_text()) == found
     work = {name: of["gflop_per_update"] for name, of in found["updates"]["learners"].items()}
-    assert work["iql"] < work["cql, one draw"] < work["cql"]
+    assert work["iql"] < work["cql, one draw"] < work["cql"] / 1.5
     page = (tmp_path / "learners.md").read_text()
     assert "| iql | 1 |" in page and "JAX-CORL" in page
     assert "peers" in found["updates"] or "Not measured: no module torch: pip install torch." in page
