@@ -102,7 +102,10 @@ def _check(dataset: Dataset, kind: str, adversary: Adversary) -> None:
 def _worst(
     adversary: Adversary, kind: str, dataset: Transitions, rows: np.ndarray, start: np.ndarray, largest: np.ndarray
 ) -> np.ndarray:
-    """Noise of these rows as shares of the largest, within [-1, 1], that the critics value least: by Adam from `start`."""
+    """The noise that critics value least, as shares of the largest, within [-1, 1]: by Adam from `start`.
+
+    rows: Int[N]; start: Float[N, *field], as is what returns; largest: Float[1, *field], in the field's unit.
+    """
     spec, critics = adversary.state.spec, adversary.state.critic.params
     bound = jnp.asarray(largest, jnp.float32)
 

@@ -14,7 +14,7 @@ from torch.nn import functional  # pyright: ignore[reportMissingImports]
 
 from ohio_jax.learners import cql, iql
 
-Rows = tuple[Any, ...]  # obs, goal, reward, next_obs, discount of a batch
+Rows = tuple[Any, ...]  # of a batch: obs Float[B, n], goal Float[B, k], reward Float[B], next_obs Float[B, n], discount Float[B]
 
 
 class Peer(NamedTuple):
@@ -89,7 +89,7 @@ def follow(target: nn.Module, network: nn.Module, keep: float) -> None:
 
 
 def make_iql(state: iql.State, config: iql.Config) -> Peer:
-    """Implicit Q-learning from the state's networks: see `ohio_jax.learners.iql`."""
+    """Implicit Q-learning (Kostrikov et al. 2022, equations 5 to 7) from the state's networks, as `ohio_jax.learners.iql`."""
     actor, critics, value = Actor(state.actor.params), Critics(state.critic.params), perceptron(state.value.params)
     target = copy.deepcopy(critics).requires_grad_(False)
     adam = lambda network, rate: torch.optim.Adam(network.parameters(), rate)
@@ -123,7 +123,7 @@ def make_iql(state: iql.State, config: iql.Config) -> Peer:
 
 
 def make_cql(state: cql.State, config: cql.Config) -> Peer:
-    """Conservative Q-learning from the state's networks: see `ohio_jax.learners.cql`."""
+    """Conservative Q-learning (Kumar et al. 2020, equation 4) from the state's networks, as `ohio_jax.learners.cql`."""
     actor, critics = Actor(state.actor.params), Critics(state.critic.params)
     target = copy.deepcopy(critics).requires_grad_(False)
     for_actor = torch.optim.Adam(actor.parameters(), config.actor_rate)
