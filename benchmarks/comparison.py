@@ -68,8 +68,12 @@ REASONS = {
         "The published budget was not run."
     ),
     ("reacher", "*", "Observed state (paper) *"): (
-        "Not known: the release does not hold this experiment. Read as the goal of the original's regulator, as here, the "
-        "reached state works."
+        "The release holds neither this experiment nor the limit of its goals. With the limit of the paper's other goals, as "
+        "here, the reached state works."
+    ),
+    ("reacher", "*", "Observed state (paper), within 1 *"): (
+        "It fails as published, if not as wholly. The limit, that of the paper's torque agents, is a guess; the release holds "
+        "neither it nor the experiment."
     ),
 }
 

@@ -90,6 +90,15 @@ def test_least_squares_explains_what_the_closed_form_cannot(explained):
     assert np.mean(search.status == UNIQUE) > 0.8 and np.mean(search.status == UNEXPLAINED) < 0.01
 
 
+def test_observed_states_as_goals_and_their_limits(logs, explained):
+    """The state at the end of a segment; learned and asked for within 1 where the limit is to be a torque agent's."""
+    goals, spec = explained("ohio_compat", "observed").goal, registry.make("reacher").spaces["ohio_compat_unit"].spec
+    np.testing.assert_allclose(goals[:39], logs.next_state[4:195:5], atol=1e-6)
+    assert np.mean(np.abs(goals) > 1.0) > 0.1
+    np.testing.assert_allclose(spec.project(goals), np.clip(goals, -1.0, 1.0), atol=1e-4)
+    np.testing.assert_allclose(np.abs(spec.mode(jnp.full(spec.raw_shape, 50.0))), 1.0)
+
+
 def test_recovered_goals_reach_the_observed_state(task, logs, explained):
     """Executed in the true simulator from the logged state, one segment at a time."""
     goals = explained("ohio_true", "least_squares")

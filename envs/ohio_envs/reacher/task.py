@@ -26,6 +26,7 @@ SETTINGS = {"horizon": Rule("1000", integer(1, 100_000)), "steps": Rule("5", int
 
 COST, EFFORT = np.array([10.0, 10.0, 1.0, 1.0], np.float32), np.array([0.1, 0.1], np.float32)
 GOALS = (4 * math.pi, 4 * math.pi, 4 * math.pi, 20.0)  # rad and rad/s, the original's limits of its analytical goals
+UNIT = (1.0, 1.0, 1.0, 1.0)  # rad and rad/s: the limit of the original's torque agents, 1, on goals
 DISPLACEMENTS = (4 * math.pi, 4 * math.pi, 4 * math.pi, 40.0)  # of goals counted from where the arm is
 NOISE = np.array([0.01, 0.01, 0.1, 0.1], np.float32)  # rad, rad, rad/s, rad/s: how far off a reached state counts as explained
 LEARNED = learned.Config(angles=(0, 1))  # how inverses learn the arm's dynamics
@@ -72,7 +73,8 @@ def _spaces(steps: int) -> dict[str, Space]:
 
     ohio: a regulator that knows the drift, given displacements; ohio_true: the same, explained with the true dynamics;
     ohio_mpc: model-predictive control given displacements; ohio_compat: the original's, a regulator without drift given
-    joint states, explained with the original's model.
+    joint states, explained with the original's model; ohio_compat_unit: the same with goals within 1, as the paper's policy on
+    observed states may have had them, whose limit no release holds.
     """
     true = Model(Body(), advance, 2)
     torque = heads.Box((1.0, 1.0))
@@ -84,16 +86,17 @@ def _spaces(steps: int) -> dict[str, Space]:
         "ohio_true": space(relative, regulator, steps, DISPLACEMENTS, features),
         "ohio_mpc": space(relative, planner, steps, DISPLACEMENTS, features, LEARNED),
         "ohio_compat": space(lqr, regulation(true, steps, False), steps, GOALS, features_and_angles, learned.ORIGINAL),
+        "ohio_compat_unit": space(lqr, regulation(true, steps, False, UNIT), steps, UNIT, features_and_angles, learned.ORIGINAL),
         "end_to_end": space(direct, bounds, 1, torque.limits, features),
     }
 
 
-def regulation(model: Model, steps: int, drift: bool = True) -> lqr.Params:
+def regulation(model: Model, steps: int, drift: bool = True, limits: tuple[float, ...] = GOALS) -> lqr.Params:
     """The paper's regulator, with gains of the true dynamics; `model` is what inverses predict with.
 
     Without drift it is the original's, whose inverses weigh radians and radians a second alike.
     """
-    true, cost, limit = Model(Body(), advance, 2), jnp.asarray(COST), jnp.array(GOALS)
+    true, cost, limit = Model(Body(), advance, 2), jnp.asarray(COST), jnp.array(limits)
     noise = jnp.asarray(NOISE) if drift else jnp.ones(4)
     return lqr.Params(true, model, cost, jnp.asarray(EFFORT), cost, jnp.ones(2), limit, noise, steps, drift)
 
