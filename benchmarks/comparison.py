@@ -72,7 +72,7 @@ REASONS = {
         "squares one in a hundred. The release also holds a cross-entropy search for such segments, which is not in this column."
     ),
     ("manipulation", "*", "Logged goals *"): (
-        "Probably the data: our script makes no haste and corrects itself, so that its goals are worth something under other gains."
+        "Probably the data: our script makes no haste and corrects itself, so that its goals are worth something under any gains."
     ),
     ("reacher", "*", "Observed state (paper) *"): (
         "The release holds neither this experiment nor the limit of its goals. With the limit of the paper's other goals, as "
