@@ -55,11 +55,13 @@ def chart(listed: list[Any]) -> bytes:
         }
         maps = {**of, "OHIO less logged": of[names[1]] - of[names[0]]}
         for axis, (name, values) in zip(line, maps.items(), strict=True):
-            low, high, colours = (-100, 100, "RdBu") if "less" in name else (0, 100, "viridis")
+            less = name not in of
+            low, high, colours = (-100, 100, "RdBu") if less else (0, 100, "viridis")
+            dark = (lambda value: abs(value) > 60) if less else (lambda value: value < 60)
             axis.imshow(values, vmin=low, vmax=high, cmap=colours, origin="lower")
             for (i, j), value in np.ndenumerate(values):
                 if np.isfinite(value):
-                    axis.text(j, i, f"{value:.0f}", ha="center", va="center", color="white" if value < 60 else "black")
+                    axis.text(j, i, f"{value:.0f}", ha="center", va="center", color="white" if dark(value) else "black")
             axis.set_xticks(range(len(ZETA)), [f"{zeta:g}" for zeta in ZETA])
             axis.set_yticks(range(len(KP)), [f"{kp:g}" for kp in KP])
             axis.set_title(f"{scene}: {name}", fontsize=10)

@@ -55,30 +55,33 @@ def _markdown(of: Board) -> str:
     table, listed = of.table, of.entries
     learned = [entry for entry in listed if not entry.scripted]
     some = learned[0] if learned else listed[0]
-    few = any(entry.seeds < ENOUGH for entry in learned)
+    scripted = sorted((e for e in listed if e.scripted), key=lambda e: (e.row, e.mean_return))
+    fewest = min((entry.seeds for entry in learned), default=ENOUGH)
+    narrow = f" Intervals of fewer than {ENOUGH} seeds are too narrow." if fewest < ENOUGH else ""
+    if fewest == 1:
+        narrow = " Intervals of one seed are over its episodes, and say nothing of other seeds."
     labels = [label for _, label, _ in table.metrics]
     lines = [
         f"# {table.title}, preset `{of.preset}`",
         "",
         f"Made by `{some.cell['command']}` on {plain(some.hardware)}; "
-        f"{some.seeds} training seeds, {some.episodes} test episodes each. "
+        f"{some.seeds} training seed{'s' * (some.seeds > 1)}, {some.episodes} test episodes each. "
         "Each cell: mean ± standard deviation over episodes and seeds; the paper's figure beside it, and ours less the paper's. "
-        "Bold: the 95 % bootstrap interval lies above those of all other methods on the same data."
-        + (f" Intervals of fewer than {ENOUGH} seeds are too narrow." if few else ""),
+        f"Bold: the 95 % bootstrap interval lies above those of all other methods on the same data.{narrow}",
         "",
         table.note,
         "",
         *_blocks(table, learned),
         *_over_all(of.aggregates),
         *_choices(of.choices),
-        "## Scripted policies and the bound, on the same test episodes",
-        "",
-        *head("place", "policy", "score", table.unit, "of the bound, %", *labels),
     ]
-    for entry in sorted((e for e in listed if e.scripted), key=lambda e: (e.row, e.mean_return)):
+    if scripted:
+        lines += ["## Scripted policies and the bound, on the same test episodes", ""]
+        lines += head("place", "policy", "score", table.unit, "of the bound, %", *labels)
+    for entry in scripted:
         lines.append(line([plain(entry.row), plain(entry.column), entry.text, *_details(table, entry)]))
     names = ("data", "method", "rank", "score", "95 % interval", "paper", "difference", table.unit, "of the bound, %", *labels)
-    lines += ["", "## Every cell", "", *head(*names, "training, s", "hardware")]
+    lines += [*[""] * bool(scripted), "## Every cell", "", *head(*names, "training, s", "hardware")]
     for _, row in grid(table, listed):
         for entry in filter(None, row.values()):
             score = [entry.rank_text, entry.text, f"{entry.low:.1f} to {entry.high:.1f}"]

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,6 +168,25 @@ def test_rebuilding_from_run_files_changes_no_byte(filled):
     before = [path.read_bytes() for path in files]
     render.write(TINY, "tiny", folder / "results")
     assert [path.read_bytes() for path in files] == before
+
+
+def test_one_seed_has_no_interval_over_seeds(filled, tmp_path):
+    """Said so on the page, which without scripted policies has no table of them either."""
+    _, paths, _ = filled
+    place = table.folder(TINY, "tiny", tmp_path)
+    place.mkdir(parents=True)
+    text = lambda: (tmp_path / "routing-tiny.md").read_text()
+    for path in paths:
+        cell = json.loads(path.read_text())
+        if "policy" not in cell["config"]:
+            one = {"returns": cell["returns"][:1], "metrics": {name: value[:1] for name, value in cell["metrics"].items()}}
+            (place / path.name).write_text(json.dumps({**cell, **one}))
+    render.write(TINY, "tiny", tmp_path)
+    assert "1 training seed, 4 test" in text() and "say nothing of other seeds" in text() and "too narrow" not in text()
+    assert "Scripted policies" not in text()
+    shutil.copy(next(path for path in paths if path.name.endswith("policy.none.json")), place)
+    render.write(TINY, "tiny", tmp_path)
+    assert "Scripted policies" in text()
 
 
 def test_a_damaged_run_file_is_named(filled, tmp_path):
