@@ -161,18 +161,21 @@ def _chart(table: Table, listed: list[Entry]) -> bytes:
     rows = grid(table, listed)
     panels = [("return", table.unit), *((name, label) for name, label, _ in table.metrics)]
     value = lambda e, name: e.mean_return if name == "return" else float(np.mean(e.cell["metrics"][name]))
-    figure, axes = plt.subplots(len(panels), 1, figsize=(10, 3 * len(panels)), sharex=True, squeeze=False)
     shown = columns(table, listed)
     width = 0.8 / len(shown)
-    palette = plt.get_cmap("tab20c")
+    inches = max(10.0, 0.1 * len(rows) * len(shown))
+    size = (inches, 3 * len(panels) + 1)
+    figure, axes = plt.subplots(len(panels), 1, figsize=size, sharex=True, squeeze=False, layout="constrained")
     families = list(dict.fromkeys(column.family for column in shown))
+    learners = list(dict.fromkeys(column.learner for column in shown))
+    # A colour for each family, paler from learner to learner.
+    palette = plt.get_cmap("tab10" if len(families) <= 10 else "tab20")
+    colour = lambda column: (palette(families.index(column.family)), 1.0 - 0.7 * learners.index(column.learner) / len(learners))
     for axis, (name, label) in zip(axes[:, 0], panels, strict=True):
         for i, column in enumerate(shown):
-            shade = (families.index(column.family) * 4 + i % 3) % 20
             heights = [value(row[column.name], name) if row[column.name] else 0.0 for _, row in rows]
-            axis.bar(
-                np.arange(len(rows)) + i * width, heights, width, label=column.name.replace("$", r"\$"), color=palette(shade)
-            )
+            place, text = np.arange(len(rows)) + i * width, column.name.replace("$", r"\$")
+            axis.bar(place, heights, width, label=text, color=colour(column))
         for x, (_, row) in enumerate(rows):
             some = next(entry for entry in row.values() if entry)
             behaviour = some.cell["config"]["behaviour"]
@@ -183,8 +186,9 @@ def _chart(table: Table, listed: list[Entry]) -> bytes:
         axis.set_ylabel(label)
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1, 0].set_xticks(np.arange(len(rows)) + 0.4 - width / 2, [name for name, _ in rows])
-    axes[0, 0].legend(ncols=len(families), fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0, 1.45))
-    figure.suptitle(f"{table.title} (dashed: the behaviour policy that made the data)", y=1.02)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, ncols=int(inches / 2.8), fontsize=8, frameon=False, loc="outside lower center")
+    figure.suptitle(f"{table.title} (dashed: the behaviour policy that made the data)")
     return figures.png(figure)
 
 
