@@ -38,7 +38,6 @@ PAPER = {
     ("OHIO analytical (paper)", "bc"): (94.8, 22.0),
     ("OHIO reg. analytical (paper)", "bc"): (95.4, 23.4),
     ("Observed state (paper)", "bc"): (0.04, 0.0),
-    ("Observed state (paper), within 1", "bc"): (0.04, 0.0),
     ("End-to-end", "bc"): (99.3, 16.0),
 }
 ROWS = (

@@ -26,7 +26,7 @@ SETTINGS = {"horizon": Rule("1000", integer(1, 100_000)), "steps": Rule("5", int
 
 COST, EFFORT = np.array([10.0, 10.0, 1.0, 1.0], np.float32), np.array([0.1, 0.1], np.float32)
 GOALS = (4 * math.pi, 4 * math.pi, 4 * math.pi, 20.0)  # rad and rad/s, the original's limits of its analytical goals
-UNIT = (1.0, 1.0, 1.0, 1.0)  # rad and rad/s: the limit of the original's torque agents, 1, on goals
+UNIT = (1.0, 1.0, 1.0, 1.0)  # rad and rad/s: the number that limits the original's torques (N m), as a limit of goals
 DISPLACEMENTS = (4 * math.pi, 4 * math.pi, 4 * math.pi, 40.0)  # of goals counted from where the arm is
 NOISE = np.array([0.01, 0.01, 0.1, 0.1], np.float32)  # rad, rad, rad/s, rad/s: how far off a reached state counts as explained
 LEARNED = learned.Config(angles=(0, 1))  # how inverses learn the arm's dynamics
