@@ -115,11 +115,12 @@ def instances_of(env: SupplyChain, source: str = "jax") -> Callable[[int, int], 
 
 def _spaces(s: Scenario, low: inventory.Params, smooth: bool) -> dict[str, Space]:
     """OHIO's space, the fair end-to-end one, and the original's ("compat")."""
-    # Half a unit of a full warehouse: a share below cannot ask for one. What is asked for without a stock pays for fractions
-    # as well, so that goals there may come as close to nothing as densities bear.
-    floor = 1.0 / (2.0 * float(s.storage[-1]))
-    shared = heads.Product((heads.Simplex(s.stores + 1, floor), heads.UnitBox(1, floor)))
-    single, asked = heads.UnitBox(s.stores + 1, floor), heads.UnitBox(s.stores + 1)
+    # A tenth of a unit of a full warehouse: what ten stores get that should get nothing adds up to no more than one. What is
+    # asked for without a stock pays for fractions as well, so that goals there may come as close to nothing as densities bear.
+    floor = 1.0 / (10.0 * float(s.storage[-1]))
+    # The likeliest goal is played: under the mean every store gets something, and data of several operators are averaged.
+    shared = heads.Product((heads.Simplex(s.stores + 1, floor, "mode"), heads.UnitBox(1, floor, "mode")))
+    single, asked = heads.UnitBox(s.stores + 1, floor, "mode"), heads.UnitBox(s.stores + 1, plays="mode")
     # The original's box: any shipment up to what the warehouse can store.
     largest = jnp.append(jnp.full(s.stores, s.storage[-1]), s.limit[-1])
     fair, asking = (orders.Params(largest, within_stock, not smooth) for within_stock in (True, False))
