@@ -19,6 +19,7 @@ class Config(struct.PyTreeNode):
 
     actor_rate: float = 1e-4  # Adam's learning rate of the actor
     decay: float = 0.0  # updates over which the actor's rate falls to zero along a cosine; 0 keeps it
+    cloning: float = 0.0  # updates in which the actor only clones, as the authors' code begins, while the critics learn
     critic_rate: float = 3e-4  # and of the critics
     discount: float = 0.97  # of the reward one decision later
     polyak: float = 0.995  # share of the target critics kept at an update
@@ -33,6 +34,9 @@ class Config(struct.PyTreeNode):
     draws: int = struct.field(pytree_node=False, default=0)
     # States treated at a time in the penalty, so that activations stay in cache; must divide the batch; 0 takes all.
     chunk: int = struct.field(pytree_node=False, default=0)
+    # Whether they count by how densely they were drawn, as the paper has it. In many dimensions what a narrow policy asks for
+    # is drawn so densely that it hardly counts, and the policy leaves the data; without, all proposed goals count alike.
+    importance: bool = struct.field(pytree_node=False, default=True)
     # Compat: a log-sum-exp over samples of different states, as the original's tiled states and reshaped values give.
     mixed_states: bool = struct.field(pytree_node=False, default=False)
 
@@ -63,7 +67,7 @@ class Question(NamedTuple):
     """What the critics learn from at B states.
 
     obs: Float[B, observation_size]; goal: Float[B, *shape]; backup, weight: Float[B], the weights already over B.
-    proposed: Float[B, 3 K, *shape], goals of the penalty, drawn with log_density: Float[B, 3 K].
+    proposed: Float[B, 3 K, *shape], goals of the penalty, drawn with log_density: Float[B, 3 K] (zeros without `importance`).
     asked: Float[B, 1 or 3 K, observation_size], the states the penalty asks about them.
     least: Float[B, 3 K], what the critics' answers about them count as at least; None: nothing.
     """
@@ -94,7 +98,8 @@ def update(state: State, batch: Batch, least: jax.Array | None = None) -> tuple[
     critic = common.descend(state.critic, gradient, config.critic_rate)
 
     # --- Actor, with the new critics
-    actor, metrics = sac.actor_step(state, batch, critic, config.temperature, for_actor)
+    clones = state.actor.moments.count < config.cloning
+    actor, metrics = sac.actor_step(state, batch, critic, config.temperature, for_actor, clones)
 
     # --- Targets
     target = common.follow(state.target, critic.params, config.polyak)
@@ -120,7 +125,8 @@ def propose(state: State, key: jax.Array, obs: jax.Array, raw: jax.Array, next_r
         sources = jax.tree.map(mix, sources)
         asked = jnp.tile(mix(jnp.broadcast_to(asked, (len(obs), K, obs.shape[-1]))), (1, 3, 1))
     goals, log_densities = zip(*sources, strict=True)
-    return asked, jnp.concatenate(goals, axis=1), jnp.concatenate(log_densities, axis=1)
+    log_density = jnp.concatenate(log_densities, axis=1)
+    return asked, jnp.concatenate(goals, axis=1), log_density if state.config.importance else jnp.zeros_like(log_density)
 
 
 def critic_gradient(state: State, key: jax.Array, question: Question):

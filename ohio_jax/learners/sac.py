@@ -111,13 +111,18 @@ def drawn_value(spec: Spec, critics: Any, obs: jax.Array, raw: jax.Array, key: j
     return jnp.min(spec.critics(critics, obs, goal), axis=0), log_prob
 
 
-def actor_step(state: Any, batch: Batch, critic: Trainable, temperature: ArrayLike, key: jax.Array):
-    """The actor after a step on temperature log pi - Q (equation 7), and the step's metrics; state: SAC's, or CQL's."""
+def actor_step(state: Any, batch: Batch, critic: Trainable, temperature: ArrayLike, key: jax.Array, clones: ArrayLike = False):
+    """The actor after a step on temperature log pi - Q (equation 7), and the step's metrics; state: SAC's, or CQL's.
+
+    clones: the step is on temperature log pi - log pi(u) instead, u being the data's goals.
+    """
     spec, config = state.spec, state.config
 
     def actor_loss(params: Any):
-        q, log_prob = drawn_value(spec, critic.params, batch.obs, spec.actor(params, batch.obs), key)
-        return jnp.mean(batch.weight * (temperature * log_prob - q)), (q, log_prob)
+        raw = spec.actor(params, batch.obs)
+        q, log_prob = drawn_value(spec, critic.params, batch.obs, raw, key)
+        gain = jnp.where(clones, spec.action.log_prob(raw, batch.goal), q)
+        return jnp.mean(batch.weight * (temperature * log_prob - gain)), (q, log_prob)
 
     (loss, (q, log_prob)), gradient = jax.value_and_grad(actor_loss, has_aux=True)(state.actor.params)
     actor = common.descend(state.actor, gradient, config.actor_rate, config.decay)

@@ -262,6 +262,31 @@ def test_a_cql_update_equals_numpy(x64):
 
 # --- What CQL promises
 
+
+def test_cql_begins_by_cloning_when_told_to():
+    spec = Spec(3, Box((1.0, 1.0)), mlp_networks(Box((1.0, 1.0)), 5, layers=1))
+    batch, rate = small_batch(spec), cql.Config().actor_rate
+    cloned, _ = jax.jit(bc.update)(begin(bc, spec, bc.Config(actor_rate=rate)), batch)
+    update = jax.jit(cql.update)
+    state = begin(cql, spec, cql.Config(samples=3, temperature=0.0, cloning=1.0))
+    first, _ = update(state.replace(actor=begin(bc, spec, bc.Config()).actor), batch)
+    assert relative_gap(first.actor.params, cloned.actor.params) < 1e-6
+    second, _ = update(first, batch)
+    climbs, _ = update(change(first, cloning=0.0), batch)
+    jax.tree.map(np.testing.assert_array_equal, second.actor.params, climbs.actor.params)
+
+
+@pytest.mark.parametrize("importance", [True, False])
+def test_a_narrow_policy_counts_only_without_importance(importance):
+    """Of eleven shares: what a policy asks for that is as narrow as one trained on data of one operator."""
+    spec = Spec(3, Simplex(11), mlp_networks(Simplex(11), 8))
+    state = begin(cql, spec, cql.Config(samples=4, importance=importance))
+    raw = jnp.broadcast_to(jnp.linspace(20.0, 60.0, 11), (6, 11))
+    _, goals, log_density = cql.propose(state, jax.random.key(0), jnp.zeros((6, 3)), raw, raw)
+    share = np.asarray(jax.nn.softmax(-log_density, axis=-1)).reshape(6, 3, 4).sum((0, 2)) / 6.0
+    assert goals.shape == (6, 12, 11)
+    assert share[1:].sum() < 1e-4 if importance else share[1:].sum() == pytest.approx(2 / 3)
+
 N, F, SIZE = 4, 3, 12
 GRAPH = np.random.default_rng(0).random((N, N)) < 0.5
 GRAPHS = {
