@@ -18,7 +18,7 @@ from ohio_envs import files, registry
 from benchmarks import finetune_page as page
 from benchmarks import routing, supply_chain
 from benchmarks.executors import Cell, Executor, here
-from benchmarks.table import WORK, dataset, labelled, short_hash, slug
+from benchmarks.table import WORK, dataset, is_of, labelled, short_hash, slug
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.evaluate import evaluate_learner
 from ohio_jax.files import alone, write_json
@@ -287,7 +287,7 @@ def run(results: Path, preset: str, only: tuple[str, ...] = (), execute: Executo
     budgets = tuple(b for b in budgets if not only or b.domain.name in only)
     every = [(name, json.loads(json.dumps(config)), work) for name, config, work in listed(budgets)]
     path_of = lambda name: page.folder(results, preset) / f"{name}.json"
-    kept = lambda name, config: path_of(name).exists() and page.read(path_of(name))["config"] == config
+    kept = lambda name, config: path_of(name).exists() and is_of(page.read(path_of(name))["config"], config)
     missing = [cell for cell in every if not kept(*cell[:2])]
     configs = {name: config for name, config, _ in every}
     for name, outcome in execute(missing, functools.partial(listed, budgets)):

@@ -176,6 +176,20 @@ def read_cell(path: Path) -> dict[str, Any] | None:
     return cell
 
 
+def is_of(kept: Any, wanted: Any, joined: dict[str, Any] | None = None) -> bool:
+    """Whether a run with the configuration `kept` is one of `wanted`. A field that a learner's Config has gained since counts as
+    its default, with which nothing changed.
+
+    joined: values that fields missing in `kept` may have.
+    """
+    if not isinstance(kept, dict) or not isinstance(wanted, dict):
+        return kept == wanted
+    defaults = {"config": asdict(LEARNERS[wanted["learner"]].Config())} if wanted.get("learner") in LEARNERS else {}
+    alike = {name: is_of(value, wanted[name], defaults.get(name)) for name, value in kept.items() if name in wanted}
+    gained = {name: value for name, value in wanted.items() if name not in kept}
+    return len(alike) == len(kept) and all(alike.values()) and gained.items() <= (joined or {}).items()
+
+
 def dataset(task: Task, behaviour: str, episodes: int, seed: int) -> data.Trajectories:
     """What a scripted policy logged: from the work folder if it is there, else collected and kept."""
     identity = {"task": task.name, "settings": task.settings, "behaviour": behaviour, "episodes": episodes, "seed": seed}
@@ -313,7 +327,7 @@ def run(
         paths[name] = folder(table, preset_name, results) / f"{name}.json"
         heads[name] = {"table": table.name, "preset": preset_name, **head, "command": command, "config": config}
         kept = read_cell(paths[name]) if mesh.leads() else None
-        if mesh.decide(kept is None or kept["config"] != config):
+        if mesh.decide(kept is None or not is_of(kept["config"], config)):
             missing.append((name, config, work))
     for name, outcome in execute(missing, functools.partial(configured, table, preset)):
         write_json(paths[name], {**heads[name], **outcome})

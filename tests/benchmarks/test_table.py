@@ -85,6 +85,21 @@ def test_finished_cells_are_not_run_again_and_changed_ones_are(filled, monkeypat
     assert {path: path.stat().st_mtime_ns for path in paths if path != one} == {p: s for p, s in stamps.items() if p != one}
 
 
+def test_a_run_is_kept_when_its_learner_gains_a_field():
+    plan = {"learner": "iql", "config": dataclasses.asdict(LEARNERS["iql"].Config()), "updates": 10}
+    wanted = {"task": "lift", "offline": plan}
+    less = lambda field, **rest: {
+        "task": "lift",
+        "offline": plan | {"config": {k: plan["config"][k] for k in plan["config"] if k != field}} | rest,
+    }
+    changed = {"task": "lift", "offline": plan | {"config": plan["config"] | {"expectile": 0.5}}}
+    assert table.is_of(wanted, wanted) and table.is_of(less("expectile"), wanted)
+    assert not table.is_of(less("expectile"), changed)
+    assert not table.is_of(less("expectile", updates=11), wanted) and not table.is_of(changed, wanted)
+    assert not table.is_of({"task": "lift"}, wanted) and not table.is_of(wanted | {"seed": 1}, wanted)
+    assert not table.is_of(wanted, less("expectile"))
+
+
 def test_on_a_cluster_a_killed_worker_loses_nothing(filled, tmp_path):
     """Two workers, of which one is killed in the middle of a cell: every cell comes once, with the numbers of one process."""
     pytest.importorskip("ray")

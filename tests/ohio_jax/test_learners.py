@@ -287,6 +287,7 @@ def test_a_narrow_policy_counts_only_without_importance(importance):
     assert goals.shape == (6, 12, 11)
     assert share[1:].sum() < 1e-4 if importance else share[1:].sum() == pytest.approx(2 / 3)
 
+
 N, F, SIZE = 4, 3, 12
 GRAPH = np.random.default_rng(0).random((N, N)) < 0.5
 GRAPHS = {
