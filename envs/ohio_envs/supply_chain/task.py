@@ -119,8 +119,9 @@ def _spaces(s: Scenario, low: inventory.Params, smooth: bool) -> dict[str, Space
     # asked for without a stock pays for fractions as well, so that goals there may come as close to nothing as densities bear.
     floor = 1.0 / (10.0 * float(s.storage[-1]))
     # The likeliest goal is played: under the mean every store gets something, and data of several operators are averaged.
+    # The original's box plays the mean, as released.
     shared = heads.Product((heads.Simplex(s.stores + 1, floor, "mode"), heads.UnitBox(1, floor, "mode")))
-    single, asked = heads.UnitBox(s.stores + 1, floor, "mode"), heads.UnitBox(s.stores + 1, plays="mode")
+    single, asked = heads.UnitBox(s.stores + 1, floor, "mode"), heads.UnitBox(s.stores + 1)
     # The original's box: any shipment up to what the warehouse can store.
     largest = jnp.append(jnp.full(s.stores, s.storage[-1]), s.limit[-1])
     fair, asking = (orders.Params(largest, within_stock, not smooth) for within_stock in (True, False))
