@@ -5,11 +5,10 @@ from benchmarks.table import Column, Preset, Row, Table
 from ohio_jax.learners import bc, cql, iql
 from ohio_jax.train import Plan
 
-COMPAT, FAIR, OHIO, MEAN = "E2E (paper)", "E2E (fair)", "OHIO", "OHIO (mean)"
+COMPAT, FAIR, OHIO = "E2E (paper)", "E2E (fair)", "OHIO"
 FAMILIES = {COMPAT: "end_to_end_compat", FAIR: "end_to_end", OHIO: "ohio"}
 LEARNERS = ("bc", "iql", "cql")
 COLUMNS = tuple(Column(family, space, "analytic", learner) for learner in LEARNERS for family, space in FAMILIES.items())
-COLUMNS += tuple(Column(MEAN, "ohio_compat", "analytic", learner) for learner in ("bc", "iql"))
 BEHAVIOURS = {"MPC": "mpc", "FRESH": "s_policy_fresh", "HEUR": "s_policy", "MIXED": "mixed"}
 NETWORKS = {"1W3S": "supply-chain-1w3s", "1W10S": "supply-chain-1w10s"}
 ROWS = tuple(
@@ -48,7 +47,7 @@ SHORT = {
 def plans(configs, seeds: int, hidden: int, updates: dict[str, int]):
     """One plan for each (space, learner). updates: of each learner."""
     chosen = {learner: configs[learner] for learner in updates}
-    return table.plans((*FAMILIES.values(), "ohio_compat"), chosen, seeds, hidden, updates, decay=configs is SHORT, batch=BATCH)
+    return table.plans(FAMILIES.values(), chosen, seeds, hidden, updates, decay=configs is SHORT, batch=BATCH)
 
 
 def hdpo(seeds: int, hidden: int, updates: int) -> Plan:
@@ -59,7 +58,7 @@ def hdpo(seeds: int, hidden: int, updates: int) -> Plan:
 def quick() -> Preset:
     """A part of the smaller network's rows, for `make bench`."""
     rows = tuple(row for row in ROWS if row.name in ("1W3S-MPC", "1W3S-HEUR"))
-    columns = tuple(column for column in COLUMNS if column.learner == "bc" and column.family != MEAN)
+    columns = tuple(column for column in COLUMNS if column.learner == "bc")
     policies = tuple(name for name in POLICIES if name != "mpc")
     budget = plans(SHORT, 2, 64, {"bc": 3_000, "iql": 1_500, "cql": 500})
     return Preset(rows, budget, 100, 20, policies=policies, columns=columns, hdpo=hdpo(2, 32, 200))
@@ -83,16 +82,11 @@ TABLE = Table(
     tasks=tuple(NETWORKS.values()),
     columns=COLUMNS,
     presets={"quick": quick, "cpu": cpu, "paper": paper},
-    low_levels={
-        **dict.fromkeys(("ohio", "ohio_compat"), "inventory"),
-        "end_to_end": "none (orders)",
-        "end_to_end_compat": "none (requests)",
-    },
+    low_levels={"ohio": "inventory", "end_to_end": "none (orders)", "end_to_end_compat": "none (requests)"},
     note=(
         "Score: 0 is the low level under random goals, 100 the profit of one who knew all demand in advance, both means over "
         "1,000 episodes. E2E (paper) asks for any shipment up to the warehouse's storage, and pays for what is not there; "
-        "E2E (fair) shares the stock out. OHIO and E2E (fair) play the likeliest goal; OHIO (mean) and E2E (paper) the mean, as "
-        "the paper does. Data, tests and the references are of disjoint seeds."
+        "E2E (fair) shares the stock out. Data, tests and the references are of disjoint seeds."
     ),
     unit="profit, $",
     metrics=(

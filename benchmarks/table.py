@@ -270,8 +270,8 @@ def _run_hdpo(task: Task, plan: Plan, preset: Preset, config) -> dict[str, Any]:
     smooth = registry.make(task.name, {**{key: str(value) for key, value in task.settings.items()}, "smooth": "1"})
     directory = WORK / "train" / f"{slug(task.name, 'hdpo')}.{short_hash(config)}"
     with alone(directory):
-        trained = pathwise(plan, smooth, "ohio_compat", directory)
-    return _test(task, "ohio_compat", plan, trained, preset)
+        trained = pathwise(plan, smooth, "ohio", directory)
+    return _test(task, "ohio", plan, trained, preset)
 
 
 def _test(task: Task, space: str, plan: Plan, trained: Trained, preset: Preset) -> dict[str, Any]:

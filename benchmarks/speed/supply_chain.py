@@ -124,7 +124,7 @@ def periods(name: str, budget: Budget) -> dict[str, Any]:
 
 def training(name: str, plan: Plan) -> dict[str, Any]:
     """HDPO as the table trains it: when its mean return was within 1 % of the last for good, seeds side by side."""
-    trained = pathwise(plan, registry.make(name, {"smooth": "1"}), "ohio_compat")
+    trained = pathwise(plan, registry.make(name, {"smooth": "1"}), "ohio")
     curve = trained.curve["return"].mean(axis=1)
     last = curve[-max(1, len(curve) // 20) :].mean()
     below = np.flatnonzero(curve < last - 0.01 * abs(last))

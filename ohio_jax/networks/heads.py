@@ -14,9 +14,6 @@ import jax.numpy as jnp
 
 from ohio_jax.networks.gamma import log_gamma
 
-# What shares are played when not exploring: the mean of their density, as the paper does, or what is likeliest.
-Plays = Literal["mean", "mode"]
-
 # Dirichlet and Beta concentrations stay in this range: below, draws leave float32; above, a density is a point.
 SMALLEST, LARGEST = 1e-3, 1e3
 
@@ -153,12 +150,10 @@ class Simplex:
     n: number of shares.
     floor: smallest share `project` leaves. Recovered shares are often exactly 0, where there is no density; each puts
         log(floor) into the likelihood, so the floor belongs near half a vehicle of the fleet, not near machine zero.
-    plays: what `mode` is.
     """
 
     n: int
     floor: float = 1e-4
-    plays: Plays = "mean"
 
     @property
     def shape(self):
@@ -189,15 +184,8 @@ class Simplex:
         return jnp.exp(log_action), self._density(concentration, log_action)
 
     def mode(self, raw):
-        """The mean, concentration / sum; or the likeliest shares, (concentration - 1) / sum, of which those below 0 are 0.
-
-        The mean gives something to everybody, and lies between the peaks of a wide density. Where no concentration is above 1,
-        which are the likeliest shares is open, and the mean is played.
-        """
+        """The mean, concentration / sum. The true mode is a corner (or none) as soon as a concentration is below 1."""
         concentration = self.concentration(raw)
-        if self.plays == "mode":
-            above = jnp.maximum(concentration - 1.0, 0.0)
-            concentration = jnp.where(jnp.any(above > 0.0, axis=-1, keepdims=True), above, concentration)
         return concentration / jnp.sum(concentration, axis=-1, keepdims=True)
 
     def project(self, action):
@@ -230,11 +218,10 @@ class Simplices:
     rows: int
     n: int
     floor: float = 1e-4
-    plays: Plays = "mean"
 
     @property
     def row(self) -> Simplex:
-        return Simplex(self.n, self.floor, self.plays)
+        return Simplex(self.n, self.floor)
 
     @property
     def shape(self):
@@ -277,12 +264,11 @@ class UnitBox:
 
     size: int
     floor: float = 1e-4
-    plays: Plays = "mean"
 
     @property
     def pairs(self) -> Simplices:
         """A number of [0, 1] and what is left to 1 are a simplex, and Beta is its Dirichlet."""
-        return Simplices(self.size, 2, self.floor, self.plays)
+        return Simplices(self.size, 2, self.floor)
 
     @staticmethod
     def _pair(action):

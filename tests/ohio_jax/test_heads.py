@@ -19,7 +19,6 @@ SPECS = {
     "box": Box((1.0, 12.0, 0.5)),
     "usual box": Box((1.0, 12.0, 0.5), (0.5, 3.0, 0.5)),
     "simplex": Simplex(4),
-    "likeliest simplex": Simplex(4, plays="mode"),
     "simplices": Simplices(2, 3),
     "unit box": UnitBox(2),
     "counts": Counts(4, 2.0, 50.0),
@@ -45,20 +44,6 @@ def test_a_box_counts_in_what_is_usual():
         # Far from the limits a Gaussian is a Gaussian.
         np.testing.assert_allclose(spec.log_prob(raw, 0.03 * usual), near.log_prob(raw, 0.03 * usual), rtol=1e-2)
     np.testing.assert_allclose(far.at(jnp.array([1e4, -1e4])), [50.0, -1000.0])
-
-
-def test_the_likeliest_shares_are_played():
-    spec, mean = Simplex(4, plays="mode"), Simplex(4)
-    inside = raw_of([2.0, 3.0, 5.0, 1.5])
-    best = spec.mode(inside)
-    np.testing.assert_allclose(best, jnp.array([1.0, 2.0, 4.0, 0.5]) / 7.5, rtol=1e-4)
-    others = spec.random(jax.random.key(0), (2000,))[0]
-    assert np.all(spec.log_prob(inside[None], others) <= spec.log_prob(inside, best))
-    np.testing.assert_allclose(spec.mode(raw_of([0.5, 3.0, 3.0, 0.9])), [0.0, 0.5, 0.5, 0.0], atol=1e-4)
-    flat = raw_of([0.5, 0.25, 0.75, 0.5])
-    np.testing.assert_allclose(spec.mode(flat), mean.mode(flat), rtol=1e-5)
-    beta = raw_of([[4.0, 2.0], [1.5, 0.5]])
-    np.testing.assert_allclose(UnitBox(2, plays="mode").mode(beta), [0.75, 1.0], rtol=1e-4)
 
 
 @each_spec

@@ -114,23 +114,19 @@ def instances_of(env: SupplyChain, source: str = "jax") -> Callable[[int, int], 
 
 
 def _spaces(s: Scenario, low: inventory.Params, smooth: bool) -> dict[str, Space]:
-    """OHIO's space and the fair end-to-end one, and both as the original has them ("compat")."""
+    """OHIO's space, the fair end-to-end one, and the original's ("compat")."""
     # A tenth of a unit of a full warehouse: what ten stores get that should get nothing adds up to no more than one. What is
     # asked for without a stock pays for fractions as well, so that goals there may come as close to nothing as densities bear.
     floor = 1.0 / (10.0 * float(s.storage[-1]))
-    # The likeliest goal is played: under the mean every store gets something, and data of several operators are averaged. The
-    # mean is the paper's, and what episodes have a gradient through.
-    plays = "mean" if smooth else "mode"
-    shared = lambda *how: heads.Product((heads.Simplex(s.stores + 1, *how), heads.UnitBox(1, *how)))
-    single, asked = heads.UnitBox(s.stores + 1, floor, plays), heads.UnitBox(s.stores + 1)
+    shared = heads.Product((heads.Simplex(s.stores + 1, floor), heads.UnitBox(1, floor)))
+    single, asked = heads.UnitBox(s.stores + 1, floor), heads.UnitBox(s.stores + 1)
     # The original's box: any shipment up to what the warehouse can store.
     largest = jnp.append(jnp.full(s.stores, s.storage[-1]), s.limit[-1])
     fair, asking = (orders.Params(largest, within_stock, not smooth) for within_stock in (True, False))
     star = edge_conv.Graph((UNIT,) * (17 + s.longest), tuple(map(float, s.lead[: s.stores])))
     on_nodes, on_edges = (functools.partial(of, star) for of in (edge_conv.node_networks, edge_conv.edge_networks))
     return {
-        "ohio": Space(shared(floor, plays), inventory, low, inventory.problem(low), on_nodes),
-        "ohio_compat": Space(shared(), inventory, low, inventory.problem(low), on_nodes),
+        "ohio": Space(shared, inventory, low, inventory.problem(low), on_nodes),
         "end_to_end": Space(single, orders, fair, orders.problem(fair), on_edges),
         "end_to_end_compat": Space(asked, orders, asking, orders.problem(asking), on_edges),
     }
