@@ -22,6 +22,9 @@ from ohio_jax.train import tree_digest
 # How any policy acts, scripted or learned: (params, environment, key, state) -> action of that environment.
 Act = Callable[[Any, Any, jax.Array, State], jax.Array]
 
+# Episodes a device plays at once. Where a step calls out of the program, as MuJoCo's does, a device holds one of XLA's threads
+# while it waits for what the call is given, which above 100 kB another thread brings: if all devices wait, none is left.
+AT_ONCE = 200
 CHUNK = 64  # episodes a compiled call of `collect`: large enough to be fast, small enough for progress and resume
 
 
@@ -68,17 +71,20 @@ def _play(env, act: Act, params, instances, keys, devices: tuple[Any, ...]) -> E
 
 
 def rollouts(env, act: Act, params, instances, keys) -> Episodes:
-    """Plays one episode for each instance, spread over all devices; results are on the host.
+    """Plays one episode for each instance, `AT_ONCE` at a time on each device; results are on the host.
 
     env: environment (pytree); act: static; params: whatever `act` needs; instances: leading axis E; keys: [E].
     """
     episodes = len(keys)
     devices = mesh.devices(episodes)
-    # As many episodes on each device: spare places repeat the last one and are dropped.
-    rows = np.minimum(np.arange(-(-episodes // len(devices)) * len(devices)), episodes - 1)
-    instances, keys = jax.tree.map(lambda x: x[rows], (instances, keys))
-    played = mesh.gather(_play(env, act, params, instances, keys, devices))
-    return jax.tree.map(lambda x: x[:episodes], played)
+    wave = min(AT_ONCE, -(-episodes // len(devices))) * len(devices)
+    played = []
+    for first in range(0, episodes, wave):
+        # As many episodes on each device: spare places repeat the last one and are dropped.
+        rows = np.minimum(np.arange(first, first + wave), episodes - 1)
+        some, theirs = jax.tree.map(lambda x, rows=rows: x[rows], (instances, keys))
+        played.append(mesh.gather(_play(env, act, params, some, theirs, devices)))
+    return jax.tree.map(lambda *x: np.concatenate(x)[:episodes], *played)
 
 
 @functools.cache

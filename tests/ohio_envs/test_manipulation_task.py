@@ -161,6 +161,13 @@ def test_pictures():
 
 
 @pytest.mark.slow
+def test_many_episodes_on_all_devices_end():
+    """So many that MuJoCo's arguments, were they to come at once, would wait for threads that wait for them."""
+    played = evaluate_policy(registry.make("lift", {"horizon": "5"}), "none", 1200, 0)
+    assert played.returns.shape == (1200,) and np.isfinite(played.returns).all()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "policy", "solved", "low", "high"),
     [

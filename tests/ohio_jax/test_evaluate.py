@@ -39,6 +39,15 @@ def test_an_episode_does_not_depend_on_its_neighbours():
     )
 
 
+def test_episodes_in_waves_are_the_same(monkeypatch):
+    task = toy.line_task()
+    whole = evaluate.evaluate_policy(task, "wander", 7, 7)
+    monkeypatch.setattr(evaluate, "AT_ONCE", 2)
+    waves = evaluate.evaluate_policy(task, "wander", 7, 7)
+    jax.tree.map(np.testing.assert_array_equal, waves, whole)
+    assert waves.returns.shape == (7,)
+
+
 def test_a_guide_gives_goals_that_the_low_level_follows():
     """A goal of half of x where it is given, held for two steps, each of which goes halfway to it."""
     task = toy.line_task(horizon=4)
