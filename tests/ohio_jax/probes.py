@@ -16,6 +16,7 @@ from ohio_jax.networks.heads import Box, Simplex
 from ohio_jax.networks.mlp import mlp_networks
 
 SIZE = 256
+WIDTH = 64  # of the networks: where a critic is largest is off by a kink of it, and narrower ones have few
 
 
 class Probe(NamedTuple):
@@ -36,7 +37,7 @@ def _probe(action: str, obs, reward, next_obs, discount, goal, best, value) -> P
     columns = (obs[:, None], goal, reward, next_obs[:, None], discount, np.ones(SIZE))
     batch = Batch(*(jnp.asarray(column, jnp.float32) for column in columns))
     batch = batch._replace(next_goal=batch.goal)
-    return Probe(Spec(1, spec, mlp_networks(spec, 32)), batch, best, value)
+    return Probe(Spec(1, spec, mlp_networks(spec, WIDTH)), batch, best, value)
 
 
 def _parts(action: str):
