@@ -71,13 +71,14 @@ def _play(env, act: Act, params, instances, keys, devices: tuple[Any, ...]) -> E
 
 
 def rollouts(env, act: Act, params, instances, keys) -> Episodes:
-    """Plays one episode for each instance, `AT_ONCE` at a time on each device; results are on the host.
+    """Plays one episode for each instance, up to `AT_ONCE` at a time on each device; results are on the host.
 
     env: environment (pytree); act: static; params: whatever `act` needs; instances: leading axis E; keys: [E].
     """
     episodes = len(keys)
     devices = mesh.devices(episodes)
-    wave = min(AT_ONCE, -(-episodes // len(devices))) * len(devices)
+    waves = -(-episodes // (AT_ONCE * len(devices)))
+    wave = -(-episodes // (waves * len(devices))) * len(devices)
     played = []
     for first in range(0, episodes, wave):
         # As many episodes on each device: spare places repeat the last one and are dropped.
