@@ -39,6 +39,7 @@ apidoc_modules = [
     for folder, room in (("", "ohio_jax"), ("envs", "ohio_envs"), ("", "benchmarks"))
 ]
 autodoc_default_options = {"ignore-module-all": True, "member-order": "bysource"}
+autodoc_mock_imports = ["torch"]  # a peer in a speed test, which nothing here installs
 autodoc_typehints = "none"  # docstrings say what arrays are, by shape
 add_module_names = False
 
