@@ -19,7 +19,7 @@ SHORT = {
     "routing-synthetic": ({"regions": "4", "horizon": "6"}, "uniform"),
     "supply-chain-1w3s": ({"horizon": "6"}, "s_policy_fresh"),
     "supply-chain-1w10s": ({"horizon": "6"}, "s_policy_fresh"),
-    "reacher": ({"horizon": "20"}, "pd"),
+    "reacher": ({"horizon": "100"}, "pd"),
     "lift": ({"horizon": "10"}, "noisy-0.3"),
     "door": ({"horizon": "10"}, "noisy-0.3"),
 }
@@ -48,7 +48,7 @@ def goals(name):
 def test_it_learns_and_plays(name, learner):
     task, transitions = goals(name)
     plan = tables.plan(name, "quick", "ohio", learner)
-    short = dataclasses.replace(plan, seeds=1, updates=4, block=2, batch=8, hidden=8)
+    short = dataclasses.replace(plan, seeds=1, updates=4, block=2, batch=20, hidden=8)
     trained = train(short, task, "ohio", transitions)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(trained.states) if np.issubdtype(np.asarray(x).dtype, np.floating))
     played = evaluate_learner(task, "ohio", LEARNERS[learner], trained.states, 1, 10)
