@@ -133,6 +133,10 @@ class Mjx:
         data = data.replace(qpos=at.q, qvel=at.v, qacc_warmstart=at.a, ctrl=control)
         if len(place):
             data = data.replace(mocap_pos=place[None, :3], mocap_quat=place[None, 3:])
+            # MJX moves a mocap body once its tree is laid out, without what hangs on it; so the tree is laid out from there.
+            moved = np.asarray(self.model.body_mocapid) >= 0
+            to = {"body_pos": body.body_pos.at[moved].set(place[:3]), "body_quat": body.body_quat.at[moved].set(place[3:])}
+            body = body.replace(**to)
         after = mjx.step(body, data)
         return Bodies(after.qpos, after.qvel, after.qacc_warmstart), after.sensordata
 
