@@ -38,8 +38,8 @@ def invert(problem: Problem, segment: Segment) -> Recovered:
     where the segment is not finite.
 
     The last per cent of a residual that no goal explains is left alone. A direction that hardly shows would fit it with goals far
-    off, each nearly as good as the one before; stopped here, it stays near the start (Hanke 1997, a regularizing
-    Levenberg-Marquardt scheme).
+    off, each nearly as good as the one before; stopped here, it stays near the start (Hanke 1997, A regularizing
+    Levenberg-Marquardt scheme, Inverse Problems 13).
     """
     end = search(*flat(problem, segment))
     goal = end.goal.reshape(problem.start(segment).shape)
