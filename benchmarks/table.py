@@ -220,13 +220,18 @@ def labelled(
     return data.load(path, "transitions")
 
 
-def cells(table: Table, preset: Preset) -> Iterator[tuple[str, dict[str, Any], Any]]:
-    """Every cell as (name, its row, column and configuration, function that runs it), scripted policies first."""
-    keys = dict.fromkeys(key for row in preset.rows for key in ((row.task, row.settings), row.home))
+def cells(table: Table, preset: Preset, only: Iterable[str] = ()) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Every cell as (name, its row, column and configuration, function that runs it), scripted policies first.
+
+    only: of no other rows than these, and of their places.
+    """
+    rows = tuple(row for row in preset.rows if not only or row.name in only)
+    first = {row.place: row.home for row in reversed(preset.rows)}  # where a place's policies play, whichever rows are chosen
+    homes = {row.place: first[row.place] for row in rows}
+    keys = dict.fromkeys([*(key for row in rows for key in ((row.task, row.settings), row.home)), *homes.values()])
     tasks = {key: registry.make(key[0], dict(key[1])) for key in keys}
     test = {"test_seed": preset.test_seed, "test_episodes": preset.test_episodes}
-    homes = {row.place: row.home for row in reversed(preset.rows)}  # of the first row
-    for place, key in reversed(homes.items()):
+    for place, key in homes.items():
         for policy in preset.policies:
             config = {"task": key[0], "settings": tasks[key].settings, "policy": policy, **test}
             head = {"row": place, "column": policy, "config": config, "reference": asdict(tasks[key].reference)}
@@ -235,7 +240,7 @@ def cells(table: Table, preset: Preset) -> Iterator[tuple[str, dict[str, Any], A
             config = {"task": key[0], "settings": tasks[key].settings, "policy": "hdpo", "plan": preset.hdpo.as_json(), **test}
             head = {"row": place, "column": "hdpo", "config": config, "reference": asdict(tasks[key].reference)}
             yield slug(place, "policy", "hdpo"), head, functools.partial(_run_hdpo, tasks[key], preset.hdpo, preset, config)
-    for column, row in itertools.product(preset.columns or table.columns, preset.rows):
+    for column, row in itertools.product(preset.columns or table.columns, rows):
         task, home, plan = tasks[row.task, row.settings], tasks[row.home], preset.plans[column.space, column.learner]
         config = {
             "task": task.name,
@@ -319,23 +324,22 @@ def run(
         for name in only:
             if name not in {row.name for row in preset.rows}:
                 raise unknown(f"row of {table.name} in preset {preset_name}", name, [row.name for row in preset.rows])
-    preset = replace(preset, rows=tuple(row for row in preset.rows if not only or row.name in only))
     command = f"ohio-jax bench {table.name} --preset {shlex.quote(preset_name)}"
     paths, heads, missing = {}, {}, []
-    for name, head, work in cells(table, preset):
+    for name, head, work in cells(table, preset, only or ()):
         config = json.loads(json.dumps(head["config"]))
         paths[name] = folder(table, preset_name, results) / f"{name}.json"
         heads[name] = {"table": table.name, "preset": preset_name, **head, "command": command, "config": config}
         kept = read_cell(paths[name]) if mesh.leads() else None
         if mesh.decide(kept is None or not is_of(kept["config"], config)):
             missing.append((name, config, work))
-    for name, outcome in execute(missing, functools.partial(configured, table, preset)):
+    for name, outcome in execute(missing, functools.partial(configured, table, preset, only or ())):
         write_json(paths[name], {**heads[name], **outcome})
     mesh.meet()
     return list(paths.values())
 
 
-def configured(table: Table, preset: Preset) -> Iterator[tuple[str, dict[str, Any], Any]]:
+def configured(table: Table, preset: Preset, only: Iterable[str]) -> Iterator[tuple[str, dict[str, Any], Any]]:
     """The cells as an executor takes them."""
-    for name, head, work in cells(table, preset):
+    for name, head, work in cells(table, preset, only):
         yield name, head["config"], work

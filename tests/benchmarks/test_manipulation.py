@@ -22,6 +22,15 @@ def test_rows_say_what_changes():
     assert "OHIO gradient BC" not in by and "OHIO least squares TD3_BC" in by
 
 
+def test_a_row_alone_has_the_cells_it_has_among_all():
+    """Those of its place's policies too, though the logs of this row were made elsewhere than those of the place's first."""
+    whole, alone = (
+        {name: head for name, head, _ in table.cells(manipulation.TABLE, manipulation.cpu(), only)}
+        for only in ((), ("Lift-Mixture",))
+    )
+    assert alone and alone == {name: head for name, head in whole.items() if head["row"] in ("Lift", "Lift-Mixture")}
+
+
 @pytest.mark.slow
 def test_every_method_has_a_score(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
