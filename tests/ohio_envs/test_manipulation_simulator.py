@@ -264,7 +264,7 @@ def test_without_mujoco_one_clear_line(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCENES)
 def test_mjx_agrees(name):
-    """A short swing of the arm with the cube at rest on its table, the door on its hinge. Compiling takes minutes."""
+    """A short swing of the arm with the cube at rest on its table, the door on its hinge; MJX as README says for a CPU."""
     pytest.importorskip("mujoco.mjx")
     action = jnp.array([10.0, -30.0, 5.0, 15.0, -2.0, 2.0, 1.0, 1.0])
     last = {}
@@ -273,11 +273,13 @@ def test_mjx_agrees(name):
             env = Manipulation(physics.engine(backend, SCENES[name]), SCENES[name])
             run = jax.jit(
                 lambda env, instance: jax.lax.scan(lambda s, _: (env.step(s, action), s.obs), env.start(instance), None, 50)
-            )
+            ).lower(env, INSTANCES[name])
+            # Before JAX 0.11 XLA fuses the kinematics of some trees of bodies into something a hundred times slower.
+            run = run.compile({"xla_disable_hlo_passes": "fusion"} if jax.default_backend() == "cpu" else None)
             last[backend] = jax.device_get(run(env, INSTANCES[name]))
             began = time.perf_counter()
             run(env, INSTANCES[name])[0].obs.block_until_ready()
-            assert backend == "c" or (time.perf_counter() - began) / 50 < 0.020  # XLA compiles some versions' kinematics badly
+            assert backend == "c" or (time.perf_counter() - began) / 50 < 0.020
     (ours, path), (theirs, other) = last["c"], last["mjx"]
     np.testing.assert_allclose(other[:, :35], path[:, :35], atol=2e-4)
     np.testing.assert_allclose(other, path, atol=2e-3)
