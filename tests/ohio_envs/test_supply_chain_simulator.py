@@ -60,6 +60,15 @@ def test_golden_means(name, policy):
     assert found.metrics["served"].sum() / found.metrics["demand"].sum() == pytest.approx(fill, abs=6e-4)
 
 
+@pytest.mark.parametrize("name, mean, fill", [("supply-chain-1w3s", 5221.1, 0.940), ("supply-chain-1w10s", 12546.0, 0.942)])
+def test_the_forecast_rules_mean(name, mean, fill):
+    """Published in a sentence, which leaves open who gets what is short."""
+    found = played(name, "base_stock")
+    assert found.returns.mean() == pytest.approx(mean, rel=1e-3)
+    assert found.metrics["served"].sum() / found.metrics["demand"].sum() == pytest.approx(fill, abs=1.1e-3)
+    assert (found.metrics["over_capacity"] == 0).all() and (found.metrics["asked_too_much"] == 0).all()
+
+
 @pytest.mark.parametrize("name, mean", [("supply-chain-1w3s", 5352.9), ("supply-chain-1w10s", 12818.5)])
 def test_the_operators_mean(name, mean):
     """Alternative optima move single episodes."""

@@ -54,16 +54,22 @@ def _share(ask: jax.Array, free: jax.Array) -> jax.Array:
 
 
 def base_stock(env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
-    """Stores order up to what they expect to sell in the next period and one more unit, as far as there is stock; the
-    warehouse produces what they will order in the period after. Nothing that could not be sold in time."""
+    """Stores order up to what they expect to sell in the next period and one more unit, and all that is there is shipped where
+    that is too much; the warehouse produces what they expect to sell in the period after and what it fell short of. Nothing that
+    could not be sold in time."""
     s, now = env.scenario, state.pipeline_state
     hand = at_hand(now)
-    ahead = lambda periods: s.forecast[now.t + periods] + 1.0
-    ask = jnp.maximum(ahead(1) - (hand[:-1] - wanted(s, now)), 0.0) * (now.t + 1 < s.horizon)
-    ship = _share(ask, hand[-1])
-    short = jnp.sum(ask) - jnp.sum(ship)
-    make = jnp.sum(ahead(2)) + short - (hand[-1] - jnp.sum(ship))
+    ask = jnp.maximum(s.forecast[now.t + 1] + 1.0 - (hand[:-1] - wanted(s, now)), 0.0) * (now.t + 1 < s.horizon)
+    ship = _share_all(ask, hand[-1])
+    make = jnp.sum(s.forecast[now.t + 2]) + jnp.sum(ask) - hand[-1]
     return jnp.append(ship, jnp.clip(make, 0.0, s.limit[-1]) * (now.t + 2 < s.horizon))
+
+
+def _share_all(ask: jax.Array, free: jax.Array) -> jax.Array:
+    """`_share`, and what is left over by its cuts goes, unit by unit, to the store that lacks most."""
+    rest = lambda ship: jnp.minimum(jnp.sum(ask), free) - jnp.sum(ship)
+    unit = lambda _, ship: ship + jax.nn.one_hot(jnp.argmax(ask - ship), len(ask)) * (rest(ship) > 0.0)
+    return jax.lax.fori_loop(0, len(ask), unit, _share(ask, free))
 
 
 def echelon_base_stock(levels: jax.Array, env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
