@@ -11,6 +11,7 @@ from ohio_jax.evaluate import evaluate_learner, evaluate_policy
 from ohio_jax.learners import LEARNERS, bc
 
 PLAN = train.Plan("bc", bc.Config(actor_rate=1e-2, decay=200.0), hidden=16, updates=200, batch=32, block=200, seeds=1)
+LONGER = dataclasses.replace(PLAN, config=bc.Config(actor_rate=1e-2, decay=400.0), updates=400, seeds=3)
 
 
 def gap(task, space="ohio", plan=PLAN, episodes=4096, against="base_stock"):
@@ -33,7 +34,7 @@ def test_every_optimum_is_reached(setting, underage):
     """Base-stock and echelon base-stock, by three training seeds, each within 1 % of the best policy on the same demand."""
     name, lead = setting.split()
     task = registry.make(f"inventory-{name}", {"lead": lead, "underage": underage})
-    above, sampled = gap(task, plan=dataclasses.replace(PLAN, seeds=3), episodes=8192)
+    above, sampled = gap(task, plan=LONGER, episodes=8192)  # after 200 updates one seed of these 45 was 2.6 % above
     assert (above > -0.5).all() and (above < 1.0).all() and abs(sampled) < 2.0
 
 
