@@ -82,7 +82,7 @@ def test_filters(page):
 
 
 def test_opening_a_cell_and_going_back(page):
-    page.get_by_role("link", name="OHIO analytical BC").first.click()
+    page.get_by_role("link", name="OHIO analytical BC", exact=True).first.click()
     title = page.get_by_role("heading", name="OHIO analytical BC on Reacher-Expert")
     assert title.is_visible() and title.evaluate("(e) => e === document.activeElement")
     assert page.title().startswith("OHIO analytical BC on Reacher-Expert")
@@ -90,7 +90,7 @@ def test_opening_a_cell_and_going_back(page):
     assert page.get_by_role("img", name="actor_loss from 2.5 to 0.375").is_visible()
     assert page.get_by_text("jax 0.10.2").is_visible() and not page.locator("#board").is_visible()
     page.get_by_role("link", name="← Board").click()
-    link = page.get_by_role("link", name="OHIO analytical BC").first
+    link = page.get_by_role("link", name="OHIO analytical BC", exact=True).first
     assert link.is_visible() and link.evaluate("(e) => e === document.activeElement")
     page.go_back()
     assert title.is_visible()
