@@ -319,21 +319,20 @@ def run(
     only: run no other rows than these. execute: where, see `benchmarks.executors`. A killed call goes on where it stopped:
     finished cells from their run files, the cell in work from its checkpoint.
     """
-    preset = table.preset(preset_name)
-    if only:
-        for name in only:
-            if name not in {row.name for row in preset.rows}:
-                raise unknown(f"row of {table.name} in preset {preset_name}", name, [row.name for row in preset.rows])
+    preset, only = table.preset(preset_name), only or []
+    for name in only:
+        if name not in {row.name for row in preset.rows}:
+            raise unknown(f"row of {table.name} in preset {preset_name}", name, [row.name for row in preset.rows])
     command = f"ohio-jax bench {table.name} --preset {shlex.quote(preset_name)}"
     paths, heads, missing = {}, {}, []
-    for name, head, work in cells(table, preset, only or ()):
+    for name, head, work in cells(table, preset, only):
         config = json.loads(json.dumps(head["config"]))
         paths[name] = folder(table, preset_name, results) / f"{name}.json"
         heads[name] = {"table": table.name, "preset": preset_name, **head, "command": command, "config": config}
         kept = read_cell(paths[name]) if mesh.leads() else None
         if mesh.decide(kept is None or not is_of(kept["config"], config)):
             missing.append((name, config, work))
-    for name, outcome in execute(missing, functools.partial(configured, table, preset, only or ())):
+    for name, outcome in execute(missing, functools.partial(configured, table, preset, only)):
         write_json(paths[name], {**heads[name], **outcome})
     mesh.meet()
     return list(paths.values())

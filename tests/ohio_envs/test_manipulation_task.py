@@ -191,13 +191,25 @@ def test_scripts_succeed_as_often_as_published(name, policy, solved, low, high):
     assert played.metrics["unstable"].sum() == 0
 
 
-@pytest.mark.slow
-def test_goals_are_recovered_under_the_gains_that_gave_them():
+@pytest.fixture(scope="module")
+def recovered():
+    """Goals of one short episode of the cube, recovered under the gains that gave them."""
     task = registry.make("lift", {"horizon": "100"})
-    logs = collect(task, "noisy-0.3", 1, 3)
-    goals = relabel(logs, task, "logged", "least_squares")
+    return relabel(collect(task, "noisy-0.3", 1, 3), task, "logged", "least_squares")
+
+
+@pytest.mark.slow
+def test_goals_are_recovered_under_the_gains_that_gave_them(recovered):
+    goals = recovered
     unique = goals.status == UNIQUE
     assert unique.mean() > 0.5 and not (goals.status == FAILED).any()
-    # Explained means below 0.5. Where torques saturate the search comes down slowly and ends before the last per cent.
-    assert np.quantile(goals.residual[unique], 0.5) < 1e-3 and np.quantile(goals.residual[unique], 0.9) < 0.1
+    assert np.quantile(goals.residual[unique], 0.5) < 1e-3
     assert (np.abs(goals.goal) <= policies.RANGE * 1.0001).all()
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(
+    reason="a search that ends once a step saves less than a per cent stops short of some goals: 0.025", strict=True
+)
+def test_nearly_all_of_them_to_the_end(recovered):
+    assert np.quantile(recovered.residual[recovered.status == UNIQUE], 0.9) < 1e-2

@@ -56,7 +56,11 @@ def _share(ask: jax.Array, free: jax.Array) -> jax.Array:
 def base_stock(env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
     """Stores order up to what they expect to sell in the next period and one more unit, and all that is there is shipped where
     that is too much; the warehouse produces what they expect to sell in the period after and what it fell short of. Nothing that
-    could not be sold in time."""
+    could not be sold in time.
+
+    The rule is known from one sentence and its means on ten paths. Who gets what is short, and what is produced for it, was
+    chosen among readings of the sentence so that those means come out; single paths differ by up to half a per cent.
+    """
     s, now = env.scenario, state.pipeline_state
     hand = at_hand(now)
     ask = jnp.maximum(s.forecast[now.t + 1] + 1.0 - (hand[:-1] - wanted(s, now)), 0.0) * (now.t + 1 < s.horizon)
@@ -66,7 +70,8 @@ def base_stock(env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
 
 
 def _share_all(ask: jax.Array, free: jax.Array) -> jax.Array:
-    """`_share`, and what is left over by its cuts goes, unit by unit, to the store that lacks most."""
+    """Float[S], whole units of ask: Float[S] and free: Float[]; `_share`, and what its cuts leave over goes, unit by unit, to
+    the store that lacks most."""
     rest = lambda ship: jnp.minimum(jnp.sum(ask), free) - jnp.sum(ship)
     unit = lambda _, ship: ship + jax.nn.one_hot(jnp.argmax(ask - ship), len(ask)) * (rest(ship) > 0.0)
     return jax.lax.fori_loop(0, len(ask), unit, _share(ask, free))
