@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ohio_jax.dynamics.chain import like
-from ohio_jax.inverse.problem import ON, Problem, Segment, disagreement
+from ohio_jax.inverse.problem import ON, Problem, Segment, heeded, signed_disagreement
 
 NOISE = 0.01  # deviation of a logged torque, as a share of its bound; and of a command
 
@@ -49,12 +49,16 @@ def matching(known: Callable[[jax.Array], Any], wish: Callable[[jax.Array, Any],
     less the one logged. Searches begin at a displacement of 0. more: other fields of the problem.
     """
 
-    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
+    def signed(goal: jax.Array, segment: Segment) -> tuple[jax.Array, jax.Array]:
         bound = like(params.bound, goal)
         one = jnp.eye(len(bound), dtype=bound.dtype)
-        away = jax.vmap(lambda wish, action: disagreement(wish, action[:-1], bound, one, NOISE * bound))
-        torques = away(wish(goal, segment.state), segment.action)
-        return jnp.concatenate([torques.reshape(-1), (goal[-1:] - command(segment)) / NOISE])
+        away = jax.vmap(lambda wish, action: signed_disagreement(wish, action[:-1], bound, one, NOISE * bound))
+        torques, side = away(wish(goal, segment.state), segment.action)
+        asked = (goal[-1:] - command(segment)) / NOISE
+        return jnp.concatenate([torques.reshape(-1), asked]), jnp.append(side.reshape(-1), 0)
+
+    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
+        return heeded(*signed(goal, segment))
 
     def acted(goal: jax.Array, segment: Segment) -> jax.Array:
         bound = like(params.bound, goal)[None]
@@ -63,6 +67,7 @@ def matching(known: Callable[[jax.Array], Any], wish: Callable[[jax.Array, Any],
     return Problem(
         prepare=lambda segment: segment._replace(state=known(segment.state)),
         residual=residual,
+        signed=signed,
         start=lambda segment: jnp.concatenate([jnp.zeros_like(like(params.output, segment.action)), command(segment)]),
         project=lambda goal: inside(goal, params.output),
         imitation=residual,

@@ -17,4 +17,5 @@ def invert(problem: Problem, segment: Segment) -> Recovered:
     """
     if problem.imitation is None:
         raise UserError("inverse 'implicit': expected a low level that compares its actions with logged ones, found another")
-    return least_squares.invert(problem._replace(residual=problem.imitation, affine=None), segment)
+    signed = problem.signed if problem.imitation is problem.residual else None
+    return least_squares.invert(problem._replace(residual=problem.imitation, signed=signed, affine=None), segment)

@@ -1,5 +1,6 @@
 """The inverse as nonlinear least squares: Levenberg-Marquardt on the residual, for any low level."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,23 +8,29 @@ import jax
 import jax.numpy as jnp
 
 from ohio_jax.inverse.analytic import explain, identified
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
-from ohio_jax.solvers.small import least_squares, product, solve_definite
+from ohio_jax.inverse.problem import Problem, Recovered, Segment, counts, heeded
+from ohio_jax.solvers.small import gram, least_squares, product, solve_definite
 
 ITERATIONS = 30
 CALM = 1e-5  # a step shorter than this share of the goal ends the search
 FLAT = 1e-2  # and so does a step that lowers the squared residual by less than this share
+NOTHING = 1e4  # and a residual of so many roundings of 1, which is not lowered by looking on
 ASIDE = 1e-3  # share of the goal by which an entry is moved to see whether it is held
 FIRM = 1.0  # damping up to which such a step means a minimum; beyond, only that no step down was found
 
+BENT = 0.5  # share of a step up to which its bend is believed
+
 Function = Callable[[jax.Array], jax.Array]
+Signed = Callable[[jax.Array], tuple[jax.Array, jax.Array]]  # see `Problem.signed`
 
 
 class Search(NamedTuple):
-    """goal: Float[g]; residual: Float[k] and J: Float[k, g] there; damping: Float[]; ended, calm: Bool[]; iterations: Int[]."""
+    """goal: Float[g]; away: Float[k], side: Int[k] (see `Problem.signed`) and J: Float[k, g], derivative of `away`, there;
+    damping: Float[]; ended, calm: Bool[]; iterations: Int[]."""
 
     goal: jax.Array
-    residual: jax.Array
+    away: jax.Array
+    side: jax.Array
     J: jax.Array
     damping: jax.Array
     ended: jax.Array
@@ -46,49 +53,78 @@ def invert(problem: Problem, segment: Segment) -> Recovered:
     return explain(problem, segment, goal, identified(end.J), end.calm, end.iterations, judge=True)
 
 
-def flat(problem: Problem, segment: Segment) -> tuple[Function, Function, jax.Array]:
-    """(residual, project, start) of the problem, on goals as Float[g]; the better of its start and its affine answer."""
+def flat(problem: Problem, segment: Segment) -> tuple[Signed, Function, jax.Array]:
+    """(signed, project, start) of the problem, on goals as Float[g]; the better of its start and its affine answer."""
     shape = problem.start(segment).shape
-    residual = lambda goal: problem.residual(goal.reshape(shape), segment)
+
+    def signed(goal: jax.Array) -> tuple[jax.Array, jax.Array]:
+        if problem.signed is not None:
+            return problem.signed(goal.reshape(shape), segment)
+        away = problem.residual(goal.reshape(shape), segment)
+        return away, jnp.zeros(away.shape, int)
+
     project = lambda goal: problem.project(goal.reshape(shape)).reshape(-1)
     start = project(problem.start(segment).reshape(-1))
     if problem.affine is not None:
         guess = project(least_squares(*problem.affine(segment))[0])
-        first, second = jnp.sum(jnp.square(jax.vmap(residual)(jnp.stack([start, guess]))), axis=1)
+        first, second = jnp.sum(jnp.square(heeded(*jax.vmap(signed)(jnp.stack([start, guess])))), axis=1)
         start = jnp.where(second < first, guess, start)
-    return residual, project, start
+    return signed, project, start
 
 
-def search(residual: Function, project: Function, start: jax.Array) -> Search:
+def search(signed: Signed, project: Function, start: jax.Array) -> Search:
     """Levenberg-Marquardt from start: Float[g]. A step is taken if it lowers the residual, and the damping falls; else the
     damping rises (Marquardt 1963). A step into nothing finite is not taken. Entries that project holds against the slope stay
-    where they are: steps are those of the others (Bertsekas 1982)."""
-    look = jax.jacfwd(lambda goal: (residual(goal),) * 2, has_aux=True)
+    where they are: steps are those of the others (Bertsekas 1982).
+
+    A step is solved for twice, the second time with the one-sided entries that the first would run into, and is bent along the
+    valley by the residual's second derivative on the way (Transtrum and Sethna 2012, arXiv:1201.5885, geodesic acceleration).
+    """
+
+    def look(goal: jax.Array):
+        """(J, away, side)"""
+        J, (away, side) = jax.jacfwd(lambda goal: (signed(goal)[0], signed(goal)), has_aux=True)(goal)
+        return J, away, side
+
+    squared = lambda away, side: jnp.sum(jnp.square(heeded(away, side)))
 
     def better(old: Search) -> Search:
         first = old.iterations == 0  # nothing is known yet: look at the start itself
-        slope = product(old.J.T, jnp.where(first, 0.0, old.residual))
-        normal = product(old.J.T, old.J)
-        curvature = jnp.diagonal(normal)
+        away = jnp.where(first, 0.0, old.away)
+        slope = jnp.sum(old.J * heeded(away, old.side)[:, None], axis=0)
         downhill = old.goal - ASIDE * (1.0 + jnp.abs(old.goal)) * jnp.sign(slope)
         free = (slope == 0) | (project(downhill) != old.goal)
-        normal, slope = jnp.where(free[:, None] & free[None, :], normal, 0.0), jnp.where(free, slope, 0.0)
-        # Marquardt's scaling; the floor lets directions that do not show yet move once others have.
-        diagonal = jnp.maximum(curvature, 1e-6 * jnp.max(curvature))
-        step, _ = solve_definite(normal + old.damping * jnp.diag(diagonal), -slope)
-        goal = project(old.goal + step)
-        J, after = look(goal)
-        before, now = jnp.sum(jnp.square(old.residual)), jnp.sum(jnp.square(after))
+
+        def solve(right: jax.Array, expected: jax.Array) -> jax.Array:
+            """The damped step that takes `right` off the entries that count where they are `expected`; one that is on its edge
+            stays there."""
+            J = jnp.where(counts(expected, old.side, 0.0)[:, None] & free[None], old.J, 0.0)
+            normal = gram(J)
+            # Marquardt's scaling; the floor lets directions that do not show yet move once others have.
+            diagonal = jnp.maximum(jnp.diagonal(normal), 1e-6 * jnp.max(jnp.diagonal(normal)))
+            return solve_definite(normal + old.damping * jnp.diag(diagonal), -jnp.sum(J * right[:, None], axis=0))[0]
+
+        run_into = away + product(old.J, solve(away, away))
+        step = solve(away, run_into)
+        along = lambda goal: jax.jvp(lambda goal: signed(goal)[0], (goal,), (step,))[1]
+        bend = solve(0.5 * jax.jvp(along, (old.goal,), (step,))[1], run_into)
+        bend = jnp.where(jnp.sum(jnp.square(bend)) <= BENT**2 * jnp.sum(jnp.square(step)), bend, 0.0)
+        goal = project(old.goal + step + bend)
+
+        J, after, side = look(goal)
+        before, now = squared(old.away, old.side), squared(after, side)
         lower = first | (now < before)
         # Far or near, the goal no longer matters: where it is not unique it could wander for ever.
         level = (now <= before) & (before - now <= FLAT * before)
-        tiny = ~first & (level | (jnp.max(jnp.abs(goal - old.goal)) <= CALM * (1.0 + jnp.max(jnp.abs(goal)))))
-        goal, after, J = (jnp.where(lower, *pair) for pair in ((goal, old.goal), (after, old.residual), (J, old.J)))
+        still = jnp.max(jnp.abs(goal - old.goal)) <= CALM * (1.0 + jnp.max(jnp.abs(goal)))
+        tiny = (jnp.sqrt(now) <= NOTHING * jnp.finfo(now.dtype).eps) | ~first & (level | still)
+        better = jax.tree.map(functools.partial(jnp.where, lower), (goal, after, side, J), old[:4])
         damping = jnp.clip(old.damping * jnp.where(lower, 0.1, 10.0), 1e-12, 1e8)
-        ended = tiny | ~jnp.all(jnp.isfinite(after))
-        return Search(goal, after, J, damping, ended, tiny & (old.damping <= FIRM), old.iterations + 1)
+        ended = tiny | ~jnp.all(jnp.isfinite(better[1]))
+        return Search(*better, damping, ended, tiny & (old.damping <= FIRM), old.iterations + 1)
 
-    size, no = jax.eval_shape(residual, start).shape, jnp.bool_(False)
-    unknown = jnp.full(size, jnp.inf, start.dtype), jnp.zeros((*size, *start.shape), start.dtype)
+    size, no = jax.eval_shape(signed, start)[0].shape, jnp.bool_(False)
+    unknown = jnp.full(size, jnp.inf, start.dtype), jnp.zeros(size, int), jnp.zeros((*size, *start.shape), start.dtype)
     begin = Search(start, *unknown, jnp.full((), 1e-2, start.dtype), no, no, jnp.int32(0))
-    return jax.lax.while_loop(lambda now: ~now.ended & (now.iterations <= ITERATIONS), better, begin)
+    end = jax.lax.while_loop(lambda now: ~now.ended & (now.iterations <= ITERATIONS), better, begin)
+    return end._replace(J=jnp.where(counts(end.away, end.side)[:, None], end.J, 0.0))

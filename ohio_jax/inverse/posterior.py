@@ -20,11 +20,15 @@ def invert(problem: Problem, segment: Segment) -> Recovered:
     Residual, likelihood and status are of the segment alone, without the prior. A mode on the edge of the admissible goals
     keeps the deviation it would have without the edge.
     """
-    residual, project, start = flat(problem, segment)
+    signed, project, start = flat(problem, segment)
     centre = problem.start(segment)
     width = (jnp.ones_like(centre) if problem.width is None else problem.width(segment)).reshape(-1)
-    prior = lambda goal: (goal - centre.reshape(-1)) / width
-    end = search(lambda goal: jnp.concatenate([residual(goal), prior(goal)]), project, start)
+
+    def with_prior(goal):
+        away, side = signed(goal)
+        return jnp.concatenate([away, (goal - centre.reshape(-1)) / width]), jnp.append(side, jnp.zeros(len(width), int))
+
+    end = search(with_prior, project, start)
     J = end.J[: -len(width)]
     goal, deviation = (x.reshape(centre.shape) for x in (end.goal, spread(J, width)))
     return explain(problem, segment, goal, identified(J), end.calm, end.iterations, judge=True, deviation=deviation)

@@ -102,6 +102,8 @@ class Problem(NamedTuple):
     acted(goal, segment) -> Float[k], actions as the goal's would have been executed in the logged states, bounds included, less
         those logged, in their own unit; None if the low level offers none.
     program(segment) -> Program, where the low level is one, of a segment of one step; else None.
+    signed(goal, segment) -> (Float[k], Int[k]), what the residual is made of, and which side of 0 of it counts: 1, -1, or 0 for
+        both (see `heeded`). A search that sees the other side as well does not run into this one. None: both sides count.
     width(segment) -> Float[*goal], deviation of goals about `start` before anything is seen, a broad prior; None: 1.
     tolerance: norm of the residual up to which a goal counts as an explanation of the segment.
     """
@@ -115,6 +117,7 @@ class Problem(NamedTuple):
     imitation: Callable[[jax.Array, Segment], jax.Array] | None = None
     acted: Callable[[jax.Array, Segment], jax.Array] | None = None
     program: Callable[[Segment], Program] | None = None
+    signed: Callable[[jax.Array, Segment], tuple[jax.Array, jax.Array]] | None = None
     width: Callable[[Segment], jax.Array] | None = None
     prepare: Callable[[Segment], Segment] | None = None
     # Half a unit of a whitened residual: goals read off in counts are exact, those read off in floats nearly so.
@@ -128,7 +131,21 @@ def disagreement(wish: jax.Array, action: jax.Array, bound: jax.Array, B: jax.Ar
     deviation is noise: Float[n]. On a bound only one side counts: a wish beyond it explains the action as well as any, and so
     does one that falls short by next to nothing, where a search that comes from inside ends.
     """
+    return heeded(*signed_disagreement(wish, action, bound, B, noise))
+
+
+def signed_disagreement(wish: jax.Array, action: jax.Array, bound: jax.Array, B: jax.Array, noise: jax.Array):
+    """(Float[m], Int[m]): `disagreement` as a `Problem.signed`."""
     away = (wish - action) * jnp.linalg.norm(B / noise[:, None], axis=0)
     on = ON * bound
-    outward = jnp.where(action >= on, away, jnp.where(action <= -on, -away, -jnp.inf))
-    return jnp.where(outward > -SLACK, 0.0, away)
+    return away, jnp.where(action >= on, -1, jnp.where(action <= -on, 1, 0))
+
+
+def counts(away: jax.Array, side: jax.Array, slack: float = SLACK) -> jax.Array:
+    """Bool[k], which entries of a `Problem.signed` are a disagreement of more than the slack."""
+    return (side == 0) | (side * away > slack)
+
+
+def heeded(away: jax.Array, side: jax.Array) -> jax.Array:
+    """Float[k], the residual of a `Problem.signed`."""
+    return jnp.where(counts(away, side), away, 0.0)

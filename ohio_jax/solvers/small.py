@@ -16,6 +16,11 @@ def product(A: jax.Array, B: jax.Array) -> jax.Array:
     return sum((column(k) * B[k][None] for k in range(1, A.shape[1])), start=column(0) * B[0][None])
 
 
+def gram(A: jax.Array) -> jax.Array:
+    """A' A, row by row, for the same reason. A: Float[k, n]."""
+    return sum((row[:, None] * row[None] for row in A[1:]), start=A[0][:, None] * A[0][None])
+
+
 def solve_definite(M: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(y with M y = right, Float[] smallest pivot of the matrix scaled to a unit diagonal).
 

@@ -208,8 +208,5 @@ def test_goals_are_recovered_under_the_gains_that_gave_them(recovered):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    reason="a search that ends once a step saves less than a per cent stops short of some goals: 0.025", strict=True
-)
 def test_nearly_all_of_them_to_the_end(recovered):
     assert np.quantile(recovered.residual[recovered.status == UNIQUE], 0.9) < 1e-2
