@@ -17,20 +17,19 @@ FLAT = 1e-2  # and so does a step that lowers the squared residual by less than 
 NOTHING = 1e4  # and a residual of so many roundings of 1, which is not lowered by looking on
 ASIDE = 1e-3  # share of the goal by which an entry is moved to see whether it is held
 FIRM = 1.0  # damping up to which such a step means a minimum; beyond, only that no step down was found
-
 BENT = 0.5  # share of a step up to which its bend is believed
 
 Function = Callable[[jax.Array], jax.Array]
-Signed = Callable[[jax.Array], tuple[jax.Array, jax.Array]]  # see `Problem.signed`
+Signed = Callable[[jax.Array], tuple[jax.Array, jax.Array | None]]  # see `Problem.signed`; without sides, both always count
 
 
 class Search(NamedTuple):
-    """goal: Float[g]; away: Float[k], side: Int[k] (see `Problem.signed`) and J: Float[k, g], derivative of `away`, there;
+    """goal: Float[g]; away: Float[k], side: Int[k] (see `Signed`) and J: Float[k, g], derivative of `away`, there;
     damping: Float[]; ended, calm: Bool[]; iterations: Int[]."""
 
     goal: jax.Array
     away: jax.Array
-    side: jax.Array
+    side: jax.Array | None
     J: jax.Array
     damping: jax.Array
     ended: jax.Array
@@ -57,17 +56,16 @@ def flat(problem: Problem, segment: Segment) -> tuple[Signed, Function, jax.Arra
     """(signed, project, start) of the problem, on goals as Float[g]; the better of its start and its affine answer."""
     shape = problem.start(segment).shape
 
-    def signed(goal: jax.Array) -> tuple[jax.Array, jax.Array]:
-        if problem.signed is not None:
-            return problem.signed(goal.reshape(shape), segment)
-        away = problem.residual(goal.reshape(shape), segment)
-        return away, jnp.zeros(away.shape, int)
+    def signed(goal: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        if problem.signed is None:
+            return problem.residual(goal.reshape(shape), segment), None
+        return problem.signed(goal.reshape(shape), segment)
 
     project = lambda goal: problem.project(goal.reshape(shape)).reshape(-1)
     start = project(problem.start(segment).reshape(-1))
     if problem.affine is not None:
         guess = project(least_squares(*problem.affine(segment))[0])
-        first, second = jnp.sum(jnp.square(heeded(*jax.vmap(signed)(jnp.stack([start, guess])))), axis=1)
+        first, second = jnp.sum(jnp.square(jax.vmap(lambda goal: heeded(*signed(goal)))(jnp.stack([start, guess]))), axis=1)
         start = jnp.where(second < first, guess, start)
     return signed, project, start
 
@@ -77,14 +75,14 @@ def search(signed: Signed, project: Function, start: jax.Array) -> Search:
     damping rises (Marquardt 1963). A step into nothing finite is not taken. Entries that project holds against the slope stay
     where they are: steps are those of the others (Bertsekas 1982).
 
-    A step is solved for twice, the second time with the one-sided entries that the first would run into, and is bent along the
-    valley by the residual's second derivative on the way (Transtrum and Sethna 2012, arXiv:1201.5885, geodesic acceleration).
+    One-sided entries make narrow, winding valleys. A step along them is solved for twice, the second time with the entries that
+    the first would run into, and is bent as the valley is, by half the residual's second derivative on the way (geodesic
+    acceleration: Transtrum and Sethna 2012, arXiv:1201.5885).
     """
 
     def look(goal: jax.Array):
-        """(J, away, side)"""
-        J, (away, side) = jax.jacfwd(lambda goal: (signed(goal)[0], signed(goal)), has_aux=True)(goal)
-        return J, away, side
+        away, side = signed(goal)
+        return away, (away, side)
 
     squared = lambda away, side: jnp.sum(jnp.square(heeded(away, side)))
 
@@ -104,14 +102,16 @@ def search(signed: Signed, project: Function, start: jax.Array) -> Search:
             diagonal = jnp.maximum(jnp.diagonal(normal), 1e-6 * jnp.max(jnp.diagonal(normal)))
             return solve_definite(normal + old.damping * jnp.diag(diagonal), -jnp.sum(J * right[:, None], axis=0))[0]
 
-        run_into = away + product(old.J, solve(away, away))
-        step = solve(away, run_into)
-        along = lambda goal: jax.jvp(lambda goal: signed(goal)[0], (goal,), (step,))[1]
-        bend = solve(0.5 * jax.jvp(along, (old.goal,), (step,))[1], run_into)
-        bend = jnp.where(jnp.sum(jnp.square(bend)) <= BENT**2 * jnp.sum(jnp.square(step)), bend, 0.0)
-        goal = project(old.goal + step + bend)
+        step = solve(away, away)
+        if old.side is not None:
+            run_into = away + product(old.J, step)
+            step = solve(away, run_into)
+            along = lambda goal: jax.jvp(lambda goal: signed(goal)[0], (goal,), (step,))[1]
+            bend = solve(0.5 * jax.jvp(along, (old.goal,), (step,))[1], run_into)
+            step += jnp.where(jnp.sum(jnp.square(bend)) <= BENT**2 * jnp.sum(jnp.square(step)), bend, 0.0)
+        goal = project(old.goal + step)
 
-        J, after, side = look(goal)
+        J, (after, side) = jax.jacfwd(look, has_aux=True)(goal)
         before, now = squared(old.away, old.side), squared(after, side)
         lower = first | (now < before)
         # Far or near, the goal no longer matters: where it is not unique it could wander for ever.
@@ -123,8 +123,9 @@ def search(signed: Signed, project: Function, start: jax.Array) -> Search:
         ended = tiny | ~jnp.all(jnp.isfinite(better[1]))
         return Search(*better, damping, ended, tiny & (old.damping <= FIRM), old.iterations + 1)
 
-    size, no = jax.eval_shape(signed, start)[0].shape, jnp.bool_(False)
-    unknown = jnp.full(size, jnp.inf, start.dtype), jnp.zeros(size, int), jnp.zeros((*size, *start.shape), start.dtype)
+    (away, side), no = jax.eval_shape(signed, start), jnp.bool_(False)
+    unknown = jnp.full(away.shape, jnp.inf, start.dtype), None if side is None else jnp.zeros(side.shape, side.dtype)
+    unknown += (jnp.zeros((*away.shape, *start.shape), start.dtype),)
     begin = Search(start, *unknown, jnp.full((), 1e-2, start.dtype), no, no, jnp.int32(0))
     end = jax.lax.while_loop(lambda now: ~now.ended & (now.iterations <= ITERATIONS), better, begin)
     return end._replace(J=jnp.where(counts(end.away, end.side)[:, None], end.J, 0.0))

@@ -26,7 +26,9 @@ def invert(problem: Problem, segment: Segment) -> Recovered:
 
     def with_prior(goal):
         away, side = signed(goal)
-        return jnp.concatenate([away, (goal - centre.reshape(-1)) / width]), jnp.append(side, jnp.zeros(len(width), int))
+        return jnp.concatenate([away, (goal - centre.reshape(-1)) / width]), None if side is None else jnp.append(
+            side, jnp.zeros_like(side, shape=len(width))
+        )
 
     end = search(with_prior, project, start)
     J = end.J[: -len(width)]

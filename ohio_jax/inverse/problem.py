@@ -141,11 +141,11 @@ def signed_disagreement(wish: jax.Array, action: jax.Array, bound: jax.Array, B:
     return away, jnp.where(action >= on, -1, jnp.where(action <= -on, 1, 0))
 
 
-def counts(away: jax.Array, side: jax.Array, slack: float = SLACK) -> jax.Array:
-    """Bool[k], which entries of a `Problem.signed` are a disagreement of more than the slack."""
-    return (side == 0) | (side * away > slack)
+def counts(away: jax.Array, side: jax.Array | None, slack: float = SLACK) -> jax.Array:
+    """Bool[k], which entries of a `Problem.signed` are a disagreement, of more than the slack; all, if none has a side."""
+    return jnp.ones(away.shape, bool) if side is None else (side == 0) | (side * away > slack)
 
 
-def heeded(away: jax.Array, side: jax.Array) -> jax.Array:
+def heeded(away: jax.Array, side: jax.Array | None) -> jax.Array:
     """Float[k], the residual of a `Problem.signed`."""
     return jnp.where(counts(away, side), away, 0.0)
