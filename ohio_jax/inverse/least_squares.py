@@ -14,7 +14,7 @@ from ohio_jax.solvers.small import gram, least_squares, product, solve_definite
 ITERATIONS = 30
 CALM = 1e-5  # a step shorter than this share of the goal ends the search
 FLAT = 1e-2  # and so does a step that lowers the squared residual by less than this share
-NOTHING = 1e4  # and a residual of so many roundings of 1, which is not lowered by looking on
+NOTHING = 1e4  # and, with one-sided entries, a residual of so many roundings of 1: it is not lowered by looking on
 ASIDE = 1e-3  # share of the goal by which an entry is moved to see whether it is held
 FIRM = 1.0  # damping up to which such a step means a minimum; beyond, only that no step down was found
 BENT = 0.5  # share of a step up to which its bend is believed
@@ -117,7 +117,8 @@ def search(signed: Signed, project: Function, start: jax.Array) -> Search:
         # Far or near, the goal no longer matters: where it is not unique it could wander for ever.
         level = (now <= before) & (before - now <= FLAT * before)
         still = jnp.max(jnp.abs(goal - old.goal)) <= CALM * (1.0 + jnp.max(jnp.abs(goal)))
-        tiny = (jnp.sqrt(now) <= NOTHING * jnp.finfo(now.dtype).eps) | ~first & (level | still)
+        nothing = side is not None and jnp.sqrt(now) <= NOTHING * jnp.finfo(now.dtype).eps
+        tiny = nothing | ~first & (level | still)
         better = jax.tree.map(functools.partial(jnp.where, lower), (goal, after, side, J), old[:4])
         damping = jnp.clip(old.damping * jnp.where(lower, 0.1, 10.0), 1e-12, 1e8)
         ended = tiny | ~jnp.all(jnp.isfinite(better[1]))
