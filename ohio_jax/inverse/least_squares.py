@@ -119,14 +119,25 @@ def search(signed: Signed, project: Function, start: jax.Array) -> Search:
         still = jnp.max(jnp.abs(goal - old.goal)) <= CALM * (1.0 + jnp.max(jnp.abs(goal)))
         nothing = side is not None and jnp.sqrt(now) <= NOTHING * jnp.finfo(now.dtype).eps
         tiny = nothing | ~first & (level | still)
-        better = jax.tree.map(functools.partial(jnp.where, lower), (goal, after, side, J), old[:4])
-        damping = jnp.clip(old.damping * jnp.where(lower, 0.1, 10.0), 1e-12, 1e8)
-        ended = tiny | ~jnp.all(jnp.isfinite(better[1]))
-        return Search(*better, damping, ended, tiny & (old.damping <= FIRM), old.iterations + 1)
+        new = old._replace(goal=goal, away=after, side=side, J=J)
+        kept = jax.tree.map(functools.partial(jnp.where, lower), new, old)
+        return kept._replace(
+            damping=jnp.clip(old.damping * jnp.where(lower, 0.1, 10.0), 1e-12, 1e8),
+            ended=tiny | ~jnp.all(jnp.isfinite(kept.away)),
+            calm=tiny & (old.damping <= FIRM),
+            iterations=old.iterations + 1,
+        )
 
     (away, side), no = jax.eval_shape(signed, start), jnp.bool_(False)
-    unknown = jnp.full(away.shape, jnp.inf, start.dtype), None if side is None else jnp.zeros(side.shape, side.dtype)
-    unknown += (jnp.zeros((*away.shape, *start.shape), start.dtype),)
-    begin = Search(start, *unknown, jnp.full((), 1e-2, start.dtype), no, no, jnp.int32(0))
+    begin = Search(
+        goal=start,
+        away=jnp.full(away.shape, jnp.inf, start.dtype),
+        side=None if side is None else jnp.zeros(side.shape, side.dtype),
+        J=jnp.zeros((*away.shape, *start.shape), start.dtype),
+        damping=jnp.full((), 1e-2, start.dtype),
+        ended=no,
+        calm=no,
+        iterations=jnp.int32(0),
+    )
     end = jax.lax.while_loop(lambda now: ~now.ended & (now.iterations <= ITERATIONS), better, begin)
     return end._replace(J=jnp.where(counts(end.away, end.side)[:, None], end.J, 0.0))
