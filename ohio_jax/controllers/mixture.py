@@ -69,7 +69,6 @@ def problem(params: Params) -> Problem:
 
         return None if getattr(own(0), name) is None else function
 
-    names = ("residual", "start", "closed_form", "observed", "affine", "imitation", "acted", "program", "width")
-    functions: dict[str, Any] = {name: of_segment(name) for name in names}
     # Admissible goals are those of all: they cannot depend on a segment.
-    return Problem(**functions, project=own(0).project, prepare=prepare, tolerance=own(0).tolerance)
+    mine = {"project": own(0).project, "prepare": prepare, "tolerance": own(0).tolerance}
+    return Problem(**mine, **{name: of_segment(name) for name in Problem._fields if name not in mine})
