@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ohio_jax.controllers import lqr, mixture
+from ohio_jax.controllers import lqr, mixture, osc
 from ohio_jax.inverse import INVERSES
 from ohio_jax.inverse.problem import Segment
-from tests.ohio_jax import test_lqr
+from tests.ohio_jax import arm, test_lqr, test_osc
 
 which = lambda state: (state[0] > 0).astype(jnp.int32)
 
@@ -51,3 +51,19 @@ def test_goals_come_back_from_whoever_acted(several, inverse):
         np.testing.assert_array_equal(found.status[there], invert(lqr.problem(p))(segments).status[there])
     if inverse != "observed":
         np.testing.assert_allclose(found.goal, goal, atol=1e-2)
+
+
+def test_torques_on_their_bounds_are_as_one_sided_as_they_are_alone():
+    """A third of all torques on their bounds: a search that is not told their sides ends elsewhere, and later."""
+    both = mixture.stack([test_osc.params(), test_osc.params(test_osc.STIFFNESS)])
+    x, goal = arm.states(32, still=0.3), arm.goals(32, test_osc.OUTPUT)
+    own = (x[:, 0] > 0).astype(int)
+    played = [arm.play(osc, jax.tree.map(lambda leaf, i=i: leaf[i], both), x, goal) for i in (0, 1)]
+    segments = jax.tree.map(lambda *two: np.where(own.reshape(-1, *[1] * (two[0].ndim - 1)), two[1], two[0]), *played)
+    assert arm.saturated(segments).mean() > 0.3 and 0.2 < own.mean() < 0.8
+    invert = lambda problem, segment: INVERSES["least_squares"](problem, segment)
+    mixed = jax.jit(jax.vmap(lambda segment: invert(mixture.problem(mixture.Params(both, osc, which)), segment)))(segments)
+    theirs = jax.tree.map(lambda leaf: leaf[own], both)
+    alone = jax.jit(jax.vmap(lambda p, segment: invert(osc.problem(p), segment)))(theirs, segments)
+    np.testing.assert_array_equal(mixed.iterations, alone.iterations)
+    np.testing.assert_allclose(mixed.goal, alone.goal, atol=1e-3)
