@@ -1,7 +1,8 @@
 """The manipulation table: Lift and Door under controllers whose gains change after the data were made (OHIO, ICLR 2025).
 
-Rows share the data of a task: the script with noise on its goals, under the original gains. What is learned from logged goals is
-learned once and carried over to every row; OHIO recovers goals anew for the gains of each.
+Rows share the data of a task: the script with noise on its goals, under the original gains. What is learned from logged goals,
+which least squares reads off the torques under the gains that made them, is learned once and carried over to every row; OHIO
+recovers goals anew for the gains of each.
 """
 
 from benchmarks import table
@@ -118,11 +119,11 @@ TABLE = Table(
     note=(
         "Score = 100 J / J_ref, J_ref the mean return of the script that made the data, without noise. Data are made under the "
         "original gains, policies tested under the row's (Mixture: made under all three, tested under the original). Logged "
-        "goals: what behaviour asked for, at most 5 cm and 0.5 rad, learned once and followed under whatever gains. OHIO: goals "
-        "whose torques under the row's gains come nearest to those logged, at most what the paper allows there, 40 or 50 cm and "
-        "1.5 or 1.6 rad; with equal ranges, at most what behaviour could ask for; a goal that would lie outside is the best one "
-        "inside. HRL: what was reached, followed by a network that was taught to on logs of its own, which no gains concern. The "
-        "paper's figures are those of its gradient."
+        "goals: what behaviour asked for, at most 5 cm and 0.5 rad, read off its torques under its own gains by least squares, "
+        "learned once and followed under whatever gains. OHIO: goals whose torques under the row's gains come nearest to those "
+        "logged, at most what the paper allows there, 40 or 50 cm and 1.5 or 1.6 rad; with equal ranges, at most what behaviour "
+        "could ask for; a goal that would lie outside is the best one inside. HRL: what was reached, followed by a network that "
+        "was taught to on logs of its own, which no gains concern. The paper's figures are those of its gradient."
     ),
     unit="return",
     metrics=(("success", "success, %", 100.0),),
