@@ -90,7 +90,7 @@ def problem(params: Params) -> Problem:
         moved = torques.split(segment.next_state[-1])[0] - segment.state.q
         return torques.inside(jnp.concatenate([moved, torques.command(segment)]), params.output)
 
-    return torques.matching(known, wish, params, affine=affine, observed=observed)
+    return torques.matching(known, wish, params, params.output, affine=affine, observed=observed)
 
 
 def law(params: Params, state: jax.Array) -> tuple[jax.Array, jax.Array]:

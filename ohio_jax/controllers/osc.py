@@ -32,6 +32,7 @@ class Params:
     output: Float[6], largest displacement [m] and rotation [rad] a goal may ask for, entry by entry; bound: Float[7], largest
     torques. log_map: whether the rotation left is angle axis instead of sin(angle) axis, which falls again beyond a right
     angle. stale: compat; a goal without any rotation keeps the last goal's orientation (at first that at reset) and not its own.
+    usual: Float[6], the size that goals have where they may be far larger; None: output.
     """
 
     chain: Chain
@@ -39,6 +40,7 @@ class Params:
     zeta: Any
     output: Any
     bound: Any
+    usual: Any = None
     log_map: bool = struct.field(pytree_node=False, default=False)
     stale: bool = struct.field(pytree_node=False, default=False)
 
@@ -130,7 +132,8 @@ def problem(params: Params) -> Problem:
         moved = position - at.position, vector_of(product(rotation, at.rotation.T)), torques.command(segment)
         return torques.inside(jnp.concatenate(moved), params.output)
 
-    return torques.matching(known, wish, params, observed=observed)
+    usual = params.output if params.usual is None else params.usual
+    return torques.matching(known, wish, params, usual, observed=observed)
 
 
 def law(params: Params, state: jax.Array) -> Law:

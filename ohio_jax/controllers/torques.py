@@ -40,13 +40,16 @@ def outside(goal: jax.Array, output: jax.Array) -> jax.Array:
     return jnp.abs(goal[..., :-1]) >= ON * jnp.broadcast_to(output, goal[..., :-1].shape)
 
 
-def matching(known: Callable[[jax.Array], Any], wish: Callable[[jax.Array, Any], jax.Array], params: Any, **more) -> Problem:
+def matching(
+    known: Callable[[jax.Array], Any], wish: Callable[[jax.Array, Any], jax.Array], params: Any, usual: Any, **more
+) -> Problem:
     """The problem of matching logged torques in the logged states; it needs no model of the world.
 
     known(state: Float[h, 3 n]) -> what of the law no goal changes, a pytree; it takes the place of a prepared segment's states.
     wish(goal, known) -> Float[h, n], the torques before their bounds. params: with `bound`: Float[n] and `output`: Float[g - 1].
     Residual: wish less logged torque, in units of NOISE of the bound, one-sided where the logged one is on it; and the command
-    less the one logged. Searches begin at a displacement of 0. more: other fields of the problem.
+    less the one logged. Searches begin at a displacement of 0. usual: Float[g - 1], the size that displacements have; the prior's
+    deviation. more: other fields of the problem.
     """
 
     def signed(goal: jax.Array, segment: Segment) -> tuple[jax.Array, jax.Array]:
@@ -72,7 +75,7 @@ def matching(known: Callable[[jax.Array], Any], wish: Callable[[jax.Array, Any],
         project=lambda goal: inside(goal, params.output),
         imitation=residual,
         acted=acted,
-        width=lambda segment: jnp.append(like(params.output, segment.action), 1.0),
+        width=lambda segment: jnp.append(like(usual, segment.action), 1.0),
         **more,
     )
 

@@ -1,4 +1,15 @@
-"""The inverse as nonlinear least squares: Levenberg-Marquardt on the residual, for any low level."""
+"""The inverse as nonlinear least squares: Levenberg-Marquardt on the residual, for any low level.
+
+    minimise |residual(goal)|^2,
+
+or, where entries of the residual count on one side only and so leave directions of the goal open,
+
+    minimise k log(|residual(goal)|^2 + k SLACK^2) + |(goal - start) / width|^2,    k entries.
+
+That is the most likely goal where nobody knows how large the noise is: twice the negative logarithm of its posterior, with the
+problem's prior on the goal and Jeffreys' on the noise. Where goals explain a segment exactly, it is the one nearest to the start
+of those that do; where none does, the last per cents of the residual are not paid for with goals far off.
+"""
 
 import functools
 from collections.abc import Callable
@@ -8,19 +19,20 @@ import jax
 import jax.numpy as jnp
 
 from ohio_jax.inverse.analytic import explain, identified
-from ohio_jax.inverse.problem import Problem, Recovered, Segment, counts, heeded
+from ohio_jax.inverse.problem import SLACK, Problem, Recovered, Segment, counts, heeded
 from ohio_jax.solvers.small import gram, least_squares, product, solve_definite
 
 ITERATIONS = 30
 CALM = 1e-5  # a step shorter than this share of the goal ends the search
 FLAT = 1e-2  # and so does a step that lowers the squared residual by less than this share
-NOTHING = 1e4  # and, with one-sided entries, a residual of so many roundings of 1: it is not lowered by looking on
+FINE = 1e-3  # or, with a prior, which lets nothing wander, the k-th root of what it makes of it
 ASIDE = 1e-3  # share of the goal by which an entry is moved to see whether it is held
 FIRM = 1.0  # damping up to which such a step means a minimum; beyond, only that no step down was found
 BENT = 0.5  # share of a step up to which its bend is believed
 
 Function = Callable[[jax.Array], jax.Array]
 Signed = Callable[[jax.Array], tuple[jax.Array, jax.Array | None]]  # see `Problem.signed`; without sides, both always count
+Prior = tuple[jax.Array, jax.Array]  # Float[g], Float[g]: where goals lie before anything is seen, and their deviation
 
 
 class Search(NamedTuple):
@@ -38,17 +50,21 @@ class Search(NamedTuple):
 
 
 def invert(problem: Problem, segment: Segment) -> Recovered:
-    """Minimises |residual(goal)|^2 over admissible goals, from the better of the problem's start and its affine answer.
+    """The best admissible goal, by a search from the better of the problem's start and its affine answer.
 
     AMBIGUOUS where some direction of the goal does not show in the residual, as where the low level saturates. FAILED only
     where the segment is not finite.
 
-    The last per cent of a residual that no goal explains is left alone. A direction that hardly shows would fit it with goals far
-    off, each nearly as good as the one before; stopped here, it stays near the start (Hanke 1997, A regularizing
-    Levenberg-Marquardt scheme, Inverse Problems 13).
+    Without one-sided entries there is no prior. There the last per cent of a residual that no goal explains is left alone: a
+    direction that hardly shows would fit it with goals far off, each nearly as good as the one before; stopped here, it stays
+    near the start (Hanke 1997, A regularizing Levenberg-Marquardt scheme, Inverse Problems 13).
     """
-    end = search(*flat(problem, segment))
-    goal = end.goal.reshape(problem.start(segment).shape)
+    centre, prior = problem.start(segment), None
+    if problem.signed is not None:
+        width = jnp.ones_like(centre) if problem.width is None else problem.width(segment)
+        prior = centre.reshape(-1), width.reshape(-1)
+    end = search(*flat(problem, segment), prior)
+    goal = end.goal.reshape(centre.shape)
     return explain(problem, segment, goal, identified(end.J), end.calm, end.iterations, judge=True)
 
 
@@ -70,55 +86,62 @@ def flat(problem: Problem, segment: Segment) -> tuple[Signed, Function, jax.Arra
     return signed, project, start
 
 
-def search(signed: Signed, project: Function, start: jax.Array) -> Search:
-    """Levenberg-Marquardt from start: Float[g]. A step is taken if it lowers the residual, and the damping falls; else the
+def search(signed: Signed, project: Function, start: jax.Array, prior: Prior | None = None) -> Search:
+    """Levenberg-Marquardt from start: Float[g]. A step is taken if it lowers the objective, and the damping falls; else the
     damping rises (Marquardt 1963). A step into nothing finite is not taken. Entries that project holds against the slope stay
-    where they are: steps are those of the others (Bertsekas 1982).
+    where they are: steps are those of the others (Bertsekas 1982). A step weighs the prior, if there is one, by the noise that
+    the residual has come down to.
 
     One-sided entries make narrow, winding valleys. A step along them is solved for twice, the second time with the entries that
     the first would run into, and is bent as the valley is, by half the residual's second derivative on the way (geodesic
     acceleration: Transtrum and Sethna 2012, arXiv:1201.5885).
     """
+    (away, side), no = jax.eval_shape(signed, start), jnp.bool_(False)
+    k, least = len(away), 0.0 if prior is None else len(away) * SLACK**2
+    centre, width = (start, jnp.inf) if prior is None else prior
 
     def look(goal: jax.Array):
         away, side = signed(goal)
         return away, (away, side)
 
-    squared = lambda away, side: jnp.sum(jnp.square(heeded(away, side)))
+    squared = lambda away, side: jnp.sum(jnp.square(heeded(away, side))) + least
+    objective = lambda goal, *seen: squared(*seen) * jnp.exp(jnp.sum(jnp.square((goal - centre) / width)) / k)
 
     def better(old: Search) -> Search:
         first = old.iterations == 0  # nothing is known yet: look at the start itself
         away = jnp.where(first, 0.0, old.away)
-        slope = jnp.sum(old.J * heeded(away, old.side)[:, None], axis=0)
+        weight = squared(away, old.side) / k / jnp.square(width)
+        back = weight * (old.goal - centre)
+        slope = jnp.sum(old.J * heeded(away, old.side)[:, None], axis=0) + back
         downhill = old.goal - ASIDE * (1.0 + jnp.abs(old.goal)) * jnp.sign(slope)
         free = (slope == 0) | (project(downhill) != old.goal)
 
-        def solve(right: jax.Array, expected: jax.Array) -> jax.Array:
-            """The damped step that takes `right` off the entries that count where they are `expected`; one that is on its edge
-            stays there."""
+        def solve(right: jax.Array, expected: jax.Array, back: jax.Array | float = 0.0) -> jax.Array:
+            """The damped step that takes `right` off the entries that count where they are `expected`, and `back` off the prior's
+            slope; an entry of the goal that is on its edge stays there."""
             J = jnp.where(counts(expected, old.side, 0.0)[:, None] & free[None], old.J, 0.0)
-            normal = gram(J)
+            normal = gram(J) + jnp.diag(jnp.where(free, weight, 0.0))
             # Marquardt's scaling; the floor lets directions that do not show yet move once others have.
             diagonal = jnp.maximum(jnp.diagonal(normal), 1e-6 * jnp.max(jnp.diagonal(normal)))
-            return solve_definite(normal + old.damping * jnp.diag(diagonal), -jnp.sum(J * right[:, None], axis=0))[0]
+            against = jnp.sum(J * right[:, None], axis=0) + jnp.where(free, back, 0.0)
+            return solve_definite(normal + old.damping * jnp.diag(diagonal), -against)[0]
 
-        step = solve(away, away)
+        step = solve(away, away, back)
         if old.side is not None:
             run_into = away + product(old.J, step)
-            step = solve(away, run_into)
+            step = solve(away, run_into, back)
             along = lambda goal: jax.jvp(lambda goal: signed(goal)[0], (goal,), (step,))[1]
             bend = solve(0.5 * jax.jvp(along, (old.goal,), (step,))[1], run_into)
             step += jnp.where(jnp.sum(jnp.square(bend)) <= BENT**2 * jnp.sum(jnp.square(step)), bend, 0.0)
         goal = project(old.goal + step)
 
         J, (after, side) = jax.jacfwd(look, has_aux=True)(goal)
-        before, now = squared(old.away, old.side), squared(after, side)
+        before, now = objective(old.goal, old.away, old.side), objective(goal, after, side)
         lower = first | (now < before)
         # Far or near, the goal no longer matters: where it is not unique it could wander for ever.
-        level = (now <= before) & (before - now <= FLAT * before)
+        level = (now <= before) & (before - now <= (FLAT if prior is None else FINE) * before)
         still = jnp.max(jnp.abs(goal - old.goal)) <= CALM * (1.0 + jnp.max(jnp.abs(goal)))
-        nothing = side is not None and jnp.sqrt(now) <= NOTHING * jnp.finfo(now.dtype).eps
-        tiny = nothing | ~first & (level | still)
+        tiny = ~first & (level | still)
         new = old._replace(goal=goal, away=after, side=side, J=J)
         kept = jax.tree.map(functools.partial(jnp.where, lower), new, old)
         return kept._replace(
@@ -128,7 +151,6 @@ def search(signed: Signed, project: Function, start: jax.Array) -> Search:
             iterations=old.iterations + 1,
         )
 
-    (away, side), no = jax.eval_shape(signed, start), jnp.bool_(False)
     begin = Search(
         goal=start,
         away=jnp.full(away.shape, jnp.inf, start.dtype),

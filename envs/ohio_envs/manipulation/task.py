@@ -158,10 +158,11 @@ def _spaces(name: str, largest: tuple[float, float], gains: Gains, behaviour: Sp
 
 
 def controller(gains: Gains, output: np.ndarray) -> osc.Params:
-    """The arm's controller with these gains, and goals of up to output: Float[6], m and rad."""
+    """The arm's controller with these gains, and goals of up to output: Float[6], m and rad, usually of behaviour's size."""
     kp, zeta = (np.repeat(np.array(pair, np.float32), 3) for pair in gains)
     arm = jax.tree.map(jnp.float32, panda.chain())
-    return osc.Params(arm, jnp.asarray(kp), jnp.asarray(zeta), jnp.asarray(output), jnp.asarray(panda.TORQUE, jnp.float32))
+    bound, usual = jnp.asarray(panda.TORQUE, jnp.float32), jnp.asarray(RANGE[:6])
+    return osc.Params(arm, jnp.asarray(kp), jnp.asarray(zeta), jnp.asarray(output), bound, usual)
 
 
 def _goals(name: str, params: osc.Params, problem: Problem | None = None) -> Space:
