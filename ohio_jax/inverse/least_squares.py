@@ -25,7 +25,7 @@ from ohio_jax.solvers.small import gram, least_squares, product, solve_definite
 ITERATIONS = 30
 CALM = 1e-5  # a step shorter than this share of the goal ends the search
 FLAT = 1e-2  # and so does a step that lowers the squared residual by less than this share
-FINE = 1e-3  # or, with a prior, which lets nothing wander, the k-th root of what it makes of it
+FINE = 3e-3  # or, with a prior, which lets nothing wander, the k-th root of what it makes of it
 ASIDE = 1e-3  # share of the goal by which an entry is moved to see whether it is held
 FIRM = 1.0  # damping up to which such a step means a minimum; beyond, only that no step down was found
 BENT = 0.5  # share of a step up to which its bend is believed

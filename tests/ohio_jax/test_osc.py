@@ -189,8 +189,8 @@ def test_the_last_per_cent_is_not_fitted_with_goals_far_off(gains):
     wide = np.array([0.4] * 3 + [1.6] * 3)
     segments, _ = logs(0.2)
     held = np.flatnonzero(arm.saturated(segments).any(axis=(1, 2)))[:24]
-    found = jax.tree.map(lambda x: np.asarray(x)[held], invert(params(gains, wide), segments))
-    problem, edge = osc.problem(params(gains, wide)), np.append(wide, 1.0)
+    found = jax.tree.map(lambda x: np.asarray(x)[held], invert(params(gains, wide, usual=OUTPUT), segments))
+    problem, edge = osc.problem(params(gains, wide, usual=OUTPUT)), np.append(wide, 1.0)
     squared, turned = [], []
     with jax.enable_x64(True):
         prepare, residual, slope = jax.jit(problem.prepare), jax.jit(problem.residual), jax.jit(jax.jacfwd(problem.residual))
@@ -207,8 +207,7 @@ def test_the_last_per_cent_is_not_fitted_with_goals_far_off(gains):
             turned.append(np.linalg.norm(best.x[3:6]))
     above = np.square(found.residual) / squared
     assert np.median(above) < 1.01 and np.quantile(above, 0.8) < 1.05
-    # Searched to the last ten-thousandth they come to 0.89 of it under changed stiffness.
-    assert np.linalg.norm(found.goal[:, 3:6], axis=1).mean() < 0.75 * np.mean(turned)
+    assert np.linalg.norm(found.goal[:, 3:6], axis=1).mean() < 0.65 * np.mean(turned)
 
 
 def test_goals_beyond_the_range_end_at_its_edge_and_say_so():
