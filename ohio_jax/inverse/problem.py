@@ -104,6 +104,7 @@ class Problem(NamedTuple):
     program(segment) -> Program, where the low level is one, of a segment of one step; else None.
     signed(goal, segment) -> (Float[k], Int[k]), what the residual is made of, and which side of 0 of it counts: 1, -1, or 0 for
         both (see `heeded`). A search that sees the other side as well does not run into this one. None: both sides count.
+        Many goals may explain such a segment; `width` says which are likely.
     width(segment) -> Float[*goal], deviation of goals about `start` before anything is seen, a broad prior; None: 1.
     tolerance: norm of the residual up to which a goal counts as an explanation of the segment.
     """

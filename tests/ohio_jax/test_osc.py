@@ -210,7 +210,7 @@ def test_the_last_per_cent_is_not_fitted_with_goals_far_off(gains):
 
 
 def test_of_goals_that_explain_a_segment_the_nearest_is_returned():
-    """The one given explains it as well, so what is returned is hardly ever farther from the start of the search, mostly nearer."""
+    """The one given explains it as well, so what is returned is hardly ever farther from the start, and mostly nearer."""
     segments, goal = logs(1.0, still=0.3)
     found = invert(params(), segments)
     several = (found.status == AMBIGUOUS) & (found.residual < 0.1)
