@@ -69,7 +69,8 @@ REASONS = {
     ),
     ("manipulation", "*", "OHIO gradient *"): (
         "Adam has no slope where torques saturate: with the original gains it leaves two segments in three unexplained, least "
-        "squares one in a hundred. The release also holds a cross-entropy search for such segments, which is not in this column."
+        "squares less than one in a thousand. The release also holds a cross-entropy search for such segments, which is not in "
+        "this column."
     ),
     ("manipulation", "*", "Logged goals *"): (
         "Probably the data: our script makes no haste and corrects itself, so that its goals are worth something under any gains."
