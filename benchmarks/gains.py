@@ -61,7 +61,7 @@ def chart(listed: list[Any]) -> bytes:
             axis.imshow(values, vmin=low, vmax=high, cmap=colours, origin="lower")
             for (i, j), value in np.ndenumerate(values):
                 if np.isfinite(value):
-                    axis.text(j, i, f"{value:.0f}", ha="center", va="center", color="white" if dark(value) else "black")
+                    axis.text(j, i, f"{value:z.0f}", ha="center", va="center", color="white" if dark(value) else "black")
             axis.set_xticks(range(len(ZETA)), [f"{zeta:g}" for zeta in ZETA])
             axis.set_yticks(range(len(KP)), [f"{kp:g}" for kp in KP])
             axis.set_title(f"{scene}: {name}", fontsize=10)
