@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ohio_jax import mesh, provenance
+from ohio_jax import compilation_cache, mesh, provenance
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.learners import LEARNERS
 from ohio_jax.progress import progress
@@ -83,7 +83,9 @@ def over_ray(cpus: int | None = None, gpus: float | None = None) -> Executor:
     def execute(wanted: list[Cell], again: Listing) -> Iterator[tuple[str, dict[str, Any]]]:
         learners = {name: found for name, found in LEARNERS.items() if _module(found).split(".")[0] != "ohio_jax"}
         files = [sys.modules[name] for name in dict.fromkeys(map(_module, learners.values()))]
-        environment = {"py_modules": files} if files else {}
+        environment: dict[str, Any] = {"py_modules": files} if files else {}
+        if (where := os.environ.get(compilation_cache.VARIABLE)) is not None:
+            environment["env_vars"] = {compilation_cache.VARIABLE: where}
         task = ray.remote(max_retries=RETRIES, runtime_env=environment, **need)(_carried_out)
         packed = ray.cloudpickle.dumps((again, learners))
         waiting = {task.remote(packed, name, config, need["num_cpus"]): name for name, config, _ in wanted}
@@ -141,6 +143,7 @@ def _carried_out(packed: bytes, name: str, config: dict[str, Any], cpus: int) ->
     flags = DEVICES.sub("", os.environ.get("XLA_FLAGS", ""))
     os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={max(1, int(cpus))}".strip()
     os.environ["NPROC"] = str(max(1, int(cpus)))  # size of XLA's thread pool
+    compilation_cache.enable()
     found, work = _listed(packed)[name]
     if found != config:
         different = next(key for key in {**found, **config} if found.get(key) != config.get(key))

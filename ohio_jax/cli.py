@@ -16,6 +16,7 @@ from typing import Any
 from absl import app, logging
 from absl.flags import argparse_flags
 
+from ohio_jax import compilation_cache
 from ohio_jax.errors import UserError, unknown
 
 
@@ -364,10 +365,12 @@ def parser() -> argparse.ArgumentParser:
     top = argparse_flags.ArgumentParser(prog="ohio-jax", description="Offline hierarchical RL via inverse optimisation.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, function) -> argparse.ArgumentParser:
+    def add(name: str, function, compiles: bool = True) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
         command.set_defaults(function=function)
         command.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+        if compiles:
+            command.add_argument("--compilation-cache", metavar="DIR", help="where compiled programs are kept, or off")
         return command
 
     def add_set(command) -> None:
@@ -384,7 +387,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--cell-cpus", type=positive, metavar="N", help="cores of a cell on Ray, 1 by default")
         command.add_argument("--cell-gpus", type=float, metavar="X", help="GPUs of a cell on Ray, 1 where there are any")
 
-    add("list", list_command)
+    add("list", list_command, compiles=False)
 
     def add_who(command) -> None:
         command.add_argument("task", nargs="?")
@@ -495,14 +498,14 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--results", default="results")
     add_executor(command)
 
-    command = add("leaderboard", leaderboard_command)
+    command = add("leaderboard", leaderboard_command, compiles=False)
     command.add_argument("--results", default="results")
 
-    command = add("submit", submit_command)
+    command = add("submit", submit_command, compiles=False)
     command.add_argument("file", metavar="FILE")
     command.add_argument("--results", default="results")
 
-    command = add("data", data_command)
+    command = add("data", data_command, compiles=False)
     command.add_argument("action", choices=("list", "fetch", "verify"))
 
     command = add("speed", speed_command)
@@ -514,6 +517,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args) -> int:
     try:
+        if "compilation_cache" in args:  # of commands that compile
+            compilation_cache.enable(args.compilation_cache)
         with together(args):
             args.function(args)
     except UserError as error:

@@ -1,29 +1,25 @@
 """Settings every test runs under: two CPU devices and no others, and no implicit broadcasting between ranks."""
 
-import atexit
 import gc
 import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 # Before JAX is imported. Appended, so that a user's own flags stay.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2".strip()
 
-# Programs compiled once are found again: by files that come later, and by the processes that tests start.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="programs-")
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
-
 import hypothesis
 import jax
 import pytest
 
+from ohio_jax import compilation_cache
+
 ROOT = Path(__file__).resolve().parents[1]
 CITY_FILES = ("scenario_nyc_brooklyn.json", "scenario_shenzhen_downtown_west.json")
 
-atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+# Programs compiled once are found again: by files that come later, by the commands that tests start, by the next run.
+compilation_cache.enable()
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # No deadline: the first example compiles. The same examples each time: a failure seen once is seen again.

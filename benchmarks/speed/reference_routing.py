@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
-from scipy.optimize import linprog
+import scipy  # its parts are imported where they are used first
 
 from ohio_jax.errors import UserError
 
@@ -95,7 +94,7 @@ def highs(cost: np.ndarray, warm: bool = True) -> Solver:
     # Row k: what origin k sends away, less what region k receives. Row rows + k: what region k receives.
     entries = np.concatenate([ones, -ones, ones])
     where = np.concatenate([i, j, rows + j]), np.concatenate([arcs, arcs, arcs])
-    matrix = sparse.csr_array((entries, where), shape=(rows + columns, len(i)))
+    matrix = scipy.sparse.csr_array((entries, where), shape=(rows + columns, len(i)))
 
     lp = highspy.HighsLp()
     lp.num_col_, lp.num_row_ = len(i), rows + columns
@@ -135,12 +134,12 @@ def highs(cost: np.ndarray, warm: bool = True) -> Solver:
 def scipy_linprog(cost: np.ndarray) -> Solver:
     """The same `solve` by `scipy.optimize.linprog` on the textbook form; it builds a model for every instance."""
     rows, columns = cost.shape
-    by_row = sparse.csr_array(sparse.kron(sparse.eye_array(rows), np.ones((1, columns))))
-    by_column = sparse.csr_array(sparse.kron(np.ones((1, rows)), sparse.eye_array(columns)))
+    by_row = scipy.sparse.csr_array(scipy.sparse.kron(scipy.sparse.eye_array(rows), np.ones((1, columns))))
+    by_column = scipy.sparse.csr_array(scipy.sparse.kron(np.ones((1, rows)), scipy.sparse.eye_array(columns)))
     flat = np.asarray(cost, float).ravel()
 
     def solve(supply: np.ndarray, demand: np.ndarray) -> np.ndarray:
-        answer = linprog(flat, by_row, supply, by_column, demand, method="highs-ds")
+        answer = scipy.optimize.linprog(flat, by_row, supply, by_column, demand, method="highs-ds")
         if answer.status != 0:
             raise RuntimeError(f"scipy.optimize.linprog stopped: {answer.message}")
         return _integers(answer.x).reshape(rows, columns)

@@ -8,8 +8,7 @@ earns more in conserving dynamics, whatever it knows.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linprog
-from scipy.sparse import coo_array
+import scipy  # its parts are imported where they are used first
 
 from ohio_envs.routing.scenario import City
 
@@ -35,7 +34,7 @@ def _solve(city: City, arcs: list[Arcs]) -> float:
     arc = np.arange(len(tail))
     inside = head < nodes  # the others land when the episode is over
     # In each node: what leaves, less what arrives, is at most what starts there.
-    net = coo_array(
+    net = scipy.sparse.coo_array(
         (
             np.concatenate([np.ones(len(tail)), -np.ones(inside.sum())]),
             (np.concatenate([tail, head[inside]]), np.concatenate([arc, arc[inside]])),
@@ -45,7 +44,7 @@ def _solve(city: City, arcs: list[Arcs]) -> float:
     start = np.zeros(nodes)
     start[: city.regions] = city.vehicles
     limits = np.stack([np.zeros(len(most)), most], axis=1)
-    answer = linprog(-gain, A_ub=net.tocsr(), b_ub=start, bounds=limits, method="highs")
+    answer = scipy.optimize.linprog(-gain, A_ub=net.tocsr(), b_ub=start, bounds=limits, method="highs")
     if answer.status != 0:
         raise RuntimeError(f"oracle of {city.name}: expected an optimum, found {answer.message}")
     return -float(answer.fun)

@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy  # its parts are imported where they are used first
 from flax import struct
-from scipy.special import pdtr
 
 from ohio_jax.errors import UserError
 from ohio_jax.solvers import transport
@@ -353,7 +353,7 @@ def prepare(city: City) -> Scenario:
 def _cumulative(rates: np.ndarray) -> np.ndarray:
     """Float64[P, K], probability of at most k requests; K where it is 1 in float32 even for the highest rate."""
     highest = rates.max(initial=0.0)
-    return pdtr(np.arange(math.ceil(highest + 8 * math.sqrt(highest) + 12))[None, :], rates[:, None])
+    return scipy.special.pdtr(np.arange(math.ceil(highest + 8 * math.sqrt(highest) + 12))[None, :], rates[:, None])
 
 
 def _sum_in_order(lam: np.ndarray) -> np.ndarray:

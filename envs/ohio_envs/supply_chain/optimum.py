@@ -9,8 +9,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.signal import fftconvolve
-from scipy.stats import norm, poisson
+import scipy  # its parts are imported where they are used first
 
 from ohio_envs.supply_chain.scenario import OUTSIDE, Scenario, classical
 from ohio_jax.errors import UserError
@@ -50,7 +49,7 @@ def echelon(s: Scenario) -> Optimum:
         periods = lead + (stage == 0)
         demand = np.ones(1)
         for _ in range(periods):
-            demand = fftconvolve(demand, one)
+            demand = scipy.signal.fftconvolve(demand, one)
         cost = own[stage] * (y - (lead + 1) * mu) + _expected(below, demand)
         best = int(np.argmin(cost))
         levels[stage] = y[best]
@@ -95,10 +94,10 @@ def _of_a_period(s: Scenario) -> np.ndarray:
     if s.family == "poisson":
         units = np.arange(math.ceil(mean + 8.0 * math.sqrt(mean)) + 8)
         chances = np.zeros(round((len(units) - 1) / GRID) + 1)
-        chances[np.round(units / GRID).astype(int)] = poisson.pmf(units, mean)
+        chances[np.round(units / GRID).astype(int)] = scipy.stats.poisson.pmf(units, mean)
     else:
         edges = np.append(-np.inf, np.arange(0.0, mean + 8.0 * spread, GRID) + GRID / 2)
-        chances = np.diff(norm.cdf(edges, mean, spread))
+        chances = np.diff(scipy.stats.norm.cdf(edges, mean, spread))
     return chances / chances.sum()
 
 
@@ -106,4 +105,4 @@ def _expected(function: np.ndarray, demand: np.ndarray) -> np.ndarray:
     """E[function(y - D)] on the grid; below the grid the function goes on in a straight line."""
     slope = function[1] - function[0]
     left = function[0] + slope * np.arange(1 - len(demand), 0)
-    return fftconvolve(np.concatenate([left, function]), demand, mode="valid")
+    return scipy.signal.fftconvolve(np.concatenate([left, function]), demand, mode="valid")

@@ -5,11 +5,10 @@ model-predictive operator. The relaxation is solved: its optima were whole in al
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import linprog
-from scipy.sparse import coo_array, csr_array
+import scipy  # its parts are imported where they are used first
 
 from ohio_envs.supply_chain.scenario import Scenario
 
@@ -41,9 +40,9 @@ class Rows:
         self.count += 1
         return self.count - 1
 
-    def matrix(self, columns: int) -> csr_array:
+    def matrix(self, columns: int) -> Any:
         values, rows, places = zip(*self.entries, strict=True)
-        return csr_array(coo_array((values, (rows, places)), shape=(self.count, columns)))
+        return scipy.sparse.coo_array((values, (rows, places)), shape=(self.count, columns)).tocsr()
 
 
 class Planner:
@@ -139,7 +138,8 @@ class Planner:
         return Plan(best[self.order], float(self.gain @ best))
 
     def _solve(self, cost: np.ndarray, b_eq: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-        answer = linprog(cost, A_ub=self.A_ub, b_ub=self.b_ub, A_eq=self.A_eq, b_eq=b_eq, bounds=bounds, method="highs")
+        rows = {"A_ub": self.A_ub, "b_ub": self.b_ub, "A_eq": self.A_eq, "b_eq": b_eq}
+        answer = scipy.optimize.linprog(cost, **rows, bounds=bounds, method="highs")
         if answer.status != 0:
             raise RuntimeError(f"plan of {self.K} periods: expected an optimum, found {answer.message}")
         return answer.x
