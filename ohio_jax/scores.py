@@ -121,26 +121,26 @@ def interval(
     samples: tables Float[R, T], each resampled on its own; R may differ between them.
     statistic: a function of the tables that keeps the axes before their last two. low and high have its shape.
     """
-    tables = [_tables(sample) for sample in samples]
-    # A key for each resample, and of each of these one for each table.
-    keys = jax.vmap(lambda key: jax.random.split(key, len(tables)))(jax.random.split(key, resamples))
-    drawn = []
+    tables, seed = [_tables(sample) for sample in samples], tuple(np.asarray(jax.random.key_data(key)).tolist())
+    # JAX draws the same first numbers however many there are: lengths are rounded up, so that many tables share their draws.
+    drawn = [_drawn(seed, resamples, (k, len(tables)), len(x), 2 ** math.ceil(math.log2(x.size))) for k, x in enumerate(tables)]
+    found = []
     for start in range(0, resamples, CHUNK):
-        some = keys[start : start + CHUNK]
-        drawn.append(statistic(*(_resampled(some[:, k], table) for k, table in enumerate(tables))))
-    low, high = np.quantile(np.concatenate(drawn), [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0)
+        some = (rows[start : start + CHUNK, : x.size].reshape(-1, *x.shape) for rows, x in zip(drawn, tables, strict=True))
+        found.append(statistic(*(np.take_along_axis(x[None], rows, axis=1) for rows, x in zip(some, tables, strict=True))))
+    low, high = np.quantile(np.concatenate(found), [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0)
     return low, high
 
 
-def _resampled(keys: jax.Array, table: np.ndarray) -> np.ndarray:
-    """Float64[N, R, T], a table Float64[R, T] under N keys, each stratum's runs drawn with replacement."""
-    # JAX draws the same numbers for the first entries however many there are: few lengths, few programs.
-    length = 2 ** math.ceil(math.log2(table.size))
-    rows = np.asarray(_draw(keys, len(table), length))[:, : table.size].reshape(-1, *table.shape)
-    return np.take_along_axis(table[None], rows, axis=1)
+@functools.lru_cache(maxsize=16)
+def _drawn(seed: tuple[int, ...], resamples: int, place: tuple[int, int], runs: int, length: int) -> np.ndarray:
+    """Int32[resamples, length], runs that are drawn: each at least 0 and below `runs`. place: which table, of how many."""
+    keys = jax.random.split(jax.random.wrap_key_data(np.array(seed, np.uint32)), resamples)
+    mine = jax.vmap(lambda key: jax.random.split(key, place[1])[place[0]])(keys)
+    return np.asarray(_draw(mine, runs, length))
 
 
 @functools.partial(jax.jit, static_argnums=2)
 def _draw(keys: jax.Array, runs: int, length: int) -> jax.Array:
-    """Int32[N, length], each at least 0 and below `runs`."""
+    """Int32[N, length], from a key for each resample."""
     return jax.vmap(lambda key: jax.random.randint(key, (length,), 0, runs, jnp.int32))(keys)

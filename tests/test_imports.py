@@ -74,6 +74,29 @@ def test_the_method_is_light():
     assert not {name: heavy for name, packages in brought.items() if (heavy := HEAVY & set(packages))}
 
 
+def loaded_by(*words: str) -> set[str]:
+    """The modules that `ohio-jax` has imported when it ends, in a fresh process."""
+    script = """
+import contextlib, io, json, sys
+from ohio_jax import cli
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    cli.main(cli.parser().parse_args(sys.argv[1:]))
+print(json.dumps(sorted(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout))
+
+
+def test_the_command_starts_at_once():
+    """Help needs no arrays, and what only lists names none of the packages that take long to import."""
+    assert not loaded_by("--help") & {"jax", "numpy", "flax", "scipy"}
+    listing = loaded_by("list")
+    assert "ohio_envs.registry" in listing, "else it lists nothing"
+    assert not listing & (HEAVY | {"orbax", "ray", "jsonschema", "pooch", "PIL"})
+    assert not {name for name in listing if name in {f"scipy.{part}" for part in ("optimize", "signal", "sparse", "special", "stats")}}
+
+
 def test_importing_starts_no_backend():
     names = [name for room in FOLDERS for name in modules(room, ABSENT)]
     assert import_all(names)["starts"] == []
