@@ -26,7 +26,7 @@ def test_the_backup_believes_the_least_of_all_critics():
         shifted = {**last, "bias": last["bias"].at[2].add(shift)}
         target = {"params": {"Perceptron_0": {**alike["params"]["Perceptron_0"], "Linear_1": shifted}}}
         zero = jax.tree.map(jnp.zeros_like, state.critic.params)
-        asked = state.replace(target=target, critic=common.trainable(zero))
+        asked = state.replace(target=target, critic=common.TrainState.create(zero))
         return float(update(asked, batch)[1]["critic_loss"])
 
     update = jax.jit(sac_n.update)

@@ -40,15 +40,15 @@ def begin(learner, spec, config, seed=0):
     """What `init` gives, with parameters drawn by NumPy: compiling the draws would take longer than most tests here."""
     rng = np.random.default_rng(seed)
     number = lambda x: jnp.asarray(rng.uniform(-0.4, 0.4, x.shape), x.dtype)
-    fresh = lambda model: common.trainable(jax.tree.map(number, model.params))
+    fresh = lambda model: common.TrainState.create(jax.tree.map(number, model.params))
     state = jax.eval_shape(lambda key: learner.init(key, spec, config), jax.random.key(0))
-    state = state.replace(config=common.traced(config))
+    state = state.replace(config=common.as_arrays(config))
     models = [name for name in ("actor", "critic", "value", "flow") if hasattr(state, name)]
     state = state.replace(**{name: fresh(getattr(state, name)) for name in models})
     targets = [name for name in ("target", "target_actor") if hasattr(state, name)]
     state = state.replace(**{name: jax.tree.map(number, getattr(state, name)) for name in targets})
     if hasattr(state, "log_temperature"):
-        state = state.replace(log_temperature=common.trainable(jnp.log(state.config.temperature)))
+        state = state.replace(log_temperature=common.TrainState.create(jnp.log(state.config.temperature)))
     if hasattr(state, "key"):
         state = state.replace(key=jax.random.key_data(jax.random.key(seed)))
     return state
@@ -234,7 +234,7 @@ def assert_models_close(state, expected):
     for name, gradient in expected["gradients"].items():
         model = getattr(state, name)
         assert_trees_close(model.params, expected[name])
-        assert_trees_close(jax.tree.map(lambda m: 10.0 * m, model.moments.mu), gradient)
+        assert_trees_close(jax.tree.map(lambda m: 10.0 * m, model.opt_state[0].mu), gradient)
 
 
 @pytest.mark.parametrize("v_target", ["s", "s_next"])
@@ -518,7 +518,7 @@ def test_seeds_and_rates_side_by_side_equal_them_in_sequence(name):
     stack = lambda *x: jnp.stack(x)
     together, _ = jax.jit(jax.vmap(LEARNERS[name].update, (0, None)))(jax.tree.map(stack, *states), batch)
     expected = jax.tree.map(stack, *apart)
-    moments = lambda state: state.actor.moments.mu
+    moments = lambda state: state.actor.opt_state[0].mu
     assert_trees_close(moments(together), moments(expected), rtol=1e-4, atol=1e-6)
     # Adam's first steps have the size of the rate however small a gradient, hence the absolute tolerance.
     assert_trees_close(together.actor.params, expected.actor.params, rtol=1e-4, atol=1e-5)

@@ -96,4 +96,4 @@ def test_networks_without_what_a_learner_needs_are_refused(learner):
     with pytest.raises(UserError, match="networks: critic: expected a field layer_norm, found none in TableCritic"):
         learner.init(jax.random.key(0), spec, learner.Config())
     with pytest.raises(UserError, match="networks: flow: expected a module, found none"):
-        spec.start_flow(jax.random.key(0))
+        spec.init_flow(jax.random.key(0))
