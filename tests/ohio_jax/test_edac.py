@@ -8,7 +8,7 @@ import pytest
 from ohio_jax.learners import Spec, common, edac, sac_n
 from ohio_jax.networks.heads import Box, Simplex
 from ohio_jax.networks.mlp import mlp_networks
-from tests.ohio_jax.test_learners import assert_trees_close, begin, small_batch
+from tests.ohio_jax.learning import assert_trees_close, begin, small_batch
 
 SPEC = Spec(3, Box((1.0, 1.0)), mlp_networks(Box((1.0, 1.0)), 4, layers=1))
 

@@ -8,8 +8,8 @@ import pytest
 from ohio_jax.learners import Spec, iql, riql
 from ohio_jax.networks.heads import Simplex
 from ohio_jax.networks.mlp import mlp_networks
+from tests.ohio_jax.learning import MORE, assert_trees_close, begin, fit, small_batch
 from tests.ohio_jax.probes import constant_reward
-from tests.ohio_jax.test_learners import MORE, assert_trees_close, begin, fit, small_batch
 
 
 def test_in_its_limits_it_is_iql():

@@ -13,8 +13,7 @@ from ohio_jax.networks import Networks
 from ohio_jax.networks.heads import Box, Product, Simplex, UnitBox
 from ohio_jax.networks.mlp import mlp_networks
 from tests.ohio_jax import numpy_learners as reference
-from tests.ohio_jax.probes import reward_of_both
-from tests.ohio_jax.test_learners import (
+from tests.ohio_jax.learning import (
     MORE,
     OBS,
     TableActor,
@@ -26,6 +25,7 @@ from tests.ohio_jax.test_learners import (
     fit,
     small_batch,
 )
+from tests.ohio_jax.probes import reward_of_both
 
 SQUARE = Box((1.0, 1.0))
 UPDATES = {
