@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from ohio_jax.data import KINDS, Dataset, Trajectories, Transitions
 from ohio_jax.errors import UserError, unknown
-from ohio_jax.learners import common
 
 # What is spoilt: (kind of dataset, field).
 FIELDS = {
@@ -120,13 +120,16 @@ def _worst(
             goal = adversary.learner.act(adversary.state, obs, jax.random.key(0), True)
         return jnp.sum(jnp.min(spec.critics(critics, obs, spec.action.project(goal)), axis=0))
 
+    adam = optax.adam(STEP)
+
     @jax.jit
     def search(share, *row):
-        def step(model, _):
-            model = common.descend(model, jax.grad(value)(model.params, *row), STEP)
-            return model._replace(params=jnp.clip(model.params, -1.0, 1.0)), None
+        def step(carry, _):
+            share, memory = carry
+            change, memory = adam.update(jax.grad(value)(share, *row), memory)
+            return (jnp.clip(share + change, -1.0, 1.0), memory), None
 
-        return jax.lax.scan(step, common.trainable(share), length=STEPS)[0].params
+        return jax.lax.scan(step, (share, adam.init(share)), length=STEPS)[0][0]
 
     found = []
     for first in range(0, len(start), ROWS):

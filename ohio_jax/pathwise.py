@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from ohio_jax import train
 from ohio_jax.environment import HighLevel
@@ -46,8 +47,8 @@ def make_block(episodes: int, updates: int, devices: tuple[Any, ...], vmap_seeds
             # The length of an episode is not part of how steep it is.
             loss = lambda params: -mean_return(params, state.spec, env, instances) / env.horizon
             cost, gradient = jax.value_and_grad(loss)(state.actor.params)
-            gradient = common.clip_norm(gradient, LARGEST_GRADIENT)
-            actor = common.descend(state.actor, gradient, state.config.actor_rate, state.config.decay)
+            gradient, _ = optax.clip_by_global_norm(LARGEST_GRADIENT).update(gradient, optax.EmptyState())
+            actor = common.adam_step(state.actor, gradient, state.config.actor_rate, state.config.decay)
             return state.replace(actor=actor), {"return": -cost * env.horizon}
 
         state, metrics = jax.lax.scan(update, state, first + jnp.arange(updates))

@@ -25,14 +25,14 @@ class Config(struct.PyTreeNode):
 
 
 class State(struct.PyTreeNode):
-    actor: common.Trainable
+    actor: common.TrainState
     config: Config
     spec: Spec = struct.field(pytree_node=False)
 
 
 def init(key: jax.Array, spec: Spec, config: Config) -> State:
-    actor, _, _ = common.start(key, spec)
-    return State(common.trainable(actor), common.traced(config), spec)
+    actor, _, _ = common.init_params(key, spec)
+    return State(common.TrainState.create(actor), common.as_arrays(config), spec)
 
 
 def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
@@ -44,7 +44,7 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         return -jnp.mean(weight * state.spec.action.log_prob(state.spec.actor(params, batch.obs), batch.goal))
 
     loss, gradient = jax.value_and_grad(actor_loss)(state.actor.params)
-    return state.replace(actor=common.descend(state.actor, gradient, state.config.actor_rate)), {"actor_loss": loss}
+    return state.replace(actor=common.adam_step(state.actor, gradient, state.config.actor_rate)), {"actor_loss": loss}
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import struct
 
 from ohio_jax.data import Batch
 from ohio_jax.learners import common, sac
-from ohio_jax.learners.common import Spec, Trainable
+from ohio_jax.learners.common import Spec, TrainState
 
 act = common.act
 
@@ -29,8 +30,8 @@ class Config(struct.PyTreeNode):
 class State(struct.PyTreeNode):
     """The learner; a pytree whose leaves include the hyperparameters. key: UInt32[2], data of the next update's key."""
 
-    actor: Trainable
-    critic: Trainable
+    actor: TrainState
+    critic: TrainState
     target: Any
     key: jax.Array
     config: Config
@@ -40,10 +41,9 @@ class State(struct.PyTreeNode):
 def init(key: jax.Array, spec: Spec, config: Config) -> State:
     """A fresh learner."""
     for_networks, for_updates = jax.random.split(key)
-    actor, critic, _ = common.start(for_networks, spec)
-    target = jax.tree.map(jnp.copy, critic)  # so that both may be donated
-    trainable, stream = common.trainable, jax.random.key_data(for_updates)
-    return State(trainable(actor), trainable(critic), target, stream, common.traced(config), spec)
+    actor, critic, _ = map(TrainState.create, common.init_params(for_networks, spec))
+    target = jax.tree.map(jnp.copy, critic.params)  # so that both may be donated
+    return State(actor, critic, target, jax.random.key_data(for_updates), common.as_arrays(config), spec)
 
 
 def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
@@ -62,7 +62,7 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         return mean(jnp.sum(jnp.square(q - backup[None]), axis=0)), q
 
     (loss_q, q), gradient = jax.value_and_grad(critic_loss, has_aux=True)(state.critic.params)
-    critic = common.descend(state.critic, gradient, config.critic_rate)
+    critic = common.adam_step(state.critic, gradient, config.critic_rate)
 
     # --- Actor, with the new critics: max exp(b A(s, u)) log pi(u | s), A = Q(s, u) - Q(s, u~), u~ ~ pi(s)
     raw = spec.actor(state.actor.params, batch.obs)
@@ -76,10 +76,10 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         return -mean(weight * log_prob)
 
     loss_pi, gradient = jax.value_and_grad(actor_loss)(state.actor.params)
-    actor = common.descend(state.actor, gradient, config.actor_rate, config.decay)
+    actor = common.adam_step(state.actor, gradient, config.actor_rate, config.decay)
 
     # --- Targets
-    target = common.follow(state.target, critic.params, config.polyak)
+    target = optax.incremental_update(critic.params, state.target, 1.0 - config.polyak)
 
     metrics = {
         "actor_loss": loss_pi,

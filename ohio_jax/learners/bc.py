@@ -8,7 +8,7 @@ from flax import struct
 
 from ohio_jax.data import Batch
 from ohio_jax.learners import common
-from ohio_jax.learners.common import Spec, Trainable
+from ohio_jax.learners.common import Spec, TrainState
 
 act = common.act
 
@@ -23,15 +23,15 @@ class Config(struct.PyTreeNode):
 class State(struct.PyTreeNode):
     """The learner; a pytree whose leaves include the hyperparameters."""
 
-    actor: Trainable
+    actor: TrainState
     config: Config
     spec: Spec = struct.field(pytree_node=False)
 
 
 def init(key: jax.Array, spec: Spec, config: Config) -> State:
     """A fresh learner."""
-    actor, _, _ = common.start(key, spec)
-    return State(common.trainable(actor), common.traced(config), spec)
+    actor, _, _ = common.init_params(key, spec)
+    return State(TrainState.create(actor), common.as_arrays(config), spec)
 
 
 def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
@@ -44,6 +44,6 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         return -jnp.mean(batch.weight * log_prob)
 
     loss, gradient = jax.value_and_grad(actor_loss)(state.actor.params)
-    actor = common.descend(state.actor, gradient, config.actor_rate, config.decay)
+    actor = common.adam_step(state.actor, gradient, config.actor_rate, config.decay)
 
     return state.replace(actor=actor), {"actor_loss": loss}

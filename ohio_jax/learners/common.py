@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
-from jax.typing import ArrayLike
 
 from ohio_jax.errors import UserError
 from ohio_jax.networks import Networks
@@ -43,7 +42,7 @@ class Spec(NamedTuple):
         """Velocity Float[..., *action.shape] of coordinates of the same shape at times Float[...]."""
         return cast(jax.Array, self._flow.apply(params, obs, coordinates, time))
 
-    def start_flow(self, key: jax.Array) -> Any:
+    def init_flow(self, key: jax.Array) -> Any:
         """Initial parameters of `flow`. Raises UserError if the networks have none."""
         obs, coordinates = jnp.zeros((1, self.observation_size)), jnp.zeros((1, *self.action.shape))
         return self._flow.init(key, obs, coordinates, jnp.zeros(1))
@@ -62,41 +61,35 @@ class Spec(NamedTuple):
         return self._replace(networks=self.networks._replace(critic=critic.clone(layer_norm=True)))
 
 
-class Trainable(NamedTuple):
-    """Parameters and the moments Adam keeps of them."""
+class TrainState(NamedTuple):
+    """Parameters, and the state of the Adam that trains them."""
 
     params: Any
-    moments: Any
+    opt_state: Any
+
+    @classmethod
+    def create(cls, params: Any) -> "TrainState":
+        """Parameters that no step was taken on."""
+        return cls(params, optax.adam(0.0).init(params))  # the rate is no part of it, and comes with each step
+
+    @property
+    def step(self) -> jax.Array:
+        """Int[], steps taken."""
+        return self.opt_state[0].count
 
 
-def trainable(params: Any) -> Trainable:
-    return Trainable(params, optax.scale_by_adam().init(params))
-
-
-def descend(model: Trainable, gradient: Any, rate: ArrayLike, decay: float | jax.Array = 0.0) -> Trainable:
+def adam_step(model: TrainState, gradient: Any, rate: float | jax.Array, decay: float | jax.Array = 0.0) -> TrainState:
     """One step of Adam; `rate` and `decay` may be traced, so one compilation serves every schedule.
 
-    decay: updates over which the rate falls to zero along a cosine; 0 keeps it constant.
+    decay: steps over which the rate falls to zero along a cosine; 0 keeps it constant.
     """
-    step, moments = optax.scale_by_adam().update(gradient, model.moments)
-    moments = cast(optax.ScaleByAdamState, moments)
-    elapsed = jnp.minimum((moments.count - 1) / jnp.maximum(decay, 1.0), 1.0)
+    elapsed = jnp.minimum(model.step / jnp.maximum(decay, 1.0), 1.0)  # not optax's schedule, whose length cannot be traced
     rate = rate * jnp.where(decay > 0.0, 0.5 * (1.0 + jnp.cos(jnp.pi * elapsed)), 1.0)
-    return Trainable(jax.tree.map(lambda p, s: p - rate * s, model.params, step), moments)
+    change, opt_state = optax.adam(rate).update(gradient, model.opt_state)
+    return TrainState(optax.apply_updates(model.params, change), opt_state)
 
 
-def clip_norm(gradient: Any, largest: ArrayLike) -> Any:
-    """The gradient, shortened to Euclidean norm `largest` where it is longer."""
-    scale = jnp.minimum(1.0, largest / jnp.maximum(optax.tree.norm(gradient), 1e-30))
-    return jax.tree.map(lambda g: g * scale, gradient)
-
-
-def follow(target: Any, params: Any, keep: ArrayLike) -> Any:
-    """Polyak averaging: the share `keep` of the target stays."""
-    return jax.tree.map(lambda t, p: keep * t + (1.0 - keep) * p, target, params)
-
-
-def traced(config: Any) -> Any:
+def as_arrays(config: Any) -> Any:
     """The config with its leaves as arrays, ready to live in a learner's state.
 
     Their type is stated: one that JAX only infers is lost in a checkpoint, and the first update after it compiles anew.
@@ -104,7 +97,7 @@ def traced(config: Any) -> Any:
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float)), config)
 
 
-def start(key: jax.Array, spec: Spec, critics: int = 2) -> tuple[Any, Any, Any]:
+def init_params(key: jax.Array, spec: Spec, critics: int = 2) -> tuple[Any, Any, Any]:
     """Initial parameters: actor, so many critics stacked, value."""
     for_actor, for_critic, for_value = jax.random.split(key, 3)
     obs, goal = jnp.zeros((1, spec.observation_size)), jnp.zeros((1, *spec.action.shape))

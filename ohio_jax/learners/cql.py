@@ -4,12 +4,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import struct
 
 from ohio_jax.data import Batch
 from ohio_jax.errors import UserError
 from ohio_jax.learners import common, sac
-from ohio_jax.learners.common import Spec, Trainable
+from ohio_jax.learners.common import Spec, TrainState
 
 act = common.act
 
@@ -44,8 +45,8 @@ class Config(struct.PyTreeNode):
 class State(struct.PyTreeNode):
     """The learner; a pytree whose leaves include the hyperparameters. key: UInt32[2], data of the next update's key."""
 
-    actor: Trainable
-    critic: Trainable
+    actor: TrainState
+    critic: TrainState
     target: Any
     key: jax.Array
     config: Config
@@ -57,10 +58,9 @@ def init(key: jax.Array, spec: Spec, config: Config) -> State:
     if config.draws and config.mixed_states:
         raise UserError(f"cql: field draws: expected 0 with mixed_states, found {config.draws}")
     for_networks, for_updates = jax.random.split(key)
-    actor, critic, _ = common.start(for_networks, spec)
-    target = jax.tree.map(jnp.copy, critic)  # so that both may be donated
-    trainable, stream = common.trainable, jax.random.key_data(for_updates)
-    return State(trainable(actor), trainable(critic), target, stream, common.traced(config), spec)
+    actor, critic, _ = map(TrainState.create, common.init_params(for_networks, spec))
+    target = jax.tree.map(jnp.copy, critic.params)  # so that both may be donated
+    return State(actor, critic, target, jax.random.key_data(for_updates), common.as_arrays(config), spec)
 
 
 class Question(NamedTuple):
@@ -94,15 +94,16 @@ def update(state: State, batch: Batch, least: jax.Array | None = None) -> tuple[
     proposals = propose(state, for_proposals, batch.obs, raw, next_raw)
     question = Question(batch.obs, batch.goal, backup, batch.weight / len(backup), *proposals, least)
     gradient, loss_q, penalty = critic_gradient(state, for_draws, question)
-    gradient = jax.vmap(common.clip_norm, (0, None))(gradient, config.largest_gradient)
-    critic = common.descend(state.critic, gradient, config.critic_rate)
+    clip = optax.clip_by_global_norm(config.largest_gradient).update
+    gradient, _ = jax.vmap(clip)(gradient, optax.EmptyState())  # of each critic by itself
+    critic = common.adam_step(state.critic, gradient, config.critic_rate)
 
     # --- Actor, with the new critics
-    clones = state.actor.moments.count < config.cloning
+    clones = state.actor.step < config.cloning
     actor, metrics = sac.actor_step(state, batch, critic, config.temperature, for_actor, clones)
 
     # --- Targets
-    target = common.follow(state.target, critic.params, config.polyak)
+    target = optax.incremental_update(critic.params, state.target, 1.0 - config.polyak)
 
     metrics = {**metrics, "critic_loss": loss_q, "penalty": penalty}
     return state.replace(actor=actor, critic=critic, target=target, key=jax.random.key_data(for_next)), metrics

@@ -4,11 +4,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import struct
 
 from ohio_jax.data import Batch
 from ohio_jax.learners import common
-from ohio_jax.learners.common import Spec, Trainable
+from ohio_jax.learners.common import Spec, TrainState
 from ohio_jax.learners.td3_bc import size
 
 
@@ -32,9 +33,9 @@ class State(struct.PyTreeNode):
     key: UInt32[2], data of the next update's key.
     """
 
-    actor: Trainable
-    flow: Trainable
-    critic: Trainable
+    actor: TrainState
+    flow: TrainState
+    critic: TrainState
     target: Any
     key: jax.Array
     config: Config
@@ -45,10 +46,10 @@ def init(key: jax.Array, spec: Spec, config: Config) -> State:
     """A fresh learner, with layer normalisation in its critics. Raises UserError where networks are missing for either."""
     for_critic, for_actor, for_flow, for_updates = jax.random.split(key, 4)
     spec = spec.with_layer_norm()
-    _, critic, _ = common.start(for_critic, spec)
-    target = jax.tree.map(jnp.copy, critic)  # so that both may be donated
-    actor, flow = (common.trainable(spec.start_flow(key)) for key in (for_actor, for_flow))
-    return State(actor, flow, common.trainable(critic), target, jax.random.key_data(for_updates), common.traced(config), spec)
+    _, critic, _ = map(TrainState.create, common.init_params(for_critic, spec))
+    target = jax.tree.map(jnp.copy, critic.params)  # so that both may be donated
+    actor, flow = (TrainState.create(spec.init_flow(key)) for key in (for_actor, for_flow))
+    return State(actor, flow, critic, target, jax.random.key_data(for_updates), common.as_arrays(config), spec)
 
 
 def act(state: State, obs: jax.Array, key: jax.Array, deterministic: bool) -> jax.Array:
@@ -96,7 +97,7 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         return mean(jnp.sum(jnp.square(q - backup[None]), axis=0))
 
     loss_q, gradient = jax.value_and_grad(critic_loss)(state.critic.params)
-    critic = common.descend(state.critic, gradient, config.critic_rate)
+    critic = common.adam_step(state.critic, gradient, config.critic_rate)
 
     # --- Flow: the velocity of straight lines from noise to the logged goals, min |v(s, x_t, t) - (x_1 - x_0)|^2
     start, end = noise_for(spec, batch.obs, for_start), action.coordinates(batch.goal)
@@ -108,7 +109,7 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         return mean(each(spec.flow(params, batch.obs, between, time) - (end - start)))
 
     loss_flow, gradient = jax.value_and_grad(flow_loss)(state.flow.params)
-    flow = common.descend(state.flow, gradient, config.actor_rate, config.decay)
+    flow = common.adam_step(state.flow, gradient, config.actor_rate, config.decay)
 
     # --- Actor, with the new critics and flow: min a |pi(s, z) - flow(s, z)|^2 - Q(s, pi(s, z)) / mean |Q|
     noise = noise_for(spec, batch.obs, for_actor)
@@ -120,10 +121,10 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         return mean(config.flow_weight * each(found - cloned) - q / size(q)), q
 
     (loss_pi, q), gradient = jax.value_and_grad(actor_loss, has_aux=True)(state.actor.params)
-    actor = common.descend(state.actor, gradient, config.actor_rate, config.decay)
+    actor = common.adam_step(state.actor, gradient, config.actor_rate, config.decay)
 
     # --- Targets
-    target = common.follow(state.target, critic.params, config.polyak)
+    target = optax.incremental_update(critic.params, state.target, 1.0 - config.polyak)
 
     metrics = {"actor_loss": loss_pi, "critic_loss": loss_q, "flow_loss": loss_flow, "q": jnp.mean(q)}
     key = jax.random.key_data(for_next)

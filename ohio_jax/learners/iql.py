@@ -4,11 +4,12 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import struct
 
 from ohio_jax.data import Batch
 from ohio_jax.learners import common
-from ohio_jax.learners.common import Spec, Trainable
+from ohio_jax.learners.common import Spec, TrainState
 
 act = common.act
 
@@ -33,9 +34,9 @@ class Config(struct.PyTreeNode):
 class State(struct.PyTreeNode):
     """The learner; a pytree whose leaves include the hyperparameters."""
 
-    actor: Trainable
-    critic: Trainable
-    value: Trainable
+    actor: TrainState
+    critic: TrainState
+    value: TrainState
     target: Any
     config: Config
     spec: Spec = struct.field(pytree_node=False)
@@ -43,10 +44,9 @@ class State(struct.PyTreeNode):
 
 def init(key: jax.Array, spec: Spec, config: Config) -> State:
     """A fresh learner."""
-    actor, critic, value = common.start(key, spec)
-    trainable = common.trainable
-    target = jax.tree.map(jnp.copy, critic)  # so that both may be donated
-    return State(trainable(actor), trainable(critic), trainable(value), target, common.traced(config), spec)
+    actor, critic, value = map(TrainState.create, common.init_params(key, spec))
+    target = jax.tree.map(jnp.copy, critic.params)  # so that both may be donated
+    return State(actor, critic, value, target, common.as_arrays(config), spec)
 
 
 def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
@@ -63,7 +63,7 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         return mean(jnp.where(gap > 0.0, config.expectile, 1.0 - config.expectile) * jnp.square(gap))
 
     loss_v, gradient = jax.value_and_grad(value_loss)(state.value.params)
-    value = common.descend(state.value, gradient, config.critic_rate)
+    value = common.adam_step(state.value, gradient, config.critic_rate)
 
     # --- Actor: equation 7, with the new value
     advantage = q_target - spec.value(value.params, batch.obs)
@@ -75,7 +75,7 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         return -mean(weight * log_prob)
 
     loss_pi, gradient = jax.value_and_grad(actor_loss)(state.actor.params)
-    actor = common.descend(state.actor, gradient, config.actor_rate, config.decay)
+    actor = common.adam_step(state.actor, gradient, config.actor_rate, config.decay)
 
     # --- Critics: equation 6, with the new value
     next_value = spec.value(value.params, batch.next_obs)
@@ -86,10 +86,10 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         return mean(jnp.sum(jnp.square(q - backup[None]), axis=0)), q
 
     (loss_q, q), gradient = jax.value_and_grad(critic_loss, has_aux=True)(state.critic.params)
-    critic = common.descend(state.critic, gradient, config.critic_rate)
+    critic = common.adam_step(state.critic, gradient, config.critic_rate)
 
     # --- Targets
-    target = common.follow(state.target, critic.params, config.polyak)
+    target = optax.incremental_update(critic.params, state.target, 1.0 - config.polyak)
 
     metrics = {
         "actor_loss": loss_pi,

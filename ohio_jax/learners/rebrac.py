@@ -56,7 +56,7 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         return mean(jnp.sum(jnp.square(q - backup[None]), axis=0))
 
     loss_q, gradient = jax.value_and_grad(critic_loss)(state.critic.params)
-    critic = common.descend(state.critic, gradient, config.critic_rate)
+    critic = common.adam_step(state.critic, gradient, config.critic_rate)
 
     # --- Actor, with the smaller of the new critics, and targets: min b_1 |pi(s) - u|^2 - Q(s, pi(s)) / mean |Q|
     def actor_loss(params: Any):

@@ -4,11 +4,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import struct
 
 from ohio_jax.data import Batch
 from ohio_jax.learners import common
-from ohio_jax.learners.common import Spec
+from ohio_jax.learners.common import Spec, TrainState
 from ohio_jax.learners.iql import State
 
 act = common.act
@@ -35,10 +36,9 @@ class Config(struct.PyTreeNode):
 
 def init(key: jax.Array, spec: Spec, config: Config) -> State:
     """A fresh learner."""
-    actor, critic, value = common.start(key, spec, config.critics)
-    trainable = common.trainable
-    target = jax.tree.map(jnp.copy, critic)  # so that both may be donated
-    return State(trainable(actor), trainable(critic), trainable(value), target, common.traced(config), spec)
+    actor, critic, value = map(TrainState.create, common.init_params(key, spec, config.critics))
+    target = jax.tree.map(jnp.copy, critic.params)  # so that both may be donated
+    return State(actor, critic, value, target, common.as_arrays(config), spec)
 
 
 def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
@@ -55,7 +55,7 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         return mean(jnp.where(gap > 0.0, config.expectile, 1.0 - config.expectile) * jnp.square(gap))
 
     loss_v, gradient = jax.value_and_grad(value_loss)(state.value.params)
-    value = common.descend(state.value, gradient, config.critic_rate)
+    value = common.adam_step(state.value, gradient, config.critic_rate)
 
     # --- Actor, with the new value
     advantage = q_target - spec.value(value.params, batch.obs)
@@ -67,7 +67,7 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         return -mean(weight * log_prob)
 
     loss_pi, gradient = jax.value_and_grad(actor_loss)(state.actor.params)
-    actor = common.descend(state.actor, gradient, config.actor_rate, config.decay)
+    actor = common.adam_step(state.actor, gradient, config.actor_rate, config.decay)
 
     # --- Critics, with the new value: Huber's loss of their error
     next_value = spec.value(value.params, batch.next_obs)
@@ -76,15 +76,14 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
 
     def critic_loss(params: Any):
         q = spec.critics(params, batch.obs, batch.goal)
-        error = jnp.abs(q - backup[None])
-        squared, straight = 0.5 * jnp.square(error) / config.threshold, error - 0.5 * config.threshold
-        return mean(jnp.sum(jnp.where(error < config.threshold, squared, straight), axis=0)), q
+        error = optax.huber_loss(q, backup[None], delta=config.threshold) / config.threshold  # of slope 1 beyond it
+        return mean(jnp.sum(error, axis=0)), q
 
     (loss_q, q), gradient = jax.value_and_grad(critic_loss, has_aux=True)(state.critic.params)
-    critic = common.descend(state.critic, gradient, config.critic_rate)
+    critic = common.adam_step(state.critic, gradient, config.critic_rate)
 
     # --- Targets
-    target = common.follow(state.target, critic.params, config.polyak)
+    target = optax.incremental_update(critic.params, state.target, 1.0 - config.polyak)
 
     metrics = {
         "actor_loss": loss_pi,

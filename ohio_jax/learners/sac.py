@@ -6,12 +6,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import struct
 from jax.typing import ArrayLike
 
 from ohio_jax.data import Batch
 from ohio_jax.learners import common
-from ohio_jax.learners.common import Spec, Trainable
+from ohio_jax.learners.common import Spec, TrainState
 
 act = common.act
 
@@ -38,10 +39,10 @@ class State(struct.PyTreeNode):
     log_temperature: of a Float[]; key: UInt32[2], data of the next update's key.
     """
 
-    actor: Trainable
-    critic: Trainable
+    actor: TrainState
+    critic: TrainState
     target: Any
-    log_temperature: Trainable
+    log_temperature: TrainState
     key: jax.Array
     config: Config
     spec: Spec = struct.field(pytree_node=False)
@@ -50,18 +51,18 @@ class State(struct.PyTreeNode):
 def init(key: jax.Array, spec: Spec, config: Config, critics: int = 2) -> State:
     """A fresh learner with so many critics."""
     for_networks, for_updates = jax.random.split(key)
-    actor, critic, _ = common.start(for_networks, spec, critics)
-    target = jax.tree.map(jnp.copy, critic)  # so that both may be donated
-    config, trainable = common.traced(config), common.trainable
-    temperature = trainable(jnp.log(config.temperature))
-    return State(trainable(actor), trainable(critic), target, temperature, jax.random.key_data(for_updates), config, spec)
+    actor, critic, _ = map(TrainState.create, common.init_params(for_networks, spec, critics))
+    target = jax.tree.map(jnp.copy, critic.params)  # so that both may be donated
+    config = common.as_arrays(config)
+    temperature = TrainState.create(jnp.log(config.temperature))
+    return State(actor, critic, target, temperature, jax.random.key_data(for_updates), config, spec)
 
 
 def adopt(other: Any, key: jax.Array, config: Config) -> State:
     """A learner that goes on from another's actor, critics and targets, with fresh moments. other: a state with these three."""
-    actor, critic = common.trainable(other.actor.params), common.trainable(other.critic.params)
-    config = common.traced(config)
-    temperature = common.trainable(jnp.log(config.temperature))
+    actor, critic = TrainState.create(other.actor.params), TrainState.create(other.critic.params)
+    config = common.as_arrays(config)
+    temperature = TrainState.create(jnp.log(config.temperature))
     return State(actor, critic, other.target, temperature, jax.random.key_data(key), config, other.spec)
 
 
@@ -87,7 +88,7 @@ def update(state: State, batch: Batch, penalty: Callable[[Any], jax.Array] | Non
         return loss if penalty is None else loss + penalty(params)
 
     loss_q, gradient = jax.value_and_grad(critic_loss)(state.critic.params)
-    critic = common.descend(state.critic, gradient, config.critic_rate)
+    critic = common.adam_step(state.critic, gradient, config.critic_rate)
 
     # --- Actor, with the new critics
     actor, metrics = actor_step(state, batch, critic, temperature, for_actor)
@@ -95,10 +96,10 @@ def update(state: State, batch: Batch, penalty: Callable[[Any], jax.Array] | Non
     # --- Temperature: equation 18, for its logarithm; it rises where the policy is less random than it should be
     even = -spec.action.random(for_even, ())[1]
     gap = metrics["entropy"] - even - math.prod(spec.action.shape) * config.target_entropy
-    log_temperature = common.descend(state.log_temperature, gap, config.temperature_rate)
+    log_temperature = common.adam_step(state.log_temperature, gap, config.temperature_rate)
 
     # --- Targets
-    target = common.follow(state.target, critic.params, config.polyak)
+    target = optax.incremental_update(critic.params, state.target, 1.0 - config.polyak)
 
     metrics = {**metrics, "critic_loss": loss_q, "temperature": temperature}
     key = jax.random.key_data(for_next)
@@ -111,7 +112,7 @@ def drawn_value(spec: Spec, critics: Any, obs: jax.Array, raw: jax.Array, key: j
     return jnp.min(spec.critics(critics, obs, goal), axis=0), log_prob
 
 
-def actor_step(state: Any, batch: Batch, critic: Trainable, temperature: ArrayLike, key: jax.Array, clones: ArrayLike = False):
+def actor_step(state: Any, batch: Batch, critic: TrainState, temperature: ArrayLike, key: jax.Array, clones: ArrayLike = False):
     """The actor after a step on temperature log pi - Q (equation 7), and the step's metrics; state: SAC's, or CQL's.
 
     clones: the step is on temperature log pi - log pi(u) instead, u being the data's goals.
@@ -125,5 +126,5 @@ def actor_step(state: Any, batch: Batch, critic: Trainable, temperature: ArrayLi
         return jnp.mean(batch.weight * (temperature * log_prob - gain)), (q, log_prob)
 
     (loss, (q, log_prob)), gradient = jax.value_and_grad(actor_loss, has_aux=True)(state.actor.params)
-    actor = common.descend(state.actor, gradient, config.actor_rate, config.decay)
+    actor = common.adam_step(state.actor, gradient, config.actor_rate, config.decay)
     return actor, {"actor_loss": loss, "q": jnp.mean(q), "entropy": -jnp.mean(log_prob)}

@@ -6,11 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import struct
 
 from ohio_jax.data import Batch
 from ohio_jax.learners import common
-from ohio_jax.learners.common import Spec, Trainable
+from ohio_jax.learners.common import Spec, TrainState
 
 
 class Config(struct.PyTreeNode):
@@ -32,8 +33,8 @@ class Config(struct.PyTreeNode):
 class State(struct.PyTreeNode):
     """The learner; a pytree whose leaves include the hyperparameters. key: UInt32[2], data of the next update's key."""
 
-    actor: Trainable
-    critic: Trainable
+    actor: TrainState
+    critic: TrainState
     target: Any
     target_actor: Any
     key: jax.Array
@@ -44,10 +45,10 @@ class State(struct.PyTreeNode):
 def init(key: jax.Array, spec: Spec, config: Any) -> State:
     """A fresh learner."""
     for_networks, for_updates = jax.random.split(key)
-    actor, critic, _ = common.start(for_networks, spec)
-    target, target_actor = jax.tree.map(jnp.copy, (critic, actor))  # so that both may be donated
-    trainable, stream = common.trainable, jax.random.key_data(for_updates)
-    return State(trainable(actor), trainable(critic), target, target_actor, stream, common.traced(config), spec)
+    actor, critic, _ = map(TrainState.create, common.init_params(for_networks, spec))
+    target, target_actor = jax.tree.map(jnp.copy, (critic.params, actor.params))  # so that both may be donated
+    stream, config = jax.random.key_data(for_updates), common.as_arrays(config)
+    return State(actor, critic, target, target_actor, stream, config, spec)
 
 
 def act(state: State, obs: jax.Array, key: jax.Array, deterministic: bool) -> jax.Array:
@@ -75,7 +76,7 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         return mean(jnp.sum(jnp.square(q - backup[None]), axis=0))
 
     loss_q, gradient = jax.value_and_grad(critic_loss)(state.critic.params)
-    critic = common.descend(state.critic, gradient, config.critic_rate)
+    critic = common.adam_step(state.critic, gradient, config.critic_rate)
 
     # --- Actor, with the first of the new critics, and targets: min |pi(s) - u|^2 - a Q(s, pi(s)) / mean |Q|
     first = jax.tree.map(lambda x: x[:1], critic.params)
@@ -106,17 +107,18 @@ def size(q: jax.Array) -> jax.Array:
 
 
 def delayed_step(
-    state: State, critic: Trainable, loss: Callable[[Any], tuple[jax.Array, jax.Array]]
+    state: State, critic: TrainState, loss: Callable[[Any], tuple[jax.Array, jax.Array]]
 ) -> tuple[State, jax.Array, jax.Array]:
     """The state with the new critics and, where due, actor and targets that follow; and what `loss(actor's params)` was."""
     config = state.config
 
     def learn():
         (value, q), gradient = jax.value_and_grad(loss, has_aux=True)(state.actor.params)
-        actor = common.descend(state.actor, gradient, config.actor_rate, config.decay)
-        target = common.follow(state.target, critic.params, config.polyak)
-        return actor, target, common.follow(state.target_actor, actor.params, config.polyak), value, q
+        actor = common.adam_step(state.actor, gradient, config.actor_rate, config.decay)
+        target = optax.incremental_update(critic.params, state.target, 1.0 - config.polyak)
+        target_actor = optax.incremental_update(actor.params, state.target_actor, 1.0 - config.polyak)
+        return actor, target, target_actor, value, q
 
     wait = lambda: (state.actor, state.target, state.target_actor, *loss(state.actor.params))
-    actor, target, target_actor, value, q = jax.lax.cond(critic.moments.count % config.delay == 0, learn, wait)
+    actor, target, target_actor, value, q = jax.lax.cond(critic.step % config.delay == 0, learn, wait)
     return state.replace(actor=actor, critic=critic, target=target, target_actor=target_actor), value, q

@@ -8,7 +8,7 @@ import pytest
 from ohio_jax.learners import Spec, common, edac, sac_n
 from ohio_jax.networks.heads import Box, Simplex
 from ohio_jax.networks.mlp import mlp_networks
-from tests.ohio_jax.test_learners import assert_trees_close, begin, small_batch
+from tests.ohio_jax.learning import assert_trees_close, begin, small_batch
 
 SPEC = Spec(3, Box((1.0, 1.0)), mlp_networks(Box((1.0, 1.0)), 4, layers=1))
 
@@ -26,7 +26,7 @@ def test_the_backup_believes_the_least_of_all_critics():
         shifted = {**last, "bias": last["bias"].at[2].add(shift)}
         target = {"params": {"Perceptron_0": {**alike["params"]["Perceptron_0"], "Linear_1": shifted}}}
         zero = jax.tree.map(jnp.zeros_like, state.critic.params)
-        asked = state.replace(target=target, critic=common.trainable(zero))
+        asked = state.replace(target=target, critic=common.TrainState.create(zero))
         return float(update(asked, batch)[1]["critic_loss"])
 
     update = jax.jit(sac_n.update)

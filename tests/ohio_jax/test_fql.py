@@ -9,8 +9,8 @@ from flax import linen as nn
 from ohio_jax.learners import Spec, fql
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
+from tests.ohio_jax.learning import MORE, OBS, begin, fit
 from tests.ohio_jax.probes import reward_of_both
-from tests.ohio_jax.test_learners import MORE, OBS, begin, fit
 
 
 class Decay(nn.Module):

@@ -1,85 +1,40 @@
 """Learners: probes with known optima, updates against NumPy, and the properties the algorithms promise."""
 
-import functools
 import itertools
-import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
-from flax import linen as nn
 
 from ohio_jax.data import Batch, Transitions
-from ohio_jax.errors import UserError
-from ohio_jax.learners import LEARNERS, Spec, awac, bc, cal_ql, common, cql, edac, fql, iql, rebrac, riql, sac, sac_n, td3_bc
+from ohio_jax.learners import LEARNERS, Spec, awac, bc, common, cql, edac, fql, iql, rebrac, riql, sac, sac_n, td3_bc
 from ohio_jax.networks import Networks
-from ohio_jax.networks.graph import edge_networks, node_networks
 from ohio_jax.networks.heads import Box, Counts, Product, Simplex, Simplices, UnitBox
 from ohio_jax.networks.mlp import mlp_networks
 from tests.ohio_jax import numpy_learners as reference
+from tests.ohio_jax.learning import (
+    FAST,
+    MORE,
+    OBS,
+    TableActor,
+    TableCritic,
+    TableValue,
+    assert_models_close,
+    assert_trees_close,
+    begin,
+    both_actions,
+    fit,
+    mode,
+    relative_gap,
+    small_batch,
+    start,
+)
 from tests.ohio_jax.probes import ACTIONS, POLICIES, TARGETS, VALUES
-
-OBS = np.array([[-1.0], [1.0]], np.float32)
-both_actions = pytest.mark.parametrize("action", ACTIONS)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def fit(learner, state, batch, updates):
-    """`updates` updates on the same whole batch."""
-    return jax.lax.scan(lambda state, _: learner.update(state, batch), state, None, updates)[0]
-
-
-@functools.cache
-def start(learner, spec, config):
-    """What `init` gives, once for all probes of a kind."""
-    return learner.init(jax.random.key(0), spec, config)
-
-
-def begin(learner, spec, config, seed=0):
-    """What `init` gives, with parameters drawn by NumPy: compiling the draws would take longer than most tests here."""
-    rng = np.random.default_rng(seed)
-    number = lambda x: jnp.asarray(rng.uniform(-0.4, 0.4, x.shape), x.dtype)
-    fresh = lambda model: common.trainable(jax.tree.map(number, model.params))
-    state = jax.eval_shape(lambda key: learner.init(key, spec, config), jax.random.key(0))
-    state = state.replace(config=common.traced(config))
-    models = [name for name in ("actor", "critic", "value", "flow") if hasattr(state, name)]
-    state = state.replace(**{name: fresh(getattr(state, name)) for name in models})
-    targets = [name for name in ("target", "target_actor") if hasattr(state, name)]
-    state = state.replace(**{name: jax.tree.map(number, getattr(state, name)) for name in targets})
-    if hasattr(state, "log_temperature"):
-        state = state.replace(log_temperature=common.trainable(jnp.log(state.config.temperature)))
-    if hasattr(state, "key"):
-        state = state.replace(key=jax.random.key_data(jax.random.key(seed)))
-    return state
-
-
-def mode(state, obs=OBS):
-    return np.asarray(cql.act(state, jnp.asarray(obs), jax.random.key(0), True))
-
 
 # --- Probes
 
-FAST = {
-    "iql": iql.Config(actor_rate=3e-3, critic_rate=3e-3, polyak=0.9, inverse_temperature=10.0, reward_scale=1.0),
-    "cql": cql.Config(
-        actor_rate=3e-3, critic_rate=3e-3, polyak=0.9, temperature=0.01, reward_scale=1.0, conservatism=0.0, samples=1
-    ),
-}
-QUICK = {"actor_rate": 3e-3, "critic_rate": 3e-3, "polyak": 0.9, "discount": 0.97}
-CERTAIN = {"temperature": 0.01, "temperature_rate": 0.0, "critics": 3}
-MORE = {
-    "td3_bc": td3_bc.Config(**QUICK, value_weight=300.0, delay=1),
-    "rebrac": rebrac.Config(**QUICK, actor_penalty=1e-3, critic_penalty=0.0, delay=1),
-    # Weights that reach their largest far from the best goal would count everything nearer alike. AWAC's are of one draw from the
-    # policy for each sample, so that its steps stay rough unless they shrink.
-    "awac": awac.Config(**QUICK, decay=2_000.0, inverse_temperature=10.0, largest_weight=1e6),
-    "riql": riql.Config(**QUICK, inverse_temperature=4.0, largest_weight=1e6, threshold=1.0, critics=3),
-    "sac_n": sac_n.Config(**QUICK, **CERTAIN),
-    "edac": edac.Config(**QUICK, **CERTAIN, diversity=1e-3),
-    "fql": fql.Config(**QUICK, flow_weight=0.03, steps=4),
-}
-FAST |= MORE
 VARIANTS = ("rebrac", "awac", "riql", "sac_n", "edac")  # of other learners: what these promise, slow tests see to
 
 
@@ -127,27 +82,6 @@ def test_cloning_finds_the_behaviour(action):
 
 
 # --- IQL on a tabular chain
-
-
-class TableCritic(nn.Module):
-    """Q as a table: obs is one-hot over states, a goal above 0 means right."""
-
-    @nn.compact
-    def __call__(self, obs, goal):
-        table = self.param("table", nn.initializers.zeros, (obs.shape[-1], 2))
-        return jnp.where(goal[..., 0] > 0.0, obs @ table[:, 1], obs @ table[:, 0])
-
-
-class TableValue(nn.Module):
-    @nn.compact
-    def __call__(self, obs):
-        return obs @ self.param("table", nn.initializers.zeros, obs.shape[-1:])
-
-
-class TableActor(nn.Module):
-    @nn.compact
-    def __call__(self, obs):
-        return (obs @ self.param("table", nn.initializers.zeros, (obs.shape[-1], 2)))[..., None, :]
 
 
 STATES, GAMMA = 5, 0.9
@@ -214,29 +148,6 @@ def test_the_compat_value_target_is_another_algorithm():
 # --- One update against NumPy
 
 
-def small_batch(spec: Spec, size=6, seed=0):
-    keys = jax.random.split(jax.random.key(seed), 6)
-    some = lambda key: spec.action.project(spec.action.random(key, (size,))[0])
-    obs, next_obs = jax.random.normal(keys[0], (2, size, spec.observation_size))
-    goal, next_goal = some(keys[1]), some(keys[4])
-    discount = jnp.where(jnp.arange(size) % 3 == 0, 0.0, 1.0)
-    weight = jax.random.uniform(keys[2], (size,), minval=0.2, maxval=2.0)
-    reward, outcome = 100.0 * jax.random.normal(keys[3], (2, size))
-    return Batch(obs, goal, reward, next_obs, discount, weight, outcome, next_goal)
-
-
-def assert_trees_close(found, expected, rtol=1e-5, atol=1e-9):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol), found, expected)
-
-
-def assert_models_close(state, expected):
-    """Parameters, and gradients as well: Adam's first step hardly shows the size of one, its first moment does."""
-    for name, gradient in expected["gradients"].items():
-        model = getattr(state, name)
-        assert_trees_close(model.params, expected[name])
-        assert_trees_close(jax.tree.map(lambda m: 10.0 * m, model.moments.mu), gradient)
-
-
 @pytest.mark.parametrize("v_target", ["s", "s_next"])
 def test_an_iql_update_equals_numpy(v_target, x64):
     spec = Spec(3, Simplex(4), mlp_networks(Simplex(4), 5, layers=1))
@@ -250,120 +161,20 @@ def test_an_iql_update_equals_numpy(v_target, x64):
         assert float(metrics[name]) == pytest.approx(float(expected[name]), rel=1e-5)
 
 
-def test_a_cql_update_equals_numpy(x64):
-    spec = Spec(3, Box((1.0, 1.0)), mlp_networks(Box((1.0, 1.0)), 5, layers=1))
-    config = cql.Config(samples=3, conservatism=2.0, reward_scale=0.01, largest_gradient=0.5)
-    state, batch = begin(cql, spec, config), small_batch(spec)
-    after, metrics = jax.jit(cql.update)(state, batch)
-    expected = reference.cql_update(state, batch)
-    assert_models_close(after, expected)
-    assert_trees_close(after.target, expected["target"])
-    for name in ("actor_loss", "critic_loss", "penalty"):
-        assert float(metrics[name]) == pytest.approx(float(expected[name]), rel=1e-5)
+def test_a_step_is_one_of_adam_along_optaxs_cosine():
+    """At a rate and a length that are traced: of optax's schedule the length is none."""
+    params, gradients = jnp.array([1.0, -2.0]), jax.random.normal(jax.random.key(0), (5, 2))
+    model, step = common.TrainState.create(params), jax.jit(common.adam_step)
+    adam = optax.adam(optax.cosine_decay_schedule(0.1, 3))
+    memory = adam.init(params)
+    for gradient in gradients:
+        change, memory = adam.update(gradient, memory)
+        params, model = params + change, step(model, gradient, 0.1, 3.0)
+        np.testing.assert_allclose(model.params, params, rtol=1e-6)
+    assert int(model.step) == 5
 
 
-# --- What CQL promises
-
-
-def test_cql_begins_by_cloning_when_told_to():
-    spec = Spec(3, Box((1.0, 1.0)), mlp_networks(Box((1.0, 1.0)), 5, layers=1))
-    batch, rate = small_batch(spec), cql.Config().actor_rate
-    cloned, _ = jax.jit(bc.update)(begin(bc, spec, bc.Config(actor_rate=rate)), batch)
-    update = jax.jit(cql.update)
-    state = begin(cql, spec, cql.Config(samples=3, temperature=0.0, cloning=1.0))
-    first, _ = update(state.replace(actor=begin(bc, spec, bc.Config()).actor), batch)
-    assert relative_gap(first.actor.params, cloned.actor.params) < 1e-6
-    second, _ = update(first, batch)
-    climbs, _ = update(change(first, cloning=0.0), batch)
-    jax.tree.map(np.testing.assert_array_equal, second.actor.params, climbs.actor.params)
-
-
-@pytest.mark.parametrize("importance", [True, False])
-def test_a_narrow_policy_counts_only_without_importance(importance):
-    """Of eleven shares: what a policy asks for that is as narrow as one trained on data of one operator."""
-    spec = Spec(3, Simplex(11), mlp_networks(Simplex(11), 8))
-    state = begin(cql, spec, cql.Config(samples=4, importance=importance))
-    raw = jnp.broadcast_to(jnp.linspace(20.0, 60.0, 11), (6, 11))
-    _, goals, log_density = cql.propose(state, jax.random.key(0), jnp.zeros((6, 3)), raw, raw)
-    share = np.asarray(jax.nn.softmax(-log_density, axis=-1)).reshape(6, 3, 4).sum((0, 2)) / 6.0
-    assert goals.shape == (6, 12, 11)
-    assert share[1:].sum() < 1e-4 if importance else share[1:].sum() == pytest.approx(2 / 3)
-
-
-N, F, SIZE = 4, 3, 12
-GRAPH = np.random.default_rng(0).random((N, N)) < 0.5
-GRAPHS = {
-    "node": Spec(N * F, Simplex(N), node_networks(GRAPH, F, 8)),
-    "edge": Spec(N * F, Simplices(N, N), edge_networks(GRAPH, F, 8)),
-}
-critic_gradient = jax.jit(cql.critic_gradient)
-
-
-@jax.jit
-def ask(state, batch):
-    raw, next_raw = (state.spec.actor(state.actor.params, obs) for obs in (batch.obs, batch.next_obs))
-    proposals = cql.propose(state, jax.random.key(1), batch.obs, raw, next_raw)
-    return cql.Question(batch.obs, batch.goal, batch.reward / 100.0, batch.weight / len(batch.reward), *proposals)
-
-
-@functools.cache
-def cql_question(graph, mixed_states=False):
-    """A learner and the question to its critics, as `update` asks it; three samples a source."""
-    spec = GRAPHS[graph]
-    state = begin(cql, spec, cql.Config(samples=3, mixed_states=mixed_states))
-    return state, ask(state, small_batch(spec, SIZE))
-
-
-def change(state, **fields):
-    return state.replace(config=state.config.replace(**fields))
-
-
-def relative_gap(a, b):
-    flat = lambda tree: np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]).astype(np.float64)
-    return np.linalg.norm(flat(a) - flat(b)) / np.linalg.norm(flat(b))
-
-
-@pytest.mark.parametrize("graph", GRAPHS)
-def test_blocked_gradients_equal_the_unblocked(graph):
-    state, question = cql_question(graph)
-    whole, loss, penalty = critic_gradient(state, jax.random.key(2), question)
-    pieces, loss_of_pieces, penalty_of_pieces = critic_gradient(change(state, chunk=4), jax.random.key(2), question)
-    assert relative_gap(pieces, whole) < 1e-6
-    assert float(loss_of_pieces) == pytest.approx(float(loss), rel=1e-5)
-    assert float(penalty_of_pieces) == pytest.approx(float(penalty), rel=1e-5)
-
-
-@pytest.mark.parametrize("draws", [0, 2])
-def test_calibration_between_its_limits(draws):
-    """Outcomes below every value leave CQL as it is; above all of them the policy's goals are no longer pushed down."""
-    action = Box((1.0, 2.0))
-    spec = Spec(3, action, mlp_networks(action, 8))
-    random = np.random.default_rng(0)
-    obs, next_obs, goal = (jnp.asarray(random.normal(size=(6, k)) * 0.5, jnp.float32) for k in (3, 3, 2))
-    one = jnp.ones(6)
-    batch = Batch(obs, goal, one, next_obs, one, one)
-    config = cql.Config(samples=3, draws=draws, reward_scale=1.0)
-    state = begin(cal_ql, spec, config)
-
-    def gradient(outcome):
-        raw, next_raw = (spec.actor(state.actor.params, x) for x in (obs, next_obs))
-        proposals = cql.propose(state, jax.random.key(0), obs, raw, next_raw)
-        least = None if outcome is None else cal_ql.least(config, batch._replace(outcome=jnp.full(6, outcome)))
-        question = cql.Question(obs, goal, one, one / 6, *proposals, least)
-        return question, cql.critic_gradient(state, jax.random.key(1), question)
-
-    _, (wanted, loss, _) = gradient(None)
-    _, (same, same_loss, _) = gradient(-1e3)
-    jax.tree.map(np.testing.assert_array_equal, same, wanted)
-    assert float(loss) == float(same_loss)
-    question, (above, _, _) = gradient(50.0)
-
-    # What is left is the regression, the data's own goals and nothing of the proposals, whose weight is all on the policy's.
-    def rest(params):
-        q = spec.critics(params, question.obs, question.goal)
-        return jnp.sum(question.weight[None] * (jnp.square(q - question.backup[None]) - q))
-
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), above, jax.grad(rest)(state.critic.params))
+# --- What batches hold beside a transition
 
 
 def test_what_an_episode_went_on_to_earn():
@@ -385,86 +196,6 @@ def test_which_goal_followed():
         episode_return=zeros[:3], card={},
     )  # fmt: skip
     assert given.next_goals().tolist() == [[1.0], [1.0], [3.0], [3.0], [5.0], [5.0]]
-
-
-def test_soft_actor_critic_goes_on_from_another_learner():
-    action = Box((1.0,))
-    spec = Spec(1, action, mlp_networks(action, 4))
-    other = begin(cql, spec, cql.Config(samples=1))
-    mine = sac.adopt(other, jax.random.key(0), sac.Config(temperature=0.3))
-    fresh = sac.init(jax.random.key(0), spec, sac.Config(temperature=0.3))
-    assert jax.tree.structure(mine) == jax.tree.structure(fresh)
-    np.testing.assert_array_equal(mode(mine), mode(other))
-    batch = Batch(*(jnp.asarray(x) for x in (OBS, OBS * 0.5, OBS[:, 0], OBS, OBS[:, 0] * 0 + 1, OBS[:, 0] * 0 + 1)))
-    after, metrics = jax.jit(sac.update)(mine, batch)
-    assert float(metrics["temperature"]) == pytest.approx(0.3) and not np.array_equal(mode(after), mode(mine))
-
-
-def test_drawn_gradients_are_unbiased_and_their_loss_is_exact():
-    state, question = cql_question("node")
-    state = change(state, conservatism=jnp.float32(50.0))
-    exact, loss, penalty = critic_gradient(state, jax.random.key(2), question)
-    keys = jax.random.split(jax.random.key(3), 4000)
-    many = jax.jit(jax.vmap(cql.critic_gradient, (None, 0, None)))
-    drawn, losses, penalties = many(change(state, draws=2, chunk=4), keys, question)
-    np.testing.assert_allclose(losses, loss, rtol=1e-5)
-    np.testing.assert_allclose(penalties, penalty, rtol=1e-5)
-    one = jax.tree.map(lambda g: g[0], drawn)
-    average = jax.tree.map(lambda g: np.mean(g, axis=0), drawn)
-    assert relative_gap(one, exact) > 1e-3
-    assert relative_gap(average, exact) < 0.1 * relative_gap(one, exact)
-
-
-def test_without_conservatism_the_losses_are_those_of_soft_actor_critic():
-    state, question = cql_question("node")
-
-    def soft_actor_critic(params):
-        q = state.spec.critics(params, question.obs, question.goal)
-        return jnp.sum(question.weight[None] * jnp.square(q - question.backup[None]))
-
-    loss, gradient = jax.jit(jax.value_and_grad(soft_actor_critic))(state.critic.params)
-    plain = change(state, conservatism=jnp.float32(0.0))
-    found, found_loss, _ = critic_gradient(plain, jax.random.key(2), question)
-    assert float(found_loss) == pytest.approx(float(loss), rel=1e-6)
-    assert relative_gap(found, gradient) < 1e-6
-
-
-@pytest.mark.parametrize("action, log_volume", [(Box((1.0, 1.0, 1.0)), 3 * math.log(2)), (Simplex(4), -math.log(6))])
-def test_the_penalty_of_a_zero_critic_is_the_log_volume(action, log_volume):
-    """Importance weights: with Q = 0 the log-sum-exp over 3 K samples tends to log 3 K + log of the space's volume."""
-    spec, K = Spec(2, action, mlp_networks(action, 8, layers=1)), 3000
-    state = begin(cql, spec, cql.Config(samples=K))
-    zero = jax.tree.map(jnp.zeros_like, state.critic.params)
-    state = state.replace(critic=state.critic._replace(params=zero))
-    question = ask(state, small_batch(spec)._replace(weight=jnp.ones(6)))
-    _, _, penalty = critic_gradient(state, jax.random.key(2), question)
-    assert float(penalty) == pytest.approx(math.log(3 * K) + log_volume, abs=0.05)
-
-
-def test_mixed_states_are_the_originals_tiling():
-    """States tiled K times, values read as if each had been repeated K times in place."""
-    (plain, question), (mixed, asked) = cql_question("node"), cql_question("node", mixed_states=True)
-    _, _, penalty = critic_gradient(mixed, jax.random.key(2), asked)
-    critics = jax.jit(plain.spec.critics)
-    values = critics(plain.critic.params, question.asked, question.proposed) - question.log_density[None]
-    rows = []
-    for source in np.split(np.asarray(values, np.float64), 3, axis=2):  # [2, B, K]
-        tiled = np.concatenate([source[:, :, k] for k in range(3)], axis=1)  # sample by sample
-        rows.append(tiled.reshape(2, SIZE, 3))
-    highest = np.log(np.exp(np.concatenate(rows, axis=2)).sum(axis=2))
-    q = np.asarray(critics(plain.critic.params, question.obs, question.goal))
-    expected = np.sum(np.asarray(question.weight)[None] * (highest - q)) / 2.0
-    assert float(penalty) == pytest.approx(expected, rel=1e-5)
-    _, _, of_one_state = critic_gradient(plain, jax.random.key(2), question)
-    assert abs(float(of_one_state) - float(penalty)) > 1e-4
-
-
-def test_bad_static_settings_say_so():
-    with pytest.raises(UserError, match="draws: expected 0 with mixed_states, found 1"):
-        cql.init(jax.random.key(0), GRAPHS["node"], cql.Config(draws=1, mixed_states=True))
-    state, question = cql_question("node")
-    with pytest.raises(UserError, match="chunk: expected a divisor of the batch size 12, found 5"):
-        critic_gradient(change(state, chunk=5), jax.random.key(2), question)
 
 
 # --- What every learner promises
@@ -518,7 +249,7 @@ def test_seeds_and_rates_side_by_side_equal_them_in_sequence(name):
     stack = lambda *x: jnp.stack(x)
     together, _ = jax.jit(jax.vmap(LEARNERS[name].update, (0, None)))(jax.tree.map(stack, *states), batch)
     expected = jax.tree.map(stack, *apart)
-    moments = lambda state: state.actor.moments.mu
+    moments = lambda state: state.actor.opt_state[0].mu
     assert_trees_close(moments(together), moments(expected), rtol=1e-4, atol=1e-6)
     # Adam's first steps have the size of the rate however small a gradient, hence the absolute tolerance.
     assert_trees_close(together.actor.params, expected.actor.params, rtol=1e-4, atol=1e-5)

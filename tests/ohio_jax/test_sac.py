@@ -3,15 +3,16 @@
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ohio_jax.learners import Spec, sac
+from ohio_jax.data import Batch
+from ohio_jax.learners import Spec, cql, sac
 from ohio_jax.networks.heads import Box, Simplex
 from ohio_jax.networks.mlp import mlp_networks
 from tests.ohio_jax import numpy_learners as reference
-from tests.ohio_jax.probes import POLICIES, VALUES, reward_of_action
-from tests.ohio_jax.test_learners import (
+from tests.ohio_jax.learning import (
     OBS,
     assert_models_close,
     assert_trees_close,
@@ -21,6 +22,7 @@ from tests.ohio_jax.test_learners import (
     small_batch,
     start,
 )
+from tests.ohio_jax.probes import POLICIES, VALUES, reward_of_action
 
 FAST = sac.Config(actor_rate=3e-3, critic_rate=3e-3, discount=0.97, polyak=0.9, temperature=0.01)
 NATS = 0.5 * math.log(2.0 * math.pi * math.e)  # the entropy of a Gaussian of deviation 1
@@ -103,7 +105,7 @@ def test_an_even_policy_is_as_random_as_the_space_is_large(action):
     after, metrics = jax.jit(sac.update)(state, small_batch(spec, 64))
     even = -float(action.random(jax.random.key(0), ())[1])
     gap = float(metrics["entropy"]) - even
-    assert float(after.log_temperature.moments.mu) == pytest.approx(0.1 * gap, rel=1e-5)
+    assert float(after.log_temperature.opt_state[0].mu) == pytest.approx(0.1 * gap, rel=1e-5)
     assert gap < 0.1  # no density is more random than the even one, but for the draws
 
 
@@ -127,3 +129,16 @@ def test_a_temperature_of_zero_is_no_number_but_zero():
         state, metrics = update(state, small_batch(spec))
         assert float(metrics["temperature"]) == 0.0
     assert all(np.isfinite(np.asarray(x)).all() for x in jax.tree.leaves((state.actor, state.critic)))
+
+
+def test_soft_actor_critic_goes_on_from_another_learner():
+    action = Box((1.0,))
+    spec = Spec(1, action, mlp_networks(action, 4))
+    other = begin(cql, spec, cql.Config(samples=1))
+    mine = sac.adopt(other, jax.random.key(0), sac.Config(temperature=0.3))
+    fresh = sac.init(jax.random.key(0), spec, sac.Config(temperature=0.3))
+    assert jax.tree.structure(mine) == jax.tree.structure(fresh)
+    np.testing.assert_array_equal(mode(mine), mode(other))
+    batch = Batch(*(jnp.asarray(x) for x in (OBS, OBS * 0.5, OBS[:, 0], OBS, OBS[:, 0] * 0 + 1, OBS[:, 0] * 0 + 1)))
+    after, metrics = jax.jit(sac.update)(mine, batch)
+    assert float(metrics["temperature"]) == pytest.approx(0.3) and not np.array_equal(mode(after), mode(mine))

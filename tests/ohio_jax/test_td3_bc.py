@@ -13,8 +13,7 @@ from ohio_jax.networks import Networks
 from ohio_jax.networks.heads import Box, Product, Simplex, UnitBox
 from ohio_jax.networks.mlp import mlp_networks
 from tests.ohio_jax import numpy_learners as reference
-from tests.ohio_jax.probes import reward_of_both
-from tests.ohio_jax.test_learners import (
+from tests.ohio_jax.learning import (
     MORE,
     OBS,
     TableActor,
@@ -26,6 +25,7 @@ from tests.ohio_jax.test_learners import (
     fit,
     small_batch,
 )
+from tests.ohio_jax.probes import reward_of_both
 
 SQUARE = Box((1.0, 1.0))
 UPDATES = {
@@ -96,4 +96,4 @@ def test_networks_without_what_a_learner_needs_are_refused(learner):
     with pytest.raises(UserError, match="networks: critic: expected a field layer_norm, found none in TableCritic"):
         learner.init(jax.random.key(0), spec, learner.Config())
     with pytest.raises(UserError, match="networks: flow: expected a module, found none"):
-        spec.start_flow(jax.random.key(0))
+        spec.init_flow(jax.random.key(0))
