@@ -79,7 +79,7 @@ class Task:
     policies: scripted behaviour by name; a policy acts itself, a `Guide` through a low level.
     bound(instances): Float64[episodes], upper bound of the return, of full information or in the mean of any policy (slow,
         outside jit); None if unknown.
-    draw(axes, pipeline_state): draws one moment into Matplotlib axes, see `ohio_jax.film`; None if the task has no picture.
+    draw(axes, pipeline_state): draws one moment into Matplotlib axes, see `ohio_jax.render`; None if the task has no picture.
     """
 
     name: str

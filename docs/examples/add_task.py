@@ -6,9 +6,10 @@ from flax import struct
 from ohio_envs import registry
 from ohio_envs.settings import Rule, integer, parse
 
+from ohio_jax.collect import collect
 from ohio_jax.controllers import pd
 from ohio_jax.environment import Drawn, State
-from ohio_jax.evaluate import collect, evaluate_policy
+from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.inverse.relabel import relabel
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks

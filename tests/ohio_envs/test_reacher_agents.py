@@ -9,10 +9,11 @@ from ohio_envs.reacher import agents, policies
 from ohio_envs.reacher.features import features, features_and_angles
 from ohio_envs.reacher.simulator import Arm, Body, Reacher, joints
 
-from ohio_jax import online, train
 from ohio_jax.errors import UserError
-from ohio_jax.evaluate import episode_keys, rollouts
 from ohio_jax.learners import LEARNERS
+from ohio_jax.rollout import episode_keys, rollouts
+from ohio_jax.training import online
+from ohio_jax.training.plan import Plan
 
 
 def test_the_file_holds_finite_agents_of_one_training():
@@ -99,7 +100,7 @@ def test_pack_writes_what_load_reads(name, tmp_path):
     task = registry.make("reacher", {"horizon": "10"})
     runs, states = [], []
     for updates in (4, 8):
-        plan = train.Plan(name, learner.Config(), hidden=8, updates=updates, batch=8, block=4, seeds=1)
+        plan = Plan(name, learner.Config(), hidden=8, updates=updates, batch=8, block=4, seeds=1)
         directory = tmp_path / f"run{updates}"
         trained = online.online(online.OnlinePlan(plan, envs=2, each=2, warm_up=0, capacity=32), task, "end_to_end", directory)
         runs.append(str(directory))

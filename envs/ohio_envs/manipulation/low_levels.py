@@ -65,7 +65,7 @@ def params(scene: str, space: str) -> recurrent.Params:
 def teach(path: Path) -> None:
     """Writes the file anew: logs the script, and teaches every low level on what it did."""
     from ohio_envs import registry
-    from ohio_jax.evaluate import collect
+    from ohio_jax.collect import collect
     from ohio_jax.inverse.problem import Segment
     from ohio_jax.inverse.relabel import segment_starts
 

@@ -59,7 +59,7 @@ def play(stage: Callable[[int, State], Any], path: Path | None = None):
 def pack(runs: list[str], path: Path) -> None:
     """Writes the agents of training directories into one file. Raises UserError for a directory that is no finished run."""
     from ohio_envs import registry
-    from ohio_jax.train import load_policy, read_run
+    from ohio_jax.training.checkpoint import load_policy, read_run
 
     loaded = [load_policy(run, registry.make) for run in runs]
     actors = [jax.tree.map(lambda x: x[0], states.actor.params)["params"]["Perceptron_0"] for *_, states in loaded]
