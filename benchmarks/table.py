@@ -275,7 +275,7 @@ def _run_policy(task: Task, policy: str, preset: Preset) -> dict[str, Any]:
 
 def _run_hdpo(task: Task, plan: Plan, preset: Preset, config) -> dict[str, Any]:
     """Trained on smooth quantities, tested on the task as it is."""
-    smooth = registry.make(task.name, {**{key: str(value) for key, value in task.settings.items()}, "smooth": "1"})
+    smooth = registry.make(task.name, {**task.settings, "smooth": 1})
     directory = WORK / "train" / f"{slug(task.name, 'hdpo')}.{short_hash(config)}"
     with alone(directory):
         trained = hdpo(plan, smooth, "ohio", directory)

@@ -331,8 +331,7 @@ def task_of(path: str, card: dict[str, Any], changed: dict[str, str] | None = No
     """The task a dataset's card names, with its settings but for those that are changed."""
     if card.get("task") not in room("tasks").TASKS:
         raise UserError(f"{path}: field card.task: expected a known task, found {card.get('task')!r}")
-    kept = {key: str(value) for key, value in card["settings"].items()}
-    return room("tasks").make(card["task"], kept | (changed or {}))
+    return room("tasks").make(card["task"], card["settings"] | (changed or {}))
 
 
 def scripted_policy(args) -> Any:

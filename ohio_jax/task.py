@@ -70,7 +70,7 @@ class Reference:
 class Task:
     """Everything the suite knows about a task.
 
-    settings: every parameter of the task with its value, as given by `--set`.
+    settings: every parameter of the task with its value, as JSON has it.
     instances(seed, episodes): exogenous randomness of so many episodes, a pytree with leading axis `episodes`.
         Episode e of a seed does not depend on how many follow it.
     view(state): Float or Int[k], what of the environment's `State` controllers and inverses see; logged before a step.

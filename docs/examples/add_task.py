@@ -37,7 +37,7 @@ class Cart(Drawn):
         return state.replace(pipeline_state=x, obs=x[:3], reward=-jnp.abs(x[0] - mark), info=info)
 
 
-def cart(settings: dict[str, str]) -> Task:
+def cart(settings: dict) -> Task:
     """`cart`, with the setting `horizon`. Raises UserError for a bad setting."""
     values = parse("cart", {"horizon": Rule("40", integer(5, 1000))}, settings)
     env, goals, view = Cart(values["horizon"]), Box((1.5,)), lambda state: state.pipeline_state[:2]
