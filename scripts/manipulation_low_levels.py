@@ -1,6 +1,6 @@
 """Makes `low_levels.npz`, the learned low levels of Lift and Door: taught to follow goals on logs of the script with noise.
 
-`python -m scripts.manipulation_low_levels` writes it anew. The file shipped was made when that noise was drawn from another stream.
+`python -m scripts.manipulation_low_levels` makes it anew. The one shipped is older than the stream its noise is drawn from now.
 """
 
 import io

@@ -84,7 +84,7 @@ class Native:
     velocities: int = struct.field(pytree_node=False)
 
     def step(self, at: Bodies, control: jax.Array, place: jax.Array) -> tuple[Bodies, jax.Array]:
-        """The state a time step later, the readings before it; control: Float[nu]; place: Float[7] of a mocap body or Float[0]."""
+        """The state a time step later, readings before it; control: Float[nu]; place: Float[7] of a mocap body or Float[0]."""
         # One array there and one back: each has its price.
         given = jnp.concatenate([at.q, at.v, control, place, at.a]).astype(jnp.float32)
         sizes = np.cumsum([len(at.q), len(at.v), self.threads.model.nsensordata])

@@ -9,6 +9,8 @@ import numpy as np
 from ohio_jax.data.arrays import Arrays
 from ohio_jax.errors import UserError
 
+BLOCK = 1 << 16  # rows that `coverage` takes at a time in float64
+
 
 @dataclass(frozen=True, eq=False)
 class Trajectories(Arrays):
@@ -144,10 +146,12 @@ def coverage(obs: np.ndarray, action: np.ndarray, bins: int = 20) -> float:
     """
 
     def cells(x: np.ndarray) -> np.ndarray:
-        x = np.asarray(x, np.float64).reshape(len(x), -1)
-        x = x - x.mean(axis=0)
-        _, axes = np.linalg.eigh(x.T @ x)
-        y = x @ axes[:, -3:]
+        x = x.reshape(len(x), -1)
+        blocks = [slice(first, first + BLOCK) for first in range(0, len(x), BLOCK)]
+        mean = sum(np.sum(x[rows], axis=0, dtype=np.float64) for rows in blocks) / len(x)
+        centred = lambda rows: x[rows].astype(np.float64) - mean
+        _, axes = np.linalg.eigh(sum(part.T @ part for part in map(centred, blocks)))
+        y = np.concatenate([centred(rows) @ axes[:, -3:] for rows in blocks])
         low, width = y.min(axis=0), np.maximum(np.ptp(y, axis=0), 1e-12)
         return np.minimum((bins * (y - low) / width).astype(int), bins - 1)
 

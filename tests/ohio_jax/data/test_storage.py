@@ -1,6 +1,8 @@
 """Datasets: what is saved comes back, and what is damaged is refused with the file and the field."""
 
 import dataclasses
+import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -8,35 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ohio_jax import data
+from ohio_jax.data import arrays as module
 from ohio_jax.errors import UserError
-
-
-def trajectories(lengths=(3, 1, 2), seed=0) -> data.Trajectories:
-    rng = np.random.default_rng(seed)
-    steps, episodes = sum(lengths), len(lengths)
-    last = np.cumsum(lengths) - 1
-    truncated = np.zeros(steps, bool)
-    truncated[last] = True
-    return data.Trajectories(
-        obs=rng.normal(size=(steps + episodes, 4)).astype(np.float32),
-        state=rng.integers(0, 9, (steps, 2)),
-        next_state=rng.integers(0, 9, (steps, 2)),
-        action=rng.integers(0, 9, (steps, 2, 2)),
-        reward=rng.normal(size=steps).astype(np.float32),
-        first_reward=np.ones(episodes, np.float32),
-        terminated=np.zeros(steps, bool),
-        truncated=truncated,
-        offset=np.concatenate([[0], np.cumsum(lengths)]),
-        card={"task": "toy", "settings": {}},
-    )
-
-
-def test_returns_and_indices_by_hand():
-    d = trajectories((2, 1))
-    d = dataclasses.replace(d, reward=np.array([1.0, 2.0, 5.0], np.float32), first_reward=np.array([10.0, 20.0]))
-    assert d.returns.tolist() == [13.0, 25.0]
-    assert d.episode.tolist() == [0, 0, 1]
-    assert d.obs_index.tolist() == [0, 1, 3]
+from tests.ohio_jax.data.logs import trajectories
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.integers(0, 99))
@@ -50,47 +26,6 @@ def test_round_trip(tmp_path_factory, lengths, seed):
     for field in dataclasses.fields(original):
         if field.name != "card":
             np.testing.assert_array_equal(getattr(back, field.name), getattr(original, field.name))
-
-
-def arrays(**more):
-    """Two episodes, of two steps and one, of an observation with two entries."""
-    obs = np.array([[0.0, 1.0], [2.0, 3.0], [6.0, 7.0]], np.float32)
-    next_obs = np.array([[2.0, 3.0], [4.0, 5.0], [8.0, 9.0]], np.float32)
-    given = {"obs": obs, "next_obs": next_obs, "action": np.arange(3)[:, None], "reward": np.array([1.0, 2.0, 4.0])}
-    return {**given, "truncated": np.array([False, True, False]), "card": {"task": "toy"}, **more}
-
-
-def test_arrays_become_trajectories():
-    logs = data.from_arrays(**arrays())
-    assert logs.obs.tolist() == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]] and logs.obs_index.tolist() == [0, 1, 3]
-    assert logs.offset.tolist() == [0, 2, 3] and logs.returns.tolist() == [3.0, 4.0]
-    # What the arrays leave open is cut, not ended.
-    assert logs.truncated.tolist() == [False, True, True] and not logs.terminated.any()
-    np.testing.assert_array_equal(logs.state, arrays()["obs"])
-    np.testing.assert_array_equal(logs.next_state, arrays()["next_obs"])
-    ended = data.from_arrays(**arrays(terminated=[False, True, True], state=np.zeros((3, 1)), next_state=np.ones((3, 1))))
-    assert ended.terminated.tolist() == [False, True, True] and not ended.truncated.any()
-    assert ended.state.tolist() == [[0], [0], [0]] and ended.next_state.tolist() == [[1], [1], [1]]
-
-
-@pytest.mark.parametrize(
-    ("wrong", "expected"),
-    [
-        ({"truncated": None}, r"field next_obs\[1\]: expected obs\[2\], of the same episode, \[6.0, 7.0\], found \[4.0, 5.0\]"),
-        ({"action": np.zeros((2, 1))}, r"field action: expected 3 rows, one a step, found 2"),
-        ({name: np.zeros((0, 1)) for name in ("obs", "next_obs", "action", "reward")}, r"field obs: expected at least 1 rows"),
-        ({"reward": np.array([1.0, np.nan, 0.0])}, r"field reward\[1\]: expected a finite number, found nan"),
-    ],
-)
-def test_arrays_that_do_not_fit_are_refused(wrong, expected):
-    with pytest.raises(UserError, match=f"arrays: {expected}"):
-        data.from_arrays(**arrays(**wrong))
-
-
-def test_concatenate_joins_episodes():
-    whole = data.concatenate([trajectories((3, 1)), trajectories((2,), seed=1)], {"task": "both"})
-    assert whole.offset.tolist() == [0, 3, 4, 6]
-    assert len(whole.obs) == 9 and whole.card == {"task": "both"}
 
 
 def test_damage_is_found(tmp_path):
@@ -139,9 +74,74 @@ def test_wrong_content_is_named(tmp_path, field, value, message):
         data.load(path, "trajectories")
 
 
-def test_quality_and_coverage():
-    assert data.quality(np.array([5.0, 7.0]), 0.0, 12.0) == pytest.approx(0.5)
-    one = np.ones((50, 3))
-    assert data.coverage(one, one) == pytest.approx(1 / 50)
-    rng = np.random.default_rng(0)
-    assert data.coverage(rng.normal(size=(200, 3)), rng.normal(size=(200, 3))) > 0.9
+# --- Digests
+
+
+def test_the_digest_is_the_files(tmp_path):
+    logs = trajectories()
+    assert data.save(tmp_path / "d.npz", logs) == logs.digest
+    back = data.load(tmp_path / "d.npz", "trajectories")
+    assert back.digest == back.card["sha256"] == logs.digest
+    # Whatever the order of bytes in memory.
+    assert dataclasses.replace(logs, action=np.asfortranarray(logs.action)).digest == logs.digest
+
+
+def test_the_digest_does_not_know_names_or_pieces(monkeypatch):
+    @dataclasses.dataclass
+    class Renamed(module.Arrays):
+        seen: np.ndarray
+        done: np.ndarray
+        card: dict
+
+    @dataclasses.dataclass
+    class Named(module.Arrays):
+        obs: np.ndarray
+        action: np.ndarray
+        card: dict
+
+    obs, action = np.arange(12.0).reshape(6, 2), np.zeros((0, 3), np.int32)
+    whole = Named(obs, action, {"a": 1}).digest
+    assert Renamed(obs, action, {}).digest == whole
+    monkeypatch.setattr(module, "CHUNK", 40)
+    assert Named(obs, action, {}).digest == whole
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: {"reward": -x.reward},
+        lambda x: {"reward": x.reward.astype(np.float64)},
+        lambda x: {"action": x.action.reshape(-1, 4)},
+        lambda x: {"state": x.next_state, "next_state": x.state},
+    ],
+)
+def test_the_digest_sees_every_change(change):
+    logs = trajectories()
+    assert dataclasses.replace(logs, **change(logs)).digest != logs.digest
+
+
+def old_file(path, dataset, **card) -> str:
+    """Writes a file of format 1; returns its digest."""
+    arrays = dataset.arrays
+    sha = hashlib.sha256()
+    for name in sorted(arrays):
+        sha.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}\n".encode() + arrays[name].tobytes())
+    card = {**dataset.card, "format": 1, "kind": "trajectories", "sha256": sha.hexdigest(), **card}
+    np.savez_compressed(path, card=np.array(json.dumps(card)), **arrays)
+    return sha.hexdigest()
+
+
+def test_files_of_format_1_are_read(tmp_path):
+    logs = trajectories()
+    old = old_file(tmp_path / "old.npz", logs)
+    back = data.load(tmp_path / "old.npz", "trajectories")
+    assert back.card["sha256"] == back.digest == logs.digest and back.card["sha256_v1"] == old
+    # What is made again is known to be what they hold.
+    data.save(tmp_path / "new.npz", logs)
+    assert data.load(tmp_path / "new.npz", "trajectories").card["sha256_v1"] == old
+    old_file(tmp_path / "bad.npz", dataclasses.replace(logs, reward=-logs.reward), sha256=old)
+    with pytest.raises(UserError, match=r"bad\.npz: field card\.sha256: arrays are damaged, expected "):
+        data.load(tmp_path / "bad.npz", "trajectories")
+    old_file(tmp_path / "later.npz", logs, format=3)
+    with pytest.raises(UserError, match=r"later\.npz: field card\.format: expected 1 or 2, found 3"):
+        data.load(tmp_path / "later.npz", "trajectories")

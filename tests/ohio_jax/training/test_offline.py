@@ -95,6 +95,17 @@ def test_load_policy_brings_back_what_was_trained(task, transitions, tmp_path):
     assert_same(states, trained.states)
 
 
+def test_other_data_in_the_same_directory_are_refused(task, transitions, tmp_path):
+    """Also where they were never saved, and whatever their cards say."""
+    first = train(plan(), task, "ohio", transitions, tmp_path / "run")
+    other = dataclasses.replace(transitions, goal=-transitions.goal)
+    with pytest.raises(UserError, match=r"run\.json: field data_sha256: expected \w+, found \w+; give another directory"):
+        train(plan(), task, "ohio", other, tmp_path / "run")
+    data.save(tmp_path / "t.npz", transitions)
+    again = train(plan(), task, "ohio", data.load(tmp_path / "t.npz", "transitions"), tmp_path / "run")
+    assert_same(again.states, first.states)
+
+
 def test_another_run_or_damage_is_refused(task, transitions, tmp_path):
     train(plan(), task, "ohio", transitions, tmp_path / "run")
     with pytest.raises(UserError, match=r"run\.json: field plan"):

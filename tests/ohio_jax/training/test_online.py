@@ -181,6 +181,16 @@ def transitions(task):
     return relabel(collect(task, "half", 10, 1), task, "ohio", "analytic")
 
 
+def test_other_data_or_states_in_the_same_directory_are_refused(task, transitions, tmp_path):
+    mixes = plan(mixing=((0, 0.5),))
+    online.online(mixes, task, "ohio", tmp_path / "run", data=transitions)
+    with pytest.raises(UserError, match=r"run\.json: field data_sha256"):
+        online.online(mixes, task, "ohio", tmp_path / "run", data=dataclasses.replace(transitions, goal=-transitions.goal))
+    states, _ = initial_states(mixes.plan, spec_of(task, task.spaces["ohio"], 16))
+    with pytest.raises(UserError, match=r"run\.json: field start_sha256"):
+        online.online(mixes, task, "ohio", tmp_path / "run", states, transitions)
+
+
 def test_offline_data_and_states_come_first(task, transitions):
     """With a buffer full of data and environments that add none, it is offline training on."""
     states = train(plan().plan, task, "ohio", transitions).states
