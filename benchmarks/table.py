@@ -33,6 +33,7 @@ from ohio_jax.training.plan import Plan
 
 RESULTS = Path("results")
 WORK = Path(".work")  # datasets and checkpoints: large, and made again by the same command
+KEPT = 2  # of what lies there; raised where what an older version left must not be taken up
 
 FIELDS = ("row", "column", "config", "reference", "command", "returns", "metrics", "seconds", "provenance")  # of every run file
 
@@ -158,7 +159,8 @@ def slug(*words: str) -> str:
 
 
 def short_hash(config: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+    """Of a file or folder of `WORK`."""
+    return hashlib.sha256(json.dumps([KEPT, config], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def folder(table: Table, preset: str, results: Path = RESULTS) -> Path:
