@@ -61,15 +61,15 @@ def test_a_directory_of_an_older_version_is_refused_and_left_as_it_is(tmp_path):
 
 def test_a_learner_from_elsewhere_is_found_again(tmp_path, monkeypatch):
     """By a program that never heard of it."""
-    (tmp_path / "mine.py").write_text("from ohio_jax.learners.bc import Config, act, init, update\n")
+    (tmp_path / "a_learner_of_mine.py").write_text("from ohio_jax.learners.bc import Config, act, init, update\n")
     monkeypatch.syspath_prepend(tmp_path)
     task = toy.line_task()
     try:
-        plan = Plan(outside.find("mine:"), bc.Config(), hidden=4, updates=2, batch=4, block=2)
+        plan = Plan(outside.find("a_learner_of_mine:"), bc.Config(), hidden=4, updates=2, batch=4, block=2)
         trained = train(plan, task, "ohio", relabel(collect(task, "half", 4, 1), task, "ohio", "analytic"), tmp_path / "run")
-        del LEARNERS["mine"], outside.FROM["mine"]
+        del LEARNERS["a_learner_of_mine"], outside.FROM["a_learner_of_mine"]
         _, _, loaded, states = load_policy(tmp_path / "run", lambda name, settings: task)
-        assert loaded == plan and "mine" in LEARNERS
+        assert loaded == plan and "a_learner_of_mine" in LEARNERS
         assert_same(states, trained.states)
     finally:
-        LEARNERS.pop("mine", None), outside.FROM.pop("mine", None)
+        LEARNERS.pop("a_learner_of_mine", None), outside.FROM.pop("a_learner_of_mine", None)
