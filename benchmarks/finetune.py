@@ -23,9 +23,10 @@ from ohio_jax.errors import UserError, unknown
 from ohio_jax.evaluate import evaluate_learner
 from ohio_jax.files import alone, write_json
 from ohio_jax.learners import LEARNERS, sac
-from ohio_jax.online import OnlinePlan, online
 from ohio_jax.task import Task
-from ohio_jax.train import Plan, train
+from ohio_jax.training.offline import train
+from ohio_jax.training.online import OnlinePlan, online
+from ohio_jax.training.plan import Plan
 
 DATA_SEED, TEST_SEED = 1000, 10
 BATCH = 100  # the original's

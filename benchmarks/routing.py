@@ -7,7 +7,7 @@ from ohio_envs import files
 from benchmarks.table import Column, Preset, Row, Table
 from ohio_jax.errors import UserError
 from ohio_jax.learners import bc, cql, iql
-from ohio_jax.train import Plan
+from ohio_jax.training.plan import Plan
 
 COMPAT, FAIR, OHIO = "E2E (paper)", "E2E (fair)", "OHIO"
 FAMILIES = {COMPAT: "end_to_end_compat", FAIR: "end_to_end", OHIO: "ohio"}

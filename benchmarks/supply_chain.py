@@ -3,7 +3,7 @@
 from benchmarks import table
 from benchmarks.table import Column, Preset, Row, Table
 from ohio_jax.learners import bc, cql, iql
-from ohio_jax.train import Plan
+from ohio_jax.training.plan import Plan
 
 COMPAT, FAIR, OHIO = "E2E (paper)", "E2E (fair)", "OHIO"
 FAMILIES = {COMPAT: "end_to_end_compat", FAIR: "end_to_end", OHIO: "ohio"}

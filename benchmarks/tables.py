@@ -11,7 +11,7 @@ from benchmarks.executors import executor as executor  # for the command
 from benchmarks.table import RESULTS, Preset, Table
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.learners import LEARNERS, outside
-from ohio_jax.train import Plan
+from ohio_jax.training.plan import Plan
 
 OF = (routing, supply_chain, reacher, manipulation, gains)
 TABLES: dict[str, Table] = {of.TABLE.name: of.TABLE for of in OF}

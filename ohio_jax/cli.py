@@ -92,8 +92,8 @@ def collect_command(args) -> None:
     import jax
 
     from ohio_jax import data
-    from ohio_jax.evaluate import collect, trained_behaviour
-    from ohio_jax.train import load_policy
+    from ohio_jax.collect import collect, trained_behaviour
+    from ohio_jax.training.checkpoint import load_policy
 
     out = dataset_path(args.out)
     parts = out.with_suffix(".parts")
@@ -131,9 +131,9 @@ def corrupt_command(args) -> None:
     import jax
 
     from ohio_jax import data
-    from ohio_jax.corruption import FIELDS, Adversary, corrupt
+    from ohio_jax.data.corruption import FIELDS, Adversary, corrupt
     from ohio_jax.learners import LEARNERS
-    from ohio_jax.train import load_policy
+    from ohio_jax.training.checkpoint import load_policy
 
     if args.kind not in FIELDS:
         raise unknown("corruption", args.kind, FIELDS)
@@ -152,7 +152,7 @@ def train_command(args) -> None:
 
     from ohio_jax import data
     from ohio_jax.learners import LEARNERS
-    from ohio_jax.train import train
+    from ohio_jax.training.offline import train
 
     transitions = data.load(args.data, "transitions")
     task = task_of(args.data, transitions.card)
@@ -171,8 +171,8 @@ def train_command(args) -> None:
 def online_command(args) -> None:
     """train a learner in the task itself, on what it does there"""
     from ohio_jax.learners import LEARNERS
-    from ohio_jax.online import OnlinePlan, online
-    from ohio_jax.train import Plan
+    from ohio_jax.training.online import OnlinePlan, online
+    from ohio_jax.training.plan import Plan
 
     task = room("tasks").make(args.task, settings(args.set))
     if args.space not in task.spaces:
@@ -195,15 +195,15 @@ def online_command(args) -> None:
 def pathwise_command(args) -> None:
     """train a policy by gradients through a task's simulator (HDPO)"""
     from ohio_jax.learners import bc
-    from ohio_jax.pathwise import pathwise
-    from ohio_jax.train import Plan
+    from ohio_jax.training.hdpo import hdpo
+    from ohio_jax.training.plan import Plan
 
     task = room("tasks").make(args.task, settings(args.set))
     if args.space not in task.spaces:
         raise unknown(f"action space for {task.name}", args.space, task.spaces)
     config = bc.Config(actor_rate=args.rate, decay=float(args.updates))
     plan = Plan("bc", config, args.hidden, args.updates, args.batch, min(50, args.updates), args.seeds)
-    trained = pathwise(plan, task, args.space, Path(args.out))
+    trained = hdpo(plan, task, args.space, Path(args.out))
     found = {"out": args.out, "updates": args.updates, "seeds": args.seeds, "seconds": trained.seconds}
     found["return"] = trained.curve["return"][-1].tolist()
     show(args, found, f"{args.out}: {args.updates} updates, mean return {trained.curve['return'][-1].mean():.1f} at the end")
@@ -214,20 +214,20 @@ def evaluate_command(args) -> None:
     import jax
     import numpy as np
 
-    from ohio_jax import evaluate
+    from ohio_jax.evaluate import evaluate_learner, evaluate_policy
     from ohio_jax.learners import LEARNERS
-    from ohio_jax.train import load_policy
+    from ohio_jax.training.checkpoint import load_policy
 
     task = scripted_policy(args)
     if task is None:
         task, space, plan, states = load_policy(args.checkpoint, room("tasks").make)
         learner = LEARNERS[plan.learner]
-        played = evaluate.evaluate_learner(task, space, learner, states, args.episodes, args.seed, not args.stochastic)
+        played = evaluate_learner(task, space, learner, states, args.episodes, args.seed, not args.stochastic)
         played = jax.tree.map(np.concatenate, jax.tree.map(np.asarray, played))
         head = {"task": task.name, "policy": f"{space} {plan.learner}", "checkpoint": args.checkpoint}
         head["training_seed"] = np.repeat(np.arange(plan.seeds), args.episodes).tolist()
     else:
-        played = jax.tree.map(np.asarray, evaluate.evaluate_policy(task, args.policy, args.episodes, args.seed))
+        played = jax.tree.map(np.asarray, evaluate_policy(task, args.policy, args.episodes, args.seed))
         head = {"task": task.name, "policy": args.policy}
     returns = np.asarray(played.returns, np.float64)
     found = {
@@ -246,10 +246,10 @@ def film_command(args) -> None:
     """draw episodes of a scripted policy or a trained checkpoint into a GIF"""
     import jax
 
-    from ohio_jax.evaluate import Steered, learned, scripted_behaviour
-    from ohio_jax.film import film
     from ohio_jax.learners import LEARNERS
-    from ohio_jax.train import load_policy
+    from ohio_jax.render import render
+    from ohio_jax.rollout import Steered, learned, scripted_behaviour
+    from ohio_jax.training.checkpoint import load_policy
 
     task = scripted_policy(args)
     if task is None:
@@ -259,7 +259,7 @@ def film_command(args) -> None:
     else:
         _, env, act, params, _ = scripted_behaviour(task, args.policy)
         env = env.high if isinstance(env, Steered) else env  # a frame a decision
-    film(task, env, act, params, args.out, args.seed, args.episodes, args.decisions, args.fps, args.every)
+    render(task, env, act, params, args.out, args.seed, args.episodes, args.decisions, args.fps, args.every)
     show(args, {"file": args.out, "task": task.name, "episodes": args.episodes}, args.out)
 
 
@@ -331,8 +331,7 @@ def task_of(path: str, card: dict[str, Any], changed: dict[str, str] | None = No
     """The task a dataset's card names, with its settings but for those that are changed."""
     if card.get("task") not in room("tasks").TASKS:
         raise UserError(f"{path}: field card.task: expected a known task, found {card.get('task')!r}")
-    kept = {key: str(value) for key, value in card["settings"].items()}
-    return room("tasks").make(card["task"], kept | (changed or {}))
+    return room("tasks").make(card["task"], card["settings"] | (changed or {}))
 
 
 def scripted_policy(args) -> Any:

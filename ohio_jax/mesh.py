@@ -20,6 +20,10 @@ from ohio_jax.errors import UserError
 LONGEST_WAIT = 7 * 24 * 3600  # seconds that `meet` waits; a process that dies is noticed much earlier
 SHUTDOWN = 10  # seconds that a process waits for the others at its end
 
+# One name for what is shared and what is spread: programs that call out, as MuJoCo's do, take all their inputs from one mesh.
+AXIS = "device"
+EACH, WHOLE = PartitionSpec(AXIS), PartitionSpec()  # the leading axis over the devices, or all of it on each
+
 meetings = itertools.count()
 
 
@@ -119,10 +123,14 @@ def devices(places: int | None = None) -> tuple[Any, ...]:
     return tuple(device for process in sorted(of) for device in of[process][:each])
 
 
-def put(tree: Any, over: tuple[Any, ...], axis: str | None = None) -> Any:
-    """Arrays, the same in every process, on devices: the leading axis spread `over` them, or whole on each without `axis`."""
-    spec = PartitionSpec() if axis is None else PartitionSpec(axis)
-    sharding = NamedSharding(Mesh(np.array(over), (axis or "device",)), spec)
+def over(devices: tuple[Any, ...]) -> Mesh:
+    """The mesh of these devices."""
+    return Mesh(np.array(devices), (AXIS,))
+
+
+def put(tree: Any, devices: tuple[Any, ...], spread: bool = False) -> Any:
+    """Arrays, the same in every process, on devices: whole on each, or their leading axis spread over them."""
+    sharding = NamedSharding(over(devices), EACH if spread else WHOLE)
     if not joined():
         return jax.device_put(tree, sharding)
     # Without `device_put`, which would send all of it round to see that it is the same everywhere.

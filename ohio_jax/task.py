@@ -70,7 +70,7 @@ class Reference:
 class Task:
     """Everything the suite knows about a task.
 
-    settings: every parameter of the task with its value, as given by `--set`.
+    settings: every parameter of the task with its value, as JSON has it.
     instances(seed, episodes): exogenous randomness of so many episodes, a pytree with leading axis `episodes`.
         Episode e of a seed does not depend on how many follow it.
     view(state): Float or Int[k], what of the environment's `State` controllers and inverses see; logged before a step.
@@ -79,7 +79,7 @@ class Task:
     policies: scripted behaviour by name; a policy acts itself, a `Guide` through a low level.
     bound(instances): Float64[episodes], upper bound of the return, of full information or in the mean of any policy (slow,
         outside jit); None if unknown.
-    draw(axes, pipeline_state): draws one moment into Matplotlib axes, see `ohio_jax.film`; None if the task has no picture.
+    draw(axes, pipeline_state): draws one moment into Matplotlib axes, see `ohio_jax.render`; None if the task has no picture.
     """
 
     name: str

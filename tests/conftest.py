@@ -38,11 +38,11 @@ if not os.environ.get("OHIO_DATA") and _beside.is_dir():
 def few_programs():
     """Forgets compiled programs after each file: each holds memory maps, of which a process may have some 65,000."""
     yield
-    from ohio_jax import online, train  # a run of files that train nothing must not pay for it
+    from ohio_jax.training import hdpo, loop, offline, online  # a run of files that train nothing must not pay for it
 
-    train.PROGRAMS.clear()
-    train.make_block.cache_clear()
-    online.make_block.cache_clear()
+    loop.PROGRAMS.clear()
+    for trainer in (offline, online, hdpo):
+        trainer.make_block.cache_clear()
     jax.clear_caches()
     gc.collect()
 

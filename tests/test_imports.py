@@ -1,6 +1,7 @@
 """Imports point down only, the method stays light, and importing never touches a device."""
 
 import ast
+import graphlib
 import importlib.util
 import json
 import subprocess
@@ -29,11 +30,27 @@ def imported(source: str) -> set[str]:
     return found
 
 
+def files_imported(source: str, files: AbstractSet[str]) -> set[str]:
+    """Those of the modules `files` that a source text imports, a package for its `__init__.py`; inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {name if name in files else node.module for name in names}
+    return found & files
+
+
+def sources(room: str) -> dict[str, str]:
+    """The texts of a room's modules by name, read off the files."""
+    name = lambda file: ".".join((room, *file.relative_to(FOLDERS[room]).with_suffix("").parts)).removesuffix(".__init__")
+    return {name(file): file.read_text() for file in sorted(FOLDERS[room].rglob("*.py"))}
+
+
 def modules(room: str, without: AbstractSet[str] = frozenset()) -> list[str]:
-    """Names of a room's modules that import none of the packages `without`, read off the files."""
-    files = [file for file in sorted(FOLDERS[room].rglob("*.py")) if not imported(file.read_text()) & without]
-    parts = (file.relative_to(FOLDERS[room]).with_suffix("").parts for file in files)
-    return [".".join((room, *names)).removesuffix(".__init__") for names in parts]
+    """Names of a room's modules that import none of the packages `without`."""
+    return [name for name, source in sources(room).items() if not imported(source) & without]
 
 
 def import_all(names: list[str]) -> dict:
@@ -65,6 +82,23 @@ def test_imports_point_down(room):
     assert files
     upward = {str(file.relative_to(ROOT)): imported(file.read_text()) & ABOVE[room] for file in files}
     assert not {file: names for file, names in upward.items() if names}
+
+
+def test_no_circle_of_files():
+    """Not even one that is hidden in a function: whoever reads a file never comes back to it."""
+    files = {name: source for room in FOLDERS for name, source in sources(room).items()}
+    graph = {name: files_imported(source, files.keys()) - {name} for name, source in files.items()}
+    assert any(graph.values())
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
+
+
+def test_files_imported_tells_files_from_names():
+    files = {"a", "a.b", "c.d"}
+    source = "from a import b, x\ndef f():\n    import c.d as e\n    from a.b import y\nimport other"
+    assert files_imported(source, files) == files
 
 
 def test_the_method_is_light():

@@ -15,12 +15,12 @@ from ohio_envs.reacher.simulator import Body, advance
 from ohio_envs.reacher.task import DISPLACEMENTS, LEARNED, NOISE, regulation
 
 from benchmarks.speed.reacher import segments
+from ohio_jax.collect import collect
 from ohio_jax.controllers import lqr, relative
 from ohio_jax.data import Trajectories
 from ohio_jax.dynamics import learned
 from ohio_jax.dynamics.model import Model
 from ohio_jax.environment import State
-from ohio_jax.evaluate import collect
 from ohio_jax.inverse import INVERSES
 from ohio_jax.inverse.problem import Problem, Recovered, Segment
 from ohio_jax.inverse.relabel import lanes

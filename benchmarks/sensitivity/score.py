@@ -14,7 +14,8 @@ from ohio_jax.controllers import relative
 from ohio_jax.evaluate import evaluate_learner
 from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS
-from ohio_jax.train import Plan, train
+from ohio_jax.training.offline import train
+from ohio_jax.training.plan import Plan
 
 SPACE = "ohio_true"
 TEST_SEED = 10

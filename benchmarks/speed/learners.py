@@ -22,7 +22,7 @@ from ohio_jax.files import write_json, write_text
 from ohio_jax.learners import LEARNERS, Spec, cql, iql
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
-from ohio_jax.train import Plan, batch_of, initial_states
+from ohio_jax.training.plan import Plan, batch_of, initial_states
 
 OBSERVATION, ACTION = 17, 6  # numbers in each, those of HalfCheetah
 # Updates a second measured before, of each project's own code on two cores of a machine of this kind, at this size.

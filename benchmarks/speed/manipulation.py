@@ -21,8 +21,8 @@ from benchmarks.speed.manipulation_page import page
 from benchmarks.speed.reacher import play, segments
 from benchmarks.speed.timing import load, race
 from ohio_jax import data, provenance
+from ohio_jax.collect import collect
 from ohio_jax.data import Trajectories
-from ohio_jax.evaluate import collect
 from ohio_jax.files import write_json, write_text
 from ohio_jax.inverse.relabel import invert_all, relabel
 from ohio_jax.task import Space

@@ -24,11 +24,11 @@ from benchmarks.speed import reference_reacher as reference
 from benchmarks.speed.reacher_page import chart, page
 from benchmarks.speed.timing import load, over_devices, race
 from ohio_jax import provenance
+from ohio_jax.collect import collect
 from ohio_jax.data import Trajectories
 from ohio_jax.dynamics import learned
 from ohio_jax.dynamics.model import Homogeneous
 from ohio_jax.errors import UserError
-from ohio_jax.evaluate import collect
 from ohio_jax.files import write_bytes, write_json, write_text
 from ohio_jax.inverse import INVERSES
 from ohio_jax.inverse.problem import Problem, Segment

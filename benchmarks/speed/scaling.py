@@ -20,8 +20,8 @@ from benchmarks.executors import DEVICES
 from benchmarks.speed.scaling_page import chart, page
 from benchmarks.speed.timing import load
 from ohio_jax import data, provenance
+from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
-from ohio_jax.evaluate import collect
 from ohio_jax.files import write_bytes, write_json, write_text
 from ohio_jax.inverse.relabel import relabel
 

@@ -19,8 +19,8 @@ from benchmarks.speed.supply_chain_page import page
 from benchmarks.speed.timing import load, over_devices, race
 from ohio_jax import provenance
 from ohio_jax.files import write_json, write_text
-from ohio_jax.pathwise import pathwise
-from ohio_jax.train import Plan
+from ohio_jax.training.hdpo import hdpo
+from ohio_jax.training.plan import Plan
 
 ORIGINAL_SECONDS = {"supply-chain-1w3s": 3.7e-3, "supply-chain-1w10s": 10.9e-3}  # of a step, without a solver
 
@@ -124,7 +124,7 @@ def periods(name: str, budget: Budget) -> dict[str, Any]:
 
 def training(name: str, plan: Plan) -> dict[str, Any]:
     """HDPO as the table trains it: when its mean return was within 1 % of the last for good, seeds side by side."""
-    trained = pathwise(plan, registry.make(name, {"smooth": "1"}), "ohio")
+    trained = hdpo(plan, registry.make(name, {"smooth": "1"}), "ohio")
     curve = trained.curve["return"].mean(axis=1)
     last = curve[-max(1, len(curve) // 20) :].mean()
     below = np.flatnonzero(curve < last - 0.01 * abs(last))

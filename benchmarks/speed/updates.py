@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.speed.timing import race
-from ohio_jax import sampling
-from ohio_jax.data import Batch, Transitions
+from ohio_jax.data import Batch, Transitions, sampling
 from ohio_jax.learners import LEARNERS, Spec
-from ohio_jax.train import Placement, Plan, batch_of, initial_states, make_block
+from ohio_jax.training.offline import make_block
+from ohio_jax.training.plan import Plan, batch_of, initial_states
+from ohio_jax.training.sharding import Placement
 
 
 def matrix_products(sizes: Sequence[tuple[int, int]], windows: int, seconds: float) -> dict[tuple[int, int], list[float]]:
@@ -55,9 +56,9 @@ def gflop(plan: Plan, spec, rows: Batch) -> float:
 
 
 def block(plan: Plan, spec, transitions: Transitions) -> Callable[[], Any]:
-    """A call that does `plan.block` updates of every seed as `ohio_jax.train.train` does, going on where it stopped."""
+    """A call that does `plan.block` updates of every seed as `training.offline.train` does, going on where it stopped."""
     seeds = Placement(plan.seeds)
-    run = make_block(LEARNERS[plan.learner], plan.batch, plan.block, seeds.devices, seeds.vmap)
+    run = make_block(LEARNERS[plan.learner], plan.batch, plan.block, seeds)
 
     data = batch_of(plan, spec, transitions)
     probabilities = sampling.PROBABILITIES[plan.sampling](transitions, plan.temperature)

@@ -8,11 +8,13 @@ import jax.numpy as jnp
 from add_task import registry  # with the task `cart` in it
 from flax import struct
 
+from ohio_jax.collect import collect
 from ohio_jax.data import Batch
-from ohio_jax.evaluate import collect, evaluate_learner, evaluate_policy
+from ohio_jax.evaluate import evaluate_learner, evaluate_policy
 from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS, Spec, common
-from ohio_jax.train import Plan, train
+from ohio_jax.training.offline import train
+from ohio_jax.training.plan import Plan
 
 OUTCOMES = True  # batches are to hold what each episode went on to earn
 act = common.act

@@ -6,9 +6,10 @@ from flax import struct
 from ohio_envs import registry
 from ohio_envs.settings import Rule, integer, parse
 
+from ohio_jax.collect import collect
 from ohio_jax.controllers import pd
 from ohio_jax.environment import Drawn, State
-from ohio_jax.evaluate import collect, evaluate_policy
+from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.inverse.relabel import relabel
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
@@ -36,7 +37,7 @@ class Cart(Drawn):
         return state.replace(pipeline_state=x, obs=x[:3], reward=-jnp.abs(x[0] - mark), info=info)
 
 
-def cart(settings: dict[str, str]) -> Task:
+def cart(settings: dict) -> Task:
     """`cart`, with the setting `horizon`. Raises UserError for a bad setting."""
     values = parse("cart", {"horizon": Rule("40", integer(5, 1000))}, settings)
     env, goals, view = Cart(values["horizon"]), Box((1.5,)), lambda state: state.pipeline_state[:2]

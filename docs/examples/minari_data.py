@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from your_data import ROOM, STEPS, play
 
-from ohio_jax import minari as bridge
+from ohio_jax.data import minari as bridge
 from ohio_jax.inverse.relabel import relabel
 
 

@@ -12,7 +12,8 @@ from ohio_jax.learners import iql
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.task import Space, of_logs
-from ohio_jax.train import Plan, train
+from ohio_jax.training.offline import train
+from ohio_jax.training.plan import Plan
 
 GAIN, FULL, STEPS = 0.3, np.ones(1, np.float32), 4  # power a degree; full power, also of cooling; steps a goal lasts
 

@@ -1,6 +1,7 @@
 """All tasks by name."""
 
 from collections.abc import Callable
+from typing import Any
 
 from ohio_envs import files
 from ohio_envs.manipulation import policies as manipulation_policies
@@ -16,7 +17,7 @@ from ohio_envs.supply_chain import task as supply_chain
 from ohio_jax.errors import unknown
 from ohio_jax.task import Task
 
-TASKS: dict[str, Callable[[dict[str, str]], Task]] = {
+TASKS: dict[str, Callable[[dict[str, Any]], Task]] = {
     "routing-nyc": routing.nyc,
     "routing-shenzhen": routing.shenzhen,
     "routing-synthetic": routing.synthetic,
@@ -33,8 +34,8 @@ TASKS: dict[str, Callable[[dict[str, str]], Task]] = {
 }
 
 
-def make(name: str, settings: dict[str, str] | None = None) -> Task:
-    """Builds a task; `settings` as given by `--set`. Raises UserError for an unknown task or a bad setting."""
+def make(name: str, settings: dict[str, Any] | None = None) -> Task:
+    """Builds a task; settings: typed, or text as given by `--set`. Raises UserError for an unknown task or a bad setting."""
     if name not in TASKS:
         raise unknown("task", name, TASKS)
     return TASKS[name](settings or {})

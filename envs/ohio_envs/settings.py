@@ -1,17 +1,18 @@
-"""Settings of tasks as they come from the command line (`--set KEY=VALUE`), checked and given their types."""
+"""Settings of tasks, typed or as text from the command line (`--set KEY=VALUE`), checked and given their types."""
 
 import math
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ohio_jax.errors import UserError, unknown
 
-# Turns text into a value; raises ValueError whose message says what is expected.
-Convert = Callable[[str], Any]
+# Checks a value, given as such or as text, and gives it its type; raises ValueError whose message says what is expected.
+Convert = Callable[[Any], Any]
 
 
 class Rule(NamedTuple):
-    """A setting's default, as text, and what its text may be."""
+    """A setting's default, as text, and what its value may be."""
 
     default: str
     convert: Convert
@@ -20,10 +21,10 @@ class Rule(NamedTuple):
 def integer(low: int, high: int) -> Convert:
     """Integers of [low, high]."""
 
-    def convert(text: str) -> int:
+    def convert(given: Any) -> int:
         try:
-            value = int(text)
-        except ValueError:
+            value = int(given) if isinstance(given, str) else int(operator.index(given))
+        except (ValueError, TypeError):
             value = low - 1
         if not low <= value <= high:
             raise ValueError(f"an integer from {low} to {high}")
@@ -35,10 +36,10 @@ def integer(low: int, high: int) -> Convert:
 def number(low: float, high: float) -> Convert:
     """Real numbers of [low, high]."""
 
-    def convert(text: str) -> float:
+    def convert(given: Any) -> float:
         try:
-            value = float(text)
-        except ValueError:
+            value = float(given)
+        except (ValueError, TypeError):
             value = math.nan
         if not low <= value <= high:
             raise ValueError(f"a number from {low:g} to {high:g}")
@@ -50,10 +51,10 @@ def number(low: float, high: float) -> Convert:
 def one_of(*words: str) -> Convert:
     """One of the words."""
 
-    def convert(text: str) -> str:
-        if text not in words:
+    def convert(given: Any) -> str:
+        if given not in words:
             raise ValueError(f"one of {', '.join(words)}")
-        return text
+        return given
 
     return convert
 
@@ -62,19 +63,19 @@ def number_or(word: str, low: float, high: float) -> Convert:
     """Real numbers of [low, high], or the word."""
     convert = number(low, high)
 
-    def either(text: str) -> float | str:
-        if text == word:
-            return text
+    def either(given: Any) -> float | str:
+        if given == word:
+            return given
         try:
-            return convert(text)
+            return convert(given)
         except ValueError as error:
             raise ValueError(f"{word}, or {error}") from None
 
     return either
 
 
-def parse(task: str, rules: dict[str, Rule], settings: dict[str, str]) -> dict[str, Any]:
-    """Every setting of a task with its value, given or by default.
+def parse(task: str, rules: dict[str, Rule], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Every setting of a task with its value, given (typed, or as text) or by default.
 
     Raises UserError naming task, setting, value found and values expected.
     """
@@ -83,9 +84,9 @@ def parse(task: str, rules: dict[str, Rule], settings: dict[str, str]) -> dict[s
             raise unknown(f"setting of {task}", name, rules)
     values = {}
     for name, rule in rules.items():
-        text = str(settings.get(name, rule.default))
+        given = settings.get(name, rule.default)
         try:
-            values[name] = rule.convert(text)
+            values[name] = rule.convert(given)
         except ValueError as error:
-            raise UserError(f"{task}: setting {name}: expected {error}, found {text!r}") from None
+            raise UserError(f"{task}: setting {name}: expected {error}, found {given!r}") from None
     return values

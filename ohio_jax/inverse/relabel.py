@@ -138,13 +138,13 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, we
     # A weight of 0 times NaN is NaN: what a learner reads of a failed segment must be numbers.
     number = lambda x: np.where(failed.reshape(-1, *[1] * (x.ndim - 1)), np.nan_to_num(x), x).astype(np.float32)
     card = {
-        **{k: v for k, v in trajectories.card.items() if k not in ("format", "kind", "sha256")},
+        **{k: v for k, v in trajectories.card.items() if k not in ("format", "kind", "sha256", "sha256_v1")},
         "settings": task.settings,
         "space": space,
         "inverse": inverse,
         "weights": weights,
         "steps": steps,
-        "source_sha256": trajectories.card.get("sha256"),
+        "source_sha256": trajectories.digest,
         "transitions": len(starts),
         "residual_max": float(found["residual"][~failed].max()),
         "weight_mean": float(weight.mean()),

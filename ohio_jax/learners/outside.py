@@ -8,6 +8,7 @@ from ohio_jax.errors import UserError, unknown
 from ohio_jax.learners import LEARNERS
 
 PARTS = ("Config", "init", "update", "act")  # what a learner consists of
+FROM: dict[str, str] = {}  # name in LEARNERS -> the `module:object` it was found as
 
 
 def find(name: str) -> str:
@@ -35,5 +36,10 @@ def find(name: str) -> str:
     short = (thing or module.rpartition(".")[2]).lower()
     if LEARNERS.get(short, found) is not found:
         raise UserError(f"learner {name!r}: expected a name that is free, found {short!r} taken")
-    LEARNERS[short] = found
+    LEARNERS[short], FROM[short] = found, name
     return short
+
+
+def origin(name: str) -> dict[str, str]:
+    """What a run notes of a learner from elsewhere, so that it is found again where the run is loaded; nothing of others."""
+    return {"learner_from": FROM[name]} if name in FROM else {}

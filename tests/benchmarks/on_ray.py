@@ -12,7 +12,8 @@ import ray
 
 from benchmarks import table
 from benchmarks.executors import over_ray
-from ohio_jax import train
+from ohio_jax.training import loop
+from ohio_jax.training.checkpoint import Run
 from tests.benchmarks.test_table import PART
 
 VICTIM = "tiny-dtv.ohio.iql"
@@ -28,14 +29,13 @@ def doomed(again, marker: Path):
 def dies_once(work, marker: Path):
     if not marker.exists():
         marker.write_text(str(os.getpid()))
-        save = train.Keeper.save
+        save = Run.save
 
-        def save_and_die(self, states, begun):
-            save(self, states, begun)
+        def save_and_die(self, states):
+            save(self, states)
             os.kill(os.getpid(), signal.SIGKILL)
 
-        train.SECONDS_BETWEEN_CHECKPOINTS = 0.0
-        train.Keeper.save = save_and_die
+        loop.SECONDS_BETWEEN_CHECKPOINTS, Run.save = 0.0, save_and_die
     return work()
 
 

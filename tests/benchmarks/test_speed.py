@@ -22,7 +22,7 @@ from ohio_jax.learners import LEARNERS, Spec
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.solvers import transport
-from ohio_jax.train import batch_of, initial_states
+from ohio_jax.training.plan import batch_of, initial_states
 
 
 def quick_run(name: str, results):

@@ -11,7 +11,7 @@ from benchmarks import render, supply_chain, table
 from benchmarks.speed import reference_supply_chain as reference
 from benchmarks.speed import supply_chain as speed
 from benchmarks.speed.supply_chain_page import page
-from ohio_jax.train import Trained
+from ohio_jax.training.loop import Trained
 
 SHORT = (("horizon", "5"),)
 
@@ -86,7 +86,7 @@ def test_time_to_99_percent(monkeypatch):
     """Of a curve that is known."""
     curve = np.array([[0.0], [90.0], [99.5], [98.0], [99.2], [100.0], [100.0], [100.0], [100.0], [100.0]])
     seconds = {"compile": 3.0, "train": 20.0}
-    monkeypatch.setattr(speed, "pathwise", lambda *_: Trained(None, {"return": curve}, seconds))
+    monkeypatch.setattr(speed, "hdpo", lambda *_: Trained(None, {"return": curve}, seconds))
     plan = dataclasses.replace(supply_chain.hdpo(1, 8, 50), block=5)
     found = speed.training("supply-chain-1w3s", plan)
     assert found["last_return"] == 100.0 and found["updates_to_99_percent"] == 25 and found["seconds_to_99_percent"] == 10.0

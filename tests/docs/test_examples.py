@@ -110,4 +110,5 @@ def test_site_builds_without_a_warning(tmp_path):
     method = (site / "method.html").read_text()
     assert "<math" in method and 'src="_images/likelihood.svg"' in method
     assert not re.findall(r'(?:src|href)="(?:https?:)?//[^"]*\.(?:js|css|woff2?)', method)  # no network
-    assert "Float[N + E, observation_size]" in (site / "api" / "modules" / "ohio_jax" / "ohio_jax.data.html").read_text()
+    page = site / "api" / "modules" / "ohio_jax" / "ohio_jax.data.trajectories.html"
+    assert "Float[N + E, observation_size]" in page.read_text()

@@ -9,8 +9,9 @@ from ohio_envs.supply_chain import classical, optimum, scenario, search
 from ohio_envs.supply_chain.simulator import SupplyChain, echelon_positions
 
 from ohio_jax import scores
+from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
-from ohio_jax.evaluate import collect, evaluate_policy
+from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.inverse.problem import UNIQUE
 from ohio_jax.inverse.relabel import relabel
 from tests.reference.inventory import Network

@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 from ohio_envs import registry
 
-from ohio_jax import pathwise, scores, train
+from ohio_jax import scores
 from ohio_jax.evaluate import evaluate_learner, evaluate_policy
 from ohio_jax.learners import LEARNERS, bc
+from ohio_jax.training import hdpo
+from ohio_jax.training.plan import Plan
 
-PLAN = train.Plan("bc", bc.Config(actor_rate=1e-2, decay=200.0), hidden=16, updates=200, batch=32, block=200, seeds=1)
+PLAN = Plan("bc", bc.Config(actor_rate=1e-2, decay=200.0), hidden=16, updates=200, batch=32, block=200, seeds=1)
 LONGER = dataclasses.replace(PLAN, config=bc.Config(actor_rate=1e-2, decay=400.0), updates=400, seeds=3)
 
 
 def gap(task, space="ohio", plan=PLAN, episodes=4096, against="base_stock"):
     """Percent by which trained policies cost more than a scripted one on the same demand, which is not that of training."""
-    states = pathwise.pathwise(plan, task, space).states
+    states = hdpo.hdpo(plan, task, space).states
     ours = np.asarray(evaluate_learner(task, space, LEARNERS["bc"], states, episodes, 1).returns, np.float64)
     theirs = np.mean(evaluate_policy(task, against, episodes, 1).returns, dtype=np.float64)
     return scores.gap(ours.mean(axis=1), theirs), scores.gap(theirs, task.reference.full)
@@ -49,6 +51,6 @@ def test_where_sales_are_lost_more_is_found_than_fixed_levels(name, settings):
 
 def test_fifty_stores():
     task = registry.make("inventory-many-stores", {"stores": "50", "horizon": "10"})
-    trained = pathwise.pathwise(dataclasses.replace(PLAN, updates=20, block=10, batch=4), task, "ohio")
+    trained = hdpo.hdpo(dataclasses.replace(PLAN, updates=20, block=10, batch=4), task, "ohio")
     first, last = trained.curve["return"][:, 0]
     assert task.env.action_size == 51 and first < last < task.reference.full

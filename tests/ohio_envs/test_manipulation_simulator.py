@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ohio_envs.manipulation import panda, physics
-from ohio_envs.manipulation.physics import Bodies
+from ohio_envs.manipulation import model, panda
 from ohio_envs.manipulation.scenes import Door, Lift
 from ohio_envs.manipulation.simulator import ARM, SUBSTEPS, Instance, Manipulation, control, low_level_view
+from ohio_envs.physics import Bodies
 
 from ohio_jax.errors import UserError
 
@@ -27,7 +27,7 @@ HOLD = jnp.zeros(ARM + 1)
 
 
 def env_of(name: str, decisions: int = 500) -> Manipulation:
-    return Manipulation(physics.engine("c", SCENES[name]), SCENES[name], decisions * SUBSTEPS)
+    return Manipulation(model.engine("c", SCENES[name]), SCENES[name], decisions * SUBSTEPS)
 
 
 @jax.jit
@@ -47,7 +47,7 @@ def at(state, **changes):
 @pytest.mark.parametrize("name", SCENES)
 def test_the_arm_is_the_controllers(name):
     """Masses, inertias, joints and motors of the XML are those that `panda` gives the controllers."""
-    body = physics.model(SCENES[name])
+    body = model.model(SCENES[name])
     assert (body.nq, body.nv, body.nu) == {"lift": (16, 15, 9), "door": (11, 11, 9)}[name]
     parts = {f"link{i + 1}": link for i, link in enumerate(panda.LINKS)}
     parts |= {"right_hand": panda.HAND, "right_gripper": panda.GRIPPER, "finger1": panda.FINGER, "finger2": panda.FINGER}
@@ -68,7 +68,7 @@ def test_the_arm_is_the_controllers(name):
 
 def test_published_vector():
     """Specification, robotics, 2.3: pose, mass matrix and bias of the Lift model in one state."""
-    body = physics.model(Lift())
+    body = model.model(Lift())
     data = mujoco.MjData(body)
     data.qpos[:9] = *panda.NOMINAL, *panda.FINGERS
     data.qvel[:ARM] = 0.1, -0.2, 0.3, -0.1, 0.2, -0.3, 0.1
@@ -213,7 +213,7 @@ def test_unstable_physics_ends_the_episode(name, fault, tmp_path, monkeypatch):
 
 def test_instances_are_spread_as_published():
     for scene in SCENES.values():
-        env = Manipulation(physics.engine("c", scene), scene)
+        env = Manipulation(model.engine("c", scene), scene)
         drawn = jax.jit(jax.vmap(env.draw))(jax.random.split(jax.random.key(0), 2000))
         off = np.asarray(drawn.joints) - panda.NOMINAL
         np.testing.assert_allclose(off.std(axis=0), 0.02, rtol=0.08)
@@ -237,7 +237,7 @@ def test_controllers_see_joints_and_where_they_began():
 
 def test_a_latched_door_stays_shut():
     """Pulled at the hinge it opens by its play alone, until the handle is turned by as much as robosuite's, 1 to 1.1 rad."""
-    body = physics.model(Door())
+    body = model.model(Door())
     data = mujoco.MjData(body)
 
     def pulled(handle):
@@ -258,7 +258,7 @@ def test_a_latched_door_stays_shut():
 def test_without_mujoco_one_clear_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "mujoco", None)
     with pytest.raises(UserError, match=r"mujoco: expected `pip install 'ohio-jax\[mujoco\]'`, found no module 'mujoco'"):
-        physics.engine("c", Lift(0.0205))
+        model.engine("c", Lift(0.0205))
 
 
 @pytest.mark.slow
@@ -270,7 +270,7 @@ def test_mjx_agrees(name):
     last = {}
     with jax.numpy_rank_promotion("allow"):
         for backend in ("c", "mjx"):
-            env = Manipulation(physics.engine(backend, SCENES[name]), SCENES[name])
+            env = Manipulation(model.engine(backend, SCENES[name]), SCENES[name])
             run = jax.jit(
                 lambda env, instance: jax.lax.scan(lambda s, _: (env.step(s, action), s.obs), env.start(instance), None, 50)
             ).lower(env, INSTANCES[name])
@@ -300,7 +300,7 @@ def test_replays_robosuite(name, tmp_path):
     assert done.returncode == 0, done.stderr
     episode = np.load(tmp_path / "episode.npz")
     scene = Lift(float(episode["size"].mean())) if name == "lift" else Door()
-    env = Manipulation(physics.engine("c", scene), scene)
+    env = Manipulation(model.engine("c", scene), scene)
     state = start(env, Instance(jnp.asarray(episode["q"][0, :7], jnp.float32), jnp.asarray(episode["place"], jnp.float32)))
     np.testing.assert_allclose(state.obs, episode["obs"][0], atol=1e-6)
     for k, (torques, command) in enumerate(zip(episode["torques"], episode["command"], strict=True)):

@@ -8,9 +8,10 @@ from ohio_envs import registry
 from ohio_envs.manipulation import features, panda, policies
 from ohio_envs.manipulation.simulator import SUBSTEPS
 
+from ohio_jax.collect import collect
 from ohio_jax.controllers import mixture, osc
 from ohio_jax.errors import UserError
-from ohio_jax.evaluate import collect, evaluate_policy
+from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.inverse.problem import FAILED, UNIQUE
 from ohio_jax.inverse.relabel import relabel
 

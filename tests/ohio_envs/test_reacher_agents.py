@@ -9,10 +9,12 @@ from ohio_envs.reacher import agents, policies
 from ohio_envs.reacher.features import features, features_and_angles
 from ohio_envs.reacher.simulator import Arm, Body, Reacher, joints
 
-from ohio_jax import online, train
 from ohio_jax.errors import UserError
-from ohio_jax.evaluate import episode_keys, rollouts
 from ohio_jax.learners import LEARNERS
+from ohio_jax.rollout import episode_keys, rollouts
+from ohio_jax.training import online
+from ohio_jax.training.plan import Plan
+from scripts import reacher_agents
 
 
 def test_the_file_holds_finite_agents_of_one_training():
@@ -99,12 +101,12 @@ def test_pack_writes_what_load_reads(name, tmp_path):
     task = registry.make("reacher", {"horizon": "10"})
     runs, states = [], []
     for updates in (4, 8):
-        plan = train.Plan(name, learner.Config(), hidden=8, updates=updates, batch=8, block=4, seeds=1)
+        plan = Plan(name, learner.Config(), hidden=8, updates=updates, batch=8, block=4, seeds=1)
         directory = tmp_path / f"run{updates}"
         trained = online.online(online.OnlinePlan(plan, envs=2, each=2, warm_up=0, capacity=32), task, "end_to_end", directory)
         runs.append(str(directory))
         states.append(jax.tree.map(lambda x: x[0], trained.states))
-    agents.pack(runs, tmp_path / "agents.npz")
+    reacher_agents.pack(runs, tmp_path / "agents.npz")
     card, stages, _ = agents.load(tmp_path / "agents.npz")
     assert stages == 2 and card["hidden"] == 8 and [run["plan"]["updates"] for run in card["runs"]] == [4, 8]
     state, key = task.env.start(task.instances(1, 1)[0]), jax.random.key(2)
@@ -118,7 +120,7 @@ def test_pack_writes_what_load_reads(name, tmp_path):
 
 def test_pack_refuses_what_is_no_run(tmp_path):
     with pytest.raises(UserError, match=r"run\.json"):
-        agents.pack([str(tmp_path)], tmp_path / "agents.npz")
+        reacher_agents.pack([str(tmp_path)], tmp_path / "agents.npz")
     assert not (tmp_path / "agents.npz").exists()
 
 

@@ -9,10 +9,11 @@ import pytest
 from ohio_envs import registry
 from ohio_envs.reacher import brax_reacher
 
+from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
-from ohio_jax.evaluate import Behaviour, collect, rollouts
 from ohio_jax.inverse.problem import AMBIGUOUS, UNIQUE
 from ohio_jax.inverse.relabel import relabel
+from ohio_jax.rollout import Behaviour, rollouts
 
 pytest.importorskip("brax")
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing `:DeprecationWarning")  # Brax reads MJX by its old names

@@ -13,9 +13,10 @@ from ohio_envs.reacher import mujoco_reacher, policies
 from ohio_envs.reacher.simulator import WRIST, Body, Reacher, advance, joints
 from ohio_envs.reacher.task import NOISE
 
+from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
-from ohio_jax.evaluate import Behaviour, collect
 from ohio_jax.inverse.relabel import relabel
+from ohio_jax.rollout import Behaviour
 
 mujoco = pytest.importorskip("mujoco")
 pytest.importorskip("mujoco.mjx")

@@ -11,10 +11,12 @@ from ohio_envs import registry
 from ohio_envs.reacher import policies
 from ohio_envs.reacher.simulator import Body, advance, finger
 
+from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
-from ohio_jax.evaluate import collect, evaluate_policy, rollouts
+from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.inverse.problem import UNEXPLAINED, UNIQUE
 from ohio_jax.inverse.relabel import relabel
+from ohio_jax.rollout import rollouts
 
 
 @pytest.fixture(scope="module")

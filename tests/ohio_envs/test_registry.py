@@ -31,6 +31,10 @@ def test_unknown_task():
         ({"horizon": "-1"}, "setting horizon: expected an integer from 1 to 1000, found '-1'"),
         ({"time": "2"}, "setting time: expected an integer from 0 to 1, found '2'"),
         ({"regions": "1"}, "setting regions: expected an integer from 2 to 1024, found '1'"),
+        ({"regions": 1}, "setting regions: expected an integer from 2 to 1024, found 1"),
+        ({"minutes": 3.5}, "setting minutes: expected an integer .*found 3.5"),
+        ({"minutes": None}, "setting minutes: expected an integer .*found None"),
+        ({"demand": 3}, "setting demand: expected one of jax, numpy, found 3"),
     ],
 )
 def test_bad_settings(settings, message):
@@ -50,6 +54,15 @@ def test_settings_are_typed_and_complete():
     }  # fmt: skip
     json.dumps(task.settings)
     assert task.env.horizon == 6 and task.env.observation_size == 4 * 14 and task.env.dynamics == "strict"
+
+
+@pytest.mark.parametrize(
+    "name", ["routing-synthetic", "supply-chain-1w3s", "inventory-one-store", "reacher", "lift", "reacher-brax"]
+)
+def test_settings_are_taken_again_as_they_are(name):
+    """Typed, as a run or a card has them, in place of text."""
+    task = registry.make(name)
+    assert registry.make(name, json.loads(json.dumps(task.settings))).settings == task.settings
 
 
 @pytest.mark.parametrize("source", ["jax", "numpy"])

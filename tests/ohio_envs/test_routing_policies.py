@@ -10,7 +10,7 @@ from ohio_envs.routing import demand, oracle, policies, scenario
 from ohio_envs.routing.simulator import Routing
 from scipy.optimize import linprog
 
-from ohio_jax.evaluate import episode_keys, rollouts, scripted
+from ohio_jax.rollout import episode_keys, rollouts, scripted
 from tests.ohio_envs.cities import city, published
 
 # Mean return in strict dynamics over episodes 0 to 9 of seed 10: the range that ties between optimal flows leave.

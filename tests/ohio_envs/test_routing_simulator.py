@@ -14,7 +14,7 @@ from ohio_envs.routing import demand, oracle, policies, scenario
 from ohio_envs.routing.simulator import Routing, fleet_accounted
 
 from ohio_jax.errors import UserError
-from ohio_jax.evaluate import episode_keys, rollouts, scripted
+from ohio_jax.rollout import episode_keys, rollouts, scripted
 from tests.ohio_envs.cities import city, line_city, published
 from tests.reference import routing as plain
 

@@ -12,12 +12,17 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ohio_jax import data, evaluate, mesh, train
+from ohio_jax import data, mesh
+from ohio_jax.evaluate import evaluate_learner
 from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import bc
+from ohio_jax.training import loop
+from ohio_jax.training.checkpoint import Run
+from ohio_jax.training.offline import train
+from ohio_jax.training.plan import Plan
 from tests.ohio_jax import toy
 
-PLAN = train.Plan("bc", bc.Config(actor_rate=1e-2), hidden=16, updates=60, batch=16, block=20, seeds=4)
+PLAN = Plan("bc", bc.Config(actor_rate=1e-2), hidden=16, updates=60, batch=16, block=20, seeds=4)
 EPISODES = 6
 
 
@@ -25,8 +30,8 @@ def work(logs: Path, folder: Path) -> dict[str, np.ndarray]:
     """Everything that is spread over devices."""
     task = toy.line_task()
     transitions = relabel(data.load(logs, "trajectories"), task, "ohio", "least_squares")
-    trained = train.train(PLAN, task, "ohio", transitions, folder)
-    played = evaluate.evaluate_learner(task, "ohio", bc, trained.states, EPISODES, 9)
+    trained = train(PLAN, task, "ohio", transitions, folder)
+    played = evaluate_learner(task, "ohio", bc, trained.states, EPISODES, 9)
     parameters = {f"parameters.{i}": x for i, x in enumerate(jax.tree.leaves(trained.states))}
     return {"goal": transitions.goal, "returns": played.returns, **trained.curve, **parameters}
 
@@ -34,14 +39,14 @@ def work(logs: Path, folder: Path) -> dict[str, np.ndarray]:
 def main(coordinator: str, processes: int, process: int, folder: Path, dies: int | None = None) -> None:
     mesh.join(coordinator, processes, process)
     if dies is not None:
-        save = train.Keeper.save
+        save = Run.save
 
-        def save_and_die(self, states, begun):
-            save(self, states, begun)
+        def save_and_die(self, states):
+            save(self, states)
             if process == dies:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        train.SECONDS_BETWEEN_CHECKPOINTS, train.Keeper.save = 0.0, save_and_die
+        loop.SECONDS_BETWEEN_CHECKPOINTS, Run.save = 0.0, save_and_die
     np.savez(folder / f"found-{process}.npz", **work(folder / "logs.npz", folder / "run"))
     mesh.meet()
 

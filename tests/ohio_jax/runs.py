@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from ohio_jax import train
+from ohio_jax.training import loop
+from ohio_jax.training.checkpoint import Run
 
 
 class KilledError(Exception):
@@ -13,16 +14,16 @@ class KilledError(Exception):
 
 def kill_after(monkeypatch, updates: int, run) -> None:
     """Calls `run()`, which saves after every block and dies where `updates` are saved."""
-    save = train.Keeper.save
+    save = Run.save
 
-    def save_and_die(self, states, begun):
-        save(self, states, begun)
-        if begun.done == updates:
+    def save_and_die(self, states):
+        save(self, states)
+        if self.progress.done == updates:
             raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-        patch.setattr(train.Keeper, "save", save_and_die)
+        patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        patch.setattr(Run, "save", save_and_die)
         with pytest.raises(KilledError):
             run()
 

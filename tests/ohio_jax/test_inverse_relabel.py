@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ohio_jax import data, evaluate, mesh
+from ohio_jax import data, mesh
+from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES, relabel
 from ohio_jax.inverse.analytic import explain
@@ -29,7 +30,7 @@ def task():
 
 @pytest.fixture(scope="module")
 def logs(task):
-    return evaluate.collect(task, "wander", 20, 1)
+    return collect(task, "wander", 20, 1)
 
 
 @pytest.fixture

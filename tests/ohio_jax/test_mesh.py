@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ohio_jax import data, evaluate, mesh
+from ohio_jax import data, mesh
+from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
 from tests.ohio_jax import one_of_several, toy
 from tests.ohio_jax.processes import free_port, together
@@ -27,7 +28,7 @@ def two(folder: Path, *more: str) -> list[subprocess.CompletedProcess]:
 
 @pytest.fixture
 def folder(tmp_path):
-    data.save(tmp_path / "logs.npz", evaluate.collect(toy.line_task(), "wander", 40, 1))
+    data.save(tmp_path / "logs.npz", collect(toy.line_task(), "wander", 40, 1))
     return tmp_path
 
 

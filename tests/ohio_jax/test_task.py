@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 
-from ohio_jax import data, evaluate
+from ohio_jax import data
+from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
+from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import bc
 from ohio_jax.task import of_logs
-from ohio_jax.train import Plan, train
+from ohio_jax.training.offline import train
+from ohio_jax.training.plan import Plan
 from tests.ohio_jax import toy
 
 
@@ -29,6 +32,6 @@ def test_logs_are_relabelled_and_learned_from(task):
 
 def test_nothing_can_be_played(task):
     with pytest.raises(UserError, match=r"task 'line': expected a simulator to play episodes in, found logs alone"):
-        evaluate.evaluate_policy(task, "half", 1, seed=0)
+        evaluate_policy(task, "half", 1, seed=0)
     with pytest.raises(UserError, match=r"unknown policy for line 'half'"):
-        evaluate.collect(task, "half", 1, seed=0)
+        collect(task, "half", 1, seed=0)

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from ohio_envs.manipulation.physics import Bodies
+from ohio_envs.physics import Bodies
 
 TABLE = 0.8  # m, height of the table's top
 DROP = 0.01  # m, by which the cube is let fall at reset

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from ohio_envs.manipulation import panda
-from ohio_envs.manipulation.physics import Bodies, Mjx, Native
 from ohio_envs.manipulation.scenes import Scene, Seen, xyzw
+from ohio_envs.physics import Bodies, Mjx, Native
 from ohio_jax.environment import Drawn, State
 
 SUBSTEPS = 5  # of a decision

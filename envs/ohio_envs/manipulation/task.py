@@ -15,7 +15,7 @@ import numpy as np
 from ohio_envs.manipulation import low_levels, panda
 from ohio_envs.manipulation.drawing import draw
 from ohio_envs.manipulation.features import FEATURES
-from ohio_envs.manipulation.physics import engine
+from ohio_envs.manipulation.model import engine
 from ohio_envs.manipulation.policies import POLICIES, RANGE, draw_lots
 from ohio_envs.manipulation.scenes import Arm, Door, Lift, Scene
 from ohio_envs.manipulation.simulator import SUBSTEPS, Instance, Manipulation, low_level_view
@@ -63,13 +63,13 @@ SETTINGS = {
 }
 
 
-def lift(settings: dict[str, str]) -> Task:
+def lift(settings: dict[str, Any]) -> Task:
     """`lift`: lift a cube. Raises UserError for a bad setting, or without MuJoCo."""
     values = parse("lift", SETTINGS | {"cube": Rule("0.021", number(0.02, 0.022))}, settings)
     return _task(Lift(values["cube"], _arm(values)), values)
 
 
-def door(settings: dict[str, str]) -> Task:
+def door(settings: dict[str, Any]) -> Task:
     """`door`: open a door with a latch. Raises UserError for a bad setting, or without MuJoCo."""
     values = parse("door", SETTINGS, settings)
     return _task(Door(_arm(values)), values)

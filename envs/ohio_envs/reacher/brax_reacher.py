@@ -133,7 +133,7 @@ SETTINGS = {
 }
 
 
-def reacher_brax(settings: dict[str, str]) -> Task:
+def reacher_brax(settings: dict[str, Any]) -> Task:
     """`reacher-brax`: Brax's reacher. Raises UserError for a bad setting, or without Brax."""
     values = parse("reacher-brax", SETTINGS, settings)
     backend, horizon = values["backend"], values["horizon"]

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from ohio_envs.extras import imported
+from ohio_envs.physics import Bodies, Mjx, on_mjx
 from ohio_envs.reacher.simulator import Reacher
 from ohio_envs.reacher.task import reacher
 from ohio_jax.task import Task
@@ -27,19 +28,16 @@ def model() -> Any:
 def physics() -> Any:
     """The `mjx.Model`, a pytree. Raises UserError without MJX.
 
-    The wrist's limit is the only constraint, which few iterations of the solver solve: its loops are cut short. Leaves are
-    NumPy arrays, tied to no device.
+    The wrist's limit is the only constraint, which few iterations of the solver solve: its loops are cut short.
     """
-    body = jax.device_get(imported("mujoco", "mujoco.mjx").put_model(model(), impl="jax"))
-    return body.replace(opt=body.opt.replace(iterations=3, ls_iterations=4))
+    return on_mjx(model(), iterations=3, searches=4)
 
 
 def advance(body: Any, x: jax.Array, action: jax.Array) -> jax.Array:
     """One `mjx.step` from x = (q1, q2, v1, v2), Float[4], with two torques as shares of the gear. body: `mjx.Model`."""
-    mjx = imported("mujoco", "mujoco.mjx")
-    data = mjx.make_data(body).replace(qpos=x[:2], qvel=x[2:], ctrl=action)
-    after = mjx.step(body, data)
-    return jnp.concatenate([after.qpos, after.qvel])
+    q, v = x[:2], x[2:]
+    after, _ = Mjx(body, (), 2).step(Bodies(q, v, jnp.zeros_like(v)), action, jnp.zeros(0))
+    return jnp.concatenate([after.q, after.v])
 
 
 @struct.dataclass
@@ -56,7 +54,7 @@ class MujocoReacher(Reacher):
         return advance(self.body, x, action)
 
 
-def reacher_mjx(settings: dict[str, str]) -> Task:
+def reacher_mjx(settings: dict[str, Any]) -> Task:
     """`reacher-mjx`: the task `reacher` on MJX. Raises UserError for a bad setting, or without MuJoCo."""
     same = reacher(settings)
     return replace(same, name="reacher-mjx", env=MujocoReacher(physics(), same.env.horizon))

@@ -33,7 +33,7 @@ LEARNED = learned.Config(angles=(0, 1))  # how inverses learn the arm's dynamics
 PLANNED = 10  # steps the model-predictive low level looks ahead
 
 
-def reacher(settings: dict[str, str]) -> Task:
+def reacher(settings: dict[str, Any]) -> Task:
     """`reacher`: DeepMind Control's reacher, hard. Raises UserError for a bad setting."""
     values = parse("reacher", SETTINGS, settings)
     env = Reacher(Body(), values["horizon"])

@@ -33,7 +33,7 @@ SYNTHETIC = COMMON | {
 ZERO = "0 is an episode without profit"
 
 
-def nyc(settings: dict[str, str]) -> Task:
+def nyc(settings: dict[str, Any]) -> Task:
     """`routing-nyc`: Brooklyn, 14 regions, an evening from 19:00. Raises UserError for a bad setting or no file."""
     values = parse("routing-nyc", COMMON | {"minutes": Rule("4", integer(1, 60))}, settings)
     reference = Reference(
@@ -47,7 +47,7 @@ def nyc(settings: dict[str, str]) -> Task:
     return _task("routing-nyc", values, city, reference)
 
 
-def shenzhen(settings: dict[str, str]) -> Task:
+def shenzhen(settings: dict[str, Any]) -> Task:
     """`routing-shenzhen`: Shenzhen, 17 regions, a morning from 8:00. Raises UserError for a bad setting or no file."""
     values = parse("routing-shenzhen", COMMON | {"minutes": Rule("3", integer(1, 60))}, settings)
     reference = Reference(
@@ -60,7 +60,7 @@ def shenzhen(settings: dict[str, str]) -> Task:
     return _task("routing-shenzhen", values, city, reference)
 
 
-def synthetic(settings: dict[str, str]) -> Task:
+def synthetic(settings: dict[str, Any]) -> Task:
     """`routing-synthetic`: a made-up city of any size, needs no file. Raises UserError for a bad setting."""
     values = parse("routing-synthetic", SYNTHETIC, settings)
     shape = {name: values[name] for name in ("regions", "seed", "minutes", "horizon")}

@@ -39,7 +39,7 @@ EPISODES = 100  # that the reference of score 0 is the mean of
 NAMES = ("none", "random", "base_stock", "search")
 
 
-def one_store(settings: dict[str, str]) -> Task:
+def one_store(settings: dict[str, Any]) -> Task:
     """`inventory-one-store`: a store that buys outside. Raises UserError for a bad setting."""
     values = parse("inventory-one-store", ONE_STORE, settings)
     lost = values["unmet"] == "lost"
@@ -47,14 +47,14 @@ def one_store(settings: dict[str, str]) -> Task:
     return task_of("inventory-one-store", s, values)
 
 
-def serial(settings: dict[str, str]) -> Task:
+def serial(settings: dict[str, Any]) -> Task:
     """`inventory-serial`: a store, its warehouse and two echelons behind it. Raises UserError for a bad setting."""
     values = parse("inventory-serial", LEAD | COMMON, settings)
     s = scenario.serial(values["lead"], values["underage"], values["horizon"], values["holding"])
     return task_of("inventory-serial", s, values)
 
 
-def many_stores(settings: dict[str, str]) -> Task:
+def many_stores(settings: dict[str, Any]) -> Task:
     """`inventory-many-stores`: one warehouse, stores that lose what they cannot sell. Raises UserError for a bad setting."""
     values = parse("inventory-many-stores", MANY_STORES, settings)
     s = scenario.many_stores(values["stores"], values["horizon"], values["seed"], values["underage"], values["holding"])

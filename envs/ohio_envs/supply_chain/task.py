@@ -40,17 +40,17 @@ AHEAD = 10  # periods the paper's operator plans
 UNIT = 0.1  # networks see tens of units; the original's see units
 
 
-def one_warehouse_3(settings: dict[str, str]) -> Task:
+def one_warehouse_3(settings: dict[str, Any]) -> Task:
     """`supply-chain-1w3s`: one warehouse, three stores. Raises UserError for a bad setting."""
     return _task("supply-chain-1w3s", scenario.ONE_WAREHOUSE_3, settings, (532.7, 5463.5))
 
 
-def one_warehouse_10(settings: dict[str, str]) -> Task:
+def one_warehouse_10(settings: dict[str, Any]) -> Task:
     """`supply-chain-1w10s`: one warehouse, ten stores. Raises UserError for a bad setting."""
     return _task("supply-chain-1w10s", scenario.ONE_WAREHOUSE_10, settings, (-8148.4, 13338.3))
 
 
-def _task(name: str, of: Published, settings: dict[str, str], published: tuple[float, float]) -> Task:
+def _task(name: str, of: Published, settings: dict[str, Any], published: tuple[float, float]) -> Task:
     """published: mean returns of `random` and of the bound on the published network."""
     values = parse(name, SETTINGS, settings)
     s = scenario.published(of, values["lead"], values["noise"], values["unmet"] == "lost", values["horizon"])

@@ -6,10 +6,16 @@ import json
 import numpy as np
 import pytest
 
-from ohio_jax import data, evaluate, train
+from ohio_jax import data
+from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
+from ohio_jax.evaluate import evaluate_learner, evaluate_policy
 from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS, bc, cql, iql, sac
+from ohio_jax.training.checkpoint import load_policy
+from ohio_jax.training.loop import PROGRAMS
+from ohio_jax.training.offline import train
+from ohio_jax.training.plan import Plan
 from tests.ohio_jax import toy
 from tests.ohio_jax.runs import assert_same, kill_after, leaves
 
@@ -24,20 +30,20 @@ def task():
 
 @pytest.fixture(scope="module")
 def transitions(task):
-    return relabel(evaluate.collect(task, "wander", 40, 1), task, "ohio", "analytic")
+    return relabel(collect(task, "wander", 40, 1), task, "ohio", "analytic")
 
 
-def plan(learner="bc", **changes) -> train.Plan:
+def plan(learner="bc", **changes) -> Plan:
     config = CONFIGS.get(learner) or LEARNERS[learner].Config()
-    base = train.Plan(learner, config, hidden=16, updates=60, batch=16, block=20, seeds=2)
+    base = Plan(learner, config, hidden=16, updates=60, batch=16, block=20, seeds=2)
     return dataclasses.replace(base, **changes)
 
 
 # The others' states hold nothing that these do not.
 @pytest.mark.parametrize("learner", [pytest.param(x, marks=[] if x in CONFIGS else [pytest.mark.slow]) for x in LEARNERS])
 def test_resume_equals_uninterrupted(task, transitions, tmp_path, monkeypatch, learner):
-    whole = train.train(plan(learner), task, "ohio", transitions, tmp_path / "whole")
-    run = lambda: train.train(plan(learner), task, "ohio", transitions, tmp_path / "cut")
+    whole = train(plan(learner), task, "ohio", transitions, tmp_path / "whole")
+    run = lambda: train(plan(learner), task, "ohio", transitions, tmp_path / "cut")
     kill_after(monkeypatch, 40, run)
     resumed = run()
     assert_same(resumed.states, whole.states)
@@ -46,7 +52,7 @@ def test_resume_equals_uninterrupted(task, transitions, tmp_path, monkeypatch, l
 
 
 def test_a_seed_does_not_depend_on_its_neighbours(task, transitions):
-    one, three = (train.train(plan(seeds=s), task, "ohio", transitions) for s in (1, 3))
+    one, three = (train(plan(seeds=s), task, "ohio", transitions) for s in (1, 3))
     for x, y in zip(leaves(one.states), leaves(three.states), strict=True):
         np.testing.assert_allclose(x[0], y[0], rtol=1e-5, atol=1e-6)
     assert any(not np.array_equal(x[1], x[0]) for x in leaves(three.states))
@@ -54,69 +60,80 @@ def test_a_seed_does_not_depend_on_its_neighbours(task, transitions):
 
 
 def test_block_length_does_not_change_the_result(task, transitions):
-    a, b = (train.train(plan(block=block), task, "ohio", transitions) for block in (20, 25))
+    a, b = (train(plan(block=block), task, "ohio", transitions) for block in (20, 25))
     for x, y in zip(leaves(a.states), leaves(b.states), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
 
 
 def test_one_compilation_serves_all_data_and_hyperparameters(task, transitions):
-    train.train(plan(), task, "ohio", transitions)
-    programs = dict(train.PROGRAMS)
+    train(plan(), task, "ohio", transitions)
+    programs = dict(PROGRAMS)
     other = dataclasses.replace(transitions, reward=transitions.reward + 1)
-    again = train.train(plan(config=bc.Config(actor_rate=3e-3)), task, "ohio", other)
-    assert programs == train.PROGRAMS and again.seconds["compile"] < 0.5
+    again = train(plan(config=bc.Config(actor_rate=3e-3)), task, "ohio", other)
+    assert programs == PROGRAMS and again.seconds["compile"] < 0.5
 
 
 def test_behaviour_cloning_learns_the_goals(task, transitions):
-    half = relabel(evaluate.collect(task, "half", 40, 1), task, "ohio", "analytic")
-    trained = train.train(plan(updates=600), task, "ohio", half)
-    played = evaluate.evaluate_learner(task, "ohio", bc, trained.states, 20, 9)
-    target = evaluate.evaluate_policy(task, "half", 20, 9)
+    half = relabel(collect(task, "half", 40, 1), task, "ohio", "analytic")
+    trained = train(plan(updates=600), task, "ohio", half)
+    played = evaluate_learner(task, "ohio", bc, trained.states, 20, 9)
+    target = evaluate_policy(task, "half", 20, 9)
     assert played.returns.shape == (2, 20)
     np.testing.assert_allclose(played.returns.mean(), target.returns.mean(), atol=0.1)
 
 
 def test_trajectory_weighting_is_an_option(task, transitions):
-    trained = train.train(plan(sampling="return"), task, "ohio", transitions)
-    uniform = train.train(plan(), task, "ohio", transitions)
+    trained = train(plan(sampling="return"), task, "ohio", transitions)
+    uniform = train(plan(), task, "ohio", transitions)
     assert any(not np.array_equal(x, y) for x, y in zip(leaves(trained.states), leaves(uniform.states), strict=True))
 
 
 def test_load_policy_brings_back_what_was_trained(task, transitions, tmp_path):
-    trained = train.train(plan("iql"), task, "ohio", transitions, tmp_path / "run")
-    _, space, loaded, states = train.load_policy(tmp_path / "run", lambda name, settings: task)
+    trained = train(plan("iql"), task, "ohio", transitions, tmp_path / "run")
+    _, space, loaded, states = load_policy(tmp_path / "run", lambda name, settings: task)
     assert (space, loaded) == ("ohio", plan("iql"))
     assert_same(states, trained.states)
 
 
+def test_other_data_in_the_same_directory_are_refused(task, transitions, tmp_path):
+    """Also where they were never saved, and whatever their cards say."""
+    first = train(plan(), task, "ohio", transitions, tmp_path / "run")
+    other = dataclasses.replace(transitions, goal=-transitions.goal)
+    with pytest.raises(UserError, match=r"run\.json: field data_sha256: expected \w+, found \w+; give another directory"):
+        train(plan(), task, "ohio", other, tmp_path / "run")
+    data.save(tmp_path / "t.npz", transitions)
+    again = train(plan(), task, "ohio", data.load(tmp_path / "t.npz", "transitions"), tmp_path / "run")
+    assert_same(again.states, first.states)
+
+
 def test_another_run_or_damage_is_refused(task, transitions, tmp_path):
-    train.train(plan(), task, "ohio", transitions, tmp_path / "run")
+    train(plan(), task, "ohio", transitions, tmp_path / "run")
     with pytest.raises(UserError, match=r"run\.json: field plan"):
-        train.train(plan(updates=80), task, "ohio", transitions, tmp_path / "run")
+        train(plan(updates=80), task, "ohio", transitions, tmp_path / "run")
     saved = sorted(p for p in (tmp_path / "run" / "checkpoint").rglob("*") if p.is_file() and p.stat().st_size > 200)
     for path in saved:
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match="checkpoint 60"):
-        train.load_policy(tmp_path / "run", lambda name, settings: task)
+        load_policy(tmp_path / "run", lambda name, settings: task)
     (tmp_path / "run" / "run.json").write_text("{")
     with pytest.raises(UserError, match=r"run\.json: expected JSON"):
-        train.load_policy(tmp_path / "run", lambda name, settings: task)
+        load_policy(tmp_path / "run", lambda name, settings: task)
     with pytest.raises(UserError, match=r"found no run\.json"):
-        train.load_policy(tmp_path / "nowhere", lambda name, settings: task)
+        load_policy(tmp_path / "nowhere", lambda name, settings: task)
 
 
 def test_unfinished_run_is_no_policy(task, transitions, tmp_path):
-    train.train(plan(), task, "ohio", transitions, tmp_path / "run")
+    train(plan(), task, "ohio", transitions, tmp_path / "run")
     described = tmp_path / "run" / "run.json"
     run = json.loads(described.read_text())
     run["plan"]["updates"] = 80
     described.write_text(json.dumps(run))
     with pytest.raises(UserError, match="finished run of 80 updates, found 60"):
-        train.load_policy(tmp_path / "run", lambda name, settings: task)
+        load_policy(tmp_path / "run", lambda name, settings: task)
 
 
 def test_saved_transitions_train_the_same(task, transitions, tmp_path):
     data.save(tmp_path / "t.npz", transitions)
     back = data.load(tmp_path / "t.npz", "transitions")
-    assert_same(train.train(plan(), task, "ohio", back).states, train.train(plan(), task, "ohio", transitions).states)
+    assert_same(train(plan(), task, "ohio", back).states, train(plan(), task, "ohio", transitions).states)

@@ -13,12 +13,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ohio_jax import train
 from ohio_jax.environment import HighLevel
 from ohio_jax.errors import UserError
 from ohio_jax.learners import bc, common
 from ohio_jax.task import Task
-from ohio_jax.train import Keeper, Plan, Trained
+from ohio_jax.training.checkpoint import Run
+from ohio_jax.training.loop import Trained, follow
+from ohio_jax.training.plan import Plan, initial_states, spec_of
+from ohio_jax.training.sharding import Placement, over_seeds
 
 LARGEST_GRADIENT = 10.0  # norm at which the gradient of the mean reward is clipped
 
@@ -38,7 +40,7 @@ def mean_return(params: Any, spec: common.Spec, env: HighLevel, instances: Any) 
 
 
 @functools.cache
-def make_block(episodes: int, updates: int, devices: tuple[Any, ...], vmap_seeds: bool):
+def make_block(episodes: int, updates: int, seeds: Placement):
     """Compiled `block(states, keys, first, env) -> (states, metrics)` of so many updates, each on fresh episodes."""
 
     def one_seed(state: bc.State, key, first, env: HighLevel):
@@ -54,10 +56,10 @@ def make_block(episodes: int, updates: int, devices: tuple[Any, ...], vmap_seeds
         state, metrics = jax.lax.scan(update, state, first + jnp.arange(updates))
         return state, jax.tree.map(jnp.mean, metrics)
 
-    return train.over_seeds(one_seed, devices, vmap_seeds)
+    return over_seeds(one_seed, seeds)
 
 
-def pathwise(plan: Plan, task: Task, space: str, directory: Path | None = None) -> Trained:
+def hdpo(plan: Plan, task: Task, space: str, directory: Path | None = None) -> Trained:
     """Trains `plan.seeds` policies for `plan.updates` updates on `plan.batch` episodes each; `plan.learner` is "bc".
 
     With a directory, keeps checkpoints there and resumes from them. The curve holds the mean return of a block's episodes.
@@ -66,26 +68,15 @@ def pathwise(plan: Plan, task: Task, space: str, directory: Path | None = None) 
     if not getattr(task.env, "smooth", False):
         raise UserError(f"{task.name}: expected a task with a derivative (--set smooth=1), found whole quantities")
     if plan.learner != "bc":
-        raise UserError(f"pathwise: expected learner 'bc', whose actor is trained, found {plan.learner!r}")
-    env, spec = task.high_level(space), train.spec_of(task, task.spaces[space], plan.hidden)
-    seeds = train.Placement(plan.seeds)
-    block = functools.partial(make_block, plan.batch, devices=seeds.devices, vmap_seeds=seeds.vmap)
-    states, keys = train.initial_states(plan, spec)
-    begun, keeper = train.FRESH, None
-    if directory is not None:
-        identity = {"task": task.name, "settings": task.settings, "space": space, "plan": plan.as_json(), "pathwise": True}
-        keeper = Keeper(directory, identity)
-        states, begun = keeper.restore(states, begun)
-    states, keys = seeds.spread((states, keys))
-    env = seeds.share(env)
-    return train.run_blocks(
-        f"pathwise {task.name} {space}",
-        plan,
-        lambda updates: block(updates=updates),
-        lambda states, done: (states, keys, jnp.int32(done), env),
+        raise UserError(f"hdpo: expected learner 'bc', whose actor is trained, found {plan.learner!r}")
+    identity = {"task": task.name, "settings": task.settings, "space": space, "hdpo": True}
+    run = Run(f"hdpo {task.name} {space}", plan, identity, directory)
+    states, keys = initial_states(plan, spec_of(task, task.spaces[space], plan.hidden))
+    states, keys = run.seeds.spread((run.restore(states), keys))
+    env = run.seeds.share(task.high_level(space))
+    return follow(
+        run,
+        lambda updates: make_block(plan.batch, updates, run.seeds),
         states,
-        lambda states, finished: seeds.gather(states),
-        seeds.gather,
-        begun,
-        keeper,
+        lambda states, done: (states, keys, jnp.int32(done), env),
     )

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from ohio_jax import data
-from ohio_jax.corruption import FIELDS, LARGEST_REWARD, Adversary, corrupt
+from ohio_jax.data.corruption import FIELDS, LARGEST_REWARD, Adversary, corrupt
 from ohio_jax.errors import UserError
 from ohio_jax.learners import Spec, bc, iql
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
-from tests.ohio_jax.test_data import trajectories
+from tests.ohio_jax.data.logs import trajectories
 
 ROWS = 50
 

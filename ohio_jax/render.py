@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ohio_jax.errors import UserError
-from ohio_jax.evaluate import Act, episode_keys
 from ohio_jax.files import write_bytes
 from ohio_jax.progress import progress
+from ohio_jax.rollout import Act, episode_keys
 from ohio_jax.task import Task
 
 
@@ -33,7 +33,7 @@ def _states(env, act: Act, params, instances, keys, frames: int):
     return jax.vmap(episode, out_axes=1)(instances, keys)
 
 
-def film(
+def render(
     task: Task,
     env: Any,
     act: Act,
@@ -47,7 +47,7 @@ def film(
 ) -> None:
     """Writes the first `decisions` of so many episodes.
 
-    env: the environment the policy acts in; act, params: see `ohio_jax.evaluate`; fps: frames a second, one of `every` decisions.
+    env: the environment the policy acts in; act, params: see `ohio_jax.rollout`; fps: frames a second, one of `every` decisions.
     Raises UserError for a task that cannot be drawn and a file name that does not end in .gif.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -55,7 +55,7 @@ def film(
     from PIL import Image
 
     if task.draw is None:
-        raise UserError(f"film: expected a task that can be drawn, found {task.name}")
+        raise UserError(f"render: expected a task that can be drawn, found {task.name}")
     if Path(path).suffix != ".gif":
         raise UserError(f"--out: expected a file name that ends in .gif, found {str(path)!r}")
     draw, decisions = task.draw, min(decisions, env.horizon)
@@ -64,7 +64,7 @@ def film(
     figure = Figure(figsize=(2.4 * episodes, 2.4), dpi=60, layout="constrained")
     canvas, axes = FigureCanvasAgg(figure), figure.subplots(1, episodes, squeeze=False)[0]
     pictures, shown = [], range(0, decisions + 1, every)
-    with progress(f"film {task.name}", len(shown), "frame") as bar:
+    with progress(f"render {task.name}", len(shown), "frame") as bar:
         for number in shown:
             for episode, ax in enumerate(axes):
                 ax.clear()

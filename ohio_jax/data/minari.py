@@ -74,7 +74,7 @@ def load(name: str, task: Task, state: Callable[[Any], np.ndarray] | None = None
         raise UserError(f"{name}: field card.task: expected {task.name!r}, found {card['task']!r}")
     parts = [_trajectory(name, task, episode, state) for episode in source.iterate_episodes()]
     whole = data.concatenate(parts, {"task": task.name, "settings": task.settings, "behaviour": name, **card})
-    data.check(whole, name)
+    whole.check(name)
     return whole
 
 

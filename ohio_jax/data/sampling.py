@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ohio_jax.data import Transitions
+from ohio_jax.data.transitions import Transitions
 
 # Differences of scores below this share of the returns' size are rounding, not information.
 TIE = 1e-6

@@ -14,7 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ohio_jax.data import KINDS, Dataset, Trajectories, Transitions
+from ohio_jax.data.storage import KINDS, Dataset
+from ohio_jax.data.trajectories import Trajectories
+from ohio_jax.data.transitions import Transitions
 from ohio_jax.errors import UserError, unknown
 
 # What is spoilt: (kind of dataset, field).

@@ -1,14 +1,12 @@
-"""MuJoCo's step of one of this folder's models on two engines: MuJoCo itself, on threads, or MJX, on accelerators.
+"""MuJoCo's step of a model on two engines: MuJoCo itself, on threads, or MJX, on accelerators.
 
 Both take a state and give the next as arrays, so that a step is pure and the state can be kept, batched and started from.
 Readings of sensors belong to the state before the step, as MuJoCo leaves them: they lag by a step, as robosuite's do.
 """
 
-import functools
 import math
 import os
 import threading
-from importlib import resources
 from typing import Any, NamedTuple
 
 import jax
@@ -17,12 +15,8 @@ import numpy as np
 from flax import struct
 
 from ohio_envs.extras import imported
-from ohio_envs.manipulation import panda
 
-STEP = 0.002  # s
-BALL = 0.4 * 0.03**2  # m^2, inertia of a payload, a ball of 3 cm, by its mass
 FEW = 8  # states that are stepped sooner by one thread than handed to others
-ITERATIONS, SEARCHES = 4, 8  # of MJX's solver and of its line search, which would else go on to a hundred and to fifty
 
 
 class Bodies(NamedTuple):
@@ -34,23 +28,6 @@ class Bodies(NamedTuple):
 
 
 Sensors = tuple[tuple[str, tuple[int, int]], ...]  # name, first reading, last + 1
-
-
-def model(scene: Any) -> Any:
-    """The compiled `mujoco.MjModel` of a `Scene`. Raises UserError without MuJoCo."""
-    mujoco = imported("mujoco", "mujoco")
-    folder = resources.files("ohio_envs.manipulation")
-    text, arm = (folder / f"{scene.name}.xml").read_text(), (folder / "panda.xml").read_bytes()
-    spec = mujoco.MjSpec.from_string(text, {"panda.xml": arm})
-    for name, size in scene.sizes.items():
-        spec.geom(name).size = size
-    for joint in panda.JOINT_NAMES:
-        spec.joint(joint).frictionloss *= scene.arm.friction
-        spec.joint(joint).damping *= scene.arm.friction
-    if scene.arm.payload:
-        ball = spec.body("right_gripper").add_body(name="payload", pos=panda.GRIP_SITE, ipos=[0, 0, 0], explicitinertial=True)
-        ball.mass, ball.inertia = scene.arm.payload, [scene.arm.payload * BALL] * 3
-    return spec.compile()
 
 
 class Threads:
@@ -107,14 +84,14 @@ class Native:
     velocities: int = struct.field(pytree_node=False)
 
     def step(self, at: Bodies, control: jax.Array, place: jax.Array) -> tuple[Bodies, jax.Array]:
-        """The state after `STEP` and the readings before it; control: Float[nu]; place: Float[7] of a mocap body or Float[0]."""
+        """The state a time step later, readings before it; control: Float[nu]; place: Float[7] of a mocap body or Float[0]."""
         # One array there and one back: each has its price.
         given = jnp.concatenate([at.q, at.v, control, place, at.a]).astype(jnp.float32)
         sizes = np.cumsum([len(at.q), len(at.v), self.threads.model.nsensordata])
         shape = jax.ShapeDtypeStruct((sizes[-1],), jnp.float32)
         after = jax.pure_callback(self.threads.step, shape, given, vmap_method="broadcast_all")
         q, v, seen = jnp.split(after, sizes[:2])
-        return Bodies(q, v, (v - at.v) / STEP), seen
+        return Bodies(q, v, (v - at.v) / self.threads.model.opt.timestep), seen
 
 
 @struct.dataclass
@@ -141,16 +118,19 @@ class Mjx:
         return Bodies(after.qpos, after.qvel, after.qacc_warmstart), after.sensordata
 
 
-@functools.cache
-def engine(backend: str, scene: Any) -> Native | Mjx:
-    """The same object for the same `Scene`, so that compiled programs are shared. backend: "c" or "mjx".
+def on_mjx(body: Any, iterations: int, searches: int) -> Any:
+    """The `mjx.Model` of a `mujoco.MjModel`, whose solver and its line search stop after so many, rather than 100 and 50.
 
-    Raises UserError without MuJoCo, or without MJX where that is asked for.
+    Leaves are NumPy arrays, tied to no device. Raises UserError without MJX.
     """
-    body = model(scene)
+    put = jax.device_get(imported("mujoco", "mujoco.mjx").put_model(body, impl="jax"))
+    return put.replace(opt=put.opt.replace(iterations=iterations, ls_iterations=searches))
+
+
+def engine(backend: str, body: Any, iterations: int, searches: int) -> Native | Mjx:
+    """An engine of a `mujoco.MjModel`. backend: "c" or "mjx"; iterations, searches: see `on_mjx`."""
     each = (body.sensor(i) for i in range(body.nsensor))
     sensors = tuple((sensor.name, (int(sensor.adr[0]), int(sensor.adr[0] + sensor.dim[0]))) for sensor in each)
     if backend == "c":
         return Native(Threads(body), sensors, body.nv)
-    put = jax.device_get(imported("mujoco", "mujoco.mjx").put_model(body, impl="jax"))  # NumPy: tied to no device
-    return Mjx(put.replace(opt=put.opt.replace(iterations=ITERATIONS, ls_iterations=SEARCHES)), sensors, body.nv)
+    return Mjx(on_mjx(body, iterations, searches), sensors, body.nv)

@@ -6,8 +6,9 @@ import warnings
 import numpy as np
 import pytest
 
-from ohio_jax import data, evaluate
-from ohio_jax import minari as bridge
+from ohio_jax import data
+from ohio_jax.collect import collect
+from ohio_jax.data import minari as bridge
 from ohio_jax.errors import UserError
 from ohio_jax.inverse.relabel import relabel
 from tests.ohio_jax import toy
@@ -28,7 +29,7 @@ def task():
 
 @pytest.fixture(scope="module")
 def logs(task):
-    return evaluate.collect(task, "wander", 3, seed=1)
+    return collect(task, "wander", 3, seed=1)
 
 
 def test_logs_come_back(task, logs):

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from ohio_jax.errors import UserError
-from ohio_jax.evaluate import scripted
-from ohio_jax.film import film
+from ohio_jax.render import render
+from ohio_jax.rollout import scripted
 from tests.ohio_jax import toy
 
 # Matplotlib's text layout warns of nothing, but its first use may build a font cache.
@@ -22,7 +22,7 @@ def line(draw=None):
 
 def shoot(task, path, policy="half", **changes):
     about = {"seed": 1, "episodes": 2, "decisions": 4, "fps": 10, **changes}
-    film(task, task.env, scripted(task.policies[policy]), (), path, **about)
+    render(task, task.env, scripted(task.policies[policy]), (), path, **about)
 
 
 def test_one_frame_a_decision_and_one_to_start_with(tmp_path):
@@ -68,7 +68,7 @@ def test_what_fails_leaves_the_old_film(tmp_path):
 @pytest.mark.parametrize(
     ("draw", "name", "message"),
     [
-        (None, "f.gif", "film: expected a task that can be drawn, found line"),
+        (None, "f.gif", "render: expected a task that can be drawn, found line"),
         (lambda axes, place: None, "f.mp4", "--out: expected a file name that ends in .gif, found '.*f.mp4'"),
     ],
 )

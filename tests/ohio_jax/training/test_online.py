@@ -8,12 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ohio_jax import data, evaluate, online, train
+from ohio_jax import data
+from ohio_jax.collect import collect, trained_behaviour
 from ohio_jax.data import Batch
 from ohio_jax.errors import UserError
+from ohio_jax.evaluate import evaluate_learner, evaluate_policy
 from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS, sac
-from ohio_jax.online import Buffer, OnlinePlan
+from ohio_jax.training import online
+from ohio_jax.training.checkpoint import load_policy
+from ohio_jax.training.loop import PROGRAMS
+from ohio_jax.training.offline import train
+from ohio_jax.training.online import Buffer, OnlinePlan
+from ohio_jax.training.plan import Plan, initial_states, spec_of
 from tests.ohio_jax import toy
 from tests.ohio_jax.runs import assert_same, kill_after, leaves
 
@@ -26,7 +33,7 @@ def task():
 
 
 def plan(learner=None, **changes) -> OnlinePlan:
-    base = train.Plan("sac", CONFIG, hidden=16, updates=60, batch=16, block=20, seeds=2)
+    base = Plan("sac", CONFIG, hidden=16, updates=60, batch=16, block=20, seeds=2)
     base = dataclasses.replace(base, **(learner or {}))
     return dataclasses.replace(OnlinePlan(base, envs=4, each=2, warm_up=5, capacity=64), **changes)
 
@@ -62,7 +69,7 @@ def test_the_buffer_keeps_the_newest(capacity, size, writes):
 
 def play(env, steps, restart=None, envs=8, goal=1.0):
     """The buffer's columns [steps, envs, ...] and the metrics of so many decisions with one goal."""
-    spec = train.spec_of(toy.line_task(), toy.line_task().spaces["ohio"], 4)
+    spec = spec_of(toy.line_task(), toy.line_task().spaces["ohio"], 4)
     learner = sac.init(jax.random.key(0), spec, CONFIG)
     carry = online.begin(learner, jax.random.key(1), env, spec, envs, steps * envs, None)
     act = lambda learner, obs, key: jnp.full((envs, 1), goal)
@@ -134,18 +141,18 @@ def test_resume_equals_uninterrupted(task, tmp_path, monkeypatch):
 
 def test_load_policy_reads_the_directory(task, tmp_path):
     trained = online.online(plan(), task, "ohio", tmp_path / "run")
-    _, space, loaded, states = train.load_policy(tmp_path / "run", lambda name, settings: task)
+    _, space, loaded, states = load_policy(tmp_path / "run", lambda name, settings: task)
     assert (space, loaded) == ("ohio", plan().plan)
     assert_same(states, trained.states)
 
 
 def test_one_compilation_serves_all_hyperparameters(task):
     online.online(plan(), task, "ohio")
-    programs = dict(train.PROGRAMS)
+    programs = dict(PROGRAMS)
     online.online(plan({"config": CONFIG.replace(actor_rate=1e-2)}), task, "ohio")
-    assert programs == train.PROGRAMS
+    assert programs == PROGRAMS
     online.online(plan({"updates": 40}), task, "ohio")
-    assert programs == train.PROGRAMS
+    assert programs == PROGRAMS
 
 
 def test_a_seed_does_not_depend_on_its_neighbours(task):
@@ -159,8 +166,8 @@ def test_it_learns(task):
     """Halfway between here and the goal is zero where the goal is the mirror image of here."""
     learn = {"updates": 1500, "batch": 64, "block": 500, "hidden": 32}
     trained = online.online(plan(learn, envs=8, capacity=4000, warm_up=20), task, "ohio")
-    played = evaluate.evaluate_learner(task, "ohio", sac, trained.states, 20, 9)
-    start = evaluate.evaluate_policy(task, "half", 20, 9).returns.mean()
+    played = evaluate_learner(task, "ohio", sac, trained.states, 20, 9)
+    start = evaluate_policy(task, "half", 20, 9).returns.mean()
     assert start < -0.3
     assert played.returns.shape == (2, 20) and (played.returns.mean(axis=1) > 0.3 * start).all()
     assert (trained.curve["return"][-1] > trained.curve["return"][0]).all()
@@ -171,16 +178,26 @@ def test_it_learns(task):
 
 @pytest.fixture(scope="module")
 def transitions(task):
-    return relabel(evaluate.collect(task, "half", 10, 1), task, "ohio", "analytic")
+    return relabel(collect(task, "half", 10, 1), task, "ohio", "analytic")
+
+
+def test_other_data_or_states_in_the_same_directory_are_refused(task, transitions, tmp_path):
+    mixes = plan(mixing=((0, 0.5),))
+    online.online(mixes, task, "ohio", tmp_path / "run", data=transitions)
+    with pytest.raises(UserError, match=r"run\.json: field data_sha256"):
+        online.online(mixes, task, "ohio", tmp_path / "run", data=dataclasses.replace(transitions, goal=-transitions.goal))
+    states, _ = initial_states(mixes.plan, spec_of(task, task.spaces["ohio"], 16))
+    with pytest.raises(UserError, match=r"run\.json: field start_sha256"):
+        online.online(mixes, task, "ohio", tmp_path / "run", states, transitions)
 
 
 def test_offline_data_and_states_come_first(task, transitions):
     """With a buffer full of data and environments that add none, it is offline training on."""
-    states = train.train(plan().plan, task, "ohio", transitions).states
+    states = train(plan().plan, task, "ohio", transitions).states
     sown = online.online(plan(warm_up=0), task, "ohio", states=states, data=transitions)
     np.testing.assert_array_equal(sown.states.actor.step, 120)  # the optimiser goes on, too
     given = transitions.batch()
-    spec = train.spec_of(task, task.spaces["ohio"], 4)
+    spec = spec_of(task, task.spaces["ohio"], 4)
     carry = online.begin(
         sac.init(jax.random.key(0), spec, CONFIG), jax.random.key(1), task.high_level("ohio"), spec, 4, 64, given
     )
@@ -205,7 +222,7 @@ def test_batches_are_mixed_as_planned(task, transitions):
 
 
 def test_critics_come_first(task):
-    fresh, _ = train.initial_states(plan().plan, train.spec_of(task, task.spaces["ohio"], 16))
+    fresh, _ = initial_states(plan().plan, spec_of(task, task.spaces["ohio"], 16))
     early = online.online(plan(critics_first=5 + 30), task, "ohio").states
     assert_same(early.actor, fresh.actor)
     assert not np.array_equal(leaves(early.critic)[0], leaves(fresh.critic)[0])
@@ -214,7 +231,7 @@ def test_critics_come_first(task):
 
 
 def test_the_originals_fault_is_an_option(task):
-    spec = train.spec_of(task, task.spaces["ohio"], 4)
+    spec = spec_of(task, task.spaces["ohio"], 4)
     env = task.high_level("ohio")
     carry = online.begin(sac.init(jax.random.key(0), spec, CONFIG), jax.random.key(1), env, spec, 8, 8, None)
     act = lambda learner, obs, key: jnp.full((8, 1), 0.5)
@@ -226,7 +243,7 @@ def test_the_originals_fault_is_an_option(task):
 
 def test_a_trained_policy_acts_in_its_own_warm_up(task, transitions):
     """Spread evenly, goals move more than those of a policy that was cloned from small ones."""
-    cloned = train.train(train.Plan("bc", LEARNERS["bc"].Config(actor_rate=1e-2), 16, 300, 16, 100, 2), task, "ohio", transitions)
+    cloned = train(Plan("bc", LEARNERS["bc"].Config(actor_rate=1e-2), 16, 300, 16, 100, 2), task, "ohio", transitions)
     none = {"learner": "bc", "config": LEARNERS["bc"].Config(actor_rate=0.0), "updates": 2, "block": 2}
     moved = lambda states: online.online(plan(none, warm_up=40, capacity=400, envs=8), task, "ohio", states=states)
     assert_same(moved(cloned.states).states.actor.params, cloned.states.actor.params)
@@ -276,10 +293,10 @@ def test_logs_of_a_trained_policy_are_what_it_does(steps):
     """Also where several low-level steps share a goal, and where the episode's end cuts the last of them short."""
     task = toy.line_task(horizon=7)
     task = dataclasses.replace(task, spaces={"ohio": dataclasses.replace(task.spaces["ohio"], steps=steps)})
-    spec = train.spec_of(task, task.spaces["ohio"], 8)
+    spec = spec_of(task, task.spaces["ohio"], 8)
     state = jax.device_get(sac.init(jax.random.key(0), spec, CONFIG))
-    logged = evaluate.collect(task, evaluate.trained_behaviour(task, "ohio", "sac", state), 6, 5)
-    played = evaluate.evaluate_learner(task, "ohio", sac, jax.tree.map(lambda x: x[None], state), 6, 5)
+    logged = collect(task, trained_behaviour(task, "ohio", "sac", state), 6, 5)
+    played = evaluate_learner(task, "ohio", sac, jax.tree.map(lambda x: x[None], state), 6, 5)
     np.testing.assert_allclose(logged.returns, played.returns[0], rtol=1e-4)
     assert len(logged.reward) == 6 * 7 and logged.truncated.sum() == 6
     assert logged.card["behaviour"] == "ohio sac" and logged.card["deterministic"]

@@ -7,20 +7,22 @@ numbers. What comes out is a training directory like any other.
 """
 
 import functools
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from ohio_jax import train
 from ohio_jax.data import Batch, Transitions
 from ohio_jax.environment import HighLevel, State
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, Spec
 from ohio_jax.task import Task
-from ohio_jax.train import Keeper, Plan, Trained
+from ohio_jax.training.checkpoint import Run, tree_digest
+from ohio_jax.training.loop import Trained, executable, follow
+from ohio_jax.training.plan import Plan, batch_of, initial_states, spec_of
+from ohio_jax.training.sharding import Placement, over_seeds
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,17 @@ class OnlinePlan:
     def decisions(self) -> int:
         """Decisions a seed makes in all environments together."""
         return self.envs * (self.warm_up + self.plan.updates // self.each)
+
+    @property
+    def program(self) -> "OnlinePlan":
+        """The plan without what a compiled block does not depend on: plans that leave the same share their programs."""
+        learn = replace(self.plan, config=None, hidden=0, updates=0, block=0, seeds=0)
+        return replace(self, plan=learn, envs=0, warm_up=0, capacity=0)
+
+    @property
+    def warming(self) -> "OnlinePlan":
+        """The same of the warm-up, in which nothing is learnt yet."""
+        return replace(self.program, each=0, mixing=(), critics_first=0)
 
     def as_json(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if name != "plan"}
@@ -149,23 +162,12 @@ def share_at(mixing: tuple[tuple[int, float], ...], number: jax.Array) -> jax.Ar
 
 
 @functools.cache
-def make_block(
-    learner,
-    batch_size: int,
-    restart: int,
-    mixing: tuple[tuple[int, float], ...],
-    critics_first: int,
-    stale: bool,
-    each: int,
-    steps: int,
-    explore: bool,
-    devices: tuple[Any, ...],
-    vmap_seeds: bool,
-):
-    """Compiled `block(carries, keys, first, env, given) -> (carries, metrics)` of `steps` steps with `each` updates after each.
+def make_block(learner, plan: OnlinePlan, steps: int, explore: bool, seeds: Placement):
+    """Compiled `block(carries, keys, first, env, given) -> (carries, metrics)` of so many steps with updates after each.
 
-    carries: stacked over S seeds as in `train.make_block`; donated. keys: [S]; first: Int[], number of the first step;
-    given: the data that batches are mixed with, or None. explore: goals are spread evenly over the space.
+    plan: `program` of a plan, or `warming`. explore: goals are spread evenly over the space.
+    carries: stacked over S seeds as in `offline.make_block`; donated. keys: [S]; first: Int[], number of the first step;
+    given: the data that batches are mixed with, or None.
     """
 
     def evenly(state, obs, key):
@@ -176,21 +178,21 @@ def make_block(
     def one_seed(carry: Carry, key, first, env: HighLevel, given: Batch | None):
         def step(carry: Carry, number):
             for_decision, for_batches = jax.random.split(jax.random.fold_in(key, number))
-            due = (number + 1) % restart == 0 if restart else jnp.bool_(False)
-            carry, lived = decide(carry, for_decision, env, act, due, stale)
+            due = (number + 1) % plan.restart == 0 if plan.restart else jnp.bool_(False)
+            carry, lived = decide(carry, for_decision, env, act, due, plan.stale)
 
             def update(state, key):
-                batch = carry.buffer.draw(key, batch_size)
+                batch = carry.buffer.draw(key, plan.plan.batch)
                 if given is not None:
-                    batch = mixed(batch, given, jax.random.fold_in(key, 1), share_at(mixing, number))
+                    batch = mixed(batch, given, jax.random.fold_in(key, 1), share_at(plan.mixing, number))
                 new, metrics = learner.update(state, batch)
-                if critics_first:
-                    keep = lambda old, new: jnp.where(number < critics_first, old, new)
+                if plan.critics_first:
+                    keep = lambda old, new: jnp.where(number < plan.critics_first, old, new)
                     new = new.replace(actor=jax.tree.map(keep, state.actor, new.actor))
                 return new, metrics
 
-            if each:
-                state, learnt = jax.lax.scan(update, carry.learner, jax.random.split(for_batches, each))
+            if plan.each:
+                state, learnt = jax.lax.scan(update, carry.learner, jax.random.split(for_batches, plan.each))
                 carry = carry._replace(learner=state)
             else:
                 learnt = {}
@@ -203,20 +205,7 @@ def make_block(
         ended["return"] /= jnp.maximum(ended["episodes"], 1.0)
         return carry, {**lived, **ended, **jax.tree.map(lambda x: jnp.mean(x, axis=0), learnt)}
 
-    return train.over_seeds(one_seed, devices, vmap_seeds)
-
-
-def fingerprint(plan: OnlinePlan, task: Task, space: str, states: Any, data: Transitions | None) -> dict[str, Any]:
-    """What makes two runs the same run; `plan` is that of `train`, so that `train.load_policy` reads the directory."""
-    return {
-        "task": task.name,
-        "settings": task.settings,
-        "space": space,
-        "data_sha256": None if data is None else data.card.get("sha256"),
-        "start_sha256": None if states is None else train.tree_digest(states),
-        "plan": plan.plan.as_json(),
-        "online": plan.as_json(),
-    }
+    return over_seeds(one_seed, seeds)
 
 
 def check(plan: OnlinePlan, states: Any, data: Transitions | None) -> None:
@@ -259,45 +248,35 @@ def online(
     """
     check(plan, states, data)
     learn, learner = plan.plan, LEARNERS[plan.plan.learner]
-    env, spec = task.high_level(space), train.spec_of(task, task.spaces[space], learn.hidden)
-    seeds = train.Placement(learn.seeds)
-    block = functools.partial(
-        make_block, learner, learn.batch, plan.restart, stale=plan.stale, devices=seeds.devices, vmap_seeds=seeds.vmap
-    )
-
-    fresh, keys = train.initial_states(learn, spec)
+    identity = {
+        "task": task.name,
+        "settings": task.settings,
+        "space": space,
+        "data_sha256": None if data is None else data.digest,
+        "start_sha256": None if states is None else tree_digest(states),
+        "online": plan.as_json(),
+    }
+    run = Run(f"online {task.name} {space} {learn.learner}", learn, identity, directory)
+    env, spec = task.high_level(space), spec_of(task, task.spaces[space], learn.hidden)
+    fresh, keys = initial_states(learn, spec)
     learners = fresh if states is None else states.replace(config=fresh.config)
-    given = None if data is None else train.batch_of(learn, spec, data)
     for_start, for_steps = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+    given = None if data is None else batch_of(learn, spec, data)
     kept, apart = (None, given) if plan.mixing else (given, None)
     of_seed = lambda k: begin(jax.tree.map(lambda x: x[k], learners), for_start[k], env, spec, plan.envs, plan.capacity, kept)
     carry = jax.tree.map(lambda *x: jnp.stack(x), *map(of_seed, range(learn.seeds)))
+    # Of a finished run only the learner is kept.
+    carry = carry._replace(learner=run.restore(carry.learner)) if run.finished else run.restore(carry)
+    carry, keys = run.seeds.spread((carry, for_steps))
+    env, apart = run.seeds.share((env, apart))
 
-    begun, keeper = train.FRESH, None
-    if directory is not None:
-        keeper = Keeper(directory, fingerprint(plan, task, space, states, data))
-        if keeper.manager.latest_step() == learn.updates:  # of a finished run only the learner is kept
-            learners, begun = keeper.restore(carry.learner, begun)
-            carry = carry._replace(learner=learners)
-        else:
-            carry, begun = keeper.restore(carry, begun)
-    carry, keys = seeds.spread((carry, for_steps))
-    env, apart = seeds.share((env, apart))
-
-    if begun.done == 0 and plan.warm_up:
-        # Nothing is learnt yet: plans that differ in how they learn share this program.
-        warm = block(mixing=(), critics_first=0, each=0, steps=plan.warm_up, explore=states is None)
+    if run.progress.done == 0 and plan.warm_up:
         inputs = (carry, keys, jnp.int32(0), env, None)
-        carry, _ = train.executable(warm, *inputs)(*inputs)
-    block = functools.partial(block, mixing=plan.mixing, critics_first=plan.critics_first)
-    return train.run_blocks(
-        f"online {task.name} {space} {learn.learner}",
-        learn,
-        lambda updates: block(each=plan.each, steps=updates // plan.each, explore=False),
-        lambda carry, done: (carry, keys, jnp.int32(plan.warm_up + done // plan.each), env, apart),
+        carry, _ = executable(make_block(learner, plan.warming, plan.warm_up, states is None, run.seeds), *inputs)(*inputs)
+    return follow(
+        run,
+        lambda updates: make_block(learner, plan.program, updates // plan.each, False, run.seeds),
         carry,
-        lambda carry, finished: seeds.gather(carry.learner if finished else carry),
-        seeds.gather,
-        begun,
-        keeper,
+        lambda carry, done: (carry, keys, jnp.int32(plan.warm_up + done // plan.each), env, apart),
+        lambda carry, finished: carry.learner if finished else carry,
     )

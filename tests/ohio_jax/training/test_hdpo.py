@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from ohio_envs import registry
 
-from ohio_jax import pathwise, train
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_learner
 from ohio_jax.learners import LEARNERS, bc
+from ohio_jax.training import hdpo
+from ohio_jax.training.checkpoint import load_policy
+from ohio_jax.training.plan import Plan, initial_states, spec_of
 from tests.ohio_jax.runs import assert_same, kill_after
 
 
@@ -20,18 +22,18 @@ def task():
     return registry.make("supply-chain-1w3s", {"smooth": "1", "horizon": "6"})
 
 
-def plan(**changes) -> train.Plan:
-    base = train.Plan("bc", bc.Config(actor_rate=3e-3), hidden=8, updates=60, batch=16, block=20, seeds=2)
+def plan(**changes) -> Plan:
+    base = Plan("bc", bc.Config(actor_rate=3e-3), hidden=8, updates=60, batch=16, block=20, seeds=2)
     return dataclasses.replace(base, **changes)
 
 
 def test_the_gradient_is_the_derivative_of_the_return(task, x64):
-    spec = train.spec_of(task, task.spaces["ohio"], 8)
+    spec = spec_of(task, task.spaces["ohio"], 8)
     to64 = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, float) if x.dtype == jnp.float32 else x, tree)
     env = to64(task.high_level("ohio"))
     instances = to64(task.instances(0, 4))
     params = to64(bc.init(jax.random.key(0), spec, bc.Config()).actor.params)
-    value = jax.jit(lambda params: pathwise.mean_return(params, spec, env, instances))
+    value = jax.jit(lambda params: hdpo.mean_return(params, spec, env, instances))
     slope = jax.jit(jax.grad(value))(params)
     random = np.random.default_rng(0)
     along = jax.tree.map(lambda x: jnp.asarray(random.normal(size=x.shape)), params)
@@ -41,14 +43,14 @@ def test_the_gradient_is_the_derivative_of_the_return(task, x64):
 
 
 def test_resume_equals_uninterrupted(task, tmp_path, monkeypatch):
-    whole = pathwise.pathwise(plan(), task, "ohio", tmp_path / "whole")
-    run = lambda: pathwise.pathwise(plan(), task, "ohio", tmp_path / "cut")
+    whole = hdpo.hdpo(plan(), task, "ohio", tmp_path / "whole")
+    run = lambda: hdpo.hdpo(plan(), task, "ohio", tmp_path / "cut")
     kill_after(monkeypatch, 40, run)
     resumed = run()
     assert_same(resumed.states, whole.states)
     np.testing.assert_array_equal(resumed.curve["return"], whole.curve["return"])
     # It is a policy like any other.
-    _, space, _, states = train.load_policy(tmp_path / "cut", registry.make)
+    _, space, _, states = load_policy(tmp_path / "cut", registry.make)
     assert space == "ohio"
     assert evaluate_learner(task, space, LEARNERS["bc"], states, 3, 0).returns.shape == (2, 3)
 
@@ -56,8 +58,8 @@ def test_resume_equals_uninterrupted(task, tmp_path, monkeypatch):
 def test_it_learns(task):
     """Far more than fresh policies earn, within few episodes, and in whole quantities as well."""
     asked = plan(updates=300, hidden=32)
-    fresh, _ = train.initial_states(asked, train.spec_of(task, task.spaces["ohio"], asked.hidden))
-    trained = pathwise.pathwise(asked, task, "ohio").states
+    fresh, _ = initial_states(asked, spec_of(task, task.spaces["ohio"], asked.hidden))
+    trained = hdpo.hdpo(asked, task, "ohio").states
     exact = registry.make("supply-chain-1w3s", {"horizon": "6"})
     mean = lambda task, states: np.mean(evaluate_learner(task, "ohio", LEARNERS["bc"], states, 50, 1).returns, axis=1)
     before, after, whole = mean(task, fresh), mean(task, trained), mean(exact, trained)
@@ -67,6 +69,6 @@ def test_it_learns(task):
 
 def test_what_cannot_be_trained_so():
     with pytest.raises(UserError, match=r"supply-chain-1w3s: expected a task with a derivative \(--set smooth=1\)"):
-        pathwise.pathwise(plan(), registry.make("supply-chain-1w3s"), "ohio")
-    with pytest.raises(UserError, match="pathwise: expected learner 'bc', whose actor is trained, found 'iql'"):
-        pathwise.pathwise(plan(learner="iql"), registry.make("supply-chain-1w3s", {"smooth": "1"}), "ohio")
+        hdpo.hdpo(plan(), registry.make("supply-chain-1w3s"), "ohio")
+    with pytest.raises(UserError, match="hdpo: expected learner 'bc', whose actor is trained, found 'iql'"):
+        hdpo.hdpo(plan(learner="iql"), registry.make("supply-chain-1w3s", {"smooth": "1"}), "ohio")

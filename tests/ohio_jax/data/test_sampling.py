@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ohio_jax import sampling
-from ohio_jax.data import Transitions
+from ohio_jax.data import Transitions, sampling
 
 
 def transitions(returns, lengths=None, first=None) -> Transitions:

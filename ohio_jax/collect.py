@@ -1,0 +1,117 @@
+"""Logs of a policy, scripted or trained, step by low-level step."""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ohio_jax import __version__, data
+from ohio_jax.environment import State
+from ohio_jax.errors import UserError
+from ohio_jax.learners import LEARNERS
+from ohio_jax.progress import progress
+from ohio_jax.rollout import Act, Behaviour, Steered, episode_keys, horizon_scan, learned, scripted_behaviour
+from ohio_jax.task import Task
+from ohio_jax.training.checkpoint import tree_digest
+
+CHUNK = 64  # episodes a compiled call: large enough to be fast, small enough for progress and resume
+
+
+def trained_behaviour(task: Task, space: str, learner: str, state, deterministic: bool = True) -> Behaviour:
+    """A trained policy of one seed; learner: name in LEARNERS; state: the learner's state."""
+    env = Steered(task.high_level(space), task.spaces[space].spec.shape)
+    card = {"deterministic": deterministic, "policy_sha256": tree_digest(state)}
+    return Behaviour(f"{space} {learner}", env, learned(LEARNERS[learner], deterministic), state, card)
+
+
+@functools.partial(jax.jit, static_argnames=("act", "view", "reached"))
+def _log(env, act: Act, params, view, reached, instances, keys):
+    def record(before: State, action, after: State):
+        return {
+            "obs": before.obs,
+            "next_obs": after.obs,
+            "state": view(before),
+            "next_state": reached(after),
+            "action": after.info.get("action", action),  # of a learned policy `action` is a goal, see `Steered`
+            "reward": after.reward,
+            "terminated": after.done > 0,
+            "truncated": (after.info["truncation"] > 0) & (after.done == 0),
+            "alive": jnp.maximum(before.done, before.info["truncation"]) == 0,
+        }
+
+    def episode(instance, key):
+        first, steps = horizon_scan(env, act, params, instance, key, record)
+        return first.reward, steps
+
+    return jax.vmap(episode)(instances, keys)
+
+
+def _trajectories(first_reward, steps: dict[str, Any]) -> data.Trajectories:
+    """Drops what lies behind an episode's end and flattens [E, T, ...] to [N, ...]."""
+    steps = {name: np.asarray(value) for name, value in steps.items()}
+    alive = steps.pop("alive")
+    lengths = alive.sum(axis=1)
+    obs = np.concatenate([steps["obs"], steps["next_obs"][:, -1:]], axis=1)
+    last = np.take_along_axis(steps["next_obs"], (lengths - 1)[:, None, None], axis=1)
+    rows = [np.concatenate([obs[e, :length], last[e]]) for e, length in enumerate(lengths)]
+    flat = {name: value[alive] for name, value in steps.items() if name not in ("obs", "next_obs")}
+    return data.Trajectories(
+        obs=np.concatenate(rows).astype(np.float32),
+        first_reward=np.asarray(first_reward),
+        offset=np.concatenate([[0], np.cumsum(lengths)]),
+        card={},
+        **flat,
+    )
+
+
+def collect(task: Task, policy: str | Behaviour, episodes: int, seed: int, parts: Path | None = None) -> data.Trajectories:
+    """Logs a policy, scripted (its name) or trained (see `trained_behaviour`), step by low-level step.
+
+    Episodes are played in chunks; with a folder `parts` each finished chunk is kept there until all are done, so a killed
+    call goes on where it stopped and ends with the same data. Raises UserError for an unknown policy or no episodes.
+    """
+    who = scripted_behaviour(task, policy) if isinstance(policy, str) else policy
+    if episodes < 1:
+        raise UserError(f"episodes: expected at least 1, found {episodes}")
+    identity = {"task": task.name, "settings": task.settings, "behaviour": who.name, "seed": seed, **who.card}
+    instances, keys = task.instances(seed, episodes), episode_keys(seed, episodes)
+
+    def chunks() -> Iterator[data.Trajectories]:
+        with progress(f"collect {task.name} {who.name}", episodes, "episode") as bar:
+            for start in range(0, episodes, CHUNK):
+                stop = min(start + CHUNK, episodes)
+                part = None if parts is None else Path(parts) / f"{start:06d}-{stop:06d}.npz"
+                chunk = _kept(part, identity)
+                if chunk is None:
+                    piece = jax.tree.map(lambda x, a=start, b=stop: x[a:b], instances)
+                    logged = _log(who.env, who.act, who.params, task.view, task.reached, piece, keys[start:stop])
+                    chunk = _trajectories(*logged)
+                    if part is not None:
+                        data.save(part, replace(chunk, card=identity))
+                yield chunk
+                bar.update(stop - start)
+
+    whole = data.concatenate(chunks(), {})
+    card = {
+        **identity,
+        "episodes": episodes,
+        "code": __version__,
+        "return_mean": float(np.mean(whole.returns)),
+        "return_std": float(np.std(whole.returns)),
+        "quality": data.quality(whole.returns, task.reference.zero, task.reference.full),
+        "coverage": data.coverage(whole.obs[whole.obs_index], whole.action),
+    }
+    return replace(whole, card=card)
+
+
+def _kept(part: Path | None, identity: dict[str, Any]) -> data.Trajectories | None:
+    """The chunk an earlier, killed call left, if it is of the same run."""
+    if part is None or not part.exists():
+        return None
+    chunk = data.load(part, "trajectories")
+    return chunk if all(chunk.card.get(key) == value for key, value in identity.items()) else None

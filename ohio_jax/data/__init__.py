@@ -1,0 +1,10 @@
+"""Data sets: logged low-level trajectories, and the high-level transitions an inverse makes of them."""
+
+from ohio_jax.data.storage import KINDS, Dataset, load, save
+from ohio_jax.data.trajectories import Trajectories, concatenate, coverage, from_arrays, quality
+from ohio_jax.data.transitions import Batch, Transitions
+
+__all__ = [
+    "KINDS", "Batch", "Dataset", "Trajectories", "Transitions",
+    "concatenate", "coverage", "from_arrays", "load", "quality", "save",
+]  # fmt: skip

@@ -1,0 +1,83 @@
+"""Data sets as files: one `.npz` with the arrays and a card (a JSON object) that holds their digest.
+
+Files are written to a temporary name and renamed, so none is ever half there.
+"""
+
+import io
+import json
+import zipfile
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ohio_jax.data.arrays import digest_v1
+from ohio_jax.data.trajectories import Trajectories
+from ohio_jax.data.transitions import Transitions
+from ohio_jax.errors import UserError
+from ohio_jax.files import write_bytes
+
+FORMAT = 2  # 1: `sha256` was what `sha256_v1` is now
+Dataset = Trajectories | Transitions
+KINDS: dict[str, type] = {"trajectories": Trajectories, "transitions": Transitions}
+FORMAT_1 = {  # fields of each kind then, by which what is made again is known to be what an old file holds
+    "trajectories": ["obs", "state", "next_state", "action", "reward", "first_reward", "terminated", "truncated", "offset"],
+    "transitions": ["obs", "goal", "reward", "next_obs", "discount", "weight", "status", "residual", "episode", "episode_return"],
+}
+
+
+def save(path: str | Path, dataset: Dataset) -> str:
+    """Writes the data set to one `.npz` file, atomically; returns its digest."""
+    kind = next(name for name, cls in KINDS.items() if isinstance(dataset, cls))
+    arrays = dataset.arrays
+    old = digest_v1({name: arrays[name] for name in FORMAT_1[kind]})
+    card = {**dataset.card, "format": FORMAT, "kind": kind, "sha256": dataset.digest, "sha256_v1": old}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, card=np.array(json.dumps(card, allow_nan=False)), **arrays)  # pyright: ignore
+    write_bytes(path, buffer.getvalue())
+    return dataset.digest
+
+
+def load(path: str | Path, kind: str) -> Any:
+    """Reads a data set of the given kind ("trajectories" or "transitions") and checks it.
+
+    Raises UserError if the file is missing, is no data set, is of another kind, is damaged, or holds NaN.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected a dataset (.npz) written by this program")
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+        card = json.loads(str(arrays.pop("card")))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        raise UserError(f"{path}: damaged or no dataset ({error}); expected an .npz file with a card") from error
+    except Exception as error:  # zlib.error has no public base class of its own
+        raise UserError(f"{path}: damaged ({type(error).__name__}: {error}); expected a dataset") from error
+    found = card.get("format") if isinstance(card, dict) else None
+    if found not in (1, FORMAT):
+        raise UserError(f"{path}: field card.format: expected 1 or {FORMAT}, found {found!r}")
+    if card.get("kind") != kind:
+        raise UserError(f"{path}: field card.kind: expected {kind!r}, found {card.get('kind')!r}")
+    return _checked(path, kind, arrays, card)
+
+
+def _checked(path: Path, kind: str, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Dataset:
+    """The data set of a file's content, its card with both digests whichever the file's format."""
+    names = {field.name for field in fields(KINDS[kind])} - {"card"}
+    if set(arrays) != names:
+        raise UserError(f"{path}: fields: expected {sorted(names)}, found {sorted(arrays)}")
+    if card["format"] == 1:
+        _compare(path, "sha256", card, digest_v1(arrays))
+    dataset = KINDS[kind](card=card, **arrays)
+    if card["format"] == 1:
+        card |= {"format": FORMAT, "sha256": dataset.digest, "sha256_v1": card["sha256"]}
+    _compare(path, "sha256", card, dataset.digest)
+    dataset.check(str(path))
+    return dataset
+
+
+def _compare(path: Path, field: str, card: dict[str, Any], found: str) -> None:
+    if found != card.get(field):
+        raise UserError(f"{path}: field card.{field}: arrays are damaged, expected {card.get(field)}, found {found}")

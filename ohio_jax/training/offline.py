@@ -1,0 +1,63 @@
+"""Offline training: the whole data set lies on the device, and the batch of update k depends on the seed and on k alone."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ohio_jax.data import Batch, Transitions, sampling
+from ohio_jax.errors import unknown
+from ohio_jax.learners import LEARNERS
+from ohio_jax.task import Task
+from ohio_jax.training.checkpoint import Run
+from ohio_jax.training.loop import Trained, follow
+from ohio_jax.training.plan import Plan, batch_of, initial_states, spec_of
+from ohio_jax.training.sharding import Placement, over_seeds
+
+
+@functools.cache
+def make_block(learner, batch_size: int, updates: int, seeds: Placement):
+    """Compiled `block(states, keys, first, data, cumulative) -> (states, metrics)` of `updates` updates.
+
+    states: learner states stacked over S seeds, S a multiple of the number of devices; donated.
+    keys: [S]; first: Int[], number of the first update; data: Batch of the whole dataset; cumulative: Float[M].
+    """
+
+    def one_seed(state, key, first, data: Batch, cumulative):
+        def update(state, number):
+            rows = sampling.draw(jax.random.fold_in(key, number), cumulative, batch_size)
+            return learner.update(state, jax.tree.map(lambda x: x[rows], data))
+
+        state, metrics = jax.lax.scan(update, state, first + jnp.arange(updates))
+        return state, jax.tree.map(lambda x: jnp.mean(x, axis=0), metrics)
+
+    return over_seeds(one_seed, seeds)
+
+
+def fingerprint(plan: Plan, task: Task, space: str, transitions: Transitions) -> dict[str, Any]:
+    """What makes two runs the same run."""
+    about = {"task": task.name, "settings": task.settings, "space": space}
+    return {**about, "data_sha256": transitions.digest, "plan": plan.as_json()}
+
+
+def train(plan: Plan, task: Task, space: str, transitions: Transitions, directory: Path | None = None) -> Trained:
+    """Trains `plan.seeds` seeds; with a directory, keeps checkpoints there and resumes from them.
+
+    Raises UserError for an unknown sampling, if the directory holds another run, or a checkpoint that cannot be read.
+    """
+    if plan.sampling not in sampling.PROBABILITIES:
+        raise unknown("sampling", plan.sampling, sampling.PROBABILITIES)
+    learner, spec = LEARNERS[plan.learner], spec_of(task, task.spaces[space], plan.hidden)
+    run = Run(f"train {task.name} {space} {plan.learner}", plan, fingerprint(plan, task, space, transitions), directory)
+    states, keys = initial_states(plan, spec)
+    states, keys = run.seeds.spread((run.restore(states), keys))
+    probabilities = sampling.PROBABILITIES[plan.sampling](transitions, plan.temperature)
+    given = run.seeds.share((batch_of(plan, spec, transitions), sampling.cumulative(probabilities)))
+    return follow(
+        run,
+        lambda updates: make_block(learner, plan.batch, updates, run.seeds),
+        states,
+        lambda states, done: (states, keys, jnp.int32(done), *given),
+    )

@@ -1,0 +1,59 @@
+"""Where the seeds of a run lie: spread over devices; vmapped on each (accelerators) or taking turns (CPU)."""
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from ohio_jax import mesh
+
+
+@dataclass(frozen=True)
+class Placement:
+    """As many of a run's seeds on each device, spare places repeating the last seed."""
+
+    seeds: int
+
+    @property
+    def devices(self) -> tuple[Any, ...]:
+        return mesh.devices(self.seeds)
+
+    def spread(self, tree):
+        """Arrays with leading axis S, on the devices with spare places filled."""
+        each = math.ceil(self.seeds / len(self.devices))
+        rows = np.minimum(np.arange(each * len(self.devices)), self.seeds - 1)
+        return mesh.put(jax.tree.map(lambda x: x[rows], tree), self.devices, spread=True)
+
+    def share(self, tree):
+        """The same arrays on every device."""
+        return mesh.put(tree, self.devices)
+
+    def gather(self, tree):
+        """Back on the host, without the spare places: slicing what is spread would make devices wait for each other."""
+        return jax.tree.map(lambda x: x[: self.seeds], mesh.gather(tree))
+
+
+def over_seeds(one_seed, placement: Placement):
+    """Jitted `block(carries, keys, *shared)`: `one_seed(carry, key, *shared)` of S seeds, stacked; the carries are donated.
+
+    On a CPU seeds take turns, since vmapping them costs cache and gains nothing.
+    """
+    devices = placement.devices
+    vmapped = devices[0].platform != "cpu"
+
+    def local_seeds(carries, keys, *shared):
+        run = lambda seed: one_seed(*seed, *shared)
+        if keys.shape[0] == 1:  # no loop around the scan: XLA then keeps its threads for the matrix products
+            out = run(jax.tree.map(lambda x: x[0], (carries, keys)))
+            return jax.tree.map(lambda x: x[None], out)
+        return (jax.vmap(run) if vmapped else functools.partial(jax.lax.map, run))((carries, keys))
+
+    def block(carries, keys, *shared):
+        specs = (mesh.EACH, mesh.EACH, *(mesh.WHOLE,) * len(shared))
+        spread = jax.shard_map(local_seeds, mesh=mesh.over(devices), in_specs=specs, out_specs=mesh.EACH, check_vma=False)
+        return spread(carries, keys, *shared)
+
+    return jax.jit(block, donate_argnums=0)

@@ -1,0 +1,32 @@
+"""Online training in every simulator there is: the closed form, MuJoCo called on the host, MJX, Brax."""
+
+import numpy as np
+import pytest
+from ohio_envs import registry
+
+from ohio_jax.learners import LEARNERS
+from ohio_jax.training.online import OnlinePlan, online
+from ohio_jax.training.plan import Plan
+
+SMALL = OnlinePlan(
+    Plan("sac", LEARNERS["sac"].Config(), hidden=8, updates=2, batch=4, block=2, seeds=2), envs=2, each=1, warm_up=1, capacity=8
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("reacher", {"horizon": 4}),
+        ("lift", {"backend": "c", "horizon": 4}),
+        pytest.param("lift", {"backend": "mjx", "horizon": 4}, marks=pytest.mark.slow),
+        pytest.param("door", {"backend": "c", "horizon": 4}, marks=pytest.mark.slow),
+        pytest.param("reacher-mjx", {"horizon": 4}, marks=pytest.mark.slow),
+        pytest.param("reacher-brax", {"backend": "mjx", "horizon": 4}, marks=pytest.mark.slow),
+        pytest.param("reacher-brax", {"backend": "generalized", "horizon": 4}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_learner_gathers_its_own_data(name, settings):
+    """Two seeds, each on a device of its own, beside an environment that both share."""
+    trained = online(SMALL, registry.make(name, settings), "end_to_end")
+    assert trained.curve["reward"].shape == (1, 2) and np.isfinite(trained.curve["reward"]).all()
+    assert np.isfinite(trained.curve["q"]).all()
