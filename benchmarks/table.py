@@ -22,9 +22,9 @@ from ohio_jax import data, mesh
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.evaluate import collect, evaluate_learner, evaluate_policy
 from ohio_jax.files import alone, write_json
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS
 from ohio_jax.pathwise import pathwise
+from ohio_jax.relabel import relabel
 from ohio_jax.task import Task
 from ohio_jax.train import Plan, Trained, fingerprint, train
 
@@ -67,7 +67,7 @@ class Row:
 class Column:
     """A method: a learner on an action space. `family` groups columns and finds the paper's figure.
 
-    weights: how much the learner trusts each transition, see `ohio_jax.inverse.relabel`; None: the inverse's own choice.
+    weights: how much the learner trusts each transition, see `ohio_jax.relabel`; None: the inverse's own choice.
     carried: whether it is learned in the task the data come from and carried over to the row's, unaware of what differs.
     """
 

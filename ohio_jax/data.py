@@ -89,7 +89,7 @@ class Transitions:
     """M high-level transitions.
 
     obs, goal, reward, next_obs, discount, weight: as in `Batch`, leading axis M.
-    status: Int[M] and residual: Float[M], what the inverse said of each (see `ohio_jax.inverse.problem`).
+    status: Int[M] and residual: Float[M], what the inverse said of each (see `ohio_jax.low_level`).
     episode: Int[M]; episode_return: Float[E].
     """
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from ohio_jax.inverse.problem import Problem
+from ohio_jax.low_level import Controller
 
 
 class State(struct.PyTreeNode):
@@ -75,26 +75,8 @@ class Drawn:
         return self.start(self.draw(key))
 
 
-class Controller(Protocol):
-    """A low-level policy, the known map from (state, goal) to action; a module or any object with these functions.
-
-    init(params) -> memory: what the controller carries between steps (warm starts); `()` if nothing.
-    plan(params, memory, state, goal) -> memory: called where a goal is given, before the first of its steps.
-    act(params, memory, state, goal) -> (action, memory): differentiable in `goal` wherever the mathematics is.
-    problem(params) -> what inverses may know of it.
-    """
-
-    def init(self, params: Any) -> Any: ...
-
-    def plan(self, params: Any, memory: Any, state: Any, goal: jax.Array) -> Any: ...
-
-    def act(self, params: Any, memory: Any, state: Any, goal: jax.Array) -> tuple[jax.Array, Any]: ...
-
-    def problem(self, params: Any) -> Problem: ...
-
-
 @struct.dataclass
-class HighLevel(Drawn):
+class HighLevelEnv(Drawn):
     """An environment whose action is the goal: `steps` low-level steps share one goal and their rewards are summed.
 
     env: the low-level environment.

@@ -12,7 +12,7 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from ohio_jax import __version__, data, mesh
-from ohio_jax.environment import HighLevel, State
+from ohio_jax.environment import HighLevelEnv, State
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.learners import LEARNERS
 from ohio_jax.progress import progress
@@ -136,12 +136,12 @@ def evaluate_learner(task: Task, space: str, learner, states, episodes: int, see
 
 @struct.dataclass
 class Steered:
-    """A `HighLevel` taken one low-level step at a time, so that each can be logged.
+    """A `HighLevelEnv` taken one low-level step at a time, so that each can be logged.
 
     Its action is a goal, Float[*goal_shape], heeded only where one is due: every `high.steps` steps.
     """
 
-    high: HighLevel
+    high: HighLevelEnv
     goal_shape: tuple[int, ...] = struct.field(pytree_node=False)
 
     @property

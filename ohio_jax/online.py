@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from ohio_jax import train
 from ohio_jax.data import Batch, Transitions
-from ohio_jax.environment import HighLevel, State
+from ohio_jax.environment import HighLevelEnv, State
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, Spec
 from ohio_jax.task import Task
@@ -90,7 +90,7 @@ class Carry(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("spec", "envs", "capacity"))
-def begin(learner, key: jax.Array, env: HighLevel, spec: Spec, envs: int, capacity: int, data: Batch | None) -> Carry:
+def begin(learner, key: jax.Array, env: HighLevelEnv, spec: Spec, envs: int, capacity: int, data: Batch | None) -> Carry:
     """The first carry of a seed; data: transitions the buffer starts with, no more than `capacity`."""
     worlds = jax.vmap(env.reset)(jax.random.split(key, envs))
     obs, goal, number = jnp.zeros(spec.observation_size), jnp.zeros(spec.action.shape), jnp.zeros(())
@@ -100,7 +100,7 @@ def begin(learner, key: jax.Array, env: HighLevel, spec: Spec, envs: int, capaci
 
 
 def decide(
-    carry: Carry, key: jax.Array, env: HighLevel, act, restart: jax.Array, stale: bool = False
+    carry: Carry, key: jax.Array, env: HighLevelEnv, act, restart: jax.Array, stale: bool = False
 ) -> tuple[Carry, dict[str, jax.Array]]:
     """One decision in every environment, written down; environments whose episode ends start anew, all if `restart: Bool[]`.
 
@@ -173,7 +173,7 @@ def make_block(
 
     act = evenly if explore else functools.partial(learner.act, deterministic=False)
 
-    def one_seed(carry: Carry, key, first, env: HighLevel, given: Batch | None):
+    def one_seed(carry: Carry, key, first, env: HighLevelEnv, given: Batch | None):
         def step(carry: Carry, number):
             for_decision, for_batches = jax.random.split(jax.random.fold_in(key, number))
             due = (number + 1) % restart == 0 if restart else jnp.bool_(False)

@@ -22,8 +22,9 @@ from ohio_jax.dynamics.model import Model
 from ohio_jax.environment import State
 from ohio_jax.evaluate import collect
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
-from ohio_jax.inverse.relabel import lanes
+from ohio_jax.inverse.result import Recovered
+from ohio_jax.low_level import Problem, Segment
+from ohio_jax.relabel import lanes
 from ohio_jax.solvers import riccati
 from ohio_jax.task import Task
 

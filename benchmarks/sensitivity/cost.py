@@ -15,7 +15,7 @@ from benchmarks.speed.timing import race
 from ohio_jax.controllers import lqr, relative, transport
 from ohio_jax.dynamics.model import Model
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import Problem, Segment
+from ohio_jax.low_level import Problem, Segment
 from ohio_jax.solvers.transport import perturb
 
 STEPS = 5  # of a segment where nothing else is said

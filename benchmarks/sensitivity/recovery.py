@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.sensitivity import arm
 from ohio_jax.controllers import relative
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem
 
 QUANTILES = (0.1, 0.5, 0.9)
 STATUS = {"unique": UNIQUE, "ambiguous": AMBIGUOUS, "unexplained": UNEXPLAINED, "failed": FAILED}

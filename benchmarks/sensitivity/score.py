@@ -12,8 +12,8 @@ from benchmarks.speed.reacher import segments
 from ohio_jax import scores
 from ohio_jax.controllers import relative
 from ohio_jax.evaluate import evaluate_learner
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS
+from ohio_jax.relabel import relabel
 from ohio_jax.train import Plan, train
 
 SPACE = "ohio_true"

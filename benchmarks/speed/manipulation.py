@@ -24,7 +24,7 @@ from ohio_jax import data, provenance
 from ohio_jax.data import Trajectories
 from ohio_jax.evaluate import collect
 from ohio_jax.files import write_json, write_text
-from ohio_jax.inverse.relabel import invert_all, relabel
+from ohio_jax.relabel import invert_all, relabel
 from ohio_jax.task import Space
 
 # Seconds a transition of the released code's inverses, the least that were seen.

@@ -31,8 +31,8 @@ from ohio_jax.errors import UserError
 from ohio_jax.evaluate import collect
 from ohio_jax.files import write_bytes, write_json, write_text
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import Problem, Segment
-from ohio_jax.inverse.relabel import invert_all, relabel, segment_starts
+from ohio_jax.low_level import Problem, Segment
+from ohio_jax.relabel import invert_all, relabel, segment_starts
 from ohio_jax.task import Space, Task
 
 # Seconds a segment of five steps: the released code on one core of a machine of this kind.

@@ -7,9 +7,9 @@ import numpy as np
 from ohio_jax.controllers import pd
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES, prepared
-from ohio_jax.inverse.analytic import explain, identified
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
-from ohio_jax.inverse.relabel import invert_all
+from ohio_jax.inverse.result import Recovered, explain, identified
+from ohio_jax.low_level import Problem, Segment
+from ohio_jax.relabel import invert_all
 from ohio_jax.solvers.small import least_squares, product
 
 ROUNDS = 30

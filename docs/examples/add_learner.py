@@ -10,8 +10,8 @@ from flax import struct
 
 from ohio_jax.data import Batch
 from ohio_jax.evaluate import collect, evaluate_learner, evaluate_policy
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS, Spec, common
+from ohio_jax.relabel import relabel
 from ohio_jax.train import Plan, train
 
 OUTCOMES = True  # batches are to hold what each episode went on to earn

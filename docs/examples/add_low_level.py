@@ -5,8 +5,8 @@ from collections import namedtuple
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.inverse.problem import UNIQUE, Problem, Segment, disagreement
-from ohio_jax.inverse.relabel import invert_all
+from ohio_jax.low_level import UNIQUE, Problem, Segment, disagreement
+from ohio_jax.relabel import invert_all
 
 # Float[1] each: throttle a m/s of error and of the sum of errors; largest throttle; largest speed; deviation of a throttle.
 Params = namedtuple("Params", ("kp", "ki", "bound", "limit", "noise"))

@@ -6,11 +6,11 @@ import numpy as np
 
 from ohio_jax import data
 from ohio_jax.controllers import stateless
-from ohio_jax.inverse.problem import Problem, disagreement
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import iql
+from ohio_jax.low_level import Problem, disagreement
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
+from ohio_jax.relabel import relabel
 from ohio_jax.task import Space, of_logs
 from ohio_jax.train import Plan, train
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.inverse.problem import Segment
+from ohio_jax.low_level import Segment
 from ohio_jax.solvers.riccati import Gains
 from ohio_jax.solvers.small import product
 

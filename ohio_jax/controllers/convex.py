@@ -18,7 +18,7 @@ import numpy as np
 from flax import struct
 
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.problem import Problem
+from ohio_jax.low_level import Problem
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ohio_jax.controllers import stateless
-from ohio_jax.inverse.problem import UNIQUE, Problem, Segment
+from ohio_jax.low_level import UNIQUE, Problem, Segment
 
 init, plan = stateless.init, stateless.plan
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from ohio_jax.controllers import mpc
 from ohio_jax.controllers.closed_loop import reached
 from ohio_jax.controllers.mpc import Params
-from ohio_jax.inverse.problem import Problem
+from ohio_jax.low_level import Problem
 from ohio_jax.solvers import ilqr
 
 

@@ -17,7 +17,7 @@ from flax import struct
 from ohio_jax.controllers import stateless
 from ohio_jax.controllers.order_up_to import TOLERANCE
 from ohio_jax.controllers.transport import counts, proportions
-from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Program, Segment
+from ohio_jax.low_level import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Program, Segment
 
 Rounding = Literal["largest_remainder", "floor", "none"]
 

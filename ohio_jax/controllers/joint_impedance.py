@@ -18,7 +18,7 @@ from flax import struct
 
 from ohio_jax.controllers import torques
 from ohio_jax.dynamics.chain import Chain, bias, frames, like, mass_matrix
-from ohio_jax.inverse.problem import ON, Problem, Segment
+from ohio_jax.low_level import ON, Problem, Segment
 from ohio_jax.solvers.small import product
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from ohio_jax.controllers import closed_loop
-from ohio_jax.inverse.problem import Problem, Segment, disagreement
+from ohio_jax.low_level import Problem, Segment, disagreement
 from ohio_jax.solvers import qp, riccati
 
 

@@ -13,7 +13,7 @@ from flax import struct
 
 from ohio_jax.controllers import stateless
 from ohio_jax.controllers.transport import counts
-from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment
+from ohio_jax.low_level import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment
 
 init, plan = stateless.init, stateless.plan
 

@@ -19,7 +19,7 @@ from flax import struct
 
 from ohio_jax.controllers import torques
 from ohio_jax.dynamics.chain import Chain, bias, frames, jacobian, like, mass_matrix, pose
-from ohio_jax.inverse.problem import Problem, Segment
+from ohio_jax.low_level import Problem, Segment
 from ohio_jax.solvers.small import product, solve_definite
 
 POSTURE = 10.0  # 1 / s^2, stiffness of the null space

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ohio_jax.controllers import stateless
-from ohio_jax.inverse.problem import AMBIGUOUS, ON, UNEXPLAINED, UNIQUE, Problem, Segment, disagreement
+from ohio_jax.low_level import AMBIGUOUS, ON, UNEXPLAINED, UNIQUE, Problem, Segment, disagreement
 
 init, plan = stateless.init, stateless.plan
 

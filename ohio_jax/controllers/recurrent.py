@@ -24,7 +24,7 @@ from ohio_jax.controllers import torques
 from ohio_jax.controllers.osc import vector_of
 from ohio_jax.dynamics.chain import Chain, frames, pose
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.problem import UNEXPLAINED, UNIQUE, Problem, Segment, disagreement
+from ohio_jax.low_level import UNEXPLAINED, UNIQUE, Problem, Segment, disagreement
 from ohio_jax.networks.recurrent import Carry, Recurrent
 from ohio_jax.solvers.small import product
 

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from ohio_jax.environment import Controller
-from ohio_jax.inverse.problem import Problem, Program, Segment
+from ohio_jax.low_level import Controller, Problem, Program, Segment
 
 
 @struct.dataclass

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from ohio_jax.controllers import stateless
 from ohio_jax.controllers.transport import moved, possible
-from ohio_jax.inverse.problem import Problem, Segment
+from ohio_jax.low_level import Problem, Segment
 
 init, plan = stateless.init, stateless.plan
 

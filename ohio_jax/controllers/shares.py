@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from ohio_jax.controllers import stateless
 from ohio_jax.controllers.transport import counts, moved, possible
-from ohio_jax.inverse.problem import AMBIGUOUS, Problem, Segment
+from ohio_jax.low_level import AMBIGUOUS, Problem, Segment
 
 init, plan = stateless.init, stateless.plan
 

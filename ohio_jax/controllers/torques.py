@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ohio_jax.dynamics.chain import like
-from ohio_jax.inverse.problem import ON, Problem, Segment, heeded, signed_disagreement
+from ohio_jax.low_level import ON, Problem, Segment, heeded, signed_disagreement
 
 NOISE = 0.01  # deviation of a logged torque, as a share of its bound; and of a command
 

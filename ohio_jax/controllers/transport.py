@@ -12,7 +12,7 @@ import numpy as np
 from flax import struct
 
 from ohio_jax.controllers import stateless
-from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Program, Segment
+from ohio_jax.low_level import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Program, Segment
 from ohio_jax.solvers.transport import solve
 
 Rounding = Literal["largest_remainder", "floor"]

@@ -4,7 +4,8 @@ import functools
 from collections.abc import Callable
 
 from ohio_jax.inverse import analytic, cross_entropy, gradient, implicit, least_squares, observed, posterior, program, ridge
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
+from ohio_jax.inverse.result import Recovered
+from ohio_jax.low_level import Problem, Segment
 
 Inverse = Callable[[Problem, Segment], Recovered]
 

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.inverse.analytic import explain, shows
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
+from ohio_jax.inverse.result import Recovered, explain, shows
+from ohio_jax.low_level import Problem, Segment
 
 ROUNDS, SAMPLES, ELITE = 60, 64, 8
 SMOOTHING = 0.5  # share of the old deviation kept in each round, so that the search does not collapse at once

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.analytic import explain, shows
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
+from ohio_jax.inverse.result import Recovered, explain, shows
+from ohio_jax.low_level import Problem, Segment
 from ohio_jax.solvers.small import product
 
 RATE, ITERATIONS, EVERY, CHANGE = 1e-2, 1000, 10, 1e-6

@@ -6,7 +6,8 @@ optimality conditions (see `ohio_jax.solvers.qp`). An action on a bound says onl
 
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import least_squares
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
+from ohio_jax.inverse.result import Recovered
+from ohio_jax.low_level import Problem, Segment
 
 
 def invert(problem: Problem, segment: Segment) -> Recovered:

@@ -18,8 +18,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.inverse.analytic import explain, identified
-from ohio_jax.inverse.problem import SLACK, Problem, Recovered, Segment, counts, heeded
+from ohio_jax.inverse.result import Recovered, explain, identified
+from ohio_jax.low_level import SLACK, Problem, Segment, counts, heeded
 from ohio_jax.solvers.small import gram, least_squares, product, solve_definite
 
 ITERATIONS = 30

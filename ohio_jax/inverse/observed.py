@@ -1,8 +1,8 @@
 """The inverse that sees states but no actions: the state that was reached is what the goal asked for."""
 
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.analytic import explain, shows
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
+from ohio_jax.inverse.result import Recovered, explain, shows
+from ohio_jax.low_level import Problem, Segment
 
 
 def invert(problem: Problem, segment: Segment) -> Recovered:

@@ -9,9 +9,9 @@ The residual is whitened, so the noise of the low level is in it. The prior is a
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.inverse.analytic import explain, identified
 from ohio_jax.inverse.least_squares import flat, search
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
+from ohio_jax.inverse.result import Recovered, explain, identified
+from ohio_jax.low_level import Problem, Segment
 
 
 def invert(problem: Problem, segment: Segment) -> Recovered:

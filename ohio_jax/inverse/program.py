@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.analytic import explain
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem, Program, Recovered, Segment
+from ohio_jax.inverse.result import Recovered, explain
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem, Program, Segment
 
 EXACT = 1e-5  # share of the largest right-hand side by which logs in float32 may miss the program's optimum
 ZERO = 1e-6  # what counts as 0, of entries and of reduced costs

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.analytic import explain, shows
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
+from ohio_jax.inverse.result import Recovered, explain, shows
+from ohio_jax.low_level import Problem, Segment
 from ohio_jax.solvers.small import product, solve_definite
 
 WEIGHT = 1e-3  # of the prior, as a share of the mean square of J's columns

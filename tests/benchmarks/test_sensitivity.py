@@ -13,7 +13,7 @@ from benchmarks import sensitivity
 from benchmarks.sensitivity import arm, cost, page, recovery
 from ohio_jax.controllers import lqr, relative
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.problem import Segment
+from ohio_jax.low_level import Segment
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from ohio_envs.reacher import brax_reacher
 
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import Behaviour, collect, rollouts
-from ohio_jax.inverse.problem import AMBIGUOUS, UNIQUE
-from ohio_jax.inverse.relabel import relabel
+from ohio_jax.low_level import AMBIGUOUS, UNIQUE
+from ohio_jax.relabel import relabel
 
 pytest.importorskip("brax")
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing `:DeprecationWarning")  # Brax reads MJX by its old names

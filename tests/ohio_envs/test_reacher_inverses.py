@@ -11,7 +11,7 @@ from ohio_envs.reacher.simulator import Body, advance
 from ohio_jax.controllers import lqr, mpc
 from ohio_jax.dynamics.model import Homogeneous, Model
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import AMBIGUOUS, UNIQUE, Segment
+from ohio_jax.low_level import AMBIGUOUS, UNIQUE, Segment
 
 START, TORQUES = (0.5, 1.2, 1.0, -2.0), (0.3, -0.2)
 

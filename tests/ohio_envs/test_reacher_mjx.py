@@ -15,7 +15,7 @@ from ohio_envs.reacher.task import NOISE
 
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import Behaviour, collect
-from ohio_jax.inverse.relabel import relabel
+from ohio_jax.relabel import relabel
 
 mujoco = pytest.importorskip("mujoco")
 pytest.importorskip("mujoco.mjx")

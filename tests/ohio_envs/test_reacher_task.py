@@ -13,8 +13,8 @@ from ohio_envs.reacher.simulator import Body, advance, finger
 
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import collect, evaluate_policy, rollouts
-from ohio_jax.inverse.problem import UNEXPLAINED, UNIQUE
-from ohio_jax.inverse.relabel import relabel
+from ohio_jax.low_level import UNEXPLAINED, UNIQUE
+from ohio_jax.relabel import relabel
 
 
 @pytest.fixture(scope="module")

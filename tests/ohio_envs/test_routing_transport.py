@@ -11,7 +11,7 @@ from ohio_envs import registry
 from benchmarks.speed import reference_routing
 from ohio_jax.controllers import transport
 from ohio_jax.evaluate import collect
-from ohio_jax.inverse.relabel import relabel
+from ohio_jax.relabel import relabel
 from ohio_jax.solvers.transport import solve
 from tests.ohio_envs.cities import published
 

@@ -8,8 +8,8 @@ from ohio_envs.supply_chain import policies
 
 from ohio_jax import train
 from ohio_jax.evaluate import collect, evaluate_learner, evaluate_policy
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS, bc
+from ohio_jax.relabel import relabel
 
 NAMES = ("supply-chain-1w3s", "supply-chain-1w10s")
 # Share of actions that the released low level does not reproduce, at most: specification, section 5.

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 
 from ohio_jax import data, evaluate, mesh, train
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import bc
+from ohio_jax.relabel import relabel
 from tests.ohio_jax import toy
 
 PLAN = train.Plan("bc", bc.Config(actor_rate=1e-2), hidden=16, updates=60, batch=16, block=20, seeds=4)

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ohio_jax import evaluate
+from ohio_jax import evaluate, relabel
 from ohio_jax.errors import UserError
-from ohio_jax.inverse import relabel
 from ohio_jax.task import Guide
 from tests.ohio_jax import toy
 

@@ -7,7 +7,7 @@ import pytest
 
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import Problem, Segment
+from ohio_jax.low_level import Problem, Segment
 
 A = np.array([[3.0, 0.5], [0.2, -2.0], [1.0, 1.0]])  # actions of a goal: A goal, within [-1, 1]
 

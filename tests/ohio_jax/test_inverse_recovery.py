@@ -11,7 +11,7 @@ from ohio_jax.controllers import lqr, mpc
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES
 from ohio_jax.inverse.posterior import spread
-from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment, disagreement
+from ohio_jax.low_level import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment, disagreement
 from tests.ohio_jax import test_lqr, test_mpc
 
 N = 16

@@ -10,7 +10,7 @@ from ohio_jax.controllers import requests, shares, transport
 from ohio_jax.controllers.transport import counts
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem, Segment
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem, Segment
 from ohio_jax.solvers.transport import perturb
 
 N = 14

@@ -9,7 +9,7 @@ import pytest
 from ohio_jax import data, evaluate
 from ohio_jax import minari as bridge
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.relabel import relabel
+from ohio_jax.relabel import relabel
 from tests.ohio_jax import toy
 
 minari = pytest.importorskip("minari")

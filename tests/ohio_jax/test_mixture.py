@@ -9,7 +9,7 @@ import pytest
 
 from ohio_jax.controllers import lqr, mixture, osc
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import Segment
+from ohio_jax.low_level import Segment
 from tests.ohio_jax import arm, test_lqr, test_osc
 
 which = lambda state: (state[0] > 0).astype(jnp.int32)

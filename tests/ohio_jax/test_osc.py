@@ -11,7 +11,7 @@ from ohio_envs.manipulation import panda
 
 from ohio_jax.controllers import osc, torques
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Segment
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Segment
 from tests.ohio_jax import arm
 
 OUTPUT = np.array([0.05] * 3 + [0.5] * 3)

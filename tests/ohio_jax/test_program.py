@@ -15,7 +15,7 @@ from ohio_jax import data
 from ohio_jax.controllers import inventory, lqr, transport
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES, program
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem, Program, Segment
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem, Program, Segment
 from ohio_jax.solvers.transport import perturb
 from tests.ohio_jax import test_inventory, test_inverse_transport, test_lqr
 from tests.reference import transport_highs

@@ -9,7 +9,7 @@ import pytest
 
 from ohio_jax.controllers import lqr, mpc, relative
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import UNIQUE, Problem, Program, Segment
+from ohio_jax.low_level import UNIQUE, Problem, Program, Segment
 from tests.ohio_jax import test_lqr, test_mpc, toy
 
 LIMIT = jnp.array([40.0, 50.0, 60.0])

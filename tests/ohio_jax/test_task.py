@@ -5,8 +5,8 @@ import pytest
 
 from ohio_jax import data, evaluate
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import bc
+from ohio_jax.relabel import relabel
 from ohio_jax.task import of_logs
 from ohio_jax.train import Plan, train
 from tests.ohio_jax import toy

@@ -8,8 +8,8 @@ import pytest
 
 from ohio_jax import data, evaluate, train
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS, bc, cql, iql, sac
+from ohio_jax.relabel import relabel
 from tests.ohio_jax import toy
 from tests.ohio_jax.runs import assert_same, kill_after, leaves
 

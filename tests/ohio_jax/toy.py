@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from ohio_jax.environment import State
-from ohio_jax.inverse.problem import UNIQUE, Problem
+from ohio_jax.low_level import UNIQUE, Problem
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.task import Reference, Space, Task

@@ -66,8 +66,8 @@ def teach(path: Path) -> None:
     """Writes the file anew: logs the script, and teaches every low level on what it did."""
     from ohio_envs import registry
     from ohio_jax.evaluate import collect
-    from ohio_jax.inverse.problem import Segment
-    from ohio_jax.inverse.relabel import segment_starts
+    from ohio_jax.low_level import Segment
+    from ohio_jax.relabel import segment_starts
 
     config = recurrent.Config()
     arrays: dict[str, Any] = {}

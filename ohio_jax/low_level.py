@@ -6,7 +6,7 @@ inverse raises inside a batch: what is ambiguous or failed says so in `status`, 
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -32,29 +32,6 @@ class Segment(NamedTuple):
     state: Any
     action: Any
     next_state: Any
-
-
-class Recovered(NamedTuple):
-    """The goal an inverse found.
-
-    goal: Float[goal], always finite; where FAILED, the projection of zero.
-    residual: Float[], norm of the whitened residual at the goal; inf where FAILED.
-    log_likelihood: Float[], minus half the squared residual (up to a constant).
-    converged: Bool[].
-    iterations: Int[].
-    status: Int[], one of the codes above.
-    deviation: Float[goal], posterior standard deviation of each entry; 0 from inverses that give a point, and where FAILED.
-    loss: Float[], what the paper's descents minimised, before their last step; its filter reads it. 0 from other inverses.
-    """
-
-    goal: jax.Array
-    residual: jax.Array
-    log_likelihood: jax.Array
-    converged: jax.Array
-    iterations: jax.Array
-    status: jax.Array
-    deviation: jax.Array
-    loss: jax.Array
 
 
 class Program(NamedTuple):
@@ -123,6 +100,24 @@ class Problem(NamedTuple):
     prepare: Callable[[Segment], Segment] | None = None
     # Half a unit of a whitened residual: goals read off in counts are exact, those read off in floats nearly so.
     tolerance: float = 0.5
+
+
+class Controller(Protocol):
+    """A low-level policy, the known map from (state, goal) to action; a module or any object with these functions.
+
+    init(params) -> memory: what the controller carries between steps (warm starts); `()` if nothing.
+    plan(params, memory, state, goal) -> memory: called where a goal is given, before the first of its steps.
+    act(params, memory, state, goal) -> (action, memory): differentiable in `goal` wherever the mathematics is.
+    problem(params) -> what inverses may know of it.
+    """
+
+    def init(self, params: Any) -> Any: ...
+
+    def plan(self, params: Any, memory: Any, state: Any, goal: jax.Array) -> Any: ...
+
+    def act(self, params: Any, memory: Any, state: Any, goal: jax.Array) -> tuple[jax.Array, Any]: ...
+
+    def problem(self, params: Any) -> Problem: ...
 
 
 def disagreement(wish: jax.Array, action: jax.Array, bound: jax.Array, B: jax.Array, noise: jax.Array) -> jax.Array:

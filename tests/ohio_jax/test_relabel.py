@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ohio_jax import data, evaluate, mesh
+from ohio_jax import data, evaluate, mesh, relabel
 from ohio_jax.errors import UserError
-from ohio_jax.inverse import INVERSES, relabel
-from ohio_jax.inverse.analytic import explain
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE
+from ohio_jax.inverse import INVERSES
+from ohio_jax.inverse.result import explain
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE
 from tests.ohio_jax import toy
 
 

@@ -11,7 +11,8 @@ from ohio_jax import mesh
 from ohio_jax.data import Trajectories, Transitions
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Recovered, Segment
+from ohio_jax.inverse.result import Recovered
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Segment
 from ohio_jax.progress import progress
 from ohio_jax.task import Space, Task
 
