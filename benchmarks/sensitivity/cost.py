@@ -30,7 +30,7 @@ def of_reacher(steps: int, amount: int, episodes: int) -> Case:
     known = arm.known(steps, 0.0, 1024, episodes)
     rows = np.resize(np.arange(len(known.goal)), amount)
     pick = lambda x: jnp.asarray(x)[rows]
-    return arm.low_level(steps), jax.tree.map(pick, known.segments), pick(known.goal), relative.problem
+    return arm.regulator(steps), jax.tree.map(pick, known.segments), pick(known.goal), relative.problem
 
 
 def of_chain(size: int, amount: int) -> Case:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem, Segment
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Prepared, Problem, residual
 from ohio_jax.solvers.small import product, solve_definite
 
 INDEPENDENT = 1e-5  # smallest pivot at which a direction of the goal still shows in float32
@@ -19,7 +19,7 @@ class Recovered(NamedTuple):
     log_likelihood: Float[], minus half the squared residual (up to a constant).
     converged: Bool[].
     iterations: Int[].
-    status: Int[], one of the codes above.
+    status: Int[], one of the codes in `ohio_jax.low_level`.
     deviation: Float[goal], posterior standard deviation of each entry; 0 from inverses that give a point, and where FAILED.
     loss: Float[], what the paper's descents minimised, before their last step; its filter reads it. 0 from other inverses.
     """
@@ -40,45 +40,43 @@ def identified(J: jax.Array) -> jax.Array:
     return jnp.where(pivot > INDEPENDENT, UNIQUE, AMBIGUOUS)
 
 
-def shows(problem: Problem, segment: Segment, goal: jax.Array) -> jax.Array:
+def shows(problem: Problem, at: Prepared, goal: jax.Array) -> jax.Array:
     """Int[], UNIQUE or AMBIGUOUS at this goal: a low level that saturates there would end alike for others nearby.
 
     A low level with a closed form is taken to be UNIQUE: its counts hide most small changes.
     """
     if problem.closed_form is not None:
         return jnp.int32(UNIQUE)
-    return identified(jax.jacfwd(lambda y: problem.residual(y.reshape(goal.shape), segment))(goal.reshape(-1)))
+    return identified(jax.jacfwd(lambda y: residual(problem, y.reshape(goal.shape), at))(goal.reshape(-1)))
 
 
 def explain(
     problem: Problem,
-    segment: Segment,
+    at: Prepared,
     goal: jax.Array,
     status: jax.Array,
     converged: jax.Array | bool = True,
     iterations: jax.Array | int = 0,
-    judge: bool = False,
     deviation: jax.Array | float = 0.0,
     loss: jax.Array | float = 0.0,
 ) -> Recovered:
     """An inverse's answer; FAILED where the segment's states, the goal or its residual are not finite.
 
-    judge: call a unique answer UNEXPLAINED if its residual is above the problem's tolerance.
+    The residual is judged first: above the problem's tolerance the segment is UNEXPLAINED, whatever the status given.
     """
-    residual = jnp.linalg.norm(problem.residual(goal, segment))
-    if judge:
-        status = jnp.where((status == UNIQUE) & ~(residual < problem.tolerance), UNEXPLAINED, status)
-    parts = (goal, residual, segment.state, segment.next_state)
+    off, segment = jnp.linalg.norm(residual(problem, goal, at)), at.segment
+    status = jnp.where(off < problem.tolerance, status, UNEXPLAINED)
+    parts = (goal, off, segment.state, segment.next_state)
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(parts)]))
-    residual = jnp.where(finite, residual, jnp.inf)
+    off = jnp.where(finite, off, jnp.inf)
     return Recovered(
         # Not NaN even where it failed: a learner multiplies its loss there by a weight of 0.
         goal=jnp.where(finite, goal, problem.project(jnp.zeros_like(goal))),
-        residual=residual,
-        log_likelihood=-0.5 * jnp.square(residual),
+        residual=off,
+        log_likelihood=-0.5 * jnp.square(off),
         converged=finite & converged,
         iterations=jnp.asarray(iterations, jnp.int32),
         status=jnp.where(finite, status, FAILED).astype(jnp.int32),
         deviation=jnp.where(finite, deviation, jnp.zeros_like(goal)),
-        loss=jnp.where(finite, loss, jnp.zeros_like(residual)),
+        loss=jnp.where(finite, loss, jnp.zeros_like(off)),
     )
