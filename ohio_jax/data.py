@@ -19,7 +19,7 @@ import numpy as np
 from ohio_jax.errors import UserError
 from ohio_jax.files import write_bytes
 
-FORMAT = 1  # raised when a file of the older layout can no longer be read
+FORMAT = 2  # raised when a file of the older layout can no longer be read as it is, see `_of_format_1`
 
 
 class Batch(NamedTuple):
@@ -28,7 +28,8 @@ class Batch(NamedTuple):
     obs, next_obs: Float[B, observation_size].
     goal: Float[B, *spec.shape].
     reward: Float[B], summed over the segment, in the task's unit.
-    discount: Float[B], 0 where the episode truly ended, else 1.
+    discount: Float[B], what follows counts, beside the learner's own discount, see `continuation`: 0 where the episode truly
+        ended, 1 after a segment of full length.
     weight: Float[B], trust in the transition; multiplies its loss.
     outcome: Float[B], discounted reward from here to the episode's end, where a learner asks for it.
     next_goal: Float[B, *spec.shape], the goal of the next decision, where a learner asks for it.
@@ -42,6 +43,16 @@ class Batch(NamedTuple):
     weight: jax.Array
     outcome: jax.Array | None = None
     next_goal: jax.Array | None = None
+
+
+def continuation(discount: Any, elapsed: Any, steps: int, terminal: Any) -> Any:
+    """Float[...], what stands in `Batch.discount`: 0 at true ends, else discount^(elapsed / steps - 1).
+
+    Learners multiply by their discount, which is that of a decision of `steps` low-level steps, so that what follows a transition
+    that took `elapsed` of them counts discount^(elapsed / steps). Kept apart like this, it changes nothing of what a learner does
+    with segments of full length, bit by bit. NumPy or JAX; a discount of 0 stays one.
+    """
+    return (discount + (discount == 0.0)) ** (elapsed / steps - 1.0) * (1.0 - terminal)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +99,9 @@ class Trajectories:
 class Transitions:
     """M high-level transitions.
 
-    obs, goal, reward, next_obs, discount, weight: as in `Batch`, leading axis M.
+    obs, goal, reward, next_obs, weight: as in `Batch`, leading axis M.
+    elapsed: Int[M], low-level steps that it took, `steps` but where the episode ended earlier; terminal: Bool[M], whether it
+        ended truly. After a time limit `next_obs` is what followed, and learners look beyond it.
     status: Int[M] and residual: Float[M], what the inverse said of each (see `ohio_jax.low_level`).
     episode: Int[M]; episode_return: Float[E].
     """
@@ -97,7 +110,8 @@ class Transitions:
     goal: np.ndarray
     reward: np.ndarray
     next_obs: np.ndarray
-    discount: np.ndarray
+    elapsed: np.ndarray
+    terminal: np.ndarray
     weight: np.ndarray
     status: np.ndarray
     residual: np.ndarray
@@ -105,22 +119,28 @@ class Transitions:
     episode_return: np.ndarray
     card: dict[str, Any]
 
-    def batch(self) -> Batch:
-        """All transitions as one batch of float32 arrays, on the host."""
-        names = [name for name in Batch._fields if name not in Batch._field_defaults]
-        arrays: list[Any] = [np.asarray(getattr(self, name), np.float32) for name in names]
-        return Batch(*arrays)
+    @property
+    def steps(self) -> int:
+        """h, low-level steps of a whole segment, as the card says; 1 where it says nothing."""
+        return self.card.get("steps", 1)
+
+    def batch(self, discount: float = 1.0) -> Batch:
+        """All transitions as one batch of float32 arrays, on the host; discount: a learner's, for a whole segment."""
+        follows = continuation(discount, self.elapsed, self.steps, self.terminal)
+        arrays = (self.obs, self.goal, self.reward, self.next_obs, follows, self.weight)
+        return Batch(*(np.asarray(array, np.float32) for array in arrays))  # type: ignore[arg-type]
 
     def outcomes(self, discount: float) -> np.ndarray:
-        """Float32[M], reward from each transition to the end of its episode, discounted with each decision."""
+        """Float32[M], reward from each transition to the end of its episode; discount: of a whole segment, see `continuation`."""
         last = np.append(self.episode[1:] != self.episode[:-1], True)
+        share = np.where(last, 0.0, discount ** (self.elapsed / self.steps)).astype(np.float32)
 
         def back(later, now):
-            reward, ends = now
-            earned = reward + jnp.where(ends, 0.0, discount * later)
+            reward, share = now
+            earned = reward + share * later
             return earned, earned
 
-        return np.asarray(jax.lax.scan(back, jnp.float32(0.0), (self.reward.astype(np.float32), last), reverse=True)[1])
+        return np.asarray(jax.lax.scan(back, jnp.float32(0.0), (self.reward.astype(np.float32), share), reverse=True)[1])
 
     def next_goals(self) -> np.ndarray:
         """Float[M, *goal], the goal of each transition's next one; its own where that is of another episode or has no weight."""
@@ -163,7 +183,8 @@ def save(path: str | Path, dataset: Dataset) -> str:
 def load(path: str | Path, kind: str) -> Any:
     """Reads a dataset of the given kind ("trajectories" or "transitions") and checks it.
 
-    Raises UserError if the file is missing, is no dataset, is of another kind, is damaged, or holds NaN.
+    A file of format 1 is read as what it says. Raises UserError if the file is missing, is no dataset, is of another kind, is
+    damaged, or holds NaN.
     """
     path = Path(path)
     if not path.is_file():
@@ -176,19 +197,30 @@ def load(path: str | Path, kind: str) -> Any:
         raise UserError(f"{path}: damaged or no dataset ({error}); expected an .npz file with a card") from error
     except Exception as error:  # zlib.error has no public base class of its own
         raise UserError(f"{path}: damaged ({type(error).__name__}: {error}); expected a dataset") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
+    if not isinstance(card, dict) or card.get("format") not in (1, FORMAT):
         raise UserError(f"{path}: field card.format: expected {FORMAT}, found {dict(card).get('format')!r}")
     if card.get("kind") != kind:
         raise UserError(f"{path}: field card.kind: expected {kind!r}, found {card.get('kind')!r}")
-    names = set(_array_names(KINDS[kind]))
-    if set(arrays) != names:
-        raise UserError(f"{path}: fields: expected {sorted(names)}, found {sorted(arrays)}")
     sha = digest(arrays)
     if sha != card.get("sha256"):
         raise UserError(f"{path}: field card.sha256: arrays are damaged, expected {card.get('sha256')}, found {sha}")
+    if card["format"] == 1 and kind == "transitions":
+        arrays = _of_format_1(arrays, card)
+    names = set(_array_names(KINDS[kind]))
+    if set(arrays) != names:
+        raise UserError(f"{path}: fields: expected {sorted(names)}, found {sorted(arrays)}")
     dataset = KINDS[kind](card=card, **arrays)
     check(dataset, str(path))
     return dataset
+
+
+def _of_format_1(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Transitions as they are today: all segments were whole, and a discount of 0 meant a true end. Nothing is lost."""
+    today = {name: array for name, array in arrays.items() if name != "discount"}
+    if "discount" in arrays:
+        today["elapsed"] = np.full(len(arrays["discount"]), card.get("steps", 1), np.int32)
+        today["terminal"] = arrays["discount"] == 0
+    return today
 
 
 def check(dataset: Dataset, where: str) -> None:
@@ -202,7 +234,7 @@ def check(dataset: Dataset, where: str) -> None:
     per_step = (
         ("state", "next_state", "action", "terminated", "truncated")
         if isinstance(dataset, Trajectories)
-        else ("obs", "goal", "next_obs", "discount", "weight", "status", "residual", "episode")
+        else ("obs", "goal", "next_obs", "elapsed", "terminal", "weight", "status", "residual", "episode")
     )
     for name in per_step:
         if len(getattr(dataset, name)) != steps:

@@ -338,7 +338,7 @@ def _executed(model: ActionModel, goal: jax.Array, at: Prepared) -> jax.Array:
     """Float[h, m], the goal's actions in the logged states."""
     action = model.unclipped(goal, at.context)
     if model.bounds is not None:
-        action = jnp.clip(action, *model.bounds(action, at.context))
+        action = jnp.clip(action, *(jnp.broadcast_to(x, action.shape) for x in model.bounds(action, at.context)))
     if model.execute is not None:
         action += jax.lax.stop_gradient(model.execute(goal, at.context) - action)
     return _rows(action)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from ohio_jax import train
-from ohio_jax.data import Batch, Transitions
+from ohio_jax.data import Batch, Transitions, continuation
 from ohio_jax.environment import HighLevelEnv, State
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, Spec
@@ -114,7 +114,8 @@ def decide(
     # A time limit is no end: the learner's backup looks beyond it.
     goal = carry.learner.spec.action.project(goal)
     seen = after.obs if stale else before.obs
-    new = Batch(seen, goal, after.reward, after.obs, 1.0 - after.done, jnp.ones_like(after.reward))
+    follows = continuation(carry.learner.config.discount, after.info["elapsed"], env.steps, after.done)
+    new = Batch(seen, goal, after.reward, after.obs, follows, jnp.ones_like(after.reward))
     ended = (jnp.maximum(after.done, after.info["truncation"]) > 0) | restart
     returns = carry.returns + after.reward
 

@@ -24,7 +24,7 @@ class Thermostat:  # your low level: goals and states in degrees from the wished
     @staticmethod
     def problem(params) -> Problem:
         action = ActionModel(
-            unclipped=lambda goal, segment: GAIN * (goal - segment.state),
+            unclipped=lambda goal, segment: GAIN * (goal[None] - segment.state),
             scale=lambda segment, _: 0.01 * FULL,
             bounds=lambda unclipped, _: (-FULL, FULL),
         )

@@ -62,7 +62,7 @@ def bounds(unclipped: jax.Array, at: Any) -> tuple[jax.Array, jax.Array]:
 def effect(segment: Segment, at: Any) -> jax.Array:
     """`ActionModel.scale`: the deviation of an action whose effect on the next state of the model deviates by `noise`."""
     B = jax.vmap(lambda x: at.params.model.linear(x)[1])(segment.state)
-    return 1.0 / jnp.linalg.norm(B / at.params.noise[:, None], axis=1)
+    return 1.0 / jnp.linalg.norm(B / at.params.noise[None, :, None], axis=1)
 
 
 def affine(gains: Gains, linear: Callable, segment: Segment) -> tuple[jax.Array, jax.Array]:

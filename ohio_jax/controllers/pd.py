@@ -87,7 +87,7 @@ def _affine(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:
 
 
 ACTION = ActionModel(
-    unclipped=lambda goal, at: _unclipped(at.params, at.q, at.v, goal),
+    unclipped=lambda goal, at: jax.vmap(lambda q, v: _unclipped(at.params, q, v, goal))(at.q, at.v),
     scale=closed_loop.noise,
     bounds=closed_loop.bounds,
     affine=_affine,
@@ -101,5 +101,5 @@ def _split(state: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _unclipped(params: Params, q: jax.Array, v: jax.Array, goal: jax.Array) -> jax.Array:
-    """Float[..., m]."""
+    """Float[m], before clipping."""
     return params.kp * (goal - q) - params.kd * v

@@ -70,8 +70,8 @@ def test_posterior_weights_itself(task, logs):
     """By hand: halfway in noise 1, a prior of width 1 (the line names none), so that the goal keeps 0.4 of the logged step,
     the residual 0.8 of it, and the variance is 1 / (1/4 + 1)."""
     found = relabel.relabel(logs, task, "ohio", "posterior")
-    moved = (logs.next_state - logs.state)[~logs.truncated]
-    np.testing.assert_allclose(found.goal, logs.state[~logs.truncated] + 0.4 * moved, atol=1e-5)
+    moved = logs.next_state - logs.state
+    np.testing.assert_allclose(found.goal, logs.state + 0.4 * moved, atol=1e-5)
     low, high = np.quantile(found.goal, (0.16, 0.84))
     precision = 1 / (1 + 0.8 / (((high - low) / 2) ** 2 + 0.8))
     np.testing.assert_allclose(found.weight, np.exp(-0.32 * moved[:, 0] ** 2) * precision, rtol=1e-4)
@@ -80,8 +80,7 @@ def test_posterior_weights_itself(task, logs):
 
 def test_chunks_and_devices_change_nothing(task, logs, monkeypatch):
     whole = relabel.relabel(logs, task, "ohio", "analytic")
-    rows = relabel.segment_starts(logs.offset, 1)
-    rows = rows[~logs.truncated[rows]]
+    rows, _ = relabel.segments_of(logs.offset, 1)
     problem = task.spaces["ohio"].problem
     alone = [closed_form(problem, prepare(problem, _segment(logs, row)))[0] for row in rows[:7]]
     np.testing.assert_allclose(whole.goal[:7], np.stack(alone), rtol=1e-6)

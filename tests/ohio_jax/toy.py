@@ -81,7 +81,7 @@ def halfway_problem(params) -> Problem:
     return Problem(
         project=lambda goal: goal,
         start=lambda segment, at: segment.state[0],
-        action=ActionModel(lambda goal, at: params * (goal - at.state), lambda segment, at: 1.0),
+        action=ActionModel(lambda goal, at: params * (goal[None] - at.state), lambda segment, at: 1.0),
         closed_form=lambda segment, at: (goal_of(segment, at), UNIQUE),
     )
 

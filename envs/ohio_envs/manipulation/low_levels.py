@@ -67,14 +67,15 @@ def teach(path: Path) -> None:
     from ohio_envs import registry
     from ohio_jax.evaluate import collect
     from ohio_jax.low_level import Segment
-    from ohio_jax.relabel import segment_starts
+    from ohio_jax.relabel import segments_of
 
     config = recurrent.Config()
     arrays: dict[str, Any] = {}
     card: dict[str, Any] = {"behaviour": BEHAVIOUR, "episodes": EPISODES, "seed": SEED, "hidden": HIDDEN, "error": {}}
     for scene in JOINT:
         logs = collect(registry.make(scene), BEHAVIOUR, EPISODES, SEED)
-        rows = segment_starts(logs.offset, SUBSTEPS)[:, None] + np.arange(SUBSTEPS)
+        starts, lengths = segments_of(logs.offset, SUBSTEPS)
+        rows = starts[lengths == SUBSTEPS, None] + np.arange(SUBSTEPS)
         segments = Segment(logs.state[rows], logs.action[rows], logs.next_state[rows])
         for space in SPACES:
             taught, error = recurrent.fit(config, jax.random.key(0), blank(scene, space), segments)
