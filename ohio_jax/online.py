@@ -114,7 +114,8 @@ def decide(
     # A time limit is no end: the learner's backup looks beyond it.
     goal = carry.learner.spec.action.project(goal)
     seen = after.obs if stale else before.obs
-    follows = continuation(carry.learner.config.discount, after.info["elapsed"], env.steps, after.done)
+    discount = getattr(carry.learner.config, "discount", 1.0)
+    follows = continuation(discount, after.info["elapsed"], env.steps, after.done)
     new = Batch(seen, goal, after.reward, after.obs, follows, jnp.ones_like(after.reward))
     ended = (jnp.maximum(after.done, after.info["truncation"]) > 0) | restart
     returns = carry.returns + after.reward
