@@ -60,12 +60,16 @@ def _played(name: str, params: Any, x: np.ndarray, goals: np.ndarray, step: Call
     return Case(controller, params, jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(x, goals)), goals)
 
 
-def _regulated(name: str, bound: float = 1.5, change: Callable = lambda params: params) -> Case:
-    """LQR, MPC and nonlinear MPC of a linear plant, some of whose actions are on their bounds."""
-    model, three, two = _model(2), jnp.ones(3), jnp.ones(2)
-    own = (model, model, three, 0.1 * two, three, bound * two, 50.0 * three, 0.01 * three)
+def _regulated(name: str, bound: float = 3.0) -> Case:
+    """LQR, MPC and nonlinear MPC of a linear plant, some of whose actions are on their bounds.
+
+    MPC has the same gains at all steps, and so needs as many actions as there are states to show its goals.
+    """
+    actions = 2 if name == "lqr" else 3
+    model, three, of_actions = _model(actions), jnp.ones(3), jnp.ones(actions)
+    own = (model, model, three, 0.1 * of_actions, three, bound * of_actions, 50.0 * three, 0.01 * three)
     params = CONTROLLERS["lqr"].Params(*own, STEPS) if name == "lqr" else CONTROLLERS["mpc"].Params(*own, 4, STEPS)
-    return _played(name, change(params), _random(N, 3), _random(N, 3, low=-2.0, high=2.0, seed=1), model.step)
+    return _played(name, params, _random(N, 3), _random(N, 3, low=-2.0, high=2.0, seed=1), model.step)
 
 
 def _displaced() -> Case:
@@ -139,9 +143,10 @@ def _fleet(name: str) -> Case:
 
 
 def _supply(name: str) -> Case:
-    state, goals = np.round(_random(N, 4, low=2.0, high=20.0)), _random(N, 4, low=0.05, high=1.0, seed=1)
-    if name == "inventory":  # shares of three stores and the warehouse, then production
+    state, goals = np.round(_random(N, 4, low=2.0, high=6.0)), _random(N, 4, low=0.05, high=1.0, seed=1)
+    if name == "inventory":  # shares of three stores, most of which have room for them, and the warehouse, then production
         goals = np.concatenate([goals / goals.sum(axis=1, keepdims=True), goals[:, :1]], axis=1)
+        state = state + np.array([0.0, 0.0, 0.0, 4.0], np.float32)
     params = {
         "inventory": lambda low: low.Params(jnp.float32(7.0), jnp.float32(18.0)),
         "orders": lambda low: low.Params(jnp.full(4, 9.0)),

@@ -163,8 +163,8 @@ def test_bounds_may_depend_on_the_state_and_on_what_is_asked():
     segment = Segment(jnp.array([[5.0]]), jnp.array([[3.0, 1.0]]), jnp.array([[5.0]]))
     at = low_level.prepare(problem, segment)
     goal = jnp.array([3.2, 4.0])
-    np.testing.assert_allclose(low_level.acted(problem, goal, at), [0.0, 1.0])
-    np.testing.assert_allclose(low_level.residual(problem, goal, at), [0.0, 0.5])
+    np.testing.assert_allclose(low_level.acted(problem, goal, at), [0.0, 1.0], atol=1e-6)
+    np.testing.assert_allclose(low_level.residual(problem, goal, at), [0.0, 0.5], atol=1e-6)
     slope = jax.jacfwd(lambda goal: low_level.residual(problem, goal, at))(goal)
     np.testing.assert_allclose(slope, [[0.5, 0.0], [-0.5, 0.0]])
 
