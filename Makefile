@@ -11,6 +11,7 @@ comma := ,
 BIN := .venv/bin
 STAMP := .venv/.installed$(if $(ACCEL),-$(ACCEL))
 DOCS := $(STAMP)-docs
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable  # pip's work in a tenth of its time
 
 ifneq ($(filter-out cuda12 cuda13 tpu,$(ACCEL)),)
 $(error ACCEL: expected cuda12, cuda13 or tpu, found $(ACCEL))
@@ -79,10 +80,11 @@ clean: ## removes the virtual environment, work files and caches; results stay
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "expected Python 3.11 or newer," \
 		"found $$($(PYTHON) --version 2>/dev/null || echo no $(PYTHON)); say which one: make PYTHON=python3.12" >&2; exit 1; }
-	@test -x $(BIN)/pip || { echo "Making .venv, once; this takes some minutes."; $(PYTHON) -m venv --clear .venv; }
-	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev$(if $(ACCEL),$(comma)$(ACCEL))]'
+	@test -x $(BIN)/pip || { echo "Making .venv, once; this takes a minute."; $(PYTHON) -m venv --clear .venv; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(INSTALL) '.[dev$(if $(ACCEL),$(comma)$(ACCEL))]'
 	@touch $@
 
 $(DOCS): $(STAMP)
-	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	$(INSTALL) '.[docs]'
 	@touch $@

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.table import RESULTS, Column, Paper, Row, Table, folder, read_cell
@@ -195,13 +194,13 @@ def blocks(table: Table, listed: list[Entry]) -> Iterator[tuple[str, list[str], 
 SUMMARY: tuple[str, ...] = ("iqm", "median", "mean", "gap")
 
 
-def summary(table) -> jax.Array:
+def summary(table) -> np.ndarray:
     """Float[4], in the order of `SUMMARY`: interquartile mean, median, mean and optimality gap of Float[R, T]."""
     of = (scores.interquartile_mean, scores.median, scores.mean, scores.optimality_gap)
-    return jnp.stack([statistic(table) for statistic in of])
+    return np.stack([statistic(table) for statistic in of], axis=-1)
 
 
-def profile(table) -> jax.Array:
+def profile(table) -> np.ndarray:
     """Float[K], shares of runs above `THRESHOLDS`."""
     return scores.performance_profile(table, THRESHOLDS)
 
@@ -234,12 +233,12 @@ def aggregates(table: Table, listed: list[Entry]) -> list[Aggregate]:
     flat = {column.learner: runs for column, runs in tables.items() if column.space == "end_to_end"}
     key, out = jax.random.key(0), []
     for column, runs in tables.items():
-        numbers = (scores.exact(summary, runs), *scores.interval(key, runs, statistic=summary))
+        numbers = (summary(runs), *scores.interval(key, runs, statistic=summary))
         value, low, high = (dict(zip(SUMMARY, map(float, of), strict=True)) for of in numbers)
-        curve = np.stack([scores.exact(profile, runs), *scores.interval(key, runs, statistic=profile, resamples=2_000)])
+        curve = np.stack([profile(runs), *scores.interval(key, runs, statistic=profile, resamples=2_000)])
         better, rival = None, flat.get(column.learner)
         if rival is not None and column.space != "end_to_end":
-            chance = scores.exact(scores.probability_of_improvement, runs, rival)
+            chance = scores.probability_of_improvement(runs, rival)
             between = scores.interval(key, runs, rival, statistic=scores.probability_of_improvement)
             better = (float(chance), float(between[0]), float(between[1]))
         out.append(Aggregate(column, runs, value, low, high, curve, better))
@@ -248,7 +247,7 @@ def aggregates(table: Table, listed: list[Entry]) -> list[Aggregate]:
 
 def improvement(found: list[Aggregate]) -> np.ndarray:
     """Float[N, N], probability that a run of one method beats a run of another."""
-    pairs = [[scores.exact(scores.probability_of_improvement, a.table, b.table) for b in found] for a in found]
+    pairs = [[scores.probability_of_improvement(a.table, b.table) for b in found] for a in found]
     return np.array(pairs).reshape(len(found), len(found))
 
 

@@ -1,12 +1,14 @@
 """Normalised scores and their statistics.
 
-A table of scores is `Float[R, T]`: R runs (seeds or episodes) of T strata (tasks, rows, ...). NumPy in, numbers out;
-the resampling runs in JAX under an explicit key, so an interval is the same each time it is computed. `exact` and `interval`
-count in float64, so that it is the same on every machine as well.
+A table of scores is `Float[R, T]`: R runs (seeds or episodes) of T strata (tasks, rows, ...). All is counted in float64 by NumPy,
+on small tables of many shapes, each of which XLA would compile anew. Runs are drawn by JAX under an explicit key, so that an
+interval is the same each time it is computed, and on every machine. Statistics of a table take many as well: axes before the
+last two are kept, and what is no table is the runs of one stratum.
 Aggregates follow Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (NeurIPS 2021).
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy as np
 
 from ohio_jax.errors import UserError
 
-CHUNK = 500  # resamples drawn side by side: bounds memory, not the result
+CHUNK = 2_000  # resamples counted side by side: bounds memory, not the result
 
 
 def normalise(returns, zero: float, full: float) -> np.ndarray:
@@ -36,51 +38,65 @@ def gap(returns, best: float) -> np.ndarray:
     return 100.0 * (best - np.asarray(returns, np.float64)) / abs(best)
 
 
-def mean(scores) -> jax.Array:
-    """Mean of all scores, Float[]."""
-    return jnp.mean(jnp.asarray(scores))
+def _tables(scores) -> np.ndarray:
+    """Float64[..., R, T]."""
+    scores = np.asarray(scores, np.float64)
+    return scores if scores.ndim > 1 else scores.reshape(-1, 1)
 
 
-def means(scores) -> jax.Array:
-    """Mean over runs of each stratum, Float[T]; scores: Float[R, T]."""
-    return jnp.mean(jnp.asarray(scores), axis=0)
+def _pooled(scores) -> np.ndarray:
+    """Float64[..., R T], the scores of all strata together."""
+    tables = _tables(scores)
+    return tables.reshape(*tables.shape[:-2], -1)
 
 
-def std(scores) -> jax.Array:
-    """Standard deviation of all scores, Float[]; divided by their number, as published tables do."""
-    return jnp.std(jnp.asarray(scores))
+def mean(scores) -> np.ndarray:
+    """Mean of all scores, Float[...]."""
+    return np.mean(_pooled(scores), axis=-1)
 
 
-def interquartile_mean(scores) -> jax.Array:
-    """Mean of the middle half of all scores, Float[]: a quarter of them, rounded down, is dropped at either end."""
-    ordered = jnp.sort(jnp.ravel(jnp.asarray(scores)))
-    dropped = ordered.size // 4
-    return jnp.mean(ordered[dropped : ordered.size - dropped])
+def means(scores) -> np.ndarray:
+    """Mean over runs of each stratum, Float[..., T]."""
+    return np.mean(_tables(scores), axis=-2)
 
 
-def median(scores) -> jax.Array:
-    """Median over strata of the mean over runs, Float[]; scores: Float[R, T]."""
-    return jnp.median(means(scores))
+def std(scores) -> np.ndarray:
+    """Standard deviation of all scores, Float[...]; divided by their number, as published tables do."""
+    return np.std(_pooled(scores), axis=-1)
 
 
-def optimality_gap(scores, full: float = 100.0) -> jax.Array:
-    """By how much scores fall short of `full` on average, Float[]: the mean of max(full - score, 0)."""
-    return jnp.mean(jnp.maximum(full - jnp.asarray(scores), 0.0))
+def interquartile_mean(scores) -> np.ndarray:
+    """Mean of the middle half of all scores, Float[...]: a quarter of them, rounded down, is dropped at either end."""
+    ordered = np.sort(_pooled(scores), axis=-1)
+    dropped = ordered.shape[-1] // 4
+    return np.mean(ordered[..., dropped : ordered.shape[-1] - dropped], axis=-1)
 
 
-def performance_profile(scores, thresholds) -> jax.Array:
-    """Share of scores above each threshold, Float[K]; scores: of any shape, thresholds: Float[K]."""
-    above = jnp.ravel(jnp.asarray(scores))[:, None] > jnp.asarray(thresholds)[None, :]
-    return jnp.mean(above.astype(float), axis=0)  # of booleans JAX takes the mean in float32, whatever is enabled
+def median(scores) -> np.ndarray:
+    """Median over strata of the mean over runs, Float[...]."""
+    return np.median(means(scores), axis=-1)
 
 
-def probability_of_improvement(ours, theirs) -> jax.Array:
-    """Chance that a run of ours beats one of theirs on the same stratum, ties counting half; mean over strata, Float[].
+def optimality_gap(scores, full: float = 100.0) -> np.ndarray:
+    """By how much scores fall short of `full` on average, Float[...]: the mean of max(full - score, 0)."""
+    return np.mean(np.maximum(full - _pooled(scores), 0.0), axis=-1)
 
-    ours: Float[R, T], theirs: Float[S, T].
+
+def performance_profile(scores, thresholds) -> np.ndarray:
+    """Share of scores above each threshold, Float[..., K]; thresholds: Float[K]."""
+    ordered, thresholds = np.sort(_pooled(scores), axis=-1), np.asarray(thresholds)
+    many = ordered.reshape(-1, ordered.shape[-1])
+    above = ordered.shape[-1] - np.stack([np.searchsorted(one, thresholds, side="right") for one in many])
+    return (above / ordered.shape[-1]).reshape(*ordered.shape[:-1], len(thresholds))
+
+
+def probability_of_improvement(ours, theirs) -> np.ndarray:
+    """Chance that a run of ours beats one of theirs on the same stratum, ties counting half; mean over strata, Float[...].
+
+    ours: Float[..., R, T], theirs: Float[..., S, T].
     """
-    ours, theirs = jnp.asarray(ours)[:, None, :], jnp.asarray(theirs)[None, :, :]
-    return jnp.mean((ours > theirs) + 0.5 * (ours == theirs))
+    ours, theirs = _tables(ours)[..., :, None, :], _tables(theirs)[..., None, :, :]
+    return np.mean(0.5 * (ours > theirs) + 0.5 * (ours >= theirs), axis=(-3, -2, -1))
 
 
 def ranks(low, high) -> np.ndarray:
@@ -93,12 +109,6 @@ def ranks(low, high) -> np.ndarray:
     return np.stack([1 + before, len(low) - after], axis=1)
 
 
-def exact(statistic: Callable[..., Any], *samples) -> np.ndarray:
-    """`statistic(*samples)` in float64."""
-    with jax.enable_x64(True):
-        return np.asarray(statistic(*(np.asarray(sample, np.float64) for sample in samples)))
-
-
 def interval(
     key: jax.Array,
     *samples,
@@ -109,24 +119,28 @@ def interval(
     """Percentile bootstrap interval (low, high) of `statistic(*samples)`; runs are drawn anew within each stratum.
 
     samples: tables Float[R, T], each resampled on its own; R may differ between them.
-    statistic: a module-level function of the tables, traceable by JAX. low and high have its shape, in float64.
+    statistic: a function of the tables that keeps the axes before their last two. low and high have its shape.
     """
-    with jax.enable_x64(True):
-        drawn = _resampled(key, tuple(np.asarray(sample, np.float64) for sample in samples), statistic, resamples)
-    low, high = np.quantile(np.asarray(drawn), [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0)
+    tables = [_tables(sample) for sample in samples]
+    # A key for each resample, and of each of these one for each table.
+    keys = jax.vmap(lambda key: jax.random.split(key, len(tables)))(jax.random.split(key, resamples))
+    drawn = []
+    for start in range(0, resamples, CHUNK):
+        some = keys[start : start + CHUNK]
+        drawn.append(statistic(*(_resampled(some[:, k], table) for k, table in enumerate(tables))))
+    low, high = np.quantile(np.concatenate(drawn), [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0)
     return low, high
 
 
-@functools.partial(jax.jit, static_argnames=("statistic", "resamples"))
-def _resampled(key: jax.Array, tables: tuple[jax.Array, ...], statistic, resamples: int) -> jax.Array:
-    """`statistic` of `resamples` stratified resamples, Float[resamples, ...]."""
+def _resampled(keys: jax.Array, table: np.ndarray) -> np.ndarray:
+    """Float64[N, R, T], a table Float64[R, T] under N keys, each stratum's runs drawn with replacement."""
+    # JAX draws the same numbers for the first entries however many there are: few lengths, few programs.
+    length = 2 ** math.ceil(math.log2(table.size))
+    rows = np.asarray(_draw(keys, len(table), length))[:, : table.size].reshape(-1, *table.shape)
+    return np.take_along_axis(table[None], rows, axis=1)
 
-    def resample(key, table):
-        rows = jax.random.randint(key, table.shape, 0, table.shape[0], jnp.int32)
-        return jnp.take_along_axis(table, rows, axis=0)
 
-    def once(key):
-        keys = jax.random.split(key, len(tables))
-        return statistic(*(resample(k, table) for k, table in zip(keys, tables, strict=True)))
-
-    return jax.lax.map(once, jax.random.split(key, resamples), batch_size=min(CHUNK, resamples))
+@functools.partial(jax.jit, static_argnums=2)
+def _draw(keys: jax.Array, runs: int, length: int) -> jax.Array:
+    """Int32[N, length], each at least 0 and below `runs`."""
+    return jax.vmap(lambda key: jax.random.randint(key, (length,), 0, runs, jnp.int32))(keys)
