@@ -219,7 +219,7 @@ def numpy_inverse(model: Homogeneous, limit: np.ndarray, given: Segment, goals: 
     _, parameters = model.constants
     invert = reference.analytic(physics, reference.network(parameters))
     some = [np.asarray(x, float)[: budget.peer] for x in (given.state, given.next_state)]
-    call = lambda: [invert(state, after[-1]) for state, after in zip(*some[:3], strict=True)]
+    call = lambda: [invert(state, after[-1]) for state, after in zip(*some, strict=True)]
     timing = race({"numpy": call}, budget.windows, budget.seconds)["numpy"]
     difference = np.abs(np.clip(np.stack(call()), -limit, limit) - goals).max(axis=1)
     return {"segments_per_second": timing.rates(budget.peer), "median_difference_of_goal": float(np.median(difference))}
