@@ -81,7 +81,7 @@ def _displaced() -> Case:
 def _mixed() -> Case:
     inner = _regulated("lqr")
     several = mixture.stack([inner.params, inner.params.replace(R=20.0 * inner.params.R)])
-    params = mixture.Params(several, inner.controller, lambda state: (state[0] > 0).astype(jnp.int32))
+    params = mixture.Params(several, inner.controller, lambda state: jnp.int32(1))  # the second of the two
     return _played("mixture", params, inner.segments.state[:, 0], inner.goals, inner.params.model.step)
 
 
@@ -133,12 +133,12 @@ def _one_step(name: str, params: Any, state: np.ndarray, goals: np.ndarray, end:
 
 def _fleet(name: str) -> Case:
     random, n = np.random.default_rng(0), 4
-    idle = random.integers(1, 9, (N, n)).astype(np.int32)
+    idle = random.integers(6, 12, (N, n)).astype(np.int32)
     moved = lambda flows: flows * (1 - np.eye(n, dtype=np.int32))
     end = lambda idle, flows: (idle - moved(flows).sum(axis=2) + moved(flows).sum(axis=1)).astype(np.int32)
     share = lambda *shape: random.dirichlet(np.ones(n), shape).astype(np.float32)
     params = CONTROLLERS[name].Params(*([perturb(1 + np.abs(np.subtract.outer(range(n), range(n))))] * (name == "transport")))
-    goals = {"transport": share(N), "shares": share(N, n), "requests": _random(N, n * n, low=0.0, high=0.9)}[name]
+    goals = {"transport": share(N), "shares": share(N, n), "requests": _random(N, n * n, low=0.0, high=2.0)}[name]
     return _one_step(name, params, idle, goals, end)
 
 

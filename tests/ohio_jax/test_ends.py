@@ -29,8 +29,10 @@ def line(horizon: int, steps: int, wall: float):
     """The line with goals of so many steps, truly ended by a wall; its behaviour is `goal_of`."""
     task = toy.line_task(horizon)
     space = dataclasses.replace(task.spaces["ohio"], steps=steps)
-    policies = {"goals": Guide(goal_of, space)}
-    return dataclasses.replace(task, env=toy.Line(wall, horizon), spaces={"ohio": space}, policies=policies)
+    policies, env = {"goals": Guide(goal_of, space)}, toy.Line(wall, horizon)
+    anywhere = lambda seed, amount: jax.random.uniform(jax.random.key(seed), (amount,), minval=-0.8, maxval=0.8)
+    starts = lambda seed, amount: jnp.append(jnp.array([0.0, 0.25]), anywhere(seed, amount))[:amount]
+    return dataclasses.replace(task, env=env, spaces={"ohio": space}, policies=policies, instances=starts)
 
 
 @jax.jit
