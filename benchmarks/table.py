@@ -23,8 +23,8 @@ from ohio_jax.collect import collect
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.evaluate import evaluate_learner, evaluate_policy
 from ohio_jax.files import alone, write_json
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS
+from ohio_jax.relabel import relabel
 from ohio_jax.task import Task
 from ohio_jax.training.hdpo import hdpo
 from ohio_jax.training.loop import Trained
@@ -71,7 +71,7 @@ class Row:
 class Column:
     """A method: a learner on an action space. `family` groups columns and finds the paper's figure.
 
-    weights: how much the learner trusts each transition, see `ohio_jax.inverse.relabel`; None: the inverse's own choice.
+    weights: how much the learner trusts each transition, see `ohio_jax.relabel`; None: the inverse's own choice.
     carried: whether it is learned in the task the data come from and carried over to the row's, unaware of what differs.
     """
 

@@ -114,7 +114,7 @@ def collect_command(args) -> None:
 def invert_command(args) -> None:
     """recover goals: low-level trajectories to high-level transitions"""
     from ohio_jax import data
-    from ohio_jax.inverse.relabel import relabel
+    from ohio_jax.relabel import relabel
 
     trajectories = data.load(args.data, "trajectories")
     task = task_of(args.data, trajectories.card, settings(args.set))

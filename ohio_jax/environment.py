@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from ohio_jax.inverse.problem import Problem
+from ohio_jax.low_level import Controller
 
 
 class State(struct.PyTreeNode):
@@ -75,26 +75,8 @@ class Drawn:
         return self.start(self.draw(key))
 
 
-class Controller(Protocol):
-    """A low-level policy, the known map from (state, goal) to action; a module or any object with these functions.
-
-    init(params) -> memory: what the controller carries between steps (warm starts); `()` if nothing.
-    plan(params, memory, state, goal) -> memory: called where a goal is given, before the first of its steps.
-    act(params, memory, state, goal) -> (action, memory): differentiable in `goal` wherever the mathematics is.
-    problem(params) -> what inverses may know of it.
-    """
-
-    def init(self, params: Any) -> Any: ...
-
-    def plan(self, params: Any, memory: Any, state: Any, goal: jax.Array) -> Any: ...
-
-    def act(self, params: Any, memory: Any, state: Any, goal: jax.Array) -> tuple[jax.Array, Any]: ...
-
-    def problem(self, params: Any) -> Problem: ...
-
-
 @struct.dataclass
-class HighLevel(Drawn):
+class HighLevelEnv(Drawn):
     """An environment whose action is the goal: `steps` low-level steps share one goal and their rewards are summed.
 
     env: the low-level environment.
@@ -129,10 +111,14 @@ class HighLevel(Drawn):
 
     def start(self, instance: Any) -> State:
         state = self.env.start(instance)
-        return state.replace(info={**state.info, "controller": self.controller.init(self.params)})
+        own = {"controller": self.controller.init(self.params), "elapsed": jnp.int32(0)}
+        return state.replace(info={**state.info, **own})
 
     def step(self, state: State, goal: jax.Array) -> State:
-        """Runs the low level for `steps` steps toward `goal: Float[goal_size]`; stops early where an episode ends."""
+        """Runs the low level for `steps` steps toward `goal: Float[goal_size]`; stops early where an episode ends.
+
+        `info["elapsed"]`: Int[], the steps it took.
+        """
 
         def low_level_step(carry, _):
             state, ended = carry
@@ -143,12 +129,13 @@ class HighLevel(Drawn):
             zero = lambda x: jax.tree.map(jnp.zeros_like, x)
             stay = state.replace(reward=zero(state.reward), metrics=zero(state.metrics))
             after = jax.tree.map(lambda old, new: jnp.where(ended, old, new), stay, after)
-            ended = ended | (jnp.maximum(after.done, after.info["truncation"]) > 0)
-            return (after, ended), (after.reward, after.metrics)
+            ends = ended | (jnp.maximum(after.done, after.info["truncation"]) > 0)
+            return (after, ends), (after.reward, after.metrics, ~ended)
 
         memory = self.controller.plan(self.params, state.info["controller"], self.view(state), goal)
         state = state.replace(info={**state.info, "controller": memory})
         # Only an end within this segment stops it: a wrapper that resets by itself leaves the last truncation in info.
-        (state, _), (rewards, metrics) = jax.lax.scan(low_level_step, (state, jnp.bool_(False)), None, self.steps)
+        (state, _), (rewards, metrics, taken) = jax.lax.scan(low_level_step, (state, jnp.bool_(False)), None, self.steps)
         total = lambda x: jnp.sum(x, axis=0)
-        return state.replace(reward=total(rewards), metrics=jax.tree.map(total, metrics))
+        info = {**state.info, "elapsed": jnp.sum(taken, dtype=jnp.int32)}
+        return state.replace(reward=total(rewards), metrics=jax.tree.map(total, metrics), info=info)

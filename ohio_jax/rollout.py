@@ -10,7 +10,7 @@ import numpy as np
 from flax import struct
 
 from ohio_jax import mesh
-from ohio_jax.environment import HighLevel, State
+from ohio_jax.environment import HighLevelEnv, State
 from ohio_jax.errors import unknown
 from ohio_jax.task import Guide, Policy, Task
 
@@ -103,12 +103,12 @@ def learned(learner, deterministic: bool) -> Act:
 
 @struct.dataclass
 class Steered:
-    """A `HighLevel` taken one low-level step at a time, so that each can be logged.
+    """A `HighLevelEnv` taken one low-level step at a time, so that each can be logged.
 
     Its action is a goal, Float[*goal_shape], heeded only where one is due: every `high.steps` steps.
     """
 
-    high: HighLevel
+    high: HighLevelEnv
     goal_shape: tuple[int, ...] = struct.field(pytree_node=False)
 
     @property

@@ -135,7 +135,7 @@ def interval(
 @functools.lru_cache(maxsize=16)
 def _drawn(seed: tuple[int, ...], resamples: int, place: tuple[int, int], runs: int, length: int) -> np.ndarray:
     """Int32[resamples, length], runs that are drawn: each at least 0 and below `runs`. place: which table, of how many."""
-    keys = jax.random.split(jax.random.wrap_key_data(np.array(seed, np.uint32)), resamples)
+    keys = jax.random.split(jax.random.wrap_key_data(jnp.array(seed, jnp.uint32)), resamples)
     mine = jax.vmap(lambda key: jax.random.split(key, place[1])[place[0]])(keys)
     return np.asarray(_draw(mine, runs, length))
 

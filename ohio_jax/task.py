@@ -13,9 +13,9 @@ import jax
 import numpy as np
 
 from ohio_jax.data import Trajectories
-from ohio_jax.environment import Controller, Environment, HighLevel, State
+from ohio_jax.environment import Environment, HighLevelEnv, State
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.problem import Problem
+from ohio_jax.low_level import Controller, Problem
 from ohio_jax.networks import Networks
 from ohio_jax.networks.heads import ActionSpec
 
@@ -94,14 +94,14 @@ class Task:
     bound: Callable[[Any], np.ndarray] | None = None
     draw: Callable[[Any, Any], None] | None = None
 
-    def high_level(self, space: str) -> HighLevel:
+    def high_level(self, space: str) -> HighLevelEnv:
         """The environment a learner of this space acts in."""
         return self.under(self.spaces[space])
 
-    def under(self, space: Space) -> HighLevel:
+    def under(self, space: Space) -> HighLevelEnv:
         """The environment as it is for whoever gives the goals of a space, one of the task's or not."""
         goal_size = int(np.prod(space.spec.shape))
-        return HighLevel(self.env, space.params, space.controller, goal_size, space.steps, self.view)
+        return HighLevelEnv(self.env, space.params, space.controller, goal_size, space.steps, self.view)
 
 
 def of_logs(name: str, observation_size: int, spaces: dict[str, Space]) -> Task:

@@ -18,8 +18,8 @@ from ohio_envs.manipulation.simulator import SUBSTEPS
 from ohio_jax import files
 from ohio_jax.collect import collect
 from ohio_jax.controllers import recurrent
-from ohio_jax.inverse.problem import Segment
-from ohio_jax.inverse.relabel import segment_starts
+from ohio_jax.low_level import Segment
+from ohio_jax.relabel import segments_of
 
 BEHAVIOUR, EPISODES, SEED = "noisy-0.3", 64, 2000  # logs of their own: neither those of a table nor its tests
 
@@ -31,7 +31,8 @@ def teach(path: Path) -> None:
     card: dict[str, Any] = {"behaviour": BEHAVIOUR, "episodes": EPISODES, "seed": SEED, "hidden": low_levels.HIDDEN, "error": {}}
     for scene in low_levels.JOINT:
         logs = collect(registry.make(scene), BEHAVIOUR, EPISODES, SEED)
-        rows = segment_starts(logs.offset, SUBSTEPS)[:, None] + np.arange(SUBSTEPS)
+        starts, lengths = segments_of(logs.offset, SUBSTEPS)
+        rows = starts[lengths == SUBSTEPS, None] + np.arange(SUBSTEPS)
         segments = Segment(logs.state[rows], logs.action[rows], logs.next_state[rows])
         for space in low_levels.SPACES:
             taught, error = recurrent.fit(config, jax.random.key(0), low_levels.blank(scene, space), segments)

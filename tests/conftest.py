@@ -5,11 +5,12 @@ import os
 import sys
 from pathlib import Path
 
-# Before JAX is imported. The reader's own flags come last and win. Most of the tests' time is compiling: without the optimizations
+# Before JAX is imported. The reader's own flags come last and win. Most of the time goes to compiling: without the optimizations
 # of LLVM it takes half as long. XLA's own, which decide what is fused and in which order it is summed, are as they are for users.
-FLAGS = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = f"{FLAGS} {os.environ.get('XLA_FLAGS', '')}".strip()
+os.environ["XLA_FLAGS"] = " ".join(
+    ["--xla_force_host_platform_device_count=2", "--xla_backend_optimization_level=0", os.environ.get("XLA_FLAGS", "")]
+)
 
 import hypothesis
 import jax

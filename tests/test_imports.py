@@ -103,7 +103,7 @@ def test_files_imported_tells_files_from_names():
 
 def test_the_method_is_light():
     names = modules("ohio_jax")
-    assert {"ohio_jax", "ohio_jax.environment", "ohio_jax.inverse.problem"} <= set(names)
+    assert {"ohio_jax", "ohio_jax.environment", "ohio_jax.low_level"} <= set(names)
     brought = import_all(names)["brought"]
     assert not {name: heavy for name, packages in brought.items() if (heavy := HEAVY & set(packages))}
 
@@ -128,7 +128,25 @@ def test_the_command_starts_at_once():
     listing = loaded_by("list")
     assert "ohio_envs.registry" in listing, "else it lists nothing"
     assert not listing & (HEAVY | {"orbax", "ray", "jsonschema", "pooch", "PIL"})
-    assert not {name for name in listing if name in {f"scipy.{part}" for part in ("optimize", "signal", "sparse", "special", "stats")}}
+    assert not listing & {f"scipy.{part}" for part in ("optimize", "signal", "sparse", "special", "stats")}
+
+
+def loaded_with(name: str) -> set[str]:
+    """Every module that a fresh process holds once it has imported this one."""
+    script = "import importlib, json, sys; importlib.import_module(sys.argv[1]); print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script, name], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("name", ["ohio_jax.environment", "ohio_jax.low_level", "ohio_jax.task", "ohio_jax.controllers"])
+def test_what_acts_loads_no_inverse(name):
+    found = loaded_with(name)
+    assert name in found and not {module for module in found if module.startswith("ohio_jax.inverse")}
+
+
+def test_a_loaded_inverse_would_be_seen():
+    assert "ohio_jax.inverse.least_squares" in loaded_with("ohio_jax.relabel")
 
 
 def test_importing_starts_no_backend():

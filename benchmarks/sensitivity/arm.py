@@ -15,6 +15,7 @@ from ohio_envs.reacher.simulator import Body, advance
 from ohio_envs.reacher.task import DISPLACEMENTS, LEARNED, NOISE, regulation
 
 from benchmarks.speed.reacher import segments
+from ohio_jax import low_level
 from ohio_jax.collect import collect
 from ohio_jax.controllers import lqr, relative
 from ohio_jax.data import Trajectories
@@ -22,8 +23,9 @@ from ohio_jax.dynamics import learned
 from ohio_jax.dynamics.model import Model
 from ohio_jax.environment import State
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
-from ohio_jax.inverse.relabel import lanes
+from ohio_jax.inverse.result import Recovered
+from ohio_jax.low_level import Problem, Segment
+from ohio_jax.relabel import lanes
 from ohio_jax.solvers import riccati
 from ohio_jax.task import Task
 
@@ -116,7 +118,7 @@ def believed(belief: Belief, episodes: int, updates: int, deviation: float) -> M
     return learned.fit(config, jax.random.key(0), whole.state[rows], whole.action[rows], whole.next_state[rows]).model
 
 
-def low_level(steps: int, model: Model = TRUE, noise: Any = NOISE) -> relative.Params:
+def regulator(steps: int, model: Model = TRUE, noise: Any = NOISE) -> relative.Params:
     """The reacher's regulator given displacements, explained with `model`; noise: Float[4], see `lqr.Params`."""
     return relative.Params(
         replace(regulation(model, steps), noise=jnp.asarray(noise, jnp.float32)), jnp.array(DISPLACEMENTS), lqr
@@ -157,20 +159,10 @@ def tolerance(deviation: float, given: Segment, low: relative.Params) -> np.ndar
 
 def correlated(low: relative.Params, deviation: jax.Array) -> Problem:
     """The low level's problem, whitened by the whole covariance of each segment's reached state, not by its diagonal."""
-    plain = relative.problem(low)
-    assert plain.affine is not None
-    affine, least = plain.affine, jnp.diag(jnp.square(FLOOR * jnp.asarray(NOISE)))
-
-    def white(segment: Segment, x: jax.Array) -> jax.Array:
-        root = jnp.linalg.cholesky(deviation**2 * propagated(low, segment) + least)
-        units = low.params.noise.reshape(-1, *[1] * (x.ndim - 1))
-        return jax.scipy.linalg.solve_triangular(root, units * x, lower=True)
-
-    def form(segment: Segment) -> tuple[jax.Array, jax.Array]:
-        J, r = affine(segment)
-        return white(segment, J), white(segment, r)
-
-    return plain._replace(residual=lambda goal, segment: white(segment, plain.residual(goal, segment)), affine=form)
+    plain, least = relative.problem(low), jnp.diag(jnp.square(FLOOR * jnp.asarray(NOISE)))
+    assert plain.state is not None
+    root = lambda segment, context: jnp.linalg.cholesky(deviation**2 * propagated(low, segment) + least)
+    return plain._replace(state=plain.state._replace(scale=root))
 
 
 # --- Goals that are known -------------------------------------------------------------------------------------------
@@ -188,7 +180,7 @@ class Known(NamedTuple):
 def examples(amount: int, episodes: int) -> tuple[np.ndarray, np.ndarray]:
     """(states Float[N, 4] of the expert's logs, goals Float[N, 4] as they occur there, in an order of their own)."""
     given = segments(logs(episodes, 0.0), PRIOR_STEPS, amount)
-    found = invert("analytic", low_level(PRIOR_STEPS), given)
+    found = invert("analytic", regulator(PRIOR_STEPS), given)
     return np.asarray(given.state[:, 0]), np.random.default_rng(0).permutation(found.goal)
 
 
@@ -197,7 +189,7 @@ def known(steps: int, deviation: float, amount: int, episodes: int) -> Known:
     """Goals and starts from the expert's logs, one independent of the other, executed on the true arm with torque noise."""
     states, goals = examples(amount, episodes)
     keys = jax.random.split(jax.random.key(steps), amount)
-    played = _play_all(low_level(steps), jnp.float32(deviation), states, goals, keys)
+    played = _play_all(regulator(steps), jnp.float32(deviation), states, goals, keys)
     low, high = np.quantile(goals, (0.16, 0.84), axis=0)
     return Known(played, goals, (high - low) / 2)
 
@@ -245,7 +237,9 @@ def invert(inverse: str, shared: Any, given: Segment, problem=plain) -> Recovere
 @functools.cache
 def _judge(problem):
     def judged(shared, segment: Segment, goal: jax.Array):
-        return jax.jacfwd(lambda goal: (problem(shared).residual(goal, segment),) * 2, has_aux=True)(goal)
+        of = problem(shared)
+        at = low_level.prepare(of, segment)
+        return jax.jacfwd(lambda goal: (low_level.residual(of, goal, at),) * 2, has_aux=True)(goal)
 
     return jax.jit(jax.vmap(judged, (None, 0, 0)))
 
@@ -266,7 +260,7 @@ _steps = jax.jit(jax.vmap(lambda model, x, u: model.step(x, u), (None, 0, 0)))
 
 def model_error(model: Model, given: Segment) -> float:
     """Error of a predicted step: root mean square, over what a step changes, a mean over the four entries."""
-    flat = [x.reshape(-1, x.shape[-1]) for x in given]
+    flat = [x.reshape(-1, x.shape[-1]) for x in given[:3]]
     predicted, truth = (_steps(m, *flat[:2]) for m in (model, TRUE))
     change = np.asarray(truth) - np.asarray(flat[0])
     return float(np.mean(np.sqrt(np.mean(np.square(np.asarray(predicted - truth)), axis=0)) / np.std(change, axis=0)))

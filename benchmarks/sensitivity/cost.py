@@ -15,7 +15,7 @@ from benchmarks.speed.timing import race
 from ohio_jax.controllers import lqr, relative, transport
 from ohio_jax.dynamics.model import Model
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import Problem, Segment
+from ohio_jax.low_level import Problem, Segment
 from ohio_jax.solvers.transport import perturb
 
 STEPS = 5  # of a segment where nothing else is said
@@ -30,7 +30,7 @@ def of_reacher(steps: int, amount: int, episodes: int) -> Case:
     known = arm.known(steps, 0.0, 1024, episodes)
     rows = np.resize(np.arange(len(known.goal)), amount)
     pick = lambda x: jnp.asarray(x)[rows]
-    return arm.low_level(steps), jax.tree.map(pick, known.segments), pick(known.goal), relative.problem
+    return arm.regulator(steps), jax.tree.map(pick, known.segments), pick(known.goal), relative.problem
 
 
 def of_chain(size: int, amount: int) -> Case:

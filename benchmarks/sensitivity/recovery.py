@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.sensitivity import arm
 from ohio_jax.controllers import relative
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem
 
 QUANTILES = (0.1, 0.5, 0.9)
 STATUS = {"unique": UNIQUE, "ambiguous": AMBIGUOUS, "unexplained": UNEXPLAINED, "failed": FAILED}
@@ -50,8 +49,8 @@ def recovered(belief: arm.Belief, steps: int, deviation: float, inverses: dict[s
     """
     known = arm.known(steps, deviation, max(inverses.values()), setting["episodes"])
     model = arm.believed(belief, setting["episodes"], setting["updates"], deviation)
-    noise = arm.tolerance(deviation, known.segments, arm.low_level(steps))
-    truth, low = arm.low_level(steps, noise=noise), arm.low_level(steps, model, noise)
+    noise = arm.tolerance(deviation, known.segments, arm.regulator(steps))
+    truth, low = arm.regulator(steps, noise=noise), arm.regulator(steps, model, noise)
     J, _ = arm.derivative(truth, known.segments, known.goal)
     _, shows = visible(J, known.spread)
     found: dict[str, Any] = {
@@ -84,8 +83,9 @@ def recovered(belief: arm.Belief, steps: int, deviation: float, inverses: dict[s
 def prior_of_goals(shared: tuple[relative.Params, Any, Any]) -> Problem:
     """Whitened by the whole covariance, with the goals' own spread about 0 as prior. shared: with deviation and spread."""
     low, deviation, spread = shared
-    centre = lambda segment: jnp.zeros_like(spread)
-    return arm.correlated(low, deviation)._replace(start=centre, width=lambda segment: spread)
+    # The models' goals are counted from the first state, and so is what the search begins at: there, a displacement of 0.
+    centre = lambda segment, context: segment.state[0]
+    return arm.correlated(low, deviation)._replace(start=centre, width=lambda segment, context: spread)
 
 
 def whole(shared: tuple[relative.Params, Any, Any]) -> Problem:
@@ -126,9 +126,9 @@ def calibrated(
     """
     known = arm.known(steps, deviation, amount, setting["episodes"])
     model = arm.believed(belief, setting["episodes"], setting["updates"], deviation)
-    noise = arm.tolerance(deviation, known.segments, arm.low_level(steps))
-    shared = (arm.low_level(steps, model, noise), np.float32(deviation), known.spread.astype(np.float32))
-    at_truth, _ = arm.derivative(arm.low_level(steps, noise=noise), known.segments, known.goal)
+    noise = arm.tolerance(deviation, known.segments, arm.regulator(steps))
+    shared = (arm.regulator(steps, model, noise), np.float32(deviation), known.spread.astype(np.float32))
+    at_truth, _ = arm.derivative(arm.regulator(steps, noise=noise), known.segments, known.goal)
     found: dict[str, Any] = {"estimates": {}}
     for name in estimates:
         inverse, problem = ESTIMATES[name]

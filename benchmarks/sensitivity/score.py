@@ -12,8 +12,8 @@ from benchmarks.speed.reacher import segments
 from ohio_jax import scores
 from ohio_jax.controllers import relative
 from ohio_jax.evaluate import evaluate_learner
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS
+from ohio_jax.relabel import relabel
 from ohio_jax.training.offline import train
 from ohio_jax.training.plan import Plan
 
@@ -29,9 +29,9 @@ def scored(
     lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
     task, logs = arm.task(steps, deviation), arm.logs(setting["episodes"], deviation)
     model = arm.believed(belief, setting["episodes"], setting["updates"], deviation)
-    noise = arm.tolerance(deviation, segments(logs, steps, 1024), arm.low_level(steps)) if deviation else NOISE
+    noise = arm.tolerance(deviation, segments(logs, steps, 1024), arm.regulator(steps)) if deviation else NOISE
     seconds = {"prepare": lap()}
-    problem = relative.problem(arm.low_level(steps, model, noise))
+    problem = relative.problem(arm.regulator(steps, model, noise))
     task = replace(task, spaces={SPACE: replace(task.spaces[SPACE], problem=problem)})
     transitions = relabel(logs, task, SPACE, inverse)
     seconds["invert"] = lap()

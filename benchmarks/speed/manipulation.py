@@ -20,11 +20,11 @@ from benchmarks.speed import reference_robosuite
 from benchmarks.speed.manipulation_page import page
 from benchmarks.speed.reacher import play, segments
 from benchmarks.speed.timing import load, race
-from ohio_jax import data, provenance
+from ohio_jax import data, low_level, provenance
 from ohio_jax.collect import collect
 from ohio_jax.data import Trajectories
 from ohio_jax.files import write_json, write_text
-from ohio_jax.inverse.relabel import invert_all, relabel
+from ohio_jax.relabel import invert_all, relabel
 from ohio_jax.task import Space
 
 # Seconds a transition of the released code's inverses, the least that were seen.
@@ -147,12 +147,11 @@ def inverses(name: str, gains: str, logs: Trajectories, budget: Budget) -> dict[
 def mismatch(space: Space, goal: jax.Array, some: Any) -> dict[str, float]:
     """The original's loss [N^2 m^2]: squared distance of torques as executed, a mean over joints and a sum over steps."""
     problem = space.problem
-    prepare, acted = problem.prepare, problem.acted
-    assert prepare is not None and acted is not None
 
     @jax.jit
     def loss(goal, some):
-        each = jax.vmap(lambda goal, segment: acted(goal, prepare(segment)))(goal, some)
+        of_one = lambda goal, segment: low_level.acted(problem, goal, low_level.prepare(problem, segment))
+        each = jax.vmap(of_one)(goal, some)
         return space.steps * jnp.mean(jnp.square(each), axis=1)
 
     found = np.asarray(loss(goal, some))

@@ -31,8 +31,8 @@ from ohio_jax.dynamics.model import Homogeneous
 from ohio_jax.errors import UserError
 from ohio_jax.files import write_bytes, write_json, write_text
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import Problem, Segment
-from ohio_jax.inverse.relabel import invert_all, relabel, segment_starts
+from ohio_jax.low_level import Problem, Segment
+from ohio_jax.relabel import invert_all, relabel, segments_of
 from ohio_jax.task import Space, Task
 
 # Seconds a segment of five steps: the released code on one core of a machine of this kind.
@@ -163,8 +163,9 @@ def write(out: Path, found: dict[str, Any]) -> None:
 
 
 def segments(logs: Trajectories, steps: int, amount: int) -> Segment:
-    """The first `amount` segments of the logs, again from the start where there are fewer."""
-    rows = np.resize(segment_starts(logs.offset, steps), amount)[:, None] + np.arange(steps)
+    """The first `amount` whole segments of the logs, again from the start where there are fewer."""
+    starts, lengths = segments_of(logs.offset, steps)
+    rows = np.resize(starts[lengths == steps], amount)[:, None] + np.arange(steps)
     return Segment(*(jnp.asarray(array[rows]) for array in (logs.state, logs.action, logs.next_state)))
 
 

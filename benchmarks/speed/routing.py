@@ -25,8 +25,8 @@ from ohio_jax import provenance
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
 from ohio_jax.files import write_json, write_text
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS
+from ohio_jax.relabel import relabel
 from ohio_jax.solvers import transport
 from ohio_jax.task import Task
 from ohio_jax.training.plan import Plan, spec_of

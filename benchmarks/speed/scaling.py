@@ -23,7 +23,7 @@ from ohio_jax import data, provenance
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
 from ohio_jax.files import write_bytes, write_json, write_text
-from ohio_jax.inverse.relabel import relabel
+from ohio_jax.relabel import relabel
 
 
 class Budget(NamedTuple):

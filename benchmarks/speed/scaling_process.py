@@ -18,8 +18,8 @@ from benchmarks.speed.reacher import segments
 from benchmarks.speed.scaling import Budget
 from benchmarks.speed.timing import race
 from ohio_jax import data, mesh
-from ohio_jax.inverse.relabel import invert_all
 from ohio_jax.learners import LEARNERS
+from ohio_jax.relabel import invert_all
 from ohio_jax.rollout import episode_keys, learned, rollouts
 from ohio_jax.training.plan import Plan, initial_states, spec_of
 

@@ -4,33 +4,34 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ohio_jax import low_level
 from ohio_jax.controllers import pd
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES, prepared
-from ohio_jax.inverse.analytic import explain, identified
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
-from ohio_jax.inverse.relabel import invert_all
+from ohio_jax.inverse.result import Recovered, explain, identified
+from ohio_jax.low_level import Prepared, Problem, Segment
+from ohio_jax.relabel import invert_all
 from ohio_jax.solvers.small import least_squares, product
 
 ROUNDS = 30
 SMALLEST = 1e-3  # deviations below which a residual weighs no more
 
 
-def invert(problem: Problem, segment: Segment) -> Recovered:
+def invert(problem: Problem, at: Prepared) -> Recovered:
     """argmin sum |J goal + r| by iteratively reweighted least squares: each row weighs one over its last residual.
 
     Raises UserError, while tracing, for a low level that is not affine in its goal.
     """
-    if problem.affine is None:
+    if not low_level.is_affine(problem):
         raise UserError("inverse 'robust': expected a low level affine in its goal, found another")
-    J, r = problem.affine(segment)
+    J, r = low_level.affine(problem, at)
 
     def again(goal, _):
         weight = 1.0 / jnp.sqrt(jnp.maximum(jnp.abs(product(J, goal) + r), SMALLEST))
         return least_squares(weight[:, None] * J, weight * r)[0], None
 
     goal, _ = jax.lax.scan(again, least_squares(J, r)[0], None, ROUNDS)
-    return explain(problem, segment, problem.project(goal), identified(J), iterations=ROUNDS)
+    return explain(problem, at, problem.project(goal), identified(J), iterations=ROUNDS)
 
 
 INVERSES["robust"] = prepared(invert)  # in the suite: a line in `ohio_jax.inverse.BARE`

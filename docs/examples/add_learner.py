@@ -11,8 +11,8 @@ from flax import struct
 from ohio_jax.collect import collect
 from ohio_jax.data import Batch
 from ohio_jax.evaluate import evaluate_learner, evaluate_policy
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS, Spec, common
+from ohio_jax.relabel import relabel
 from ohio_jax.training.offline import train
 from ohio_jax.training.plan import Plan
 

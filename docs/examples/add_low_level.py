@@ -5,8 +5,8 @@ from collections import namedtuple
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.inverse.problem import UNIQUE, Problem, Segment, disagreement
-from ohio_jax.inverse.relabel import invert_all
+from ohio_jax.low_level import UNIQUE, ActionModel, Problem, Segment
+from ohio_jax.relabel import invert_all
 
 # Float[1] each: throttle a m/s of error and of the sum of errors; largest throttle; largest speed; deviation of a throttle.
 Params = namedtuple("Params", ("kp", "ki", "bound", "limit", "noise"))
@@ -26,16 +26,17 @@ def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) ->
 
 
 def problem(params: Params) -> Problem:
-    """The throttle as it would be before its bounds, in the logged states, less the logged one; one-sided on a bound."""
+    """The throttle as it would be before its bounds, in the logged speeds."""
 
-    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
+    def unclipped(goal: jax.Array, segment: Segment) -> jax.Array:
         error = goal[None] - segment.state
-        wish = params.kp[None] * error + params.ki[None] * jnp.cumsum(error, axis=0)
-        away = lambda wish, action: disagreement(wish, action, params.bound, jnp.eye(1), params.noise)
-        return jax.vmap(away)(wish, segment.action).reshape(-1)
+        return params.kp[None] * error + params.ki[None] * jnp.cumsum(error, axis=0)
 
-    project = lambda goal: jnp.clip(goal, -params.limit, params.limit)
-    return Problem(residual, start=lambda segment: segment.state[-1], project=project, imitation=residual)
+    return Problem(
+        project=lambda goal: jnp.clip(goal, -params.limit, params.limit),
+        start=lambda segment, _: segment.state[-1],
+        action=ActionModel(unclipped, lambda segment, _: params.noise, lambda unclipped, _: (-params.bound, params.bound)),
+    )
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from ohio_jax.collect import collect
 from ohio_jax.controllers import pd
 from ohio_jax.environment import Drawn, State
 from ohio_jax.evaluate import evaluate_policy
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
+from ohio_jax.relabel import relabel
 from ohio_jax.task import Guide, Reference, Space, Task
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from ohio_jax.controllers import lqr
 from ohio_jax.dynamics.model import Model
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import AMBIGUOUS, UNIQUE, Segment
+from ohio_jax.low_level import AMBIGUOUS, UNIQUE, Segment
 
 DT = 0.1  # s a step
 

@@ -8,7 +8,7 @@ import numpy as np
 from your_data import ROOM, STEPS, play
 
 from ohio_jax.data import minari as bridge
-from ohio_jax.inverse.relabel import relabel
+from ohio_jax.relabel import relabel
 
 
 def theirs(name: str, asked: np.ndarray) -> None:

@@ -6,11 +6,11 @@ import numpy as np
 
 from ohio_jax import data
 from ohio_jax.controllers import stateless
-from ohio_jax.inverse.problem import Problem, disagreement
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import iql
+from ohio_jax.low_level import ActionModel, Problem
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
+from ohio_jax.relabel import relabel
 from ohio_jax.task import Space, of_logs
 from ohio_jax.training.offline import train
 from ohio_jax.training.plan import Plan
@@ -24,9 +24,13 @@ class Thermostat:  # your low level: goals and states in degrees from the wished
 
     @staticmethod
     def problem(params) -> Problem:
-        away = lambda goal, x, u: disagreement(GAIN * (goal - x), u, FULL, jnp.eye(1), 0.01 * FULL)
-        residual = lambda goal, segment: jax.vmap(away, (None, 0, 0))(goal, segment.state, segment.action).reshape(-1)
-        return Problem(residual, start=lambda segment: segment.state[-1], project=lambda goal: jnp.clip(goal, -8.0, 8.0))
+        action = ActionModel(
+            unclipped=lambda goal, segment: GAIN * (goal[None] - segment.state),
+            scale=lambda segment, _: 0.01 * FULL,
+            bounds=lambda unclipped, _: (-FULL, FULL),
+        )
+        project, start = lambda goal: jnp.clip(goal, -8.0, 8.0), lambda segment, _: segment.state[-1]
+        return Problem(project, start, action=action)
 
 
 GOALS = Box((8.0,))

@@ -1,5 +1,6 @@
 """The sliding mass of `examples/method.py`: its log with goals asked for and recovered, and how likely goals are."""
 
+import functools
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 
 from method import DT, log, recover, regulator
 
+from ohio_jax import low_level
 from ohio_jax.controllers import lqr
 
 asked = jax.random.uniform(jax.random.key(0), (8, 2), minval=-1.0, maxval=1.0)
@@ -35,8 +37,9 @@ grid = np.linspace(-1.5, 1.5, 81)
 goals = jnp.stack(jnp.meshgrid(grid, grid), axis=-1)
 for axis, steps in zip(right, (1, 5), strict=True):
     one = jax.tree.map(lambda x: x[0], log(regulator(steps), asked))
-    residual = lqr.problem(regulator(steps)).residual
-    surface = jax.vmap(jax.vmap(lambda goal, one=one, residual=residual: -0.5 * jnp.sum(jnp.square(residual(goal, one)))))(goals)
+    problem = lqr.problem(regulator(steps))
+    off = functools.partial(low_level.residual, problem, at=low_level.prepare(problem, one))
+    surface = jax.vmap(jax.vmap(lambda goal, off=off: -0.5 * jnp.sum(jnp.square(off(goal)))))(goals)
     axis.contourf(grid, grid, surface, levels=-np.geomspace(1e4, 0.1, 12), cmap="Blues", extend="both")
     axis.plot(*asked[0], marker="x", color="tab:orange", markersize=9, markeredgewidth=2)
     axis.set(title=f"likelihood after {steps} step{'s'[: steps > 1]}", xlabel="goal, m", ylabel="goal, m/s")

@@ -1,4 +1,4 @@
-"""Low-level policies, one a file, all with the same functions (see `ohio_jax.environment.Controller`):
+"""Low-level policies, one a file, all with the same functions (see `ohio_jax.low_level.Controller`):
 
 init(params) -> memory
 plan(params, memory, state, goal) -> memory, where a goal is given

@@ -1,33 +1,74 @@
 """Where a goal takes a low level within a model of its world: as it is, and as if it never met a bound."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.inverse.problem import Segment
+from ohio_jax.low_level import Segment
 from ohio_jax.solvers.riccati import Gains
 from ohio_jax.solvers.small import product
 
 Act = Callable[[Any, Any, jax.Array, jax.Array], tuple[jax.Array, Any]]
 
 
-def reached(act: Act, params: Any, memory: Any, start: jax.Array, goal: jax.Array) -> jax.Array:
-    """Float[n], the state after `params.steps` steps of `act` in `params.model`, from start: Float[n]."""
+class Context(NamedTuple):
+    """params: of the low level; start: Float[n], the segment's first state."""
 
-    def step(carry, _):
-        x, memory = carry
-        u, memory = act(params, memory, x, goal)
-        return (params.model.step(x, u), memory), None
-
-    return jax.lax.scan(step, (start, memory), None, params.steps)[0][0]
+    params: Any
+    start: jax.Array
 
 
-def affine(gains: Gains, linear: Callable, segment: Segment, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(J: Float[n, n], r: Float[n]), `Problem.affine` of feedback without bounds, in a model linearised at the observed states.
+def prepare(params: Any, segment: Segment) -> Context:
+    return Context(params, segment.state[0])
 
-    gains: of each of the segment's h steps; linear(x) -> (A, B, c); noise: Float[n]. OHIO, section 4.1.
+
+def predict(init: Callable[[Any], Any], act: Act) -> Callable[[jax.Array, Any], jax.Array]:
+    """`StateModel.predict` of a low level whose contexts are like `Context`: `params.steps` steps in `params.model`."""
+
+    def predicted(goal: jax.Array, at: Any) -> jax.Array:
+        def step(carry, _):
+            x, memory = carry
+            u, memory = act(at.params, memory, x, goal)
+            after = at.params.model.step(x, u)
+            return (after, memory), after
+
+        return jax.lax.scan(step, (at.start, init(at.params)), None, at.params.steps)[1]
+
+    return predicted
+
+
+def reached(segment: Segment, at: Any) -> jax.Array:
+    """Float[n], where the segment ended; read as the goal as well, where goals are states."""
+    return segment.next_state[-1]
+
+
+def noise(segment: Segment, at: Any) -> jax.Array:
+    """`StateModel.scale`."""
+    return at.params.noise
+
+
+def limit(segment: Segment, at: Any) -> jax.Array:
+    """`Problem.width`."""
+    return jnp.asarray(at.params.limit)
+
+
+def bounds(unclipped: jax.Array, at: Any) -> tuple[jax.Array, jax.Array]:
+    """`ActionModel.bounds`."""
+    return -at.params.bound, at.params.bound
+
+
+def effect(segment: Segment, at: Any) -> jax.Array:
+    """`ActionModel.scale`: the deviation of an action whose effect on the next state of the model deviates by `noise`."""
+    B = jax.vmap(lambda x: at.params.model.linear(x)[1])(segment.state)
+    return 1.0 / jnp.linalg.norm(B / at.params.noise[None, :, None], axis=1)
+
+
+def affine(gains: Gains, linear: Callable, segment: Segment) -> tuple[jax.Array, jax.Array]:
+    """(J: Float[h, n, n], r: Float[h, n]), `StateModel.affine` of feedback, in a model linearised at the observed states.
+
+    gains: of each of the segment's h steps; linear(x) -> (A, B, c). OHIO, section 4.1.
     """
 
     def step(carry, at):
@@ -36,9 +77,9 @@ def affine(gains: Gains, linear: Callable, segment: Segment, noise: jax.Array) -
         A, B, c = linear(seen)
         forward = product(B, gain.k[:, :-1] - gain.K)
         closed = A + product(B, gain.K)
-        return (product(closed, effect) + forward, product(closed, x) + product(B, gain.k[:, -1]) + c), None
+        now = product(closed, effect) + forward, product(closed, x) + product(B, gain.k[:, -1]) + c
+        return now, now
 
     start = segment.state[0]
     nothing = jnp.zeros((start.shape[0],) * 2, start.dtype)
-    (effect, x), _ = jax.lax.scan(step, (nothing, start), (gains, segment.state))
-    return effect / noise[:, None], (x - segment.next_state[-1]) / noise
+    return jax.lax.scan(step, (nothing, start), (gains, segment.state))[1]

@@ -10,15 +10,16 @@ like `mpc`.
 import functools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from ohio_jax.controllers import closed_loop
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.problem import Problem
+from ohio_jax.low_level import ActionModel, Problem, Segment
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,22 +107,35 @@ def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) ->
     return jnp.where(solved, u, 0.0), solved
 
 
+class Context(NamedTuple):
+    """state: Float[h, n], those logged."""
+
+    params: Params
+    state: jax.Array
+
+
 def problem(params: Params) -> Problem:
-    """Residual: the optimum in each observed state, less the logged action, in units of `noise`; NaN where there is none."""
-
-    def residual(goal, segment):
-        u = jax.vmap(lambda state: optimum(params.program, state, goal))(segment.state)
-        return ((u - segment.action) / params.noise[None]).reshape(-1)
-
-    reached = lambda segment: params.read(segment.next_state[-1])
+    """Action model: the optimum in each observed state, in units of `noise`; NaN where there is none. Its bounds, which may be
+    anything, are part of the program; its derivative is that of the optimality conditions."""
     return Problem(
-        residual=residual,
-        start=reached,
         project=lambda goal: jnp.clip(goal, -params.limit, params.limit),
-        observed=reached,
-        imitation=residual,
-        width=lambda segment: params.limit,
+        start=_reached,
+        action=ACTION,
+        prepare=lambda segment: Context(params, segment.state),
+        observed=_reached,
+        width=closed_loop.limit,
     )
+
+
+def _reached(segment: Segment, at: Context) -> jax.Array:
+    return at.params.read(segment.next_state[-1])
+
+
+def _optima(goal: jax.Array, at: Context) -> jax.Array:
+    return jax.vmap(lambda state: optimum(at.params.program, state, goal))(at.state)
+
+
+ACTION = ActionModel(_optima, closed_loop.noise)
 
 
 def _solve(program: Program, state: jax.Array, goal: jax.Array, columns: int) -> tuple[jax.Array, jax.Array]:

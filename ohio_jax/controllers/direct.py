@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ohio_jax.controllers import stateless
-from ohio_jax.inverse.problem import UNIQUE, Problem, Segment
+from ohio_jax.low_level import UNIQUE, ActionModel, Problem, Segment
 
 init, plan = stateless.init, stateless.plan
 
@@ -23,14 +23,25 @@ def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple
 
 def problem(params: Params) -> Problem:
     """Expects segments of one step, whose action is the answer."""
-    clip = lambda goal: jnp.clip(goal, -params.bound, params.bound)
-
-    def closed_form(segment: Segment) -> tuple[jax.Array, jax.Array]:
-        return clip(segment.action[-1]), jnp.int32(UNIQUE)
-
     return Problem(
-        residual=lambda goal, segment: clip(goal) - segment.action[-1],
-        start=lambda segment: jnp.zeros_like(segment.action[-1]),
-        project=clip,
-        closed_form=closed_form,
+        project=lambda goal: jnp.clip(goal, -params.bound, params.bound),
+        start=_nothing,
+        action=ACTION,
+        prepare=lambda segment: params,
+        closed_form=_closed_form,
     )
+
+
+def _closed_form(segment: Segment, params: Params) -> tuple[jax.Array, int]:
+    return jnp.clip(segment.action[-1], -params.bound, params.bound), UNIQUE
+
+
+def _nothing(segment: Segment, params: Params) -> jax.Array:
+    return jnp.zeros_like(segment.action[-1])
+
+
+ACTION = ActionModel(
+    unclipped=lambda goal, params: goal[None],
+    scale=lambda segment, params: 1.0,
+    bounds=lambda unclipped, params: (-params.bound, params.bound),
+)

@@ -3,13 +3,14 @@
 goal: Float[n], the state asked for; state: Float[n]; action: Float[m]. The model is taken as it is, not linearised as by `mpc`.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.controllers import mpc
-from ohio_jax.controllers.closed_loop import reached
+from ohio_jax.controllers import closed_loop, mpc
 from ohio_jax.controllers.mpc import Params
-from ohio_jax.inverse.problem import Problem
+from ohio_jax.low_level import Problem, StateModel
 from ohio_jax.solvers import ilqr
 
 
@@ -32,12 +33,11 @@ def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) ->
 
 
 def problem(params: Params) -> Problem:
-    """As for `mpc`, with the state this closed loop reaches; it offers no comparison of actions."""
+    """As for `mpc`, with the states of this closed loop; it offers no comparison of actions."""
+    prepare = functools.partial(closed_loop.prepare, params)
+    return mpc.problem(params)._replace(state=STATE, action=None, prepare=prepare)
 
-    def residual(goal, segment):
-        return (reached(act, params, init(params), segment.state[0], goal) - segment.next_state[-1]) / params.noise
 
-    return mpc.problem(params)._replace(residual=residual, affine=None, imitation=None)
-
+STATE = StateModel(closed_loop.predict(init, act), closed_loop.reached, closed_loop.noise)
 
 __all__ = ["Params", "act", "init", "plan", "problem"]

@@ -7,7 +7,7 @@ linear program; what follows is its optimum in closed form, see `act`.
 """
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from flax import struct
 from ohio_jax.controllers import stateless
 from ohio_jax.controllers.order_up_to import TOLERANCE
 from ohio_jax.controllers.transport import counts, proportions
-from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Program, Segment
+from ohio_jax.low_level import AMBIGUOUS, UNIQUE, ActionModel, Problem, Program, Segment
 
 Rounding = Literal["largest_remainder", "floor", "none"]
 
@@ -45,7 +45,7 @@ def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple
     warehouse's storage binds, cutting production and shipping more cost the same; production is cut.
     """
     asked = _asked(params, goal, state[-1])
-    return _possible(params, state, asked), memory
+    return jnp.clip(asked, *_bounds(params, state, asked)), memory
 
 
 def _asked(params: Params, goal: jax.Array, stock: jax.Array) -> jax.Array:
@@ -58,11 +58,12 @@ def _asked(params: Params, goal: jax.Array, stock: jax.Array) -> jax.Array:
     return jnp.append(ship, whole(produce))
 
 
-def _possible(params: Params, state: jax.Array, asked: jax.Array) -> jax.Array:
-    """Float[S + 1], what is done of it."""
+def _bounds(params: Params, state: jax.Array, asked: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Float[S + 1] each, least and most that is done of what is asked: more is produced where more is shipped."""
     room, stock = state[:-1], state[-1]
     ship = jnp.minimum(asked[:-1], room)
-    return jnp.append(ship, jnp.clip(asked[-1], 0.0, jnp.maximum(params.storage - stock + jnp.sum(ship), 0.0)))
+    free = jnp.maximum(params.storage - stock + jnp.sum(ship), 0.0)
+    return jnp.append(jnp.full_like(room, -jnp.inf), 0.0), jnp.append(room, free)
 
 
 def project(goal: jax.Array) -> jax.Array:
@@ -70,64 +71,76 @@ def project(goal: jax.Array) -> jax.Array:
     return jnp.append(proportions(goal[:-1]), jnp.clip(jnp.nan_to_num(goal[-1]), 0.0, 1.0))
 
 
+class Context(NamedTuple):
+    """state: Float[S + 1], before the action."""
+
+    params: Params
+    state: jax.Array
+
+
 def problem(params: Params) -> Problem:
-    """Expects segments of one step. Closed form: what was shipped and what was left, over the stock; what was produced.
+    """Expects segments of one step. Compared are units done, rounded in value, smooth in their gradient. Closed form: what was
+    shipped and what was left, over the stock; what was produced.
 
     Status: AMBIGUOUS where there was nothing to share, or where a store's room or the warehouse's binds, for more asked would
     have done the same; UNEXPLAINED where the low level does otherwise under this goal: at all if it rounds, else by more than
     float32 leaves open.
     """
     whole = params.rounding != "none"
-
-    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
-        """Float[S + 1], units done beyond those logged; rounded in value, smooth in its gradient."""
-        state = segment.state[-1]
-        smooth = _possible(params, state, _asked(replace(params, rounding="none"), goal, state[-1]))
-        done, _ = act(params, (), state, goal)
-        return smooth + jax.lax.stop_gradient(done - smooth) - segment.action[-1]
-
-    def closed_form(segment: Segment) -> tuple[jax.Array, jax.Array]:
-        state, action = segment.state[-1], segment.action[-1]
-        room, stock, ship = state[:-1], state[-1], action[:-1]
-        goal = project(jnp.concatenate([ship, (stock - jnp.sum(ship))[None], action[-1:] / params.limit]))
-        full = jnp.any(ship >= room) | (action[-1] >= params.storage - stock + jnp.sum(ship))
-        status = jnp.where(full | (stock <= 0), AMBIGUOUS, UNIQUE)
-        beyond = residual(goal, segment)
-        explained = jnp.all(beyond == 0) if whole else jnp.linalg.norm(beyond) < TOLERANCE
-        return goal, jnp.where(explained, status, UNEXPLAINED)
-
-    def program(segment: Segment) -> Program:
-        """The low level before it rounds, its optimum the only one. Entries: shipments, production, the room they leave in
-        stores and in the warehouse, what is above its storage, and what shipments and production fall short of the goal.
-
-        Rounding is of what is asked for: whole orders are the optimum of a goal that asks for whole units, and that one is
-        found. The status is this program's, in which goals differ that ask for the same after rounding.
-        """
-        state, action = segment.state[-1], segment.action[-1]
-        room, stock, ship, S = state[:-1], state[-1], action[:-1], state.shape[0] - 1
-        # A warehouse without a limit holds what is there and all that can be made.
-        storage = jnp.minimum(params.storage, stock + params.limit)
-        left = storage - stock + jnp.sum(ship) - action[-1]
-        ends = np.cumsum([S, 1, S, 1, 1, S, 1])
-        f, p, spare, free, over, short, cut = np.split(np.eye(ends[-1], dtype=np.float32), ends[:-1])
-        wish, sums_to_1 = jnp.eye(S + 2), np.append(np.ones((1, S + 1), np.float32), [[0.0]], axis=1)
-        return Program(
-            # A unit above the storage costs more than to cut production by one, no more than to ship one less.
-            cost=short.sum(0) + cut.sum(0) + 2.0 * over.sum(0),
-            A=np.concatenate([f + spare, p - f.sum(0) + free - over, f + short, p + cut, 0.0 * p]),
-            b=jnp.concatenate([room, (storage - stock)[None], jnp.zeros(S + 1), -jnp.ones(1)]),
-            B=jnp.concatenate([jnp.zeros((S + 1, S + 2)), stock * wish[:S], params.limit * wish[-1:], sums_to_1]),
-            action=action,
-            slack=jnp.concatenate([room - ship, jnp.maximum(left, 0.0)[None], jnp.maximum(-left, 0.0)[None]]),
-            goal=closed_form(segment)[0],
-            most=1.0,
-        )
-
     return Problem(
-        residual=residual,
-        start=lambda segment: jnp.full(segment.action.shape[-1] + 1, 0.5),
         project=project,
-        closed_form=closed_form,
-        program=program,
+        start=_half,
+        action=ACTION,
+        prepare=lambda segment: Context(params, segment.state[-1]),
+        closed_form=_closed_form,
+        program=_program,
         tolerance=Problem._field_defaults["tolerance"] if whole else TOLERANCE,
     )
+
+
+def _half(segment: Segment, at: Context) -> jax.Array:
+    return jnp.full(segment.action.shape[-1] + 1, 0.5)
+
+
+def _closed_form(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:
+    params, action = at.params, segment.action[-1]
+    room, stock, ship = at.state[:-1], at.state[-1], action[:-1]
+    goal = project(jnp.concatenate([ship, (stock - jnp.sum(ship))[None], action[-1:] / params.limit]))
+    full = jnp.any(ship >= room) | (action[-1] >= params.storage - stock + jnp.sum(ship))
+    return goal, jnp.where(full | (stock <= 0), AMBIGUOUS, UNIQUE)
+
+
+def _program(segment: Segment, at: Context) -> Program:
+    """The low level before it rounds, its optimum the only one. Entries: shipments, production, the room they leave in
+    stores and in the warehouse, what is above its storage, and what shipments and production fall short of the goal.
+
+    Rounding is of what is asked for: whole orders are the optimum of a goal that asks for whole units, and that one is
+    found. The status is this program's, in which goals differ that ask for the same after rounding.
+    """
+    params, state, action = at.params, at.state, segment.action[-1]
+    room, stock, ship, S = state[:-1], state[-1], action[:-1], state.shape[0] - 1
+    # A warehouse without a limit holds what is there and all that can be made.
+    storage = jnp.minimum(params.storage, stock + params.limit)
+    left = storage - stock + jnp.sum(ship) - action[-1]
+    ends = np.cumsum([S, 1, S, 1, 1, S, 1])
+    f, p, spare, free, over, short, cut = np.split(np.eye(ends[-1], dtype=np.float32), ends[:-1])
+    wish, sums_to_1 = jnp.eye(S + 2), np.append(np.ones((1, S + 1), np.float32), [[0.0]], axis=1)
+    return Program(
+        # A unit above the storage costs more than to cut production by one, no more than to ship one less.
+        cost=short.sum(0) + cut.sum(0) + 2.0 * over.sum(0),
+        A=np.concatenate([f + spare, p - f.sum(0) + free - over, f + short, p + cut, 0.0 * p]),
+        b=jnp.concatenate([room, (storage - stock)[None], jnp.zeros(S + 1), -jnp.ones(1)]),
+        B=jnp.concatenate([jnp.zeros((S + 1, S + 2)), stock * wish[:S], params.limit * wish[-1:], sums_to_1]),
+        action=action,
+        slack=jnp.concatenate([room - ship, jnp.maximum(left, 0.0)[None], jnp.maximum(-left, 0.0)[None]]),
+        goal=_closed_form(segment, at)[0],
+        most=1.0,
+    )
+
+
+ACTION = ActionModel(
+    unclipped=lambda goal, at: _asked(replace(at.params, rounding="none"), goal, at.state[-1])[None],
+    scale=lambda segment, at: 1.0,
+    bounds=lambda asked, at: _bounds(at.params, at.state, asked[0]),
+    execute=lambda goal, at: act(at.params, (), at.state, goal)[0][None],
+)

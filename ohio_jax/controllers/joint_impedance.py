@@ -18,7 +18,7 @@ from flax import struct
 
 from ohio_jax.controllers import torques
 from ohio_jax.dynamics.chain import Chain, bias, frames, like, mass_matrix
-from ohio_jax.inverse.problem import ON, Problem, Segment
+from ohio_jax.low_level import Problem, Segment
 from ohio_jax.solvers.small import product
 
 
@@ -39,9 +39,10 @@ class Params:
 class Known(NamedTuple):
     """What a segment's torques depend on beside the goal: those of step j are free[j] + spring[j] displacement.
 
-    free: Float[h, 7]; spring: Float[h, 7, 7]; q: Float[7], the angles before the first step.
+    params: the low level's; free: Float[h, 7]; spring: Float[h, 7, 7]; q: Float[7], the angles before the first step.
     """
 
+    params: Params
     free: jax.Array
     spring: jax.Array
     q: jax.Array
@@ -64,33 +65,37 @@ def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) ->
 
 
 def problem(params: Params) -> Problem:
-    """What inverses may know: the logged torques in the logged states (see `torques.matching`), affine in the goal.
+    """What inverses may know: the logged torques in the logged states (see `torques.problem`), affine in the goal.
 
-    Affine form: the torques off their bounds. Observed: the displacement of the joints over the segment, and the command.
+    Observed: the displacement of the joints over the segment, and the command.
     """
+    return torques.problem(params, prepare, ACTION, width=_usual, observed=_observed)
 
-    def known(state: jax.Array) -> Known:
-        free, spring = jax.vmap(lambda state: law(params, state))(state)
-        q = torques.split(state)[0]
-        return Known(free + jax.vmap(product)(spring, q[:1] - q), spring, q[0])
 
-    def wish(goal: jax.Array, at: Known) -> jax.Array:
-        return at.free + jax.vmap(lambda spring: product(spring, goal[:-1]))(at.spring)
+def prepare(params: Params, segment: Segment) -> Known:
+    free, spring = jax.vmap(lambda state: law(params, state))(segment.state)
+    q = torques.split(segment.state)[0]
+    return Known(params, free + jax.vmap(product)(spring, q[:1] - q), spring, q[0])
 
-    def affine(segment: Segment) -> tuple[jax.Array, jax.Array]:
-        at: Known = segment.state
-        torque, n = segment.action[:, :-1], segment.action.shape[1] - 1
-        bound = jnp.broadcast_to(like(params.bound, torque), torque.shape)
-        scale = jnp.where(jnp.abs(torque) >= ON * bound, 0.0, 1.0 / (torques.NOISE * bound))
-        J = jnp.zeros((torque.size + 1, n + 1), torque.dtype).at[-1, -1].set(1.0 / torques.NOISE)
-        J = J.at[:-1, :-1].set((at.spring * scale[:, :, None]).reshape(-1, n))
-        return J, jnp.concatenate([(scale * (at.free - torque)).reshape(-1), -torques.command(segment) / torques.NOISE])
 
-    def observed(segment: Segment) -> jax.Array:
-        moved = torques.split(segment.next_state[-1])[0] - segment.state.q
-        return torques.inside(jnp.concatenate([moved, torques.command(segment)]), params.output)
+def _torque(goal: jax.Array, at: Known) -> jax.Array:
+    return at.free + jax.vmap(lambda spring: product(spring, goal[:-1]))(at.spring)
 
-    return torques.matching(known, wish, params, params.output, affine=affine, observed=observed)
+
+def _affine(at: Known) -> tuple[jax.Array, jax.Array]:
+    return at.spring, at.free
+
+
+def _observed(segment: Segment, at: Known) -> jax.Array:
+    moved = torques.split(segment.next_state[-1])[0] - at.q
+    return torques.inside(jnp.concatenate([moved, torques.command(segment)]), at.params.output)
+
+
+def _usual(segment: Segment, at: Known) -> jax.Array:
+    return jnp.append(like(at.params.output, segment.action), 1.0)
+
+
+ACTION = torques.model(_torque, _affine)
 
 
 def law(params: Params, state: jax.Array) -> tuple[jax.Array, jax.Array]:

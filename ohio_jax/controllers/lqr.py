@@ -4,6 +4,7 @@ goal: Float[n], the state asked for, in the state's units; state: Float[n]; acti
 Gains are computed where a goal is given, at the state of that moment, and kept for the h steps the goal lasts.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from ohio_jax.controllers import closed_loop
-from ohio_jax.inverse.problem import Problem, Segment, disagreement
+from ohio_jax.low_level import ActionModel, Problem, Segment, StateModel
 from ohio_jax.solvers import riccati
 from ohio_jax.solvers.small import product
 
@@ -62,44 +63,58 @@ def act(params: Params, memory: Memory, state: jax.Array, goal: jax.Array) -> tu
     return jnp.clip(wanted, -params.bound, params.bound), memory._replace(t=memory.t + 1)
 
 
+class Context(NamedTuple):
+    """start: Float[n], the state a goal is given in; gains: of the h steps it lasts; state: Float[h, n], the logged ones."""
+
+    params: Params
+    start: jax.Array
+    gains: riccati.Gains
+    state: jax.Array
+
+
+def prepare(params: Params, segment: Segment) -> Context:
+    return Context(params, segment.state[0], _gains(params, params.dynamics, segment.state[0]), segment.state)
+
+
 def problem(params: Params) -> Problem:
-    """What inverses may know. All but `imitation` see states, not actions: any policy's data can be explained.
+    """What inverses may know. Its residual sees states, not actions: any policy's data can be explained.
 
-    Residual: the state that the goal's clipped feedback reaches in `model`, less the one observed, in units of `noise`.
-    Affine form: without clipping, and with `model` linearised at the observed states (OHIO, section 4.1).
-    Imitation: the feedback before clipping, in the observed states, against the logged actions.
+    State model: where the goal's clipped feedback leads in `model`, in units of `noise`; its affine form is without clipping,
+    and with `model` linearised at the observed states (OHIO, section 4.1).
+    Action model: the feedback before clipping, in the observed states.
     """
-
-    def reached(goal: jax.Array, segment: Segment) -> jax.Array:
-        def step(x, gain):
-            u = jnp.clip(_wanted(gain.K, gain.k, x, goal), -params.bound, params.bound)
-            return params.model.step(x, u), None
-
-        # Unrolled, the model at the first state, which no goal changes, is evaluated once for all iterations of an inverse.
-        gains = _gains(params, params.dynamics, segment.state[0])
-        return jax.lax.scan(step, segment.state[0], gains, unroll=min(params.steps, 5))[0]
-
-    def affine(segment: Segment) -> tuple[jax.Array, jax.Array]:
-        gains = _gains(params, params.dynamics, segment.state[0])
-        return closed_loop.affine(gains, lambda x: _linear(params, params.model, x), segment, params.noise)
-
-    def imitation(goal: jax.Array, segment: Segment) -> jax.Array:
-        def step(gain, x, u):
-            wish = _wanted(gain.K, gain.k, x, goal)
-            return disagreement(wish, u, params.bound, params.model.linear(x)[1], params.noise)
-
-        gains = _gains(params, params.dynamics, segment.state[0])
-        return jax.vmap(step)(gains, segment.state, segment.action).reshape(-1)
-
     return Problem(
-        residual=lambda goal, segment: (reached(goal, segment) - segment.next_state[-1]) / params.noise,
-        start=lambda segment: segment.next_state[-1],
         project=lambda goal: jnp.clip(goal, -params.limit, params.limit),
-        observed=lambda segment: segment.next_state[-1],
-        affine=affine,
-        imitation=imitation,
-        width=lambda segment: params.limit,
+        start=closed_loop.reached,
+        state=STATE,
+        action=ACTION,
+        residual="state",
+        prepare=functools.partial(prepare, params),
+        observed=closed_loop.reached,
+        width=closed_loop.limit,
     )
+
+
+def _predict(goal: jax.Array, at: Context) -> jax.Array:
+    def step(x, gain):
+        u = jnp.clip(_wanted(gain.K, gain.k, x, goal), -at.params.bound, at.params.bound)
+        after = at.params.model.step(x, u)
+        return after, after
+
+    # Unrolled, the model at the first state, which no goal changes, is evaluated once for all iterations of an inverse.
+    return jax.lax.scan(step, at.start, at.gains, unroll=min(at.params.steps, 5))[1]
+
+
+def _affine(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:
+    return closed_loop.affine(at.gains, lambda x: _linear(at.params, at.params.model, x), segment)
+
+
+def _unclipped(goal: jax.Array, at: Context) -> jax.Array:
+    return jax.vmap(lambda gain, x: _wanted(gain.K, gain.k, x, goal))(at.gains, at.state)
+
+
+STATE = StateModel(_predict, closed_loop.reached, closed_loop.noise, _affine)
+ACTION = ActionModel(_unclipped, closed_loop.effect, closed_loop.bounds)
 
 
 def _linear(params: Params, model: Any, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from ohio_jax.environment import Controller
-from ohio_jax.inverse.problem import Problem, Segment
+from ohio_jax.errors import UserError
+from ohio_jax.low_level import Controller, Problem, Segment
 
 
 @struct.dataclass
@@ -48,27 +48,18 @@ def act(params: Params, memory: Any, state: Any, goal: jax.Array) -> tuple[jax.A
 
 
 def problem(params: Params) -> Problem:
-    """A segment is explained by the low level that acted in it; offers what the controller's own problem does.
+    """A segment is explained by the low level that acted in it: its context is prepared with that one's parameters.
 
-    A prepared segment's state is (which, the state as the controller's problem prepares it).
+    Raises UserError for a low level whose problem does not read its parameters from the context alone.
     """
     own = lambda index: params.controller.problem(params.at(index))
-
-    def prepare(segment: Segment) -> Segment:
-        index = params.which(jax.tree.map(lambda leaf: leaf[0], segment.state))
-        ready = own(index).prepare
-        return segment._replace(state=(index, (segment if ready is None else ready(segment)).state))
-
-    def of_segment(name: str) -> Any:
-        """The function of the controller's problem that reads a segment last."""
-
-        def function(*args):
-            *goal, segment = args
-            index, state = segment.state
-            return getattr(own(index), name)(*goal, segment._replace(state=state))
-
-        return None if getattr(own(0), name) is None else function
-
     # Admissible goals are those of all: they cannot depend on a segment.
-    mine = {"project": own(0).project, "prepare": prepare, "tolerance": own(0).tolerance}
-    return Problem(**mine, **{name: of_segment(name) for name in Problem._fields if name not in mine})
+    first, other = (own(0)._replace(project=None, prepare=None) for _ in range(2))
+    if first != other:
+        raise UserError("mixture: expected a low level whose problem reads its parameters from the context, found another")
+
+    def prepare(segment: Segment) -> Any:
+        mine = own(params.which(jax.tree.map(lambda leaf: leaf[0], segment.state))).prepare
+        return segment if mine is None else mine(segment)
+
+    return own(0)._replace(prepare=prepare)

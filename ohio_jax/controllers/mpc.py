@@ -3,14 +3,15 @@
 goal: Float[n], the state asked for; state: Float[n]; action: Float[m]. The model is linearised at the state of each step.
 """
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from ohio_jax.controllers import closed_loop
-from ohio_jax.inverse.problem import Problem, Segment, disagreement
+from ohio_jax.low_level import ActionModel, Problem, Segment, StateModel
 from ohio_jax.solvers import qp, riccati
 
 
@@ -52,57 +53,84 @@ def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) ->
     return jnp.where(usable, best.u[0], 0.0), ahead
 
 
+class Context(NamedTuple):
+    """start: Float[n], a segment's first state. Of its h steps: A, B, c, the model that plans, linearised at the logged states;
+    state, action: as logged; after: Float[h, n], where the logged actions lead."""
+
+    params: Params
+    start: jax.Array
+    A: jax.Array
+    B: jax.Array
+    c: jax.Array
+    state: jax.Array
+    action: jax.Array
+    after: jax.Array
+
+
+def prepare(params: Params, segment: Segment) -> Context:
+    A, B, c = jax.vmap(params.dynamics.linear)(segment.state)
+    after = jax.vmap(lambda A, B, c, x, u: A @ x + B @ u + c)(A, B, c, segment.state, segment.action)
+    return Context(params, segment.state[0], A, B, c, segment.state, segment.action, after)
+
+
 def problem(params: Params) -> Problem:
     """What inverses may know: the states of a segment and, for `imitation` alone, its actions, as for `lqr`.
 
-    Residual: the state that the goal's closed loop reaches in `model`, less the one observed, in units of `noise`.
-    Affine form: the gains of each observed state, without bounds. Equal gains at all steps show a goal in as many dimensions
-    as there are actions.
-    Imitation: the optimality conditions of each logged action in its observed state, later actions being optimal: off its
-    bounds the slope of the plan's cost must vanish, on one of them it must push outward. In actions: slope over curvature.
+    State model: the goal's closed loop in `model`, in units of `noise`. Affine form: the gains of each observed state, without
+    bounds. Equal gains at all steps show a goal in as many dimensions as there are actions.
+    Action model: each observed state's plan; compared are the optimality conditions of each logged action in its observed state,
+    later actions being optimal: off its bounds the slope of the plan's cost must vanish, on one of them it must push outward. In
+    actions: slope over curvature.
     """
-
-    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
-        end = closed_loop.reached(act, params, init(params), segment.state[0], goal)
-        return (end - segment.next_state[-1]) / params.noise
-
-    def affine(segment: Segment) -> tuple[jax.Array, jax.Array]:
-        Q, R, P = (jnp.diag(weight) for weight in (params.Q, params.R, params.P))
-
-        def first(x):
-            A, B, c = params.dynamics.linear(x)
-            return jax.tree.map(lambda gain: gain[0], riccati.gains(A, B, c, Q, R, P, params.horizon))
-
-        return closed_loop.affine(jax.vmap(first)(segment.state), params.model.linear, segment, params.noise)
-
-    def imitation(goal: jax.Array, segment: Segment) -> jax.Array:
-        def step(x, u):
-            program = _program(params, x)
-            A, B = program.A[0], program.B[0]
-            after = A @ x + B @ u + program.c[0]
-            rest = program._replace(A=program.A[1:], B=program.B[1:], c=program.c[1:])
-            planned = after[None] if params.horizon == 1 else qp.solve(rest, after, goal).x
-            # Costates, back from the last state: what one more unit of the next state costs.
-            back = lambda ahead, x: (params.Q * (x - goal) + A.T @ ahead, None)
-            costate, _ = jax.lax.scan(back, params.P * (planned[-1] - goal), planned[:-1], reverse=True)
-            push = -(params.R * u + B.T @ costate) / (params.R + params.P @ jnp.square(B))
-            return disagreement(u + push, u, params.bound, params.model.linear(x)[1], params.noise)
-
-        return jax.vmap(step)(segment.state, segment.action).reshape(-1)
-
     return Problem(
-        residual=residual,
-        start=lambda segment: segment.next_state[-1],
         project=lambda goal: jnp.clip(goal, -params.limit, params.limit),
-        observed=lambda segment: segment.next_state[-1],
-        affine=affine,
-        imitation=imitation,
-        width=lambda segment: params.limit,
+        start=closed_loop.reached,
+        state=STATE,
+        action=ACTION,
+        residual="state",
+        prepare=functools.partial(prepare, params),
+        observed=closed_loop.reached,
+        width=closed_loop.limit,
     )
 
 
+def _affine(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:
+    params = at.params
+    Q, R, P = (jnp.diag(weight) for weight in (params.Q, params.R, params.P))
+    first = lambda A, B, c: jax.tree.map(lambda gain: gain[0], riccati.gains(A, B, c, Q, R, P, params.horizon))
+    return closed_loop.affine(jax.vmap(first)(at.A, at.B, at.c), params.model.linear, segment)
+
+
+def _planned(goal: jax.Array, at: Context) -> jax.Array:
+    def step(A, B, c, x):
+        return qp.solve(_program_of(at.params, at.params.horizon, A, B, c), x, goal).u[0]
+
+    return jax.vmap(step)(at.A, at.B, at.c, at.state)
+
+
+def _push(goal: jax.Array, at: Context) -> jax.Array:
+    params = at.params
+
+    def step(A, B, c, u, after):
+        rest = _program_of(params, params.horizon - 1, A, B, c)
+        planned = after[None] if params.horizon == 1 else qp.solve(rest, after, goal).x
+        # Costates, back from the last state: what one more unit of the next state costs.
+        back = lambda ahead, x: (params.Q * (x - goal) + A.T @ ahead, None)
+        costate, _ = jax.lax.scan(back, params.P * (planned[-1] - goal), planned[:-1], reverse=True)
+        return -(params.R * u + B.T @ costate) / (params.R + params.P @ jnp.square(B))
+
+    return jax.vmap(step)(at.A, at.B, at.c, at.action, at.after)
+
+
+STATE = StateModel(closed_loop.predict(init, act), closed_loop.reached, closed_loop.noise, _affine)
+ACTION = ActionModel(_planned, closed_loop.effect, closed_loop.bounds, stationarity=_push)
+
+
 def _program(params: Params, x: jax.Array) -> qp.Program:
-    A, B, c = params.dynamics.linear(x)
-    over = lambda y: jnp.broadcast_to(y, (params.horizon, *y.shape))
+    return _program_of(params, params.horizon, *params.dynamics.linear(x))
+
+
+def _program_of(params: Params, horizon: int, A: jax.Array, B: jax.Array, c: jax.Array) -> qp.Program:
+    over = lambda y: jnp.broadcast_to(y, (horizon, *y.shape))
     Q, R, P = (jnp.diag(weight) for weight in (params.Q, params.R, params.P))
     return qp.Program(over(A), over(B), over(c), Q, R, P, -params.bound, params.bound)

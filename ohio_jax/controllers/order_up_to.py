@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from ohio_jax.controllers import stateless
-from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment
+from ohio_jax.low_level import AMBIGUOUS, UNIQUE, ActionModel, Problem, Segment
 
 init, plan = stateless.init, stateless.plan
 
@@ -36,27 +36,42 @@ def project(goal: jax.Array) -> jax.Array:
     return jnp.clip(jnp.nan_to_num(goal), 0.0, 1.0)
 
 
+class Context(NamedTuple):
+    """position: Float[N], before the orders."""
+
+    params: Params
+    position: jax.Array
+
+
 def problem(params: Params) -> Problem:
     """Expects segments of one step. Closed form: the positions that the logged orders lead to, over the largest levels.
 
     Status: AMBIGUOUS where a node ordered nothing, which any level below its position explains; its position is returned.
     UNEXPLAINED where this goal makes other orders, as where a logged one leads above the largest level.
     """
-
-    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
-        """Float[N], units ordered beyond those logged."""
-        return act(params, (), segment.state[-1], goal)[0] - segment.action[-1]
-
-    def closed_form(segment: Segment) -> tuple[jax.Array, jax.Array]:
-        order = segment.action[-1]
-        goal = project((segment.state[-1] + order) / params.largest)
-        status = jnp.where(jnp.any(order <= 0), AMBIGUOUS, UNIQUE)
-        return goal, jnp.where(jnp.linalg.norm(residual(goal, segment)) < TOLERANCE, status, UNEXPLAINED)
-
     return Problem(
-        residual=residual,
-        start=lambda segment: jnp.full(segment.action.shape[-1], 0.5),
         project=project,
-        closed_form=closed_form,
+        start=_half,
+        action=ACTION,
+        prepare=lambda segment: Context(params, segment.state[-1]),
+        closed_form=_closed_form,
         tolerance=TOLERANCE,
     )
+
+
+def _half(segment: Segment, at: Context) -> jax.Array:
+    return jnp.full(segment.action.shape[-1], 0.5)
+
+
+def _closed_form(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:
+    order = segment.action[-1]
+    goal = project((at.position + order) / at.params.largest)
+    return goal, jnp.where(jnp.any(order <= 0), AMBIGUOUS, UNIQUE)
+
+
+ACTION = ActionModel(
+    unclipped=lambda goal, at: (at.params.largest * project(goal) - at.position)[None],
+    scale=lambda segment, at: 1.0,
+    bounds=lambda unclipped, at: (0.0, jnp.inf),
+    execute=lambda goal, at: act(at.params, (), at.position, goal)[0][None],
+)

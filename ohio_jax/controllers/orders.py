@@ -5,7 +5,7 @@ have room for (not looked at) and the stock that can be shipped; action: Float[S
 for the goal. The end-to-end agent of OHIO's (ICLR 2025) supply-chain experiment, and a fairer one.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from flax import struct
 
 from ohio_jax.controllers import stateless
 from ohio_jax.controllers.transport import counts
-from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment
+from ohio_jax.low_level import AMBIGUOUS, UNIQUE, ActionModel, Problem, Segment
 
 init, plan = stateless.init, stateless.plan
 
@@ -60,32 +60,43 @@ def project(goal: jax.Array) -> jax.Array:
     return jnp.clip(jnp.nan_to_num(goal), 0.0, 1.0)
 
 
+class Context(NamedTuple):
+    """state: Float[S + 1], before the orders."""
+
+    params: Params
+    state: jax.Array
+
+
 def problem(params: Params) -> Problem:
-    """Expects segments of one step. Closed form: logged orders over the largest possible.
+    """Expects segments of one step. Compared are orders, rounded in value, smooth in their gradient. Closed form: logged orders
+    over the largest possible.
 
     Status: AMBIGUOUS where there was no stock to share, UNEXPLAINED where this goal makes other orders, as where a logged
     order is above the largest.
     """
-
-    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
-        """Float[S + 1], units ordered beyond those logged; rounded in value, smooth in its gradient."""
-        state = segment.state[-1]
-        smooth = _smooth(params, project(goal), state[-1])
-        done, _ = act(params, (), state, goal)
-        return smooth + jax.lax.stop_gradient(done - smooth) - segment.action[-1]
-
-    def closed_form(segment: Segment) -> tuple[jax.Array, jax.Array]:
-        stock, action = segment.state[-1][-1], segment.action[-1]
-        shipments = jnp.broadcast_to(stock, action[:-1].shape) if params.within_stock else params.largest[:-1]
-        largest = jnp.append(shipments, params.largest[-1])
-        goal = project(action / jnp.where(largest > 0, largest, 1.0))
-        status = jnp.where(jnp.any(largest <= 0), AMBIGUOUS, UNIQUE)
-        wrong = jnp.max(jnp.abs(residual(goal, segment))) >= 0.5
-        return goal, jnp.where(wrong, UNEXPLAINED, status)
-
     return Problem(
-        residual=residual,
-        start=lambda segment: jnp.full(segment.action.shape[-1], 0.5),
         project=project,
-        closed_form=closed_form,
+        start=_half,
+        action=ACTION,
+        prepare=lambda segment: Context(params, segment.state[-1]),
+        closed_form=_closed_form,
     )
+
+
+def _half(segment: Segment, at: Context) -> jax.Array:
+    return jnp.full(segment.action.shape[-1], 0.5)
+
+
+def _closed_form(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:
+    params, stock, action = at.params, at.state[-1], segment.action[-1]
+    shipments = jnp.broadcast_to(stock, action[:-1].shape) if params.within_stock else params.largest[:-1]
+    largest = jnp.append(shipments, params.largest[-1])
+    goal = project(action / jnp.where(largest > 0, largest, 1.0))
+    return goal, jnp.where(jnp.any(largest <= 0), AMBIGUOUS, UNIQUE)
+
+
+ACTION = ActionModel(
+    unclipped=lambda goal, at: _smooth(at.params, project(goal), at.state[-1])[None],
+    scale=lambda segment, at: 1.0,
+    execute=lambda goal, at: act(at.params, (), at.state, goal)[0][None],
+)

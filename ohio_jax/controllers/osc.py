@@ -19,7 +19,7 @@ from flax import struct
 
 from ohio_jax.controllers import torques
 from ohio_jax.dynamics.chain import Chain, bias, frames, jacobian, like, mass_matrix, pose
-from ohio_jax.inverse.problem import Problem, Segment
+from ohio_jax.low_level import Problem, Segment
 from ohio_jax.solvers.small import product, solve_definite
 
 POSTURE = 10.0  # 1 / s^2, stiffness of the null space
@@ -68,9 +68,11 @@ class Law(NamedTuple):
 class Known(NamedTuple):
     """What a segment's torques depend on beside the goal: c, P, T, D of `problem` for each step, the pose before the first.
 
-    free: Float[h, n]; force, twist: Float[h, n, 3]; turned: Float[h, 3, 3]; position, rotation: Float[3], Float[3, 3].
+    params: the low level's; free: Float[h, n]; force, twist: Float[h, n, 3]; turned: Float[h, 3, 3]; position: Float[3];
+    rotation: Float[3, 3].
     """
 
+    params: Params
     free: jax.Array
     force: jax.Array
     twist: jax.Array
@@ -105,35 +107,44 @@ def act(params: Params, memory: Pose, state: jax.Array, goal: jax.Array) -> tupl
 
 
 def problem(params: Params) -> Problem:
-    """What inverses may know: the logged torques in the logged states (see `torques.matching`).
+    """What inverses may know: the logged torques in the logged states (see `torques.problem`).
 
     Of a goal u the torques of step j are c_j + P_j u_p + T_j e(Rot(u_r) D_j), where only u is unknown. Observed: the
     displacement of the site over the segment; the command is read off the actions, for no joint of the arm shows it.
     A goal outside the range is returned at its edge and, as it does not explain the torques, UNEXPLAINED; with a wider `output`
     it is returned as it is. `torques.outside` tells which are.
     """
+    return torques.problem(params, prepare, ACTION, width=_usual, observed=_observed)
 
-    def known(state: jax.Array) -> Known:
-        at = jax.vmap(lambda state: law(params, state))(state)
-        away = at.position[0][None] - at.position
-        turned = jax.vmap(lambda rotation: product(at.rotation[0], rotation.T))(at.rotation)
-        return Known(at.free + jax.vmap(product)(at.force, away), at.force, at.twist, turned, at.position[0], at.rotation[0])
 
-    def wish(goal: jax.Array, at: Known) -> jax.Array:
-        turn = rotation_of(goal[3:6])
-        left = jax.vmap(lambda turned: turn_left(params, product(turn, turned)))(at.turned)
-        pull = jax.vmap(lambda force: product(force, goal[:3]))(at.force)
-        return at.free + pull + jax.vmap(product)(at.twist, left)
+def prepare(params: Params, segment: Segment) -> Known:
+    at = jax.vmap(lambda state: law(params, state))(segment.state)
+    away = at.position[0][None] - at.position
+    turned = jax.vmap(lambda rotation: product(at.rotation[0], rotation.T))(at.rotation)
+    free = at.free + jax.vmap(product)(at.force, away)
+    return Known(params, free, at.force, at.twist, turned, at.position[0], at.rotation[0])
 
-    def observed(segment: Segment) -> jax.Array:
-        at: Known = segment.state
-        q, _, _ = torques.split(segment.next_state[-1])
-        position, rotation = pose(params.chain, frames(params.chain, q))
-        moved = position - at.position, vector_of(product(rotation, at.rotation.T)), torques.command(segment)
-        return torques.inside(jnp.concatenate(moved), params.output)
 
-    usual = params.output if params.usual is None else params.usual
-    return torques.matching(known, wish, params, usual, observed=observed)
+def _torque(goal: jax.Array, at: Known) -> jax.Array:
+    turn = rotation_of(goal[3:6])
+    left = jax.vmap(lambda turned: turn_left(at.params, product(turn, turned)))(at.turned)
+    pull = jax.vmap(lambda force: product(force, goal[:3]))(at.force)
+    return at.free + pull + jax.vmap(product)(at.twist, left)
+
+
+def _observed(segment: Segment, at: Known) -> jax.Array:
+    q, _, _ = torques.split(segment.next_state[-1])
+    position, rotation = pose(at.params.chain, frames(at.params.chain, q))
+    moved = position - at.position, vector_of(product(rotation, at.rotation.T)), torques.command(segment)
+    return torques.inside(jnp.concatenate(moved), at.params.output)
+
+
+def _usual(segment: Segment, at: Known) -> jax.Array:
+    usual = at.params.output if at.params.usual is None else at.params.usual
+    return jnp.append(like(usual, segment.action), 1.0)
+
+
+ACTION = torques.model(_torque)
 
 
 def law(params: Params, state: jax.Array) -> Law:

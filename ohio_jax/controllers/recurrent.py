@@ -24,7 +24,7 @@ from ohio_jax.controllers import torques
 from ohio_jax.controllers.osc import vector_of
 from ohio_jax.dynamics.chain import Chain, frames, pose
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.problem import UNEXPLAINED, UNIQUE, Problem, Segment, disagreement
+from ohio_jax.low_level import UNEXPLAINED, UNIQUE, Problem, Segment, StateModel, active_residual, side_of
 from ohio_jax.networks.recurrent import Carry, Recurrent
 from ohio_jax.solvers.small import product
 
@@ -108,33 +108,53 @@ def reached(params: Params, segment: Segment) -> jax.Array:
     return jnp.concatenate([moved, torques.command(segment)])
 
 
-def observed(params: Params, segment: Segment) -> jax.Array:
-    """Float[g], the same within the range of goals."""
-    return torques.inside(reached(params, segment), params.output)
+class Context(NamedTuple):
+    """reached: Float[g], see `reached`; observed: Float[g], the same within the range of goals."""
+
+    params: Params
+    reached: jax.Array
+    observed: jax.Array
+
+
+def prepare(params: Params, segment: Segment) -> Context:
+    goal = reached(params, segment)
+    return Context(params, goal, torques.inside(goal, params.output))
 
 
 def problem(params: Params) -> Problem:
     """What inverses may know: a goal says what is to be reached, so it is read off what was, whatever the network would do.
 
     Closed form and `observed`: the change over the segment, at the range's edge and UNEXPLAINED where it lies outside; and the
-    command. Residual: by how much a goal misses it, in hundredths of the range.
+    command. State model: what is reached is the goal, in hundredths of the range.
     """
-
-    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
-        return (goal - reached(params, segment)) / (torques.NOISE * jnp.append(params.output, 1.0))
-
-    def closed_form(segment: Segment) -> tuple[jax.Array, jax.Array]:
-        goal = observed(params, segment)
-        return goal, jnp.where(jnp.all(goal == reached(params, segment)), UNIQUE, UNEXPLAINED)
-
     return Problem(
-        residual=residual,
-        start=functools.partial(observed, params),
         project=lambda goal: torques.inside(goal, params.output),
-        closed_form=closed_form,
-        observed=functools.partial(observed, params),
-        width=lambda segment: jnp.append(params.output, 1.0),
+        start=_observed,
+        state=STATE,
+        prepare=functools.partial(prepare, params),
+        closed_form=_closed_form,
+        observed=_observed,
+        width=_range,
     )
+
+
+def _closed_form(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:
+    return at.observed, jnp.where(jnp.all(at.observed == at.reached), UNIQUE, UNEXPLAINED)
+
+
+def _observed(segment: Segment, at: Context) -> jax.Array:
+    return at.observed
+
+
+def _range(segment: Segment, at: Context) -> jax.Array:
+    return jnp.append(at.params.output, 1.0)
+
+
+STATE = StateModel(
+    predict=lambda goal, at: goal[None],
+    observed=lambda segment, at: at.reached,
+    scale=lambda segment, at: torques.NOISE * _range(segment, at),
+)
 
 
 @dataclass(frozen=True)
@@ -155,11 +175,11 @@ def fit(config: Config, key: jax.Array, params: Params, segments: Segment) -> tu
     """Teaches the network to give the torques logged in M segments of h steps, on goals read off them.
 
     Returns (params with its weights, root mean square error on held-out segments as a share of the largest torque, saturated
-    ones one-sided). segments: leaves [M, h, ...]; params: with any weights. Segments that are not finite are left out. Raises
-    UserError for fewer others than a batch and the held out.
+    ones one-sided). segments: whole ones, leaves [M, h, ...]; params: with any weights. Segments that are not finite are left
+    out. Raises UserError for fewer others than a batch and the held out.
     """
-    rows = np.all([np.isfinite(leaf).all(axis=(1, 2)) for leaf in segments], axis=0)
-    segments = Segment(*(np.asarray(leaf, np.float32)[rows] for leaf in segments))
+    rows = np.all([np.isfinite(leaf).all(axis=(1, 2)) for leaf in segments[:3]], axis=0)
+    segments = Segment(*(np.asarray(leaf, np.float32)[rows] for leaf in segments[:3]))
     held_out = int(config.held_out * rows.sum())
     if held_out < 1 or rows.sum() - held_out < config.batch:
         raise UserError(f"low level: expected {config.batch} segments and some to hold out, found {rows.sum()} that are finite")
@@ -172,18 +192,19 @@ def _fit(config: Config, held_out: int, key: jax.Array, params: Params, segments
     for_split, for_start, for_batches = jax.random.split(key, 3)
     order = jax.random.permutation(for_split, len(segments.action))
     network = params.network
-    one, noise = jnp.eye(len(params.bound)), torques.NOISE * params.bound
+    bound = params.bound
 
     def seen(segment: Segment) -> jax.Array:
-        goal = observed(params, segment)
+        goal = prepare(params, segment).observed
         return jax.vmap(lambda state: inputs_of(params, state, goal))(segment.state)
 
     inputs = jax.lax.map(seen, segments, batch_size=256)  # once: they hold the arm's kinematics
 
     def errors(weights, row: jax.Array) -> jax.Array:
         _, out = jax.lax.scan(lambda carry, x: network.apply(weights, carry, x), network.rest(), inputs[row])
-        away = jax.vmap(lambda out, action: disagreement(out * params.bound, action[:-1], params.bound, one, noise))
-        return torques.NOISE * away(out, segments.action[row])
+        torque = segments.action[row][:, :-1]
+        away = (out * bound - torque) / (torques.NOISE * bound)
+        return torques.NOISE * active_residual(away, side_of(torque, -bound, bound))
 
     def loss(weights, rows):
         return jnp.mean(jnp.square(jax.vmap(functools.partial(errors, weights))(rows)))

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from ohio_jax.environment import Controller
-from ohio_jax.inverse.problem import Problem, Program, Segment
+from ohio_jax.low_level import Controller, Problem, Program, Segment
 
 
 @struct.dataclass
@@ -47,39 +46,21 @@ def act(params: Params, memory: Memory, state: jax.Array, goal: jax.Array) -> tu
 def problem(params: Params) -> Problem:
     """The low level's problem with goals counted from the segment's first state."""
     inner: Problem = params.controller.problem(params.params)
-    place = lambda goal, segment: segment.state[0] + goal
-    clip = lambda goal: jnp.clip(goal, -params.limit, params.limit)
 
-    def displaced(read):
-        return None if read is None else lambda segment: read(segment) - segment.state[0]
-
-    def at(judge):
-        return None if judge is None else lambda goal, segment: judge(place(goal, segment), segment)
-
-    def affine(segment: Segment) -> tuple[jax.Array, jax.Array]:
-        assert inner.affine is not None
-        J, r = inner.affine(segment)
-        return J, r + J @ segment.state[0]
-
-    def program(segment: Segment) -> Program:
+    def program(segment: Segment, context: Any) -> Program:
+        """The low level's, with the goals that a displacement within its limit asks for."""
         assert inner.program is not None
-        p, origin = inner.program(segment), segment.state[0]
-        return p._replace(
-            cost=p.cost if p.price is None else p.cost + p.price @ origin,
-            b=p.b + p.B @ origin,
-            goal=p.goal - origin,
-            least=jnp.maximum(p.least - origin, -params.limit),
-            most=jnp.minimum(p.most - origin, params.limit),
-        )
+        p, origin = inner.program(segment, context), _first(segment)
+        return p._replace(least=jnp.maximum(p.least, origin - params.limit), most=jnp.minimum(p.most, origin + params.limit))
 
     return inner._replace(
-        residual=lambda goal, segment: inner.residual(place(goal, segment), segment),
-        start=lambda segment: inner.start(segment) - segment.state[0],
-        project=clip,
+        project=lambda goal: jnp.clip(goal, -params.limit, params.limit),
+        origin=_first,
         closed_form=None,
-        observed=displaced(inner.observed),
-        width=lambda segment: params.limit,
-        affine=None if inner.affine is None else affine,
-        imitation=at(inner.imitation),
         program=None if inner.program is None else program,
+        width=lambda segment, context: params.limit,
     )
+
+
+def _first(segment: Segment) -> jax.Array:
+    return segment.state[0]

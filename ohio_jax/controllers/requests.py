@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from ohio_jax.controllers import stateless
 from ohio_jax.controllers.transport import moved, possible
-from ohio_jax.inverse.problem import Problem, Segment
+from ohio_jax.low_level import ActionModel, Problem, Segment
 
 init, plan = stateless.init, stateless.plan
 
@@ -28,24 +28,32 @@ def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple
 
 
 def problem(params: Params) -> Problem:
-    """Expects segments of one step. Closed form: the logged flows; UNEXPLAINED if no idle vehicles could make them."""
+    """Expects segments of one step, which are their own context. Compared are the flows between regions, truncated in value,
+    smooth in their gradient. Closed form: the logged flows; UNEXPLAINED if no idle vehicles could make them."""
+    return Problem(project=lambda goal: jnp.maximum(goal, 0.0), start=_nobody, action=ACTION, closed_form=_closed_form)
 
-    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
-        """Float[n * n], vehicles asked for beyond those logged; truncated in value, smooth in its gradient."""
-        n = segment.state.shape[-1]
-        asked = goal + jax.lax.stop_gradient(_whole(goal) - goal)
-        return jnp.where(jnp.eye(n, dtype=bool), 0.0, asked.reshape(n, n) - segment.action[-1]).reshape(-1)
 
-    def closed_form(segment: Segment) -> tuple[jax.Array, jax.Array]:
-        flows = segment.action[-1]
-        return flows.astype(jnp.float32).reshape(-1), possible(segment.state[-1], moved(flows))
+def _nobody(segment: Segment, at: Segment) -> jax.Array:
+    return jnp.zeros(segment.state.shape[-1] ** 2)
 
-    return Problem(
-        residual=residual,
-        start=lambda segment: jnp.zeros(segment.state.shape[-1] ** 2),
-        project=lambda goal: jnp.maximum(goal, 0.0),
-        closed_form=closed_form,
-    )
+
+def _closed_form(segment: Segment, at: Segment) -> tuple[jax.Array, jax.Array]:
+    flows = segment.action[-1]
+    return flows.astype(jnp.float32).reshape(-1), possible(segment.state[-1], moved(flows))
+
+
+def _moves(goal: jax.Array, at: Segment) -> jax.Array:
+    """Float[1, n, n], without those that stay."""
+    n = at.state.shape[-1]
+    return jnp.where(jnp.eye(n, dtype=bool), 0.0, goal.reshape(n, n))[None]
+
+
+ACTION = ActionModel(
+    unclipped=_moves,
+    scale=lambda segment, at: 1.0,
+    execute=lambda goal, at: _moves(_whole(goal), at),
+    logged=lambda segment: jax.vmap(moved)(segment.action),
+)
 
 
 def _whole(goal: jax.Array) -> jax.Array:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from ohio_jax.controllers import stateless
 from ohio_jax.controllers.transport import counts, moved, possible
-from ohio_jax.inverse.problem import AMBIGUOUS, Problem, Segment
+from ohio_jax.low_level import AMBIGUOUS, ActionModel, Problem, Segment
 
 init, plan = stateless.init, stateless.plan
 
@@ -34,29 +34,35 @@ def project(goal: jax.Array) -> jax.Array:
 
 
 def problem(params: Params) -> Problem:
-    """Expects segments of one step. Closed form: F_ij / idle_i, on the diagonal what stays; 1 there if nobody is idle.
+    """Expects segments of one step, which are their own context. Compared are the flows between regions, rounded in value, smooth
+    in their gradient. Closed form: F_ij / idle_i, on the diagonal what stays; 1 there if nobody is idle.
 
     Status: AMBIGUOUS if no region has vehicles, UNEXPLAINED for flows that no idle vehicles could have made. The row of
     a single empty region could be anything; as it moves nobody, that is settled by convention, not called ambiguous.
     """
+    return Problem(project=project, start=_everyone_stays, action=ACTION, closed_form=_closed_form)
 
-    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
-        """Float[n * n], vehicles sent beyond those logged; rounded in value, smooth in its gradient."""
-        idle, n = segment.state[-1], segment.state.shape[-1]
-        asked = project(goal.reshape(n, n)) * idle[:, None]
-        flows, _ = act(params, (), idle, goal)
-        asked += jax.lax.stop_gradient(flows - asked)
-        return jnp.where(jnp.eye(n, dtype=bool), 0.0, asked - segment.action[-1]).reshape(-1)
 
-    def closed_form(segment: Segment) -> tuple[jax.Array, jax.Array]:
-        idle, moves = segment.state[-1], moved(segment.action[-1])
-        flows = moves + jnp.diag(idle - jnp.sum(moves, axis=1, dtype=jnp.int32))
-        status = jnp.where(jnp.any(idle > 0), possible(idle, moves), AMBIGUOUS)
-        return project(flows.astype(jnp.float32)), status
+def _everyone_stays(segment: Segment, at: Segment) -> jax.Array:
+    return jnp.eye(segment.state.shape[-1])
 
-    return Problem(
-        residual=residual,
-        start=lambda segment: jnp.eye(segment.state.shape[-1]),
-        project=project,
-        closed_form=closed_form,
-    )
+
+def _closed_form(segment: Segment, at: Segment) -> tuple[jax.Array, jax.Array]:
+    idle, moves = segment.state[-1], moved(segment.action[-1])
+    flows = moves + jnp.diag(idle - jnp.sum(moves, axis=1, dtype=jnp.int32))
+    status = jnp.where(jnp.any(idle > 0), possible(idle, moves), AMBIGUOUS)
+    return project(flows.astype(jnp.float32)), status
+
+
+def _shared(goal: jax.Array, at: Segment) -> jax.Array:
+    """Float[1, n, n], before rounding."""
+    idle, n = at.state[-1], at.state.shape[-1]
+    return jnp.where(jnp.eye(n, dtype=bool), 0.0, project(goal.reshape(n, n)) * idle[:, None])[None]
+
+
+ACTION = ActionModel(
+    unclipped=_shared,
+    scale=lambda segment, at: 1.0,
+    execute=lambda goal, at: moved(act(Params(), (), at.state[-1], goal)[0])[None],
+    logged=lambda segment: jax.vmap(moved)(segment.action),
+)

@@ -6,10 +6,10 @@ import jax
 
 
 def init(params: Any) -> Any:
-    """See `ohio_jax.environment.Controller`."""
+    """See `ohio_jax.low_level.Controller`."""
     return ()
 
 
 def plan(params: Any, memory: Any, state: jax.Array, goal: jax.Array) -> Any:
-    """See `ohio_jax.environment.Controller`."""
+    """See `ohio_jax.low_level.Controller`."""
     return memory

@@ -4,6 +4,7 @@ state: Float[3 n], joint angles, their velocities, and the angles at reset. acti
 gripper's command. goal: Float[g], its last entry the command, passed through.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from ohio_jax.dynamics.chain import like
-from ohio_jax.inverse.problem import ON, Problem, Segment, heeded, signed_disagreement
+from ohio_jax.low_level import ON, ActionModel, Problem, Segment
+
+Affine = Callable[[Any], tuple[jax.Array, jax.Array]]
 
 NOISE = 0.01  # deviation of a logged torque, as a share of its bound; and of a command
 
@@ -40,46 +43,50 @@ def outside(goal: jax.Array, output: jax.Array) -> jax.Array:
     return jnp.abs(goal[..., :-1]) >= ON * jnp.broadcast_to(output, goal[..., :-1].shape)
 
 
-def matching(
-    known: Callable[[jax.Array], Any], wish: Callable[[jax.Array, Any], jax.Array], params: Any, usual: Any, **more
-) -> Problem:
-    """The problem of matching logged torques in the logged states; it needs no model of the world.
+def model(torque: Callable[[jax.Array, Any], jax.Array], affine: Affine | None = None) -> ActionModel:
+    """The action model of a low level whose contexts have `params`, with `bound`: Float[n] and `output`: Float[g - 1].
 
-    known(state: Float[h, 3 n]) -> what of the law no goal changes, a pytree; it takes the place of a prepared segment's states.
-    wish(goal, known) -> Float[h, n], the torques before their bounds. params: with `bound`: Float[n] and `output`: Float[g - 1].
-    Residual: wish less logged torque, in units of NOISE of the bound, one-sided where the logged one is on it; and the command
-    less the one logged. Searches begin at a displacement of 0. usual: Float[g - 1], the size that displacements have; the prior's
-    deviation. more: other fields of the problem.
+    torque(goal, context) -> Float[h, n], before the bounds; affine(context) -> (J: Float[h, n, g - 1], r: Float[h, n]) of it.
+    Deviations are NOISE of the bound, and of the command.
     """
 
-    def signed(goal: jax.Array, segment: Segment) -> tuple[jax.Array, jax.Array]:
-        bound = like(params.bound, goal)
-        one = jnp.eye(len(bound), dtype=bound.dtype)
-        away = jax.vmap(lambda wish, action: signed_disagreement(wish, action[:-1], bound, one, NOISE * bound))
-        torques, side = away(wish(goal, segment.state), segment.action)
-        asked = (goal[-1:] - command(segment)) / NOISE
-        return jnp.concatenate([torques.reshape(-1), asked]), jnp.append(side.reshape(-1), 0)
+    def unclipped(goal: jax.Array, at: Any) -> jax.Array:
+        wanted = torque(goal, at)
+        return jnp.concatenate([wanted, jnp.broadcast_to(goal[-1:], (len(wanted), 1))], axis=1)
 
-    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
-        return heeded(*signed(goal, segment))
+    def with_command(segment: Segment, at: Any) -> tuple[jax.Array, jax.Array]:
+        assert affine is not None
+        J, r = affine(at)
+        J = jnp.pad(J, ((0, 0), (0, 1), (0, 1))).at[:, -1, -1].set(1.0)
+        return J, jnp.pad(r, ((0, 0), (0, 1)))
 
-    def acted(goal: jax.Array, segment: Segment) -> jax.Array:
-        bound = like(params.bound, goal)[None]
-        return (jnp.clip(wish(goal, segment.state), -bound, bound) - segment.action[:, :-1]).reshape(-1)
+    return ActionModel(unclipped, _scale, _bounds, affine=None if affine is None else with_command, once=1)
 
-    return Problem(
-        prepare=lambda segment: segment._replace(state=known(segment.state)),
-        residual=residual,
-        signed=signed,
-        start=lambda segment: jnp.concatenate([jnp.zeros_like(like(params.output, segment.action)), command(segment)]),
-        project=lambda goal: inside(goal, params.output),
-        imitation=residual,
-        acted=acted,
-        width=lambda segment: jnp.append(like(usual, segment.action), 1.0),
-        **more,
-    )
+
+def problem(params: Any, prepare: Callable[[Any, Segment], Any], action: ActionModel, **more: Any) -> Problem:
+    """The problem of matching logged torques in the logged states; it needs no model of the world.
+
+    prepare(params, segment) -> context; action: see `model`; more: other fields of the problem, `width` among them. Searches
+    begin at a displacement of 0.
+    """
+    project = lambda goal: inside(goal, params.output)
+    ready = functools.partial(prepare, params)
+    return Problem(project=project, start=_still, action=action, prepare=ready, likeliest=True, **more)
 
 
 def command(segment: Segment) -> jax.Array:
     """Float[1], what was asked of the gripper."""
     return segment.action[0, -1:]
+
+
+def _scale(segment: Segment, at: Any) -> jax.Array:
+    return jnp.append(NOISE * like(at.params.bound, segment.action), NOISE)
+
+
+def _bounds(unclipped: jax.Array, at: Any) -> tuple[jax.Array, jax.Array]:
+    bound = jnp.append(like(at.params.bound, unclipped), jnp.inf)
+    return -bound, bound
+
+
+def _still(segment: Segment, at: Any) -> jax.Array:
+    return jnp.concatenate([jnp.zeros_like(like(at.params.output, segment.action)), command(segment)])

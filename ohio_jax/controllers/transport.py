@@ -4,7 +4,7 @@ goal: Float[n], shares of the idle vehicles; state: Int[n], idle vehicles; actio
 the diagonal holding the vehicles that stay.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import numpy as np
 from flax import struct
 
 from ohio_jax.controllers import stateless
-from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Program, Segment
+from ohio_jax.low_level import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Program, Segment, StateModel
 from ohio_jax.solvers.transport import solve
 
 Rounding = Literal["largest_remainder", "floor"]
@@ -66,57 +66,78 @@ def counts(shares: jax.Array, total: jax.Array, rounding: Rounding = "largest_re
     return whole + (rank < missing).astype(jnp.int32)
 
 
+class Context(NamedTuple):
+    """idle: Int[n], vehicles before they move."""
+
+    params: Params
+    idle: jax.Array
+
+
 def problem(params: Params) -> Problem:
     """What inverses may know: the rounding, and `program` the cost. Expects segments of one step.
 
-    The closed form is the paper's routing inverse, (idle_i - sum_j F_ij + sum_j F_ji) / sum_k idle_k: the end state of
-    cheapest flows F is a goal whose cheapest flows cost the same and end there too. It sees only net changes: traffic
-    that is circular or relayed leaves no trace. Status: AMBIGUOUS for an empty fleet (the goal is then uniform),
-    UNEXPLAINED for flows that no idle vehicles could have made.
+    State model: the vehicles asked for, rounded in value, smooth in their gradient. The closed form is the paper's routing
+    inverse, (idle_i - sum_j F_ij + sum_j F_ji) / sum_k idle_k: the end state of cheapest flows F is a goal whose cheapest flows
+    cost the same and end there too. It sees only net changes: traffic that is circular or relayed leaves no trace. Status, read
+    from the actions: AMBIGUOUS for an empty fleet (the goal is then uniform), UNEXPLAINED for flows that no idle vehicles could
+    have made.
     """
-
-    def residual(goal: jax.Array, segment: Segment) -> jax.Array:
-        """Float[n], vehicles asked for beyond those reached; rounded in value, smooth in its gradient."""
-        total = _total(segment.state[-1])
-        asked = proportions(goal) * total
-        asked += jax.lax.stop_gradient(counts(goal, total, params.rounding) - asked)
-        return asked - segment.next_state[-1]
-
-    def closed_form(segment: Segment) -> tuple[jax.Array, jax.Array]:
-        idle, moves = segment.state[-1], moved(segment.action[-1])
-        goal = proportions((idle - _total(moves, axis=1) + _total(moves, axis=0)).astype(jnp.float32))
-        return goal, jnp.where(_total(idle) > 0, possible(idle, moves), AMBIGUOUS)
-
-    def program(segment: Segment) -> Program:
-        """Cheapest flows that leave every region its share of the fleet. Entries: moves row by row, then who stays.
-
-        Its flows are whole where the goal asks for whole vehicles, as that of logged flows does. Flows that are as cheap by
-        another tie-break are not this low level's if `params.cost` has one.
-        """
-        idle, moves = segment.state[-1], moved(segment.action[-1])
-        n = idle.shape[0]
-        away, home = np.nonzero(~np.eye(n, dtype=bool)), np.diag_indices(n)
-        i, j = np.concatenate([away, home], axis=1)
-        unit = np.eye(n, dtype=np.float32)
-        return Program(
-            cost=params.cost[i, j],  # integers, beyond what float32 can tell apart
-            A=np.concatenate([unit[:, i], unit[:, j], np.zeros((1, n * n), np.float32)]),
-            b=jnp.concatenate([idle, jnp.zeros(n, idle.dtype), -jnp.ones(1, idle.dtype)]),
-            B=jnp.concatenate([jnp.zeros((n, n)), _total(idle) * jnp.eye(n), jnp.ones((1, n))]),
-            action=moves[away],
-            slack=idle - _total(moves, axis=1),
-            goal=closed_form(segment)[0],
-            most=1.0,
-        )
-
     return Problem(
-        residual=residual,
-        start=lambda segment: jnp.full(segment.state.shape[-1:], 1.0 / segment.state.shape[-1]),
         project=proportions,
-        closed_form=closed_form,
-        program=program,
-        observed=lambda segment: proportions(segment.next_state[-1].astype(jnp.float32)),
+        start=_uniform,
+        state=STATE,
+        prepare=lambda segment: Context(params, segment.state[-1]),
+        closed_form=_closed_form,
+        program=_program,
+        observed=_observed,
     )
+
+
+def _uniform(segment: Segment, at: Context) -> jax.Array:
+    return jnp.full(at.idle.shape, 1.0 / at.idle.shape[0])
+
+
+def _observed(segment: Segment, at: Context) -> jax.Array:
+    return proportions(segment.next_state[-1].astype(jnp.float32))
+
+
+def _asked(goal: jax.Array, at: Context) -> jax.Array:
+    """Float[1, n], vehicles."""
+    total = _total(at.idle)
+    asked = proportions(goal) * total
+    return (asked + jax.lax.stop_gradient(counts(goal, total, at.params.rounding) - asked))[None]
+
+
+def _closed_form(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:
+    moves = moved(segment.action[-1])
+    goal = proportions((at.idle - _total(moves, axis=1) + _total(moves, axis=0)).astype(jnp.float32))
+    return goal, jnp.where(_total(at.idle) > 0, possible(at.idle, moves), AMBIGUOUS)
+
+
+def _program(segment: Segment, at: Context) -> Program:
+    """Cheapest flows that leave every region its share of the fleet. Entries: moves row by row, then who stays.
+
+    Its flows are whole where the goal asks for whole vehicles, as that of logged flows does. Flows that are as cheap by
+    another tie-break are not this low level's if `params.cost` has one.
+    """
+    idle, moves = at.idle, moved(segment.action[-1])
+    n = idle.shape[0]
+    away, home = np.nonzero(~np.eye(n, dtype=bool)), np.diag_indices(n)
+    i, j = np.concatenate([away, home], axis=1)
+    unit = np.eye(n, dtype=np.float32)
+    return Program(
+        cost=at.params.cost[i, j],  # integers, beyond what float32 can tell apart
+        A=np.concatenate([unit[:, i], unit[:, j], np.zeros((1, n * n), np.float32)]),
+        b=jnp.concatenate([idle, jnp.zeros(n, idle.dtype), -jnp.ones(1, idle.dtype)]),
+        B=jnp.concatenate([jnp.zeros((n, n)), _total(idle) * jnp.eye(n), jnp.ones((1, n))]),
+        action=moves[away],
+        slack=idle - _total(moves, axis=1),
+        goal=_closed_form(segment, at)[0],
+        most=1.0,
+    )
+
+
+STATE = StateModel(_asked, lambda segment, at: segment.next_state[-1], lambda segment, at: 1.0)
 
 
 def moved(flows: jax.Array) -> jax.Array:

@@ -2,9 +2,9 @@
 
 from ohio_jax.data.storage import KINDS, Dataset, load, save
 from ohio_jax.data.trajectories import Trajectories, concatenate, coverage, from_arrays, quality
-from ohio_jax.data.transitions import Batch, Transitions
+from ohio_jax.data.transitions import Batch, Transitions, continuation
 
 __all__ = [
     "KINDS", "Batch", "Dataset", "Trajectories", "Transitions",
-    "concatenate", "coverage", "from_arrays", "load", "quality", "save",
+    "concatenate", "continuation", "coverage", "from_arrays", "load", "quality", "save",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from ohio_jax import data
 from ohio_jax.errors import UserError
 from ohio_jax.task import Task
 
-BEFORE, AFTER = ("state",), ("next_state", "status", "residual", "weight")  # rows of infos: t for step t, or t + 1
+BEFORE, AFTER = ("state",), ("next_state", "elapsed", "status", "residual", "weight")  # rows of infos: t for step t, or t + 1
 
 
 def _packages():
@@ -106,7 +106,7 @@ def _buffer(minari, dataset: data.Dataset, steps: np.ndarray):
         first_reward = dataset.first_reward[dataset.episode[steps[0]]]
     else:
         obs = np.concatenate([dataset.obs[steps], dataset.next_obs[steps[-1:]]])
-        action, terminated = dataset.goal[steps], dataset.discount[steps] == 0
+        action, terminated = dataset.goal[steps], dataset.terminal[steps]
         # Where a run of transitions stops without an end, nothing is known of what followed.
         truncated = ~terminated & (steps == steps[-1])
         first_reward = np.float32(0)

@@ -18,21 +18,17 @@ from ohio_jax.data.transitions import Transitions
 from ohio_jax.errors import UserError
 from ohio_jax.files import write_bytes
 
-FORMAT = 2  # 1: `sha256` was what `sha256_v1` is now
+FORMAT = 2  # 1: `sha256` was what `sha256_v1` is now, and transitions had a discount of 0 or 1
 Dataset = Trajectories | Transitions
 KINDS: dict[str, type] = {"trajectories": Trajectories, "transitions": Transitions}
-FORMAT_1 = {  # fields of each kind then, by which what is made again is known to be what an old file holds
-    "trajectories": ["obs", "state", "next_state", "action", "reward", "first_reward", "terminated", "truncated", "offset"],
-    "transitions": ["obs", "goal", "reward", "next_obs", "discount", "weight", "status", "residual", "episode", "episode_return"],
-}
 
 
 def save(path: str | Path, dataset: Dataset) -> str:
     """Writes the data set to one `.npz` file, atomically; returns its digest."""
     kind = next(name for name, cls in KINDS.items() if isinstance(dataset, cls))
     arrays = dataset.arrays
-    old = digest_v1({name: arrays[name] for name in FORMAT_1[kind]})
-    card = {**dataset.card, "format": FORMAT, "kind": kind, "sha256": dataset.digest, "sha256_v1": old}
+    old = {"sha256_v1": digest_v1(_to_format_1(arrays))}  # by which what is made again is known to be what an old file holds
+    card = {**dataset.card, "format": FORMAT, "kind": kind, "sha256": dataset.digest, **old}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, card=np.array(json.dumps(card, allow_nan=False)), **arrays)  # pyright: ignore
     write_bytes(path, buffer.getvalue())
@@ -65,17 +61,33 @@ def load(path: str | Path, kind: str) -> Any:
 
 def _checked(path: Path, kind: str, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Dataset:
     """The data set of a file's content, its card with both digests whichever the file's format."""
+    if card["format"] == 1:
+        _compare(path, "sha256", card, digest_v1(arrays))
+        arrays = _from_format_1(arrays, card)
     names = {field.name for field in fields(KINDS[kind])} - {"card"}
     if set(arrays) != names:
         raise UserError(f"{path}: fields: expected {sorted(names)}, found {sorted(arrays)}")
-    if card["format"] == 1:
-        _compare(path, "sha256", card, digest_v1(arrays))
     dataset = KINDS[kind](card=card, **arrays)
     if card["format"] == 1:
         card |= {"format": FORMAT, "sha256": dataset.digest, "sha256_v1": card["sha256"]}
     _compare(path, "sha256", card, dataset.digest)
     dataset.check(str(path))
     return dataset
+
+
+def _to_format_1(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of format 1, which knew whole segments alone."""
+    then = {name: array for name, array in arrays.items() if name not in ("elapsed", "terminal")}
+    return then | ({"discount": (~arrays["terminal"]).astype(np.float32)} if "terminal" in arrays else {})
+
+
+def _from_format_1(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays as they are today: all segments were whole, and a discount of 0 meant a true end. Nothing is lost."""
+    today = {name: array for name, array in arrays.items() if name != "discount"}
+    if "discount" in arrays:
+        today["elapsed"] = np.full(len(arrays["discount"]), card.get("steps", 1), np.int32)
+        today["terminal"] = arrays["discount"] == 0
+    return today
 
 
 def _compare(path: Path, field: str, card: dict[str, Any], found: str) -> None:

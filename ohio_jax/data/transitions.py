@@ -16,7 +16,8 @@ class Batch(NamedTuple):
     obs, next_obs: Float[B, observation_size].
     goal: Float[B, *spec.shape].
     reward: Float[B], summed over the segment, in the task's unit.
-    discount: Float[B], 0 where the episode truly ended, else 1.
+    discount: Float[B], what follows counts, beside the learner's own discount, see `continuation`: 0 where the episode truly
+        ended, 1 after a segment of full length.
     weight: Float[B], trust in the transition; multiplies its loss.
     outcome: Float[B], discounted reward from here to the episode's end, where a learner asks for it.
     next_goal: Float[B, *spec.shape], the goal of the next decision, where a learner asks for it.
@@ -32,12 +33,24 @@ class Batch(NamedTuple):
     next_goal: jax.Array | None = None
 
 
+def continuation(discount: Any, elapsed: Any, steps: int, terminal: Any) -> Any:
+    """Float[...], what stands in `Batch.discount`: 0 at true ends, else discount^(elapsed / steps - 1).
+
+    Learners multiply by their discount, which is that of a decision of `steps` low-level steps, so that what follows a transition
+    that took `elapsed` of them counts discount^(elapsed / steps). Kept apart like this, it changes nothing of what a learner does
+    with segments of full length, bit by bit. NumPy or JAX; a discount of 0 stays one.
+    """
+    return (discount + (discount == 0.0)) ** (elapsed / steps - 1.0) * (1.0 - terminal)
+
+
 @dataclass(frozen=True, eq=False)
 class Transitions(Arrays):
     """M high-level transitions.
 
-    obs, goal, reward, next_obs, discount, weight: as in `Batch`, leading axis M.
-    status: Int[M] and residual: Float[M], what the inverse said of each (see `ohio_jax.inverse.problem`).
+    obs, goal, reward, next_obs, weight: as in `Batch`, leading axis M.
+    elapsed: Int[M], low-level steps that it took, `steps` but where the episode ended earlier; terminal: Bool[M], whether it
+        ended truly. After a time limit `next_obs` is what followed, and learners look beyond it.
+    status: Int[M] and residual: Float[M], what the inverse said of each (see `ohio_jax.low_level`).
     episode: Int[M]; episode_return: Float[E].
     """
 
@@ -45,7 +58,8 @@ class Transitions(Arrays):
     goal: np.ndarray
     reward: np.ndarray
     next_obs: np.ndarray
-    discount: np.ndarray
+    elapsed: np.ndarray
+    terminal: np.ndarray
     weight: np.ndarray
     status: np.ndarray
     residual: np.ndarray
@@ -56,25 +70,31 @@ class Transitions(Arrays):
     def check(self, where: str) -> None:
         """Raises UserError naming `where` and the field if lengths disagree or a number is not finite."""
         super().check(where)
-        names = ("obs", "goal", "next_obs", "discount", "weight", "status", "residual", "episode")
+        names = ("obs", "goal", "next_obs", "elapsed", "terminal", "weight", "status", "residual", "episode")
         self._check_lengths(where, names, len(self.reward))
 
-    def batch(self) -> Batch:
-        """All transitions as one batch of float32 arrays, on the host."""
-        names = [name for name in Batch._fields if name not in Batch._field_defaults]
-        arrays: list[Any] = [np.asarray(getattr(self, name), np.float32) for name in names]
-        return Batch(*arrays)
+    @property
+    def steps(self) -> int:
+        """h, low-level steps of a whole segment, as the card says; 1 where it says nothing."""
+        return self.card.get("steps", 1)
+
+    def batch(self, discount: float = 1.0) -> Batch:
+        """All transitions as one batch of float32 arrays, on the host; discount: a learner's, for a whole segment."""
+        follows = continuation(discount, self.elapsed, self.steps, self.terminal)
+        arrays = (self.obs, self.goal, self.reward, self.next_obs, follows, self.weight)
+        return Batch(*(np.asarray(array, np.float32) for array in arrays))  # type: ignore[arg-type]
 
     def outcomes(self, discount: float) -> np.ndarray:
-        """Float32[M], reward from each transition to the end of its episode, discounted with each decision."""
+        """Float32[M], reward from each transition to the end of its episode; discount: of a whole segment, see `continuation`."""
         last = np.append(self.episode[1:] != self.episode[:-1], True)
+        share = np.where(last, 0.0, discount ** (self.elapsed / self.steps)).astype(np.float32)
 
         def back(later, now):
-            reward, ends = now
-            earned = reward + jnp.where(ends, 0.0, discount * later)
+            reward, share = now
+            earned = reward + share * later
             return earned, earned
 
-        return np.asarray(jax.lax.scan(back, jnp.float32(0.0), (self.reward.astype(np.float32), last), reverse=True)[1])
+        return np.asarray(jax.lax.scan(back, jnp.float32(0.0), (self.reward.astype(np.float32), share), reverse=True)[1])
 
     def next_goals(self) -> np.ndarray:
         """Float[M, *goal], the goal of each transition's next one; its own where that is of another episode or has no weight."""

@@ -1,24 +1,30 @@
-"""Inverses, one a file: `invert(problem, segment) -> Recovered`, the goal that explains a logged segment."""
+"""Inverses, one a file: `invert(problem, segment) -> Recovered`, the goal that explains a logged segment.
+
+Files have them for segments that are prepared (see `ohio_jax.low_level`); INVERSES, of segments as logged. None raises inside a
+batch: what is ambiguous or failed says so in its status, which becomes a weight of the transition.
+"""
 
 import functools
 from collections.abc import Callable
 
+from ohio_jax import low_level
 from ohio_jax.inverse import analytic, cross_entropy, gradient, implicit, least_squares, observed, posterior, program, ridge
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
+from ohio_jax.inverse.result import Recovered
+from ohio_jax.low_level import Prepared, Problem, Segment
 
 Inverse = Callable[[Problem, Segment], Recovered]
 
 
-def prepared(invert: Inverse) -> Inverse:
+def prepared(invert: Callable[[Problem, Prepared], Recovered]) -> Inverse:
     """The inverse, of segments as logged."""
 
     def of_logged(problem: Problem, segment: Segment) -> Recovered:
-        return invert(problem, segment if problem.prepare is None else problem.prepare(segment))
+        return invert(problem, low_level.prepare(problem, segment))
 
     return of_logged
 
 
-BARE: dict[str, Inverse] = {
+BARE: dict[str, Callable[[Problem, Prepared], Recovered]] = {
     "analytic": analytic.invert,
     "reg_analytic": gradient.regularised,
     "ridge": ridge.invert,

@@ -3,17 +3,18 @@
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.inverse.analytic import explain, shows
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
+from ohio_jax import low_level
+from ohio_jax.inverse.result import Recovered, explain, shows
+from ohio_jax.low_level import Prepared, Problem, residual
 
 ROUNDS, SAMPLES, ELITE = 60, 64, 8
 SMOOTHING = 0.5  # share of the old deviation kept in each round, so that the search does not collapse at once
 
 
-def invert(problem: Problem, segment: Segment) -> Recovered:
+def invert(problem: Problem, at: Prepared) -> Recovered:
     """Gaussian search around the problem's start; returns the best goal seen. All segments share the same draws."""
-    start = problem.project(problem.start(segment))
-    squared = jax.vmap(lambda goal: jnp.sum(jnp.square(problem.residual(goal, segment))))
+    start = problem.project(low_level.start(problem, at))
+    squared = jax.vmap(lambda goal: jnp.sum(jnp.square(residual(problem, goal, at))))
 
     def search(carry, key):
         mean, deviation, best, lowest = carry
@@ -29,8 +30,8 @@ def invert(problem: Problem, segment: Segment) -> Recovered:
 
     deviation = 0.5 + jnp.abs(start)
     if problem.width is not None:  # goals may be much smaller than a half
-        deviation = jnp.minimum(deviation, 0.5 * problem.width(segment))
+        deviation = jnp.minimum(deviation, 0.5 * low_level.width(problem, at))
     first = (start, deviation, start, squared(start[None])[0])
     (_, deviation, best, _), _ = jax.lax.scan(search, first, jax.random.split(jax.random.key(0), ROUNDS))
     calm = jnp.max(deviation) < 1e-2 * (1.0 + jnp.max(jnp.abs(best)))
-    return explain(problem, segment, best, shows(problem, segment, best), calm, ROUNDS, judge=True)
+    return explain(problem, at, best, shows(problem, at, best), calm, ROUNDS)

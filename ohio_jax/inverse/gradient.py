@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ohio_jax import low_level
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.analytic import explain, shows
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
+from ohio_jax.inverse.result import Recovered, explain, shows
+from ohio_jax.low_level import Prepared, Problem, acted, residual
 from ohio_jax.solvers.small import product
 
 RATE, ITERATIONS, EVERY, CHANGE = 1e-2, 1000, 10, 1e-6
@@ -17,35 +18,35 @@ RATE, ITERATIONS, EVERY, CHANGE = 1e-2, 1000, 10, 1e-6
 STAGE, LONGEST, BORED, GAIN, ENOUGH = 2000, 10_000, 20, 1e-3, 1e-4
 
 
-def invert(problem: Problem, segment: Segment) -> Recovered:
+def invert(problem: Problem, at: Prepared) -> Recovered:
     """The paper's numerical inverse: Adam on the mean squared residual, from the problem's start."""
-    return _descend(lambda goal: jnp.mean(jnp.square(problem.residual(goal, segment))), problem, segment)
+    return _descend(lambda goal: jnp.mean(jnp.square(residual(problem, goal, at))), problem, at)
 
 
-def regularised(problem: Problem, segment: Segment) -> Recovered:
+def regularised(problem: Problem, at: Prepared) -> Recovered:
     """The paper's regularised analytical inverse: Adam on |J'(J goal + r)|^2, the residual of the normal equations.
 
     It has no penalty: starting at the observed state and stopping early is the regularisation. Raises UserError, while
     tracing, for a low level that is not affine in its goal.
     """
-    if problem.affine is None:
+    if not low_level.is_affine(problem):
         raise UserError("inverse 'reg_analytic': expected a low level affine in its goal, found another")
-    J, r = problem.affine(segment)
+    J, r = low_level.affine(problem, at)
     normal, right = product(J.T, J), product(J.T, r)
-    return _descend(lambda goal: jnp.sum(jnp.square(product(normal, goal) + right)), problem, segment)
+    return _descend(lambda goal: jnp.sum(jnp.square(product(normal, goal) + right)), problem, at)
 
 
-def matching(problem: Problem, segment: Segment, last: bool = False) -> Recovered:
+def matching(problem: Problem, at: Prepared, last: bool = False) -> Recovered:
     """The paper's inverse of manipulation: Adam on the squared distance of actions as executed, a mean over their entries and a
     sum over the steps. A saturated action has no slope.
 
     last: compat; returns the last goal, as the original does whose best one is the same object, and not the best. Raises
-    UserError, while tracing, for a low level whose problem does not say how it acts.
+    UserError, while tracing, for a low level without an action model.
     """
-    if problem.acted is None:
+    if problem.action is None:
         raise UserError("inverse 'gradient': expected a low level that says how it acts in logged states, found another")
-    acted, steps = problem.acted, jax.tree.leaves(segment.action)[0].shape[0]
-    loss = lambda goal: steps * jnp.mean(jnp.square(acted(goal, segment)))
+    steps = jax.tree.leaves(at.segment.action)[0].shape[0]
+    loss = lambda goal: steps * jnp.mean(jnp.square(acted(problem, goal, at)))
     adam = optax.adam(optax.exponential_decay(RATE, STAGE, 0.01, staircase=True))
 
     def step(carry):
@@ -60,16 +61,16 @@ def matching(problem: Problem, segment: Segment, last: bool = False) -> Recovere
         *_, least, bored, i = carry
         return (bored <= BORED) & (least >= ENOUGH) & (i < LONGEST)
 
-    start = problem.start(segment)
+    start = low_level.start(problem, at)
     far = jnp.full((), jnp.inf, start.dtype)
     first = (start, adam.init(start), start, far, jnp.int32(0), jnp.int32(0))
     goal, _, best, least, bored, iterations = jax.lax.while_loop(going, step, first)
     goal = problem.project(goal if last else best)
     calm = (bored > BORED) | (least < ENOUGH)
-    return explain(problem, segment, goal, shows(problem, segment, goal), calm, iterations, judge=True, loss=least)
+    return explain(problem, at, goal, shows(problem, at, goal), calm, iterations, loss=least)
 
 
-def _descend(loss: Callable[[jax.Array], jax.Array], problem: Problem, segment: Segment) -> Recovered:
+def _descend(loss: Callable[[jax.Array], jax.Array], problem: Problem, at: Prepared) -> Recovered:
     """The original's loop. Every tenth iteration, from the first, compares the loss with the one ten before; two small
     changes in a row end it. The loss returned is, as there, the one before the last step."""
     adam = optax.adam(RATE)
@@ -86,10 +87,10 @@ def _descend(loss: Callable[[jax.Array], jax.Array], problem: Problem, segment: 
         *_, before, small, i, _ = carry
         return (small < 2) & (i < ITERATIONS) & jnp.isfinite(before)
 
-    start = problem.start(segment)
+    start = low_level.start(problem, at)
     far = jnp.full((), 1000.0, start.dtype)
     first = (start, adam.init(start), far, jnp.int32(0), jnp.int32(0), far)
     goal, _, _, small, iterations, value = jax.lax.while_loop(going, step, first)
     goal = problem.project(goal)
-    status = shows(problem, segment, goal)
-    return explain(problem, segment, goal, status, small >= 2, iterations, judge=True, loss=value)
+    status = shows(problem, at, goal)
+    return explain(problem, at, goal, status, small >= 2, iterations, loss=value)

@@ -6,16 +6,17 @@ optimality conditions (see `ohio_jax.solvers.qp`). An action on a bound says onl
 
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import least_squares
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
+from ohio_jax.inverse.result import Recovered
+from ohio_jax.low_level import Prepared, Problem
 
 
-def invert(problem: Problem, segment: Segment) -> Recovered:
-    """Levenberg-Marquardt on `problem.imitation`; residual and status are about actions. It needs no model of the world.
+def invert(problem: Problem, at: Prepared) -> Recovered:
+    """Levenberg-Marquardt on the action model, from the problem's start; residual and status are about actions. It needs no model
+    of the world.
 
     AMBIGUOUS where the actions leave some direction of the goal open, as where all are on their bounds. UNEXPLAINED where
-    they are not this low level's. Raises UserError, while tracing, for a low level without such a residual.
+    they are not this low level's. Raises UserError, while tracing, for a low level without an action model.
     """
-    if problem.imitation is None:
+    if problem.action is None:
         raise UserError("inverse 'implicit': expected a low level that compares its actions with logged ones, found another")
-    signed = problem.signed if problem.imitation is problem.residual else None
-    return least_squares.invert(problem._replace(residual=problem.imitation, signed=signed, affine=None), segment)
+    return least_squares.invert(problem._replace(residual="action", action=problem.action._replace(affine=None)), at)

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.inverse.analytic import explain, identified
-from ohio_jax.inverse.problem import SLACK, Problem, Recovered, Segment, counts, heeded
+from ohio_jax import low_level
+from ohio_jax.inverse.result import Recovered, explain, identified
+from ohio_jax.low_level import SLACK, Prepared, Problem, active, active_residual, signed_residual
 from ohio_jax.solvers.small import gram, least_squares, product, solve_definite
 
 ITERATIONS = 30
@@ -31,7 +32,7 @@ FIRM = 1.0  # damping up to which such a step means a minimum; beyond, only that
 BENT = 0.5  # share of a step up to which its bend is believed
 
 Function = Callable[[jax.Array], jax.Array]
-Signed = Callable[[jax.Array], tuple[jax.Array, jax.Array | None]]  # see `Problem.signed`; without sides, both always count
+Signed = Callable[[jax.Array], tuple[jax.Array, jax.Array | None]]  # see `low_level.signed_residual`
 Prior = tuple[jax.Array, jax.Array]  # Float[g], Float[g]: where goals lie before anything is seen, and their deviation
 
 
@@ -49,7 +50,7 @@ class Search(NamedTuple):
     iterations: jax.Array
 
 
-def invert(problem: Problem, segment: Segment) -> Recovered:
+def invert(problem: Problem, at: Prepared) -> Recovered:
     """The best admissible goal, by a search from the better of the problem's start and its affine answer.
 
     AMBIGUOUS where some direction of the goal does not show in the residual, as where the low level saturates. FAILED only
@@ -59,52 +60,55 @@ def invert(problem: Problem, segment: Segment) -> Recovered:
     direction that hardly shows would fit it with goals far off, each nearly as good as the one before; stopped here, it stays
     near the start (Hanke 1997, A regularizing Levenberg-Marquardt scheme, Inverse Problems 13).
     """
-    centre, prior = problem.start(segment), None
-    if problem.signed is not None:
-        width = jnp.ones_like(centre) if problem.width is None else problem.width(segment)
-        prior = centre.reshape(-1), width.reshape(-1)
-    end = search(*flat(problem, segment), prior)
+    centre, prior = low_level.start(problem, at), None
+    if problem.likeliest:
+        prior = centre.reshape(-1), low_level.width(problem, at).reshape(-1)
+    end = search(*flat(problem, at), prior, low_level.entries(problem, at))
     goal = end.goal.reshape(centre.shape)
-    return explain(problem, segment, goal, identified(end.J), end.calm, end.iterations, judge=True)
+    return explain(problem, at, goal, identified(end.J), end.calm, end.iterations)
 
 
-def flat(problem: Problem, segment: Segment) -> tuple[Signed, Function, jax.Array]:
+def flat(problem: Problem, at: Prepared) -> tuple[Signed, Function, jax.Array]:
     """(signed, project, start) of the problem, on goals as Float[g]; the better of its start and its affine answer."""
-    shape = problem.start(segment).shape
+    first = low_level.start(problem, at)
+    shape = first.shape
 
     def signed(goal: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-        if problem.signed is None:
-            return problem.residual(goal.reshape(shape), segment), None
-        return problem.signed(goal.reshape(shape), segment)
+        away, side = signed_residual(problem, goal.reshape(shape), at)
+        return (away, side) if problem.likeliest else (active_residual(away, side), None)
 
     project = lambda goal: problem.project(goal.reshape(shape)).reshape(-1)
-    start = project(problem.start(segment).reshape(-1))
-    if problem.affine is not None:
-        guess = project(least_squares(*problem.affine(segment))[0])
-        first, second = jnp.sum(jnp.square(jax.vmap(lambda goal: heeded(*signed(goal)))(jnp.stack([start, guess]))), axis=1)
-        start = jnp.where(second < first, guess, start)
+    start = project(first.reshape(-1))
+    if low_level.is_affine(problem):
+        guess = project(least_squares(*low_level.affine(problem, at))[0])
+        of_each = jax.vmap(lambda goal: active_residual(*signed(goal)))(jnp.stack([start, guess]))
+        mine, theirs = jnp.sum(jnp.square(of_each), axis=1)
+        start = jnp.where(theirs < mine, guess, start)
     return signed, project, start
 
 
-def search(signed: Signed, project: Function, start: jax.Array, prior: Prior | None = None) -> Search:
+def search(
+    signed: Signed, project: Function, start: jax.Array, prior: Prior | None = None, entries: jax.Array | None = None
+) -> Search:
     """Levenberg-Marquardt from start: Float[g]. A step is taken if it lowers the objective, and the damping falls; else the
     damping rises (Marquardt 1963). A step into nothing finite is not taken. Entries that project holds against the slope stay
     where they are: steps are those of the others (Bertsekas 1982). A step weighs the prior, if there is one, by the noise that
-    the residual has come down to.
+    the residual has come down to. entries: see `low_level.entries`.
 
     One-sided entries make narrow, winding valleys. A step along them is solved for twice, the second time with the entries that
     the first would run into, and is bent as the valley is, by half the residual's second derivative on the way (geodesic
     acceleration: Transtrum and Sethna 2012, arXiv:1201.5885).
     """
     (away, side), no = jax.eval_shape(signed, start), jnp.bool_(False)
-    k, least = len(away), 0.0 if prior is None else len(away) * SLACK**2
+    k = len(away) if entries is None else entries
+    least = 0.0 if prior is None else k * SLACK**2
     centre, width = (start, jnp.inf) if prior is None else prior
 
     def look(goal: jax.Array):
         away, side = signed(goal)
         return away, (away, side)
 
-    squared = lambda away, side: jnp.sum(jnp.square(heeded(away, side))) + least
+    squared = lambda away, side: jnp.sum(jnp.square(active_residual(away, side))) + least
     objective = lambda goal, *seen: squared(*seen) * jnp.exp(jnp.sum(jnp.square((goal - centre) / width)) / k)
 
     def better(old: Search) -> Search:
@@ -112,14 +116,14 @@ def search(signed: Signed, project: Function, start: jax.Array, prior: Prior | N
         away = jnp.where(first, 0.0, old.away)
         weight = squared(away, old.side) / k / jnp.square(width)
         back = weight * (old.goal - centre)
-        slope = jnp.sum(old.J * heeded(away, old.side)[:, None], axis=0) + back
+        slope = jnp.sum(old.J * active_residual(away, old.side)[:, None], axis=0) + back
         downhill = old.goal - ASIDE * (1.0 + jnp.abs(old.goal)) * jnp.sign(slope)
         free = (slope == 0) | (project(downhill) != old.goal)
 
         def solve(right: jax.Array, expected: jax.Array, back: jax.Array | float = 0.0) -> jax.Array:
             """The damped step that takes `right` off the entries that count where they are `expected`, and `back` off the prior's
             slope; an entry of the goal that is on its edge stays there."""
-            J = jnp.where(counts(expected, old.side, 0.0)[:, None] & free[None], old.J, 0.0)
+            J = jnp.where(active(expected, old.side, 0.0)[:, None] & free[None], old.J, 0.0)
             normal = gram(J) + jnp.diag(jnp.where(free, weight, 0.0))
             # Marquardt's scaling; the floor lets directions that do not show yet move once others have.
             diagonal = jnp.maximum(jnp.diagonal(normal), 1e-6 * jnp.max(jnp.diagonal(normal)))
@@ -162,4 +166,4 @@ def search(signed: Signed, project: Function, start: jax.Array, prior: Prior | N
         iterations=jnp.int32(0),
     )
     end = jax.lax.while_loop(lambda now: ~now.ended & (now.iterations <= ITERATIONS), better, begin)
-    return end._replace(J=jnp.where(counts(end.away, end.side)[:, None], end.J, 0.0))
+    return end._replace(J=jnp.where(active(end.away, end.side)[:, None], end.J, 0.0))

@@ -1,16 +1,17 @@
 """The inverse that sees states but no actions: the state that was reached is what the goal asked for."""
 
+from ohio_jax import low_level
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.analytic import explain, shows
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
+from ohio_jax.inverse.result import Recovered, explain, shows
+from ohio_jax.low_level import Prepared, Problem
 
 
-def invert(problem: Problem, segment: Segment) -> Recovered:
+def invert(problem: Problem, at: Prepared) -> Recovered:
     """Reads the goal off the reached state; UNEXPLAINED where the low level, given that goal, would end elsewhere.
 
     Raises UserError, while tracing, for a low level whose goals states do not show.
     """
     if problem.observed is None:
         raise UserError("inverse 'observed': expected a low level whose goals show in the state, found one without")
-    goal = problem.observed(segment)
-    return explain(problem, segment, goal, shows(problem, segment, goal), judge=True)
+    goal = low_level.observed(problem, at)
+    return explain(problem, at, goal, shows(problem, at, goal))

@@ -9,20 +9,21 @@ The residual is whitened, so the noise of the low level is in it. The prior is a
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.inverse.analytic import explain, identified
+from ohio_jax import low_level
 from ohio_jax.inverse.least_squares import flat, search
-from ohio_jax.inverse.problem import Problem, Recovered, Segment
+from ohio_jax.inverse.result import Recovered, explain, identified
+from ohio_jax.low_level import Prepared, Problem
 
 
-def invert(problem: Problem, segment: Segment) -> Recovered:
+def invert(problem: Problem, at: Prepared) -> Recovered:
     """The mode, by Levenberg-Marquardt, and the deviation of each entry, at most the prior's width where nothing shows.
 
     Residual, likelihood and status are of the segment alone, without the prior. A mode on the edge of the admissible goals
     keeps the deviation it would have without the edge.
     """
-    signed, project, start = flat(problem, segment)
-    centre = problem.start(segment)
-    width = (jnp.ones_like(centre) if problem.width is None else problem.width(segment)).reshape(-1)
+    signed, project, start = flat(problem, at)
+    centre = low_level.start(problem, at)
+    width = low_level.width(problem, at).reshape(-1)
 
     def with_prior(goal):
         away, side = signed(goal)
@@ -33,7 +34,7 @@ def invert(problem: Problem, segment: Segment) -> Recovered:
     end = search(with_prior, project, start)
     J = end.J[: -len(width)]
     goal, deviation = (x.reshape(centre.shape) for x in (end.goal, spread(J, width)))
-    return explain(problem, segment, goal, identified(J), end.calm, end.iterations, judge=True, deviation=deviation)
+    return explain(problem, at, goal, identified(J), end.calm, end.iterations, deviation=deviation)
 
 
 def spread(J, width):

@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ohio_jax import low_level
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.analytic import explain
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem, Program, Recovered, Segment
+from ohio_jax.inverse.result import Recovered, explain
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Prepared, Problem, Program
 
 EXACT = 1e-5  # share of the largest right-hand side by which logs in float32 may miss the program's optimum
 ZERO = 1e-6  # what counts as 0, of entries and of reduced costs
@@ -27,7 +28,7 @@ KINDS = np.int32, np.bool_, np.int32  # of status, converged and iterations
 DIMENSIONS = Program(cost=1, A=2, b=1, B=2, action=1, goal=1, slack=1, price=2, least=1, most=1)
 
 
-def invert(problem: Problem, segment: Segment) -> Recovered:
+def invert(problem: Problem, at: Prepared) -> Recovered:
     """The goal nearest to the program's preferred one of all that explain the action.
 
     Proven, where converged: UNIQUE if it is the only one, AMBIGUOUS if there are others, UNEXPLAINED if there is none; then the
@@ -38,12 +39,12 @@ def invert(problem: Problem, segment: Segment) -> Recovered:
     """
     if problem.program is None:
         raise UserError("inverse 'program': expected a low level that is a linear program, found another")
-    given = problem.program(segment)
+    given = low_level.program(problem, at)
     shape, given = jnp.shape(given.goal), _flat(given)
     # In float32, as exact as HiGHS: under `with jax.enable_x64()` the callback's thread cannot return float64.
     result = [jax.ShapeDtypeStruct(given.goal.shape, jnp.float32)] + [jax.ShapeDtypeStruct((), kind) for kind in KINDS]
     goal, *found = jax.pure_callback(_on_host, result, given, vmap_method="expand_dims")
-    return explain(problem, segment, goal.astype(given.goal.dtype).reshape(shape), *found, judge=True)
+    return explain(problem, at, goal.astype(given.goal.dtype).reshape(shape), *found)
 
 
 def _flat(given: Program) -> Program:

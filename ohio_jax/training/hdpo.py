@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ohio_jax.environment import HighLevel
+from ohio_jax.environment import HighLevelEnv
 from ohio_jax.errors import UserError
 from ohio_jax.learners import bc, common
 from ohio_jax.task import Task
@@ -25,7 +25,7 @@ from ohio_jax.training.sharding import Placement, over_seeds
 LARGEST_GRADIENT = 10.0  # norm at which the gradient of the mean reward is clipped
 
 
-def mean_return(params: Any, spec: common.Spec, env: HighLevel, instances: Any) -> jax.Array:
+def mean_return(params: Any, spec: common.Spec, env: HighLevelEnv, instances: Any) -> jax.Array:
     """Float[], of the deterministic policy's episodes on instances with leading axis E; differentiable in params."""
 
     def episode(instance):
@@ -43,7 +43,7 @@ def mean_return(params: Any, spec: common.Spec, env: HighLevel, instances: Any) 
 def make_block(episodes: int, updates: int, seeds: Placement):
     """Compiled `block(states, keys, first, env) -> (states, metrics)` of so many updates, each on fresh episodes."""
 
-    def one_seed(state: bc.State, key, first, env: HighLevel):
+    def one_seed(state: bc.State, key, first, env: HighLevelEnv):
         def update(state: bc.State, number):
             instances = jax.vmap(env.draw)(jax.random.split(jax.random.fold_in(key, number), episodes))
             # The length of an episode is not part of how steep it is.

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.data import Batch, Transitions
-from ohio_jax.environment import HighLevel, State
+from ohio_jax.data import Batch, Transitions, continuation
+from ohio_jax.environment import HighLevelEnv, State
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, Spec
 from ohio_jax.task import Task
@@ -103,7 +103,7 @@ class Carry(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("spec", "envs", "capacity"))
-def begin(learner, key: jax.Array, env: HighLevel, spec: Spec, envs: int, capacity: int, data: Batch | None) -> Carry:
+def begin(learner, key: jax.Array, env: HighLevelEnv, spec: Spec, envs: int, capacity: int, data: Batch | None) -> Carry:
     """The first carry of a seed; data: transitions the buffer starts with, no more than `capacity`."""
     worlds = jax.vmap(env.reset)(jax.random.split(key, envs))
     obs, goal, number = jnp.zeros(spec.observation_size), jnp.zeros(spec.action.shape), jnp.zeros(())
@@ -113,7 +113,7 @@ def begin(learner, key: jax.Array, env: HighLevel, spec: Spec, envs: int, capaci
 
 
 def decide(
-    carry: Carry, key: jax.Array, env: HighLevel, act, restart: jax.Array, stale: bool = False
+    carry: Carry, key: jax.Array, env: HighLevelEnv, act, restart: jax.Array, stale: bool = False
 ) -> tuple[Carry, dict[str, jax.Array]]:
     """One decision in every environment, written down; environments whose episode ends start anew, all if `restart: Bool[]`.
 
@@ -127,7 +127,9 @@ def decide(
     # A time limit is no end: the learner's backup looks beyond it.
     goal = carry.learner.spec.action.project(goal)
     seen = after.obs if stale else before.obs
-    new = Batch(seen, goal, after.reward, after.obs, 1.0 - after.done, jnp.ones_like(after.reward))
+    discount = getattr(carry.learner.config, "discount", 1.0)
+    follows = continuation(discount, after.info["elapsed"], env.steps, after.done)
+    new = Batch(seen, goal, after.reward, after.obs, follows, jnp.ones_like(after.reward))
     ended = (jnp.maximum(after.done, after.info["truncation"]) > 0) | restart
     returns = carry.returns + after.reward
 
@@ -175,7 +177,7 @@ def make_block(learner, plan: OnlinePlan, steps: int, explore: bool, seeds: Plac
 
     act = evenly if explore else functools.partial(learner.act, deterministic=False)
 
-    def one_seed(carry: Carry, key, first, env: HighLevel, given: Batch | None):
+    def one_seed(carry: Carry, key, first, env: HighLevelEnv, given: Batch | None):
         def step(carry: Carry, number):
             for_decision, for_batches = jax.random.split(jax.random.fold_in(key, number))
             due = (number + 1) % plan.restart == 0 if plan.restart else jnp.bool_(False)

@@ -54,7 +54,8 @@ def initial_states(plan: Plan, spec: Spec):
 
 def batch_of(plan: Plan, spec: Spec, transitions: Transitions) -> Batch:
     """The whole dataset as the plan's learner wants it: goals where densities are finite, and what else it asks for."""
-    batch, project = transitions.batch(), lambda goal: np.asarray(spec.action.project(jnp.asarray(goal, jnp.float32)))
+    batch = transitions.batch(getattr(plan.config, "discount", 1.0))
+    project = lambda goal: np.asarray(spec.action.project(jnp.asarray(goal, jnp.float32)))
     wants = lambda what: getattr(LEARNERS[plan.learner], what, False)
     outcome = transitions.outcomes(plan.config.discount) if wants("OUTCOMES") else None
     next_goal = project(transitions.next_goals()) if wants("NEXT_GOALS") else None

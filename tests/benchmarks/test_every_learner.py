@@ -11,8 +11,8 @@ from ohio_envs import registry
 from benchmarks import tables
 from ohio_jax.collect import collect
 from ohio_jax.evaluate import evaluate_learner
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS
+from ohio_jax.relabel import relabel
 from ohio_jax.training.offline import train
 
 # Settings with which an episode is short, and whose logs are learned from.

@@ -63,8 +63,8 @@ def test_every_method_has_a_score(names, dropping, tmp_path, monkeypatch):
             carried = cell["config"]["carried"]
             assert cell["data"]["settings"]["gains"] == ("damping" if "damping" in path.name and not carried else "original")
             assert cell["data"]["settings"]["payload"] == 0.0
-            assert cell["data"]["transitions"] == 2 * 11
-            assert not dropping or cell["data"]["unexplained"] < 2 * 11
+            assert cell["data"]["transitions"] == 2 * 12
+            assert not dropping or cell["data"]["unexplained"] < 2 * 12
     page = (tmp_path / "results" / "manipulation-tiny.md").read_text()
     assert dropping or ("HRL OSC" in page and "*(paper 24.1 ± 11.1; " in page)
     assert not dropping or "unexplained dropped" in page

@@ -13,7 +13,7 @@ from benchmarks import sensitivity
 from benchmarks.sensitivity import arm, cost, page, recovery
 from ohio_jax.controllers import lqr, relative
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.problem import Segment
+from ohio_jax.low_level import Segment
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_known_goals_under_noise_leave_white_residuals():
     deviation, amount = 0.1, 512
     draw = jax.random.normal(jax.random.key(0), (2, amount, 4))
     state, goal = np.asarray(draw * jnp.array([[[1.0, 1.0, 0.5, 0.5]], [[0.3, 0.3, 0.3, 0.3]]]))
-    low, keys = arm.low_level(5), jax.random.split(jax.random.key(1), amount)
+    low, keys = arm.regulator(5), jax.random.split(jax.random.key(1), amount)
 
     @jax.jit
     def residual(low, state, goal, key):

@@ -222,8 +222,7 @@ def test_manipulation_writes_what_it_found(quick_manipulation):
     (part,) = found["inverses"].values()
     assert set(part["transitions_per_second"]) == set(part["mismatch"]) == set(manipulation.QUICK.inverses)
     assert part["mismatch"]["least_squares"]["median"] < 1e-2 < part["mismatch"]["gradient"]["median"]
-    # Decisions of the episodes but the last of each, which a time limit ends.
-    assert found["relabel"]["transitions"] == 2 * 2 * (manipulation.QUICK.horizon - 1) and found["relabel"]["seconds"] > 0
+    assert found["relabel"]["transitions"] == 2 * 2 * manipulation.QUICK.horizon and found["relabel"]["seconds"] > 0
     for part in found["simulator"].values():
         assert set(part["steps_per_second"]) == {"batch_1", "batch_8"} and "missing" in part["robosuite"] and not part["ratio"]
 

@@ -79,7 +79,7 @@ def test_block_of_a_page_runs(block, tmp_path, environment):
 def test_what_pages_name_is_there():
     text = "".join(page.read_text() for page in PAGES)
     names, files = set(NAMED.findall(text)), set(FILES.findall(text))
-    assert "ohio_jax.inverse.relabel.relabel" in names and "ohio_jax/controllers" in files
+    assert "ohio_jax.relabel.relabel" in names and "ohio_jax/controllers" in files
     assert [name for name in sorted(names) if not found(name)] == []
     assert [name for name in sorted(files) if not (test_readme.ROOT / name).exists()] == []
 

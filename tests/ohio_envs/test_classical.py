@@ -12,8 +12,8 @@ from ohio_jax import scores
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_policy
-from ohio_jax.inverse.problem import UNIQUE
-from ohio_jax.inverse.relabel import relabel
+from ohio_jax.low_level import UNIQUE
+from ohio_jax.relabel import relabel
 from tests.reference.inventory import Network
 
 CHAIN = scenario.serial(2, 9.0, 30)

@@ -12,8 +12,8 @@ from ohio_jax.collect import collect
 from ohio_jax.controllers import mixture, osc
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_policy
-from ohio_jax.inverse.problem import FAILED, UNIQUE
-from ohio_jax.inverse.relabel import relabel
+from ohio_jax.low_level import FAILED, UNIQUE
+from ohio_jax.relabel import relabel
 
 pytest.importorskip("mujoco")
 

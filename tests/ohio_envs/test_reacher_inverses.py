@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from ohio_envs.reacher.simulator import Body, advance
 
+from ohio_jax import low_level
 from ohio_jax.controllers import lqr, mpc
 from ohio_jax.dynamics.model import Homogeneous, Model
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import AMBIGUOUS, UNIQUE, Segment
+from ohio_jax.low_level import AMBIGUOUS, UNIQUE, Segment
 
 START, TORQUES = (0.5, 1.2, 1.0, -2.0), (0.3, -0.2)
 
@@ -47,8 +48,8 @@ def explain(inverse, p, segment):
 def affine(p, segment):
     """(J, r) of the closed form, and the residual of the reached state read as the goal."""
     problem = lqr.problem(p)
-    assert problem.affine is not None
-    return *problem.affine(segment), problem.residual(segment.next_state[-1], segment)
+    at = low_level.prepare(problem, segment)
+    return *low_level.affine(problem, at), low_level.residual(problem, segment.next_state[-1], at)
 
 
 def test_gains(example):
@@ -137,7 +138,7 @@ def known(controller, p, spread, n=64):
     return play(controller, p, jnp.asarray(x, dtype), jnp.asarray(goals, dtype)), goals
 
 
-def low_level(controller, *horizon):
+def parameters(controller, *horizon):
     true = Model(Body(), advance, 2)
     cost, noise, limit = jnp.array([10.0, 10.0, 1.0, 1.0]), jnp.array([0.01, 0.01, 0.1, 0.1]), jnp.full(4, 20.0)
     return controller.Params(true, true, cost, jnp.full(2, 0.1), cost, jnp.ones(2), limit, noise, *horizon)
@@ -149,7 +150,7 @@ RECOVERY = {"analytic": 1e-3, "least_squares": 1e-3, "implicit": 1e-4}
 
 def test_recovery_on_the_true_arm():
     """Goals nearby, most torques within their bounds: those called unique are right. Far ones: most are called ambiguous."""
-    p = low_level(lqr, 5, True)
+    p = parameters(lqr, 5, True)
     (near, goals), (far, _) = known(lqr, p, 0.2), known(lqr, p, 3.0)
     free = np.asarray(jnp.max(jnp.abs(near.action), axis=(1, 2)) < 1)
     assert free.mean() > 0.5 and jnp.mean(jnp.abs(far.action) >= 1) > 0.5
@@ -170,13 +171,14 @@ def test_recovery_on_the_true_arm():
 @pytest.mark.parametrize("inverse", ["least_squares", "implicit"])
 def test_recovery_under_mpc_on_the_true_arm(inverse, x64):
     """To 1e-5 in the directions of the goal that its residual shows, in float64."""
-    p = low_level(mpc, 10, 5)
+    p = parameters(mpc, 10, 5)
     segments, goals = known(mpc, p, 0.2, 32)
     problem = mpc.problem(p)
     found = jax.jit(jax.vmap(lambda segment: INVERSES[inverse](problem, segment)))(segments)
-    residual = problem.imitation if inverse == "implicit" else problem.residual
-    assert residual is not None
-    J = np.asarray(jax.jit(jax.vmap(jax.jacfwd(residual)))(jnp.asarray(goals), segments))
+    residual = low_level.imitation if inverse == "implicit" else low_level.residual
+    derivative = jax.jacfwd(lambda goal, at: residual(problem, goal, at))
+    of_one = lambda goal, segment: derivative(goal, low_level.prepare(problem, segment))
+    J = np.asarray(jax.jit(jax.vmap(of_one))(jnp.asarray(goals), segments))
     seen = np.linalg.pinv(J, rcond=1e-4) @ J
     error = np.abs(np.einsum("bij,bj->bi", seen, found.goal - goals)).max(axis=1)
     free = np.asarray(jnp.max(jnp.abs(segments.action), axis=(1, 2)) < 1)

@@ -15,7 +15,7 @@ from ohio_envs.reacher.task import NOISE
 
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.relabel import relabel
+from ohio_jax.relabel import relabel
 from ohio_jax.rollout import Behaviour
 
 mujoco = pytest.importorskip("mujoco")

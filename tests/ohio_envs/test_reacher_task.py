@@ -14,8 +14,8 @@ from ohio_envs.reacher.simulator import Body, advance, finger
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_policy
-from ohio_jax.inverse.problem import UNEXPLAINED, UNIQUE
-from ohio_jax.inverse.relabel import relabel
+from ohio_jax.low_level import UNEXPLAINED, UNIQUE
+from ohio_jax.relabel import relabel
 from ohio_jax.rollout import rollouts
 
 
@@ -74,12 +74,13 @@ def test_a_goal_at_the_target_is_reached_and_held(space):
 
 
 def test_goals_come_back_from_logs(logs, explained):
-    """Segments of five steps, the last of each episode left out; what model error costs, in units of the noise."""
+    """Segments of five steps, up to the time limit; what model error costs, in units of the noise."""
     median = {}
     for space in ("ohio_true", "ohio", "ohio_compat"):
         goals = explained(space, "analytic")
-        assert len(goals.reward) == 12 * 39 and goals.goal.shape[1:] == (4,)
-        np.testing.assert_array_equal(goals.reward[:39], logs.reward[:195].reshape(39, 5).sum(axis=1))
+        assert len(goals.reward) == 12 * 40 and goals.goal.shape[1:] == (4,)
+        assert (goals.elapsed == 5).all() and not goals.terminal.any() and goals.card["cut_short"] == 0
+        np.testing.assert_array_equal(goals.reward[:40], logs.reward[:200].reshape(40, 5).sum(axis=1))
         # Of the original's, whose noise is one: in the units of the others it would be larger still.
         median[space] = np.median(goals.residual)
     assert median["ohio_true"] < 1e-3 and median["ohio_true"] <= median["ohio"] < median["ohio_compat"]
@@ -95,7 +96,7 @@ def test_least_squares_explains_what_the_closed_form_cannot(explained):
 def test_observed_states_as_goals_and_their_limits(logs, explained):
     """The state at the end of a segment; learned and asked for within 1 where the limit is to be a torque agent's."""
     goals, spec = explained("ohio_compat", "observed").goal, registry.make("reacher").spaces["ohio_compat_unit"].spec
-    np.testing.assert_allclose(goals[:39], logs.next_state[4:195:5], atol=1e-6)
+    np.testing.assert_allclose(goals[:40], logs.next_state[4:200:5], atol=1e-6)
     assert np.mean(np.abs(goals) > 1.0) > 0.1
     np.testing.assert_allclose(spec.project(goals), np.clip(goals, -1.0, 1.0), atol=1e-4)
     np.testing.assert_allclose(np.abs(spec.mode(jnp.full(spec.raw_shape, 50.0))), 1.0)
@@ -131,8 +132,7 @@ def test_goals_are_displacements(task, logs, explained):
 
 def test_end_to_end_labels_are_the_torques(task, logs):
     labels = relabel(logs, task, "end_to_end", "analytic")
-    kept = ~logs.truncated
-    np.testing.assert_array_equal(labels.goal, logs.action[kept])
+    np.testing.assert_array_equal(labels.goal, logs.action)
 
 
 def test_bad_settings_are_refused():

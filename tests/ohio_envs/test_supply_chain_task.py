@@ -8,8 +8,8 @@ from ohio_envs.supply_chain import policies
 
 from ohio_jax.collect import collect
 from ohio_jax.evaluate import evaluate_learner, evaluate_policy
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS, bc
+from ohio_jax.relabel import relabel
 from ohio_jax.training.plan import Plan, initial_states, spec_of
 
 NAMES = ("supply-chain-1w3s", "supply-chain-1w10s")

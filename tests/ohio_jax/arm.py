@@ -9,7 +9,7 @@ from ohio_envs.manipulation import panda
 
 from ohio_jax.controllers import torques
 from ohio_jax.dynamics.chain import bias, frames, mass_matrix
-from ohio_jax.inverse.problem import ON, Segment
+from ohio_jax.low_level import ON, Segment
 from ohio_jax.solvers.small import solve_definite
 
 STEPS, INTERVAL = 5, 0.002

@@ -14,8 +14,8 @@ import numpy as np
 
 from ohio_jax import data, mesh
 from ohio_jax.evaluate import evaluate_learner
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import bc
+from ohio_jax.relabel import relabel
 from ohio_jax.training import loop
 from ohio_jax.training.checkpoint import Run
 from ohio_jax.training.offline import train

@@ -19,7 +19,7 @@ def test_from_logs_to_scores(command):
     assert code == 0 and card["episodes"] == 8 and card["behaviour"] == "dtv" and 0 < card["coverage"] <= 1
     code, out, _ = command("invert d.npz --inverse analytic --out g.npz --json")
     found = json.loads(out)
-    assert code == 0 and found["transitions"] == 8 * 4 and found["failed"] == 0
+    assert code == 0 and found["transitions"] == 8 * 5 and found["failed"] == 0
     code, out, _ = command("train g.npz --learner bc --seeds 2 --updates 20 --out run --json")
     assert code == 0 and json.loads(out)["seeds"] == 2
     code, out, _ = command("evaluate --checkpoint run --episodes 3 --seed 1 --json")

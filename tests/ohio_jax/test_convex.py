@@ -10,7 +10,7 @@ import pytest
 from ohio_jax.controllers import convex, mpc
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import FAILED, UNIQUE, Segment
+from ohio_jax.low_level import FAILED, UNIQUE, Segment
 from tests.ohio_jax import test_lqr, test_mpc
 
 cvxpy = pytest.importorskip("cvxpy")

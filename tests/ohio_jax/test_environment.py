@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ohio_jax.environment import HighLevel
+from ohio_jax.environment import HighLevelEnv
 from tests.ohio_jax.toy import Halfway, Line, place
 
 
 def high_level(steps, **line):
-    return HighLevel(Line(**line), jnp.float32(0.5), Halfway, 1, steps, place)
+    return HighLevelEnv(Line(**line), jnp.float32(0.5), Halfway, 1, steps, place)
 
 
 def test_rewards_of_a_segment_are_summed():
@@ -41,7 +41,7 @@ def test_time_limit_is_a_truncation():
 
 
 def test_parameters_are_leaves_and_nothing_retraces():
-    envs = jax.vmap(lambda p: HighLevel(Line(), p, Halfway, 1, 2, place))(jnp.array([0.5, 1.0]))
+    envs = jax.vmap(lambda p: HighLevelEnv(Line(), p, Halfway, 1, 2, place))(jnp.array([0.5, 1.0]))
 
     @jax.jit
     @chex.assert_max_traces(n=1)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from ohio_jax import relabel
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_policy
-from ohio_jax.inverse import relabel
 from tests.ohio_jax import toy
 
 
@@ -20,20 +20,21 @@ def test_unknown_policy():
         evaluate_policy(toy.line_task(), "fast", 1, 0)
 
 
-def test_relabel_recovers_the_goals_and_drops_the_time_limit():
+def test_relabel_recovers_the_goals_up_to_the_time_limit():
     task = toy.line_task(horizon=6)
     logged = collect(task, "half", 10, 1)
     transitions = relabel.relabel(logged, task, "ohio", "analytic")
-    assert len(transitions.reward) == 10 * 5
+    assert len(transitions.reward) == 10 * 6
     np.testing.assert_allclose(transitions.goal, 0.0, atol=1e-6)  # halfway to zero is halfway to the goal zero
     np.testing.assert_allclose(transitions.residual, 0.0, atol=1e-6)
     np.testing.assert_allclose(transitions.next_obs, 0.5 * transitions.obs, atol=1e-6)
-    assert (transitions.discount == 1).all() and (transitions.weight == 1).all()
+    assert not transitions.terminal.any() and (transitions.elapsed == 1).all() and (transitions.weight == 1).all()
     np.testing.assert_allclose(transitions.episode_return, logged.returns)
 
 
 def test_segments_do_not_cross_episodes():
-    assert relabel.segment_starts(np.array([0, 5, 7, 8]), 2).tolist() == [0, 2, 5]
+    starts, lengths = relabel.segments_of(np.array([0, 5, 7, 8]), 2)
+    assert starts.tolist() == [0, 2, 4, 5, 7] and lengths.tolist() == [2, 2, 1, 2, 1]
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,18 @@ import pytest
 
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import Problem, Segment
+from ohio_jax.low_level import ActionModel, Problem, Segment
 
 A = np.array([[3.0, 0.5], [0.2, -2.0], [1.0, 1.0]])  # actions of a goal: A goal, within [-1, 1]
 
 
 def problem():
-    act = lambda goal: jnp.clip(jnp.asarray(A) @ goal, -1.0, 1.0)
-    acted = lambda goal, segment: (act(goal)[None] - segment.action).reshape(-1)
-    return Problem(residual=acted, start=lambda s: jnp.full(2, 0.1), project=lambda goal: goal, acted=acted)
+    action = ActionModel(
+        unclipped=lambda goal, at: jnp.broadcast_to(jnp.asarray(A) @ goal, at.action.shape),
+        scale=lambda segment, at: 1.0,
+        bounds=lambda unclipped, at: (-1.0, 1.0),
+    )
+    return Problem(project=lambda goal: goal, start=lambda segment, at: jnp.full(2, 0.1), action=action)
 
 
 def transcribed(actions, last):
@@ -58,4 +61,4 @@ def test_descent_is_the_originals(name, last, x64):
 
 def test_low_levels_that_do_not_say_how_they_act_are_refused():
     with pytest.raises(UserError, match="inverse 'gradient': expected a low level that says how it acts"):
-        INVERSES["gradient"](problem()._replace(acted=None), Segment(np.zeros((5, 1)), np.zeros((5, 3)), np.zeros((5, 1))))
+        INVERSES["gradient"](problem()._replace(action=None), Segment(np.zeros((5, 1)), np.zeros((5, 3)), np.zeros((5, 1))))

@@ -10,7 +10,7 @@ from ohio_envs.reacher.simulator import Body, advance
 from ohio_jax.controllers import ilqr as controller
 from ohio_jax.dynamics.model import Model
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import FAILED, UNIQUE, Segment
+from ohio_jax.low_level import FAILED, UNIQUE, Segment
 from ohio_jax.solvers import ilqr
 from tests.ohio_jax import test_lqr, test_qp
 

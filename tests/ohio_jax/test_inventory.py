@@ -12,7 +12,7 @@ from scipy.optimize import linprog
 
 from ohio_jax.controllers import inventory, orders
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Segment
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Segment
 
 LIMIT, STORAGE, STORES = 25.0, 50.0, 3
 CORRECTED = inventory.Params(jnp.float32(LIMIT), jnp.float32(np.inf))

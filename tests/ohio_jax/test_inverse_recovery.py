@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ohio_jax import low_level
 from ohio_jax.controllers import lqr, mpc
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES
 from ohio_jax.inverse.posterior import spread
-from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment, disagreement
+from ohio_jax.low_level import AMBIGUOUS, UNEXPLAINED, UNIQUE, ActionModel, Problem, Segment, StateModel
 from tests.ohio_jax import test_lqr, test_mpc
 
 N = 16
@@ -64,9 +65,9 @@ def test_what_actions_show_comes_back(x64):
     batch = play(p, x, goal)
     found = imitate(p, batch)
     assert (found.status == AMBIGUOUS).all()
-    imitation = mpc.problem(p).imitation
-    assert imitation is not None
-    J = jax.jit(jax.vmap(jax.jacfwd(imitation)))(goal, batch)
+    problem = mpc.problem(p)
+    derivative = jax.jacfwd(lambda goal, at: low_level.imitation(problem, goal, at))
+    J = jax.jit(jax.vmap(lambda goal, segment: derivative(goal, low_level.prepare(problem, segment))))(goal, batch)
     seen = np.linalg.pinv(J, rcond=1e-8) @ J
     np.testing.assert_allclose(np.linalg.matrix_rank(J, rtol=1e-8), 2)
     np.testing.assert_allclose(np.einsum("bij,bj->bi", seen, found.goal - goal), 0, atol=1e-5)
@@ -83,15 +84,22 @@ def test_other_peoples_actions_are_not_explained(x64):
 def test_one_side_of_a_bound():
     wish = jnp.array([3.0, 0.5, -3.0, -0.5, 0.7, 3.0])
     action, bound = jnp.array([1.0, 1.0, -1.0, -1.0, 0.2, 0.2]), jnp.ones(6)
-    B, noise = jnp.eye(6), jnp.full(6, 0.5)
-    away = disagreement(wish, action, bound, B, noise)
+    model = ActionModel(
+        unclipped=lambda goal, at: goal[None],
+        scale=lambda segment, at: 0.5,
+        bounds=lambda unclipped, at: (-bound, bound),
+    )
+    problem = Problem(project=lambda goal: goal, start=lambda segment, at: wish, action=model)
+    at = low_level.prepare(problem, Segment(action[None], action[None], action[None]))
+    away = low_level.residual(problem, wish, at)
     np.testing.assert_allclose(away, [0.0, -1.0, 0.0, 1.0, 1.0, 5.6], rtol=1e-6)
 
 
 def test_implicit_refuses_a_low_level_that_compares_no_actions():
-    plain = Problem(residual=lambda g, s: g, start=lambda s: s.state, project=lambda g: g)
+    state = StateModel(lambda goal, at: goal[None], lambda segment, at: 0.0, lambda segment, at: 1.0)
+    plain = Problem(project=lambda goal: goal, start=lambda segment, at: segment.state[0], state=state)
     with pytest.raises(UserError, match="implicit"):
-        INVERSES["implicit"](plain, Segment(np.zeros(2), None, None))
+        INVERSES["implicit"](plain, Segment(np.zeros((1, 2)), None, None))
 
 
 def test_deviations_are_those_of_the_inverse_matrix():
@@ -114,7 +122,7 @@ def noisy(steps, n=1024):
         end = segment.next_state.at[-1].add(p.noise * jax.random.normal(key, (3,)))
         segment = segment._replace(next_state=end)
         found = INVERSES["posterior"](problem, segment)
-        J = jax.jacfwd(problem.residual)(found.goal, segment)
+        J = jax.jacfwd(lambda goal: low_level.residual(problem, goal, low_level.prepare(problem, segment)))(found.goal)
         return found.goal - goal, found.deviation, J @ (found.goal - goal), found.status
 
     return jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(x, goal, jax.random.split(key, n)))

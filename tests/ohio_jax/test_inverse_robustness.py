@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ohio_jax.controllers import lqr, mpc
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNIQUE
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNIQUE
 from tests.ohio_jax import test_lqr, test_mpc
 
 LANES, BAD = 6, 2  # segments of a batch, and the one that is spoilt

@@ -10,7 +10,7 @@ from ohio_jax.controllers import requests, shares, transport
 from ohio_jax.controllers.transport import counts
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem, Segment
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem, Segment, StateModel
 from ohio_jax.solvers.transport import perturb
 
 N = 14
@@ -178,19 +178,23 @@ def test_requests_are_the_logged_flows(with_diagonal):
     np.testing.assert_array_equal(answer.residual, 0)
 
 
+# Goals are states, and 0 is where all lead.
+PLAIN = StateModel(lambda goal, at: goal[None], lambda segment, at: 0.0, lambda segment, at: 1.0)
+
+
 def test_a_goal_that_is_not_finite_has_failed():
     broken = Problem(
-        residual=lambda goal, segment: goal,
-        start=lambda segment: segment.state,
         project=lambda goal: goal,
-        closed_form=lambda segment: (jax.numpy.log(segment.state), UNIQUE),
+        start=lambda segment, at: segment.state[0],
+        state=PLAIN,
+        closed_form=lambda segment, at: (jax.numpy.log(segment.state[0]), UNIQUE),
     )
-    answer = INVERSES["analytic"](broken, Segment(np.zeros(2, np.float32), None, None))
+    answer = INVERSES["analytic"](broken, Segment(np.zeros((1, 2), np.float32), None, None))
     assert answer.status == FAILED and not answer.converged
 
 
 @pytest.mark.parametrize("inverse", ["analytic", "observed"])
 def test_a_low_level_without_it_is_refused(inverse):
-    plain = Problem(residual=lambda g, s: g, start=lambda s: s.state, project=lambda g: g)
+    plain = Problem(project=lambda goal: goal, start=lambda segment, at: segment.state[0], state=PLAIN)
     with pytest.raises(UserError, match=inverse):
-        INVERSES[inverse](plain, Segment(np.zeros(2), None, None))
+        INVERSES[inverse](plain, Segment(np.zeros((1, 2)), None, None))

@@ -1,5 +1,6 @@
 """Learners: probes with known optima, updates against NumPy, and the properties the algorithms promise."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -181,19 +182,21 @@ def test_what_an_episode_went_on_to_earn():
     zeros = np.zeros(5)
     given = Transitions(
         obs=zeros[:, None], goal=zeros[:, None], reward=np.array([1.0, 2.0, 4.0, 8.0, 16.0]), next_obs=zeros[:, None],
-        discount=np.ones(5), weight=np.ones(5), status=zeros, residual=zeros, episode=np.array([0, 0, 0, 3, 3]),
-        episode_return=zeros[:2], card={},
+        elapsed=np.ones(5, int), terminal=zeros > 0, weight=np.ones(5), status=zeros, residual=zeros,
+        episode=np.array([0, 0, 0, 3, 3]), episode_return=zeros[:2], card={},
     )  # fmt: skip
     np.testing.assert_allclose(given.outcomes(0.5), [1 + 1 + 1, 2 + 2, 4, 8 + 8, 16])
+    longer = dataclasses.replace(given, elapsed=np.array([4, 2, 4, 8, 1]), card={"steps": 4})  # a half, and two segments at once
+    np.testing.assert_allclose(longer.outcomes(0.25), [1 + 1, 2 + 2, 4, 8 + 1, 16])
 
 
 def test_which_goal_followed():
     """That of the next transition; its own at an episode's end, and where the inverse failed on the next."""
     zeros = np.zeros(6)
     given = Transitions(
-        obs=zeros[:, None], goal=np.arange(6.0)[:, None], reward=zeros, next_obs=zeros[:, None], discount=np.ones(6),
-        weight=np.array([1.0, 1.0, 0.0, 1.0, 0.5, 1.0]), status=zeros, residual=zeros, episode=np.array([0, 0, 0, 0, 2, 2]),
-        episode_return=zeros[:3], card={},
+        obs=zeros[:, None], goal=np.arange(6.0)[:, None], reward=zeros, next_obs=zeros[:, None],
+        elapsed=np.ones(6, int), terminal=zeros > 0, weight=np.array([1.0, 1.0, 0.0, 1.0, 0.5, 1.0]), status=zeros,
+        residual=zeros, episode=np.array([0, 0, 0, 0, 2, 2]), episode_return=zeros[:3], card={},
     )  # fmt: skip
     assert given.next_goals().tolist() == [[1.0], [1.0], [3.0], [3.0], [5.0], [5.0]]
 

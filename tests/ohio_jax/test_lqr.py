@@ -10,7 +10,7 @@ import pytest
 from ohio_jax.controllers import lqr
 from ohio_jax.dynamics.model import Model
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import AMBIGUOUS, UNEXPLAINED, UNIQUE, Segment
+from ohio_jax.low_level import AMBIGUOUS, UNEXPLAINED, UNIQUE, Segment
 from ohio_jax.solvers import riccati
 
 H = 5

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ohio_jax.controllers import lqr, mixture, osc
+from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import Segment
 from tests.ohio_jax import arm, test_lqr, test_osc
 
 which = lambda state: (state[0] > 0).astype(jnp.int32)
@@ -42,7 +42,7 @@ def test_goals_come_back_from_whoever_acted(several, inverse):
     x, goal = jax.random.normal(jax.random.key(1), (2, 16, 3))
     own = np.asarray(x[:, 0] > 0).astype(int)
     logs = [jax.vmap(lambda x, goal, p=p: test_lqr.play(p, x, goal))(x, goal) for p in each]
-    segments = Segment(*(np.stack([leaves[index][i] for i, index in enumerate(own)]) for leaves in zip(*logs, strict=True)))
+    segments = jax.tree.map(lambda *leaves: np.stack([leaves[index][i] for i, index in enumerate(own)]), *logs)
     invert = lambda problem: jax.vmap(lambda segment: INVERSES[inverse](problem, segment))
     found = invert(mixture.problem(mixed))(segments)
     for index, p in enumerate(each):
@@ -67,3 +67,17 @@ def test_torques_on_their_bounds_are_as_one_sided_as_they_are_alone():
     alone = jax.jit(jax.vmap(lambda p, segment: invert(osc.problem(p), segment)))(theirs, segments)
     np.testing.assert_array_equal(mixed.iterations, alone.iterations)
     np.testing.assert_allclose(mixed.goal, alone.goal, atol=1e-3)
+
+
+class Closed:
+    """A low level whose problem keeps its parameters to itself, where a mixture could not change them."""
+
+    @staticmethod
+    def problem(params):
+        return lqr.problem(params)._replace(start=lambda segment, at: params.limit)
+
+
+def test_a_low_level_that_keeps_its_parameters_to_itself_is_refused(several):
+    _, mixed = several
+    with pytest.raises(UserError, match="mixture: expected a low level whose problem reads its parameters from the context"):
+        mixture.problem(replace(mixed, controller=Closed))

@@ -7,7 +7,7 @@ import pytest
 
 from ohio_jax.controllers import mpc
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import AMBIGUOUS, UNIQUE, Segment
+from ohio_jax.low_level import AMBIGUOUS, UNIQUE, Segment
 from tests.ohio_jax import test_lqr
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ohio_jax.controllers import order_up_to
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Segment
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Segment
 
 LARGEST = np.array([20.0, 50.0, 100.0], np.float32)
 PARAMS = order_up_to.Params(jnp.asarray(LARGEST))

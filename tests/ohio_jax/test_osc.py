@@ -9,9 +9,10 @@ import pytest
 import scipy.optimize
 from ohio_envs.manipulation import panda
 
+from ohio_jax import low_level
 from ohio_jax.controllers import osc, torques
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Segment
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Segment
 from tests.ohio_jax import arm
 
 OUTPUT = np.array([0.05] * 3 + [0.5] * 3)
@@ -192,7 +193,8 @@ def test_the_last_per_cent_is_not_fitted_with_goals_far_off(gains):
     problem, edge = osc.problem(params(gains, wide, usual=OUTPUT)), np.append(wide, 1.0)
     squared, turned = [], []
     with jax.enable_x64(True):
-        prepare, residual, slope = jax.jit(problem.prepare), jax.jit(problem.residual), jax.jit(jax.jacfwd(problem.residual))
+        off = functools.partial(low_level.residual, problem)
+        prepare, residual, slope = jax.jit(functools.partial(low_level.prepare, problem)), jax.jit(off), jax.jit(jax.jacfwd(off))
         for row, goal in zip(held, found.goal.astype(float), strict=True):
             known = prepare(jax.tree.map(lambda x, row=row: np.asarray(x, float)[row], segments))
             best = scipy.optimize.least_squares(
@@ -231,14 +233,17 @@ def test_what_is_returned_is_the_most_likely_goal(gains):
     with jax.enable_x64(True):
 
         def surprise(goal, known):
-            k = known.action[:, :-1].size + 1
-            squared = jnp.sum(jnp.square(problem.residual(goal, known)))
-            return k * jnp.log(squared / k) + jnp.sum(jnp.square((goal - problem.start(known)) / problem.width(known)))
+            k = known.segment.action[:, :-1].size + 1
+            squared = jnp.sum(jnp.square(low_level.residual(problem, goal, known)))
+            prior = jnp.square((goal - low_level.start(problem, known)) / low_level.width(problem, known))
+            return k * jnp.log(squared / k) + jnp.sum(prior)
 
-        prepare, look = jax.jit(problem.prepare), jax.jit(jax.value_and_grad(surprise))
+        prepare, look = jax.jit(functools.partial(low_level.prepare, problem)), jax.jit(jax.value_and_grad(surprise))
         for row in range(12):
             known = prepare(jax.tree.map(lambda x, row=row: np.asarray(x, float)[row], segments))
-            begins = [np.clip(goal, -edge, edge) for goal in (np.asarray(found.goal[row], float), problem.start(known))]
+            begins = [
+                np.clip(goal, -edge, edge) for goal in (np.asarray(found.goal[row], float), low_level.start(problem, known))
+            ]
             call = lambda goal, known=known: tuple(np.asarray(x, float) for x in look(goal, known))
             ends = [
                 scipy.optimize.minimize(call, begin, jac=True, bounds=list(zip(-edge, edge, strict=True))) for begin in begins
@@ -301,7 +306,7 @@ def test_the_reached_pose_read_as_a_goal():
     turned = x.copy()
     turned[-1, 0] += 0.2
     problem = osc.problem(params())
-    look = jax.jit(lambda s: problem.observed(problem.prepare(s)))
+    look = jax.jit(lambda s: low_level.observed(problem, low_level.prepare(problem, s)))
     u = np.zeros((arm.STEPS, 8), np.float32)
     np.testing.assert_allclose(look(Segment(x, u, x)), np.zeros(7), atol=1e-5)
     seen = look(Segment(x, u, turned))

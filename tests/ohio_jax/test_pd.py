@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ohio_jax.controllers import pd
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Segment
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Segment
 
 H, M = 5, 2
 GOALS = jax.random.uniform(jax.random.key(0), (32, M), minval=-2.0, maxval=2.0)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from ohio_jax import data
+from ohio_jax import data, low_level
 from ohio_jax.controllers import inventory, lqr, transport
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES, program
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem, Program, Segment
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, ActionModel, Problem, Program, Segment, StateModel
 from ohio_jax.solvers.transport import perturb
 from tests.ohio_jax import test_inventory, test_inverse_transport, test_lqr
 from tests.reference import transport_highs
@@ -36,7 +36,8 @@ act = jax.jit(jax.vmap(lambda params, state, goal: inventory.act(params, (), sta
 
 def programs(problem, segments):
     """Their programs one by one, in float64."""
-    batch = jax.jit(jax.vmap(problem.program))(segments)
+    of_one = lambda segment: low_level.program(problem, low_level.prepare(problem, segment))
+    batch = jax.jit(jax.vmap(of_one))(segments)
     for i in range(len(segments.action)):
         yield Program(*(x if x is None else np.asarray(jax.tree.map(lambda x, i=i: x[i], x), np.float64) for x in batch))
 
@@ -191,10 +192,10 @@ class Dispatch:
         # Entries: three plants, what is shed, what each plant could make more.
         of_plants, spare = np.eye(3, 7), np.eye(3, 7, 4)
         return Problem(
-            residual=lambda goal, segment: cls.act(goal) - segment.action[0],
-            start=lambda segment: preferred,
             project=lambda goal: jnp.clip(goal, 0.0, 15.0),
-            program=lambda segment: Program(
+            start=lambda segment, at: preferred,
+            action=ActionModel(lambda goal, at: cls.act(goal)[None], lambda segment, at: 1.0),
+            program=lambda segment, at: Program(
                 cost=np.array([*cls.COST, cls.SHED, 0.0, 0.0, 0.0]),
                 A=np.concatenate([[[1.0] * 4 + [0.0] * 3], of_plants + spare]),
                 b=np.array([0.0, 0.0, *cls.LIMIT]),
@@ -261,7 +262,8 @@ def draw(seed, known, price=False):
 
 def recover(p):
     """The inverse of a program given as arrays."""
-    problem = Problem(lambda goal, segment: 0.0 * goal, lambda segment: p.goal, lambda goal: goal, program=lambda segment: p)
+    nothing = StateModel(lambda goal, at: 0.0 * goal[None], lambda segment, at: 0.0, lambda segment, at: 1.0)
+    problem = Problem(lambda goal: goal, lambda segment, at: p.goal, state=nothing, program=lambda segment, at: p)
     return jax.tree.map(np.asarray, INVERSES["program"](problem, Segment(jnp.zeros(1), jnp.zeros(1), jnp.zeros(1))))
 
 

@@ -11,7 +11,7 @@ from ohio_envs.manipulation import panda
 from ohio_jax.controllers import osc, recurrent
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import FAILED, UNEXPLAINED, UNIQUE, Segment
+from ohio_jax.low_level import FAILED, UNEXPLAINED, UNIQUE, Segment
 from tests.ohio_jax import arm
 
 JOINT = np.repeat([0.05, 1.0], 7).astype(np.float32)

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ohio_jax import low_level
 from ohio_jax.controllers import lqr, mpc, relative
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import UNIQUE, Problem, Program, Segment
+from ohio_jax.low_level import UNIQUE, ActionModel, Problem, Program, Segment, StateModel
 from tests.ohio_jax import test_lqr, test_mpc, toy
 
 LIMIT = jnp.array([40.0, 50.0, 60.0])
@@ -19,7 +20,7 @@ def double(tree):
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
 
 
-def low_level(controller, bound=1.5):
+def parameters(controller, bound=1.5):
     return test_lqr.params(bound) if controller is lqr else test_mpc.params(bound)
 
 
@@ -52,7 +53,7 @@ def starts():
 @pytest.mark.parametrize("controller", [lqr, mpc])
 def test_the_low_level_is_the_inner_one_given_the_place(controller, starts, x64):
     """Over two goals, the second counted from where the first one led; torques are held by their bounds in some steps."""
-    p = double(low_level(controller))
+    p = double(parameters(controller))
     moved = relative.Params(p, double(LIMIT), controller)
     x, goals = starts
 
@@ -76,11 +77,10 @@ class Spring:
 
     @staticmethod
     def problem(params) -> Problem:
-        bent = lambda goal: jnp.sin(jnp.concatenate([goal, goal[:1]]))
-        linear = lambda goal, segment: params @ (goal - segment.next_state[-1]) + segment.action[0, 0]
+        bent = lambda goal: 0.1 * jnp.sin(jnp.concatenate([goal, goal[:1]]))
         ways = jnp.concatenate([jnp.eye(3), -jnp.eye(3)])
 
-        def program(segment):
+        def program(segment, at):
             """The shortest way from where one is to the goal, up and down; the log shows the first step's."""
             way = segment.action[0]
             return Program(
@@ -94,15 +94,26 @@ class Spring:
                 least=-math.inf,
             )
 
+        state = StateModel(
+            predict=lambda goal, at: (params @ goal + bent(goal))[None],
+            observed=lambda segment, at: params @ segment.next_state[-1] - segment.action[0, 0],
+            scale=lambda segment, at: 1.0,
+            affine=lambda segment, at: (params[None], jnp.zeros((1, 4))),
+        )
+        action = ActionModel(
+            unclipped=lambda goal, at: (params @ (goal - at.state[0]) + bent(goal))[None],
+            scale=lambda segment, at: 1.0,
+            logged=lambda segment: (params @ segment.next_state[-1] - segment.action[0, 0])[None],
+        )
         return Problem(
-            residual=lambda goal, segment: linear(goal, segment) + 0.1 * bent(goal),
-            start=lambda segment: segment.next_state[-1],
             project=lambda goal: goal,
-            observed=lambda segment: segment.next_state[-1] + 0.1 * segment.state[0],
-            affine=lambda segment: (params, linear(jnp.zeros(3), segment)),
-            imitation=lambda goal, segment: linear(goal - segment.state[0], segment) + 0.1 * bent(goal),
+            start=lambda segment, at: segment.next_state[-1],
+            state=state,
+            action=action,
+            residual="state",
+            observed=lambda segment, at: segment.next_state[-1] + 0.1 * segment.state[0],
             program=program,
-            width=lambda segment: jnp.array([2.0, 3.0, 4.0]),
+            width=lambda segment, at: jnp.array([2.0, 3.0, 4.0]),
             tolerance=20.0,
         )
 
@@ -133,19 +144,19 @@ def test_every_inverse_gives_the_same_goal_from_elsewhere(inverse, x64):
 
 @pytest.mark.parametrize("controller", [lqr, mpc])
 def test_the_affine_form_is_the_inner_ones_given_the_place(controller, starts, x64):
-    p = double(low_level(controller, 1e6))
+    p = double(parameters(controller, 1e6))
     inner, moved = controller.problem(p), relative.problem(relative.Params(p, p.limit, controller))
-    assert inner.affine is not None and moved.affine is not None
+    form = lambda problem, segment: low_level.affine(problem, low_level.prepare(problem, segment))
     random = np.random.default_rng(2)
     segment = Segment(*(jnp.asarray(random.normal(size=(5, size))) for size in (3, 2, 3)))
-    (J, r), (J_inner, r_inner) = jax.jit(lambda segment: (moved.affine(segment), inner.affine(segment)))(segment)
+    (J, r), (J_inner, r_inner) = jax.jit(lambda segment: (form(moved, segment), form(inner, segment)))(segment)
     goal = starts[1][0, 0]
     np.testing.assert_array_equal(J, J_inner)
     np.testing.assert_allclose(J @ goal + r, J_inner @ (segment.state[0] + goal) + r_inner, rtol=1e-10)
 
 
 def test_the_affine_form_is_the_residual_where_nothing_binds(starts, x64):
-    p = double(low_level(lqr, 1e6))
+    p = double(parameters(lqr, 1e6))
     moved = relative.problem(relative.Params(p, p.limit, lqr))
     x, (goal, other) = starts
 
@@ -153,9 +164,10 @@ def test_the_affine_form_is_the_residual_where_nothing_binds(starts, x64):
     @jax.vmap
     def look(x, goal, other):
         segment = test_lqr.play(p, x, x + goal)
-        assert moved.affine is not None
-        J, r = moved.affine(segment)
-        return J @ goal + r, moved.residual(goal, segment), J @ other + r, moved.residual(other, segment)
+        at = low_level.prepare(moved, segment)
+        J, r = low_level.affine(moved, at)
+        off = lambda goal: low_level.residual(moved, goal, at)
+        return J @ goal + r, off(goal), J @ other + r, off(other)
 
     at_goal, residual, elsewhere, far = look(x, goal, other)
     np.testing.assert_allclose(at_goal, 0, atol=1e-7)
@@ -165,13 +177,13 @@ def test_the_affine_form_is_the_residual_where_nothing_binds(starts, x64):
 
 
 def test_displacements_have_limits_of_their_own():
-    problem = relative.problem(relative.Params(low_level(lqr), LIMIT, lqr))
+    problem = relative.problem(relative.Params(parameters(lqr), LIMIT, lqr))
     np.testing.assert_array_equal(problem.project(jnp.array([41.0, -51.0, 6.0])), [40.0, -50.0, 6.0])
     segment = Segment(jnp.ones((5, 3)), jnp.zeros((5, 2)), 3.0 * jnp.ones((5, 3)))
-    assert problem.width is not None and problem.observed is not None
-    np.testing.assert_array_equal(problem.width(segment), LIMIT)
-    np.testing.assert_array_equal(problem.observed(segment), 2.0 * np.ones(3))
-    np.testing.assert_array_equal(problem.start(segment), 2.0 * np.ones(3))
+    at = low_level.prepare(problem, segment)
+    np.testing.assert_array_equal(low_level.width(problem, at), LIMIT)
+    np.testing.assert_array_equal(low_level.observed(problem, at), 2.0 * np.ones(3))
+    np.testing.assert_array_equal(low_level.start(problem, at), 2.0 * np.ones(3))
 
 
 class Bare(toy.Halfway):
@@ -182,6 +194,6 @@ class Bare(toy.Halfway):
 
 def test_what_the_inner_low_level_lacks_is_lacking():
     problem = relative.problem(relative.Params(jnp.float32(0.5), jnp.ones(1), Bare))
-    assert problem.affine is problem.imitation is problem.observed is problem.closed_form is None
+    assert problem.state is problem.observed is problem.closed_form is None and not low_level.is_affine(problem)
     segment = Segment(jnp.array([[3.0]]), jnp.array([[0.5]]), jnp.array([[3.5]]))
-    np.testing.assert_allclose(problem.residual(jnp.array([1.0]), segment), 0.0)
+    np.testing.assert_allclose(low_level.residual(problem, jnp.array([1.0]), low_level.prepare(problem, segment)), 0.0)

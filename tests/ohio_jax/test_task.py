@@ -7,8 +7,8 @@ from ohio_jax import data
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_policy
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import bc
+from ohio_jax.relabel import relabel
 from ohio_jax.task import of_logs
 from ohio_jax.training.offline import train
 from ohio_jax.training.plan import Plan
@@ -25,7 +25,7 @@ def test_logs_are_relabelled_and_learned_from(task):
     logs = data.from_arrays(x[:2], x[1:] - x[:2], -x[1:, 0], x[1:], {"task": "line"}, terminated=[False, True])
     goals = relabel(logs, task, "ohio", "analytic")
     np.testing.assert_allclose(goals.goal, [[0.4], [0.6]], atol=1e-6)  # the low level goes half of the way
-    assert goals.discount.tolist() == [1.0, 0.0]
+    assert goals.terminal.tolist() == [False, True]
     trained = train(Plan("bc", bc.Config(), hidden=4, updates=2, batch=2, block=2), task, "ohio", goals)
     assert np.isfinite(trained.curve["actor_loss"]).all()
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from ohio_jax.environment import State
-from ohio_jax.inverse.problem import UNIQUE, Problem
+from ohio_jax.low_level import UNIQUE, ActionModel, Problem
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.task import Reference, Space, Task
@@ -76,13 +76,13 @@ class Halfway:
 
 
 def halfway_problem(params) -> Problem:
-    """The exact inverse of `Halfway`: one step from x by action leads halfway to x + action / params."""
-    goal_of = lambda segment: (segment.state[0] + segment.action[0] / params).reshape(1)
+    """The exact inverse of `Halfway`: one step from x by action leads halfway to x + action / params, and so on."""
+    goal_of = lambda segment, at: (segment.state[0] + segment.action[0] / params).reshape(1)
     return Problem(
-        residual=lambda goal, segment: params * (goal - segment.state[0]) - segment.action[0],
-        start=lambda segment: segment.state[0],
         project=lambda goal: goal,
-        closed_form=lambda segment: (goal_of(segment), UNIQUE),
+        start=lambda segment, at: segment.state[0],
+        action=ActionModel(lambda goal, at: params * (goal[None] - at.state), lambda segment, at: 1.0),
+        closed_form=lambda segment, at: (goal_of(segment, at), UNIQUE),
     )
 
 

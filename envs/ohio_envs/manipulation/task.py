@@ -21,7 +21,7 @@ from ohio_envs.manipulation.scenes import Arm, Door, Lift, Scene
 from ohio_envs.manipulation.simulator import SUBSTEPS, Instance, Manipulation, low_level_view
 from ohio_envs.settings import Rule, integer, number, number_or, one_of, parse
 from ohio_jax.controllers import direct, mixture, osc, recurrent, torques
-from ohio_jax.inverse.problem import Problem
+from ohio_jax.low_level import Problem
 from ohio_jax.networks import heads
 from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.task import Guide, Reference, Space, Task

@@ -17,7 +17,7 @@ from ohio_jax.controllers import direct, lqr, mpc, relative
 from ohio_jax.data import Trajectories
 from ohio_jax.dynamics import learned
 from ohio_jax.dynamics.model import Model
-from ohio_jax.inverse.problem import Problem
+from ohio_jax.low_level import Problem
 from ohio_jax.networks import heads
 from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.task import Reference, Space, Task

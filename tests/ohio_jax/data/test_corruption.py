@@ -23,8 +23,9 @@ def transitions() -> data.Transitions:
     number = lambda *shape: rng.normal(2.0, 3.0, shape).astype(np.float32)
     return data.Transitions(
         obs=number(ROWS, 4), goal=number(ROWS, 2, 3), reward=number(ROWS), next_obs=number(ROWS, 4),
-        discount=np.ones(ROWS, np.float32), weight=np.ones(ROWS, np.float32), status=np.zeros(ROWS, np.int32),
-        residual=number(ROWS), episode=np.repeat(np.arange(5), 10), episode_return=number(5), card={"task": "toy"},
+        elapsed=np.ones(ROWS, np.int32), terminal=np.zeros(ROWS, bool), weight=np.ones(ROWS, np.float32),
+        status=np.zeros(ROWS, np.int32), residual=number(ROWS), episode=np.repeat(np.arange(5), 10),
+        episode_return=number(5), card={"task": "toy"},
     )  # fmt: skip
 
 

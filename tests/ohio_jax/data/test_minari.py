@@ -10,7 +10,7 @@ from ohio_jax import data
 from ohio_jax.collect import collect
 from ohio_jax.data import minari as bridge
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.relabel import relabel
+from ohio_jax.relabel import relabel
 from tests.ohio_jax import toy
 
 minari = pytest.importorskip("minari")
@@ -49,13 +49,13 @@ def test_goals_are_an_ordinary_dataset(task, logs):
     written = minari.load_dataset("line/goals-v0")
     assert written.storage.metadata["author"] == {"us"} and written.action_space.shape == (1,)
     episodes = list(written.iterate_episodes())
-    assert len(episodes) == 3  # the step at the time limit is left out, and with it the end of each episode
+    assert len(episodes) == 3
     np.testing.assert_array_equal(np.concatenate([e.actions for e in episodes]), goals.goal)
     np.testing.assert_array_equal(np.concatenate([e.rewards for e in episodes]), goals.reward)
     np.testing.assert_array_equal(np.concatenate([e.observations[:-1] for e in episodes]), goals.obs)
     np.testing.assert_array_equal(np.concatenate([e.observations[1:] for e in episodes]), goals.next_obs)
     np.testing.assert_array_equal(np.concatenate([e.infos["weight"][1:] for e in episodes]), goals.weight)
-    assert [e.truncations.tolist() for e in episodes] == [[False, False, True]] * 3
+    assert [e.truncations.tolist() for e in episodes] == [[False, False, False, True]] * 3
     assert not any(e.terminations.any() for e in episodes)
 
 
@@ -65,7 +65,7 @@ def test_a_gap_in_the_transitions_ends_an_episode(task, logs):
     keep = np.arange(len(goals.reward)) != 1
     holed = dataclasses.replace(goals, **{name: getattr(goals, name)[keep] for name in names})
     bridge.export(holed, "line/holed-v0")
-    assert [len(e) for e in minari.load_dataset("line/holed-v0").iterate_episodes()] == [1, 1, 3, 3]
+    assert [len(e) for e in minari.load_dataset("line/holed-v0").iterate_episodes()] == [1, 2, 4, 4]
 
 
 def foreign(name, observations, actions, action_space=None, steps=None):
@@ -87,8 +87,8 @@ def test_logs_of_another_project(task):
     logs = bridge.load("theirs-v0", task, state=lambda episode: episode.observations)
     assert logs.card == {"task": "line", "settings": {"horizon": 4}, "behaviour": "theirs-v0"}
     assert logs.state.tolist() == [[3.0], [2.0]] and logs.next_state.tolist() == [[2.0], [2.5]]
-    # The step at the time limit is left out; the first went half of the way to 1.
-    np.testing.assert_allclose(relabel(logs, task, "ohio", "analytic").goal, [[1.0]])
+    # The first step went half of the way to 1, the second to 3.
+    np.testing.assert_allclose(relabel(logs, task, "ohio", "analytic").goal, [[1.0], [3.0]])
 
 
 def test_what_does_not_fit_is_refused(task, logs):

@@ -19,8 +19,8 @@ def transitions(returns, lengths=None, first=None) -> Transitions:
     obs = first[episode] + 100.0 * steps[:, None]
     zeros = np.zeros(len(episode))
     return Transitions(
-        obs=obs, goal=zeros[:, None], reward=zeros, next_obs=obs, discount=zeros, weight=zeros, status=zeros,
-        residual=zeros, episode=episode, episode_return=returns, card={},
+        obs=obs, goal=zeros[:, None], reward=zeros, next_obs=obs, elapsed=zeros + 1, terminal=zeros == 0, weight=zeros,
+        status=zeros, residual=zeros, episode=episode, episode_return=returns, card={},
     )  # fmt: skip
 
 

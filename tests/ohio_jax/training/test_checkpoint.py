@@ -7,8 +7,8 @@ import pytest
 
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS, bc, outside
+from ohio_jax.relabel import relabel
 from ohio_jax.training.checkpoint import Progress, Run, load_policy
 from ohio_jax.training.offline import train
 from ohio_jax.training.plan import Plan

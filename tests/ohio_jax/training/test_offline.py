@@ -10,8 +10,8 @@ from ohio_jax import data
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_learner, evaluate_policy
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS, bc, cql, iql, sac
+from ohio_jax.relabel import relabel
 from ohio_jax.training.checkpoint import load_policy
 from ohio_jax.training.loop import PROGRAMS
 from ohio_jax.training.offline import train

@@ -13,8 +13,8 @@ from ohio_jax.collect import collect, trained_behaviour
 from ohio_jax.data import Batch
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_learner, evaluate_policy
-from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS, sac
+from ohio_jax.relabel import relabel
 from ohio_jax.training import online
 from ohio_jax.training.checkpoint import load_policy
 from ohio_jax.training.loop import PROGRAMS
@@ -201,8 +201,8 @@ def test_offline_data_and_states_come_first(task, transitions):
     carry = online.begin(
         sac.init(jax.random.key(0), spec, CONFIG), jax.random.key(1), task.high_level("ohio"), spec, 4, 64, given
     )
-    assert int(carry.buffer.written) == len(given.reward) == 50
-    assert_same(jax.tree.map(lambda x: x[:50], carry.buffer.rows), given)
+    assert int(carry.buffer.written) == len(given.reward) == 60
+    assert_same(jax.tree.map(lambda x: x[:60], carry.buffer.rows), given)
 
 
 def test_batches_are_mixed_as_planned(task, transitions):

@@ -11,7 +11,8 @@ from ohio_jax import mesh
 from ohio_jax.data import Trajectories, Transitions
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Recovered, Segment
+from ohio_jax.inverse.result import Recovered
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Segment
 from ohio_jax.progress import progress
 from ohio_jax.task import Space, Task
 
@@ -78,17 +79,20 @@ WEIGHTS = {
 }
 
 
-def segment_starts(offset: np.ndarray, steps: int) -> np.ndarray:
-    """Int[M], first step of every whole segment of `steps` steps that lies in one episode."""
-    return np.concatenate([np.arange(a, b - steps + 1, steps) for a, b in itertools.pairwise(offset)])
+def segments_of(offset: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """(Int[M] first step, Int[M] length) of every segment: `steps` steps from an episode's start on, fewer where it ends."""
+    starts = np.concatenate([np.arange(a, b, steps) for a, b in itertools.pairwise(offset)])
+    ends = offset[np.searchsorted(offset, starts, side="right")]
+    return starts, np.minimum(ends - starts, steps)
 
 
 def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, weights: str | None = None) -> Transitions:
     """High-level transitions (s, u, R, s') of a logged dataset (OHIO, Algorithm 1).
 
-    Segments are inverted in chunks under one compiled, vmapped call, spread over all devices. A segment ending at a
-    time limit is left out: what follows it was never observed. weights: a name in WEIGHTS; None is `posterior` for the
-    inverse of that name and `keep` for others. Weight is 0 where the inverse failed, and what is not finite there is made so.
+    Segments are inverted in chunks under one compiled, vmapped call, spread over all devices. One that is cut short, by a true
+    end or a time limit, is a segment of the steps that were taken, as `HighLevelEnv.step` would have made it.
+    weights: a name in WEIGHTS; None is `posterior` for the inverse of that name and `keep` for others. Weight is 0 where the
+    inverse failed, and what is not finite there is made so.
     The task may have other settings than the one that was logged: goals are then those of its own low level.
     Raises UserError for an unknown space, inverse or weights, an inverse the low level does not offer, a dataset of another
     task, and where every weight is 0.
@@ -104,29 +108,31 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, we
         raise UserError(f"dataset: field card.task: expected {task.name!r}, found {trajectories.card.get('task')!r}")
     chosen: Space = task.spaces[space]
     steps = chosen.steps
-    starts = segment_starts(trajectories.offset, steps)
-    starts = starts[~trajectories.truncated[starts + steps - 1]]
-    if not len(starts):
-        raise UserError(f"dataset: expected a segment of {steps} steps before a time limit, found none")
+    starts, lengths = segments_of(trajectories.offset, steps)
+    last, every = starts + lengths - 1, np.arange(steps)
+    taken, whole = every < lengths[:, None], bool((lengths == steps).all())
 
     problem = chosen.problem if chosen.fit is None else chosen.fit(trajectories)
-    gather = lambda array, rows: array[rows[:, None] + np.arange(steps)]
+    # Where a step was not taken stands the last one that was, see `Segment`.
+    gather = lambda array, rows: array[np.minimum(starts[rows, None] + every, last[rows, None])]
     recovered = []
     with progress(f"invert {task.name} {space}", len(starts), "segment") as bar:
         devices = len(mesh.devices())
         chunk = devices * min(CHUNK, LANES * -(-len(starts) // (LANES * devices)))
         for first in range(0, len(starts), chunk):
-            rows = starts[first : first + chunk]
+            rows = np.arange(first, min(first + chunk, len(starts)))
             # The last chunk is filled up so that every call has one shape and compiles once.
             padded = np.resize(rows, chunk)
-            segments = Segment(*(gather(a, padded) for a in (trajectories.state, trajectories.action, trajectories.next_state)))
+            state, action, next_state = (
+                gather(x, padded) for x in (trajectories.state, trajectories.action, trajectories.next_state)
+            )
+            segments = Segment(state, action, next_state, None if whole else taken[padded])
             answer = mesh.gather(invert_all(inverse, problem, segments))
             recovered.append({name: value[: len(rows)] for name, value in answer._asdict().items()})
             bar.update(len(rows))
     found = {name: np.concatenate([part[name] for part in recovered]) for name in Recovered._fields}
 
     obs_row = trajectories.obs_index[starts]
-    last = starts + steps - 1
     count = lambda status: int((found["status"] == status).sum())
     failed = found["status"] == FAILED
     if failed.all():
@@ -146,6 +152,7 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, we
         "steps": steps,
         "source_sha256": trajectories.digest,
         "transitions": len(starts),
+        "cut_short": int((lengths < steps).sum()),
         "residual_max": float(found["residual"][~failed].max()),
         "weight_mean": float(weight.mean()),
         "ambiguous": count(AMBIGUOUS),
@@ -155,9 +162,10 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, we
     return Transitions(
         obs=number(trajectories.obs[obs_row]),
         goal=found["goal"].astype(np.float32),
-        reward=number(gather(trajectories.reward, starts).sum(axis=1)),
-        next_obs=number(trajectories.obs[obs_row + steps]),
-        discount=(~trajectories.terminated[last]).astype(np.float32),
+        reward=number(np.where(taken, gather(trajectories.reward, np.arange(len(starts))), 0).sum(axis=1)),
+        next_obs=number(trajectories.obs[obs_row + lengths]),
+        elapsed=lengths.astype(np.int32),
+        terminal=trajectories.terminated[last],
         weight=weight,
         status=found["status"].astype(np.int32),
         residual=number(found["residual"]),

@@ -7,20 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ohio_jax import data, mesh
+from ohio_jax import data, mesh, relabel
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
-from ohio_jax.inverse import INVERSES, relabel
-from ohio_jax.inverse.analytic import explain
-from ohio_jax.inverse.problem import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE
+from ohio_jax.inverse import INVERSES
+from ohio_jax.inverse.result import explain
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, closed_form, prepare
 from tests.ohio_jax import toy
 
 
 def graded(problem, segment):
     """A stand-in that grades a segment by where it begins: x is its loss and its deviation."""
-    x = segment.state[0]
+    x, at = segment.state[0], prepare(problem, segment)
     status = jnp.where(x[0] > 0.5, UNEXPLAINED, jnp.where(x[0] > 0.2, AMBIGUOUS, UNIQUE))
-    return explain(problem, segment, problem.closed_form(segment)[0], status, deviation=x, loss=x[0])
+    # Judged as if nothing were off: what comes out are the grades.
+    return explain(problem._replace(tolerance=jnp.inf), at, closed_form(problem, at)[0], status, deviation=x, loss=x[0])
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,11 @@ def test_weights(task, logs, grades):
 def test_an_unlikely_segment_weighs_less(task, logs, monkeypatch):
     """By its likelihood: a goal one deviation off makes exp(-1/2) of one that explains its segment."""
     half = toy.HALF  # the residual of a goal off by 1 / half is 1
-    off = lambda problem, s: explain(problem, s, problem.closed_form(s)[0] + (s.state[0] > 0.3) / half, jnp.int32(UNIQUE))
+
+    def off(problem, segment):
+        at = prepare(problem, segment)
+        return explain(problem, at, closed_form(problem, at)[0] + (segment.state[0] > 0.3) / half, jnp.int32(UNIQUE))
+
     monkeypatch.setitem(INVERSES, "off", off)
     found = relabel.relabel(logs, task, "ohio", "off", "posterior")
     np.testing.assert_allclose(found.weight, np.where(found.obs[:, 0] > 0.3, np.exp(-0.5), 1.0), rtol=1e-4)
@@ -66,8 +71,8 @@ def test_posterior_weights_itself(task, logs):
     """By hand: halfway in noise 1, a prior of width 1 (the line names none), so that the goal keeps 0.4 of the logged step,
     the residual 0.8 of it, and the variance is 1 / (1/4 + 1)."""
     found = relabel.relabel(logs, task, "ohio", "posterior")
-    moved = (logs.next_state - logs.state)[~logs.truncated]
-    np.testing.assert_allclose(found.goal, logs.state[~logs.truncated] + 0.4 * moved, atol=1e-5)
+    moved = logs.next_state - logs.state
+    np.testing.assert_allclose(found.goal, logs.state + 0.4 * moved, atol=1e-5)
     low, high = np.quantile(found.goal, (0.16, 0.84))
     precision = 1 / (1 + 0.8 / (((high - low) / 2) ** 2 + 0.8))
     np.testing.assert_allclose(found.weight, np.exp(-0.32 * moved[:, 0] ** 2) * precision, rtol=1e-4)
@@ -76,9 +81,9 @@ def test_posterior_weights_itself(task, logs):
 
 def test_chunks_and_devices_change_nothing(task, logs, monkeypatch):
     whole = relabel.relabel(logs, task, "ohio", "analytic")
-    rows = relabel.segment_starts(logs.offset, 1)
-    rows = rows[~logs.truncated[rows]]
-    alone = [task.spaces["ohio"].problem.closed_form(_segment(logs, row))[0] for row in rows[:7]]
+    rows, _ = relabel.segments_of(logs.offset, 1)
+    problem = task.spaces["ohio"].problem
+    alone = [closed_form(problem, prepare(problem, _segment(logs, row)))[0] for row in rows[:7]]
     np.testing.assert_allclose(whole.goal[:7], np.stack(alone), rtol=1e-6)
     monkeypatch.setattr(relabel, "CHUNK", 7)  # two devices: calls of 14, the last one filled up
     again = relabel.relabel(logs, task, "ohio", "analytic")
@@ -113,7 +118,9 @@ def test_refusals(task, logs, monkeypatch):
     nothing = replace(logs, state=np.full_like(logs.state, np.nan))
     with pytest.raises(UserError, match="expected segments of finite states"):
         relabel.relabel(nothing, task, "ohio", "analytic")
-    unsure = lambda problem, segment: explain(problem, segment, segment.state[0], jnp.int32(AMBIGUOUS))
+    unsure = lambda problem, segment: explain(
+        problem, prepare(problem, segment), closed_form(problem, prepare(problem, segment))[0], jnp.int32(AMBIGUOUS)
+    )
     monkeypatch.setitem(INVERSES, "unsure", unsure)
     with pytest.raises(UserError, match="weight above 0 under weights 'drop'"):
         relabel.relabel(logs, task, "ohio", "unsure", "drop")

@@ -1,0 +1,82 @@
+"""What an inverse says of a segment: the high-level action that explains it, how well, and whether another would as well."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Prepared, Problem, residual
+from ohio_jax.solvers.small import product, solve_definite
+
+INDEPENDENT = 1e-5  # smallest pivot at which a direction of the goal still shows in float32
+
+
+class Recovered(NamedTuple):
+    """The goal an inverse found.
+
+    goal: Float[goal], always finite; where FAILED, the projection of zero.
+    residual: Float[], norm of the whitened residual at the goal; inf where FAILED.
+    log_likelihood: Float[], minus half the squared residual (up to a constant).
+    converged: Bool[].
+    iterations: Int[].
+    status: Int[], one of the codes in `ohio_jax.low_level`.
+    deviation: Float[goal], posterior standard deviation of each entry; 0 from inverses that give a point, and where FAILED.
+    loss: Float[], what the paper's descents minimised, before their last step; its filter reads it. 0 from other inverses.
+    """
+
+    goal: jax.Array
+    residual: jax.Array
+    log_likelihood: jax.Array
+    converged: jax.Array
+    iterations: jax.Array
+    status: jax.Array
+    deviation: jax.Array
+    loss: jax.Array
+
+
+def identified(J: jax.Array) -> jax.Array:
+    """Int[], UNIQUE or AMBIGUOUS: whether every direction of the goal shows in a residual with derivative J: Float[k, g]."""
+    _, pivot = solve_definite(product(J.T, J), jnp.zeros(J.shape[1], J.dtype))
+    return jnp.where(pivot > INDEPENDENT, UNIQUE, AMBIGUOUS)
+
+
+def shows(problem: Problem, at: Prepared, goal: jax.Array) -> jax.Array:
+    """Int[], UNIQUE or AMBIGUOUS at this goal: a low level that saturates there would end alike for others nearby.
+
+    A low level with a closed form is taken to be UNIQUE: its counts hide most small changes.
+    """
+    if problem.closed_form is not None:
+        return jnp.int32(UNIQUE)
+    return identified(jax.jacfwd(lambda y: residual(problem, y.reshape(goal.shape), at))(goal.reshape(-1)))
+
+
+def explain(
+    problem: Problem,
+    at: Prepared,
+    goal: jax.Array,
+    status: jax.Array,
+    converged: jax.Array | bool = True,
+    iterations: jax.Array | int = 0,
+    deviation: jax.Array | float = 0.0,
+    loss: jax.Array | float = 0.0,
+) -> Recovered:
+    """An inverse's answer; FAILED where the segment's states, the goal or its residual are not finite.
+
+    The residual is judged first: above the problem's tolerance the segment is UNEXPLAINED, whatever the status given.
+    """
+    off, segment = jnp.linalg.norm(residual(problem, goal, at)), at.segment
+    status = jnp.where(off < problem.tolerance, status, UNEXPLAINED)
+    parts = (goal, off, segment.state, segment.next_state)
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(parts)]))
+    off = jnp.where(finite, off, jnp.inf)
+    return Recovered(
+        # Not NaN even where it failed: a learner multiplies its loss there by a weight of 0.
+        goal=jnp.where(finite, goal, problem.project(jnp.zeros_like(goal))),
+        residual=off,
+        log_likelihood=-0.5 * jnp.square(off),
+        converged=finite & converged,
+        iterations=jnp.asarray(iterations, jnp.int32),
+        status=jnp.where(finite, status, FAILED).astype(jnp.int32),
+        deviation=jnp.where(finite, deviation, jnp.zeros_like(goal)),
+        loss=jnp.where(finite, loss, jnp.zeros_like(off)),
+    )

@@ -1,0 +1,183 @@
+"""The contract of low levels, for all controllers: models explain what was done, and accelerations say what models say."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ohio_jax import low_level
+from ohio_jax.controllers import CONTROLLERS, osc
+from ohio_jax.errors import UserError
+from ohio_jax.inverse import INVERSES
+from ohio_jax.low_level import UNIQUE, ActionModel, Problem, Segment, StateModel
+from tests.ohio_jax import low_levels
+
+LASTING = ("lqr", "mpc", "ilqr", "convex", "pd", "joint_impedance", "osc", "recurrent", "mixture", "relative")
+# In deviations of the noise: what float32 leaves, of a convex program's solver and of states that a plant amplifies.
+EXACT = dict.fromkeys(CONTROLLERS, 1e-3) | dict.fromkeys(LASTING, 0.05)
+
+each = pytest.mark.parametrize("name", CONTROLLERS)
+
+
+def of_all(name, look):
+    """look(problem, goal, prepared segment) of every segment, on the host."""
+    case = low_levels.case(name)
+    problem = case.controller.problem(case.params)
+    of_one = lambda goal, segment: look(problem, goal, low_level.prepare(problem, segment))
+    return jax.tree.map(np.asarray, jax.jit(jax.vmap(of_one))(case.goals, case.segments))
+
+
+def cut(segments: Segment, length: int) -> Segment:
+    """The first steps of segments [N, h, ...], the last of them repeated."""
+    rows = np.minimum(np.arange(segments.action.shape[1]), length - 1)
+    mask = np.broadcast_to(np.arange(len(rows)) < length, segments.action.shape[:2])
+    return Segment(*(leaf[:, rows] for leaf in segments[:3]), mask)
+
+
+@each
+def test_what_a_low_level_did_its_models_explain(name):
+    """Residual, imitation and executed actions, at the goals that were asked for, and not at others."""
+
+    def look(problem, goal, at):
+        model = problem.action is not None
+        other = problem.project(0.5 * goal + 0.1 * jnp.arange(1.0, goal.size + 1).reshape(goal.shape))
+        return (
+            low_level.residual(problem, goal, at),
+            low_level.imitation(problem, goal, at) if model else jnp.zeros(1),
+            low_level.acted(problem, goal, at) if model else jnp.zeros(1),
+            low_level.residual(problem, other, at),
+        )
+
+    mine, imitated, acted, elsewhere = of_all(name, look)
+    for found in (mine, imitated):
+        np.testing.assert_allclose(found, 0.0, atol=EXACT[name])
+    np.testing.assert_allclose(acted, 0.0, atol=0.02)
+    assert (np.linalg.norm(elsewhere.reshape(len(elsewhere), -1), axis=1) > 0.5).any()
+
+
+@each
+def test_the_affine_form_is_the_models_derivative(name):
+    """Where nothing is on a bound; of logged actions on one both leave the entry out."""
+    case = low_levels.case(name)
+    problem = case.controller.problem(case.params)
+    if not low_level.is_affine(problem):
+        pytest.skip("not affine")
+
+    def look(problem, goal, at):
+        held = jnp.any(low_level.saturated(problem, at))
+        slope = jax.jacfwd(lambda goal: low_level.residual(problem, goal, at))(goal)
+        return *low_level.affine(problem, at), slope, held & (problem.state is not None)
+
+    J, r, slope, held = of_all(name, look)
+    free = ~held
+    assert free.sum() >= 3
+    # At the goals asked for, entries on bounds do not count: neither here nor there.
+    size = np.abs(J).max()
+    np.testing.assert_allclose(J[free], slope[free], atol=2e-4 * size)
+    np.testing.assert_allclose(np.einsum("nkg,ng->nk", J, case.goals)[free] + r[free], 0.0, atol=max(2e-5 * size, 1e-3))
+
+
+@each
+@pytest.mark.parametrize("inverse", ["analytic", "program"])
+def test_accelerations_are_the_models_answer(name, inverse):
+    """Wherever both say UNIQUE: the same goal, or, of low levels that round, one that does exactly the same."""
+    case = low_levels.case(name)
+    problem = case.controller.problem(case.params)
+    if problem.program is None if inverse == "program" else problem.closed_form is None and not low_level.is_affine(problem):
+        pytest.skip("not offered")
+
+    def both(segment):
+        return [INVERSES[name](problem, segment) for name in (inverse, "least_squares")]
+
+    fast, search = jax.tree.map(np.asarray, jax.jit(jax.vmap(both))(case.segments))
+    assert (fast.status == UNIQUE).any()
+    np.testing.assert_array_less(fast.residual[fast.status == UNIQUE], problem.tolerance)
+    rounds = (problem.action is not None and problem.action.execute is not None) or name == "transport"
+    if rounds:
+        np.testing.assert_allclose(fast.residual[fast.status == UNIQUE], 0.0, atol=1e-3)
+    else:
+        same = (fast.status == UNIQUE) & (search.status == UNIQUE)
+        assert same.any()
+        np.testing.assert_allclose(fast.goal[same], search.goal[same], atol=2e-3)
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_a_segment_cut_short_is_explained_by_the_same_goal(name):
+    """Also where what stands in the place of steps that were not taken is a different action: the mask is heeded."""
+    case = low_levels.case(name)
+    problem = case.controller.problem(case.params)
+    off = jax.jit(jax.vmap(lambda goal, segment: low_level.residual(problem, goal, low_level.prepare(problem, segment))))
+    whole = off(case.goals, case.segments)
+    steps = case.segments.action.shape[1]
+    np.testing.assert_allclose(off(case.goals, cut(case.segments, steps)), whole, atol=EXACT[name])
+    if name == "recurrent":  # goals are what was reached, which after fewer steps is something else
+        return
+    for length in {1, steps - 1}:
+        part = cut(case.segments, length)
+        np.testing.assert_allclose(off(case.goals, part), 0.0, atol=EXACT[name])
+        spoilt = part.action.copy()
+        spoilt[:, length:] = 0.5 * spoilt[:, length:] + 0.1
+        np.testing.assert_array_equal(off(case.goals, part._replace(action=spoilt)), off(case.goals, part))
+
+
+@pytest.mark.parametrize("name", ["lqr", "pd", "osc", "relative"])
+def test_goals_come_back_from_segments_cut_short(name):
+    case = low_levels.case(name)
+    problem = case.controller.problem(case.params)
+    found = jax.jit(jax.vmap(functools.partial(INVERSES["least_squares"], problem)))(cut(case.segments, 3))
+    sure = np.asarray(found.status) == UNIQUE
+    assert sure.mean() > 0.4
+    np.testing.assert_allclose(found.goal[sure], case.goals[sure], atol=2e-2)
+
+
+def test_a_command_that_comes_once_counts_once():
+    """A gripper's: at the first step, in one entry of the residual, and in no action that is executed step by step."""
+    case = low_levels.case("osc")
+    problem = osc.problem(case.params)
+    segment, goal = jax.tree.map(lambda leaf: leaf[0], case.segments), jnp.asarray(case.goals[0])
+    look = jax.jit(lambda goal, segment: low_level.signed_residual(problem, goal, low_level.prepare(problem, segment)))
+    away, side = look(goal, segment)
+    assert away.shape == side.shape == (low_levels.STEPS * 7 + 1,) and side[-1] == 0
+    action = segment.action.copy()
+    action[1:, -1] = -0.3
+    np.testing.assert_array_equal(look(goal, segment._replace(action=action))[0], away)
+    np.testing.assert_allclose(look(goal.at[-1].add(-0.05), segment)[0][-1], -5.0, rtol=1e-4)
+    mask = np.arange(low_levels.STEPS) < 2
+    at = low_level.prepare(problem, segment._replace(mask=mask))
+    assert float(jnp.asarray(low_level.entries(problem, at))) == 2 * 7 + 1
+    assert low_level.entries(problem, low_level.prepare(problem, segment)) is None
+    assert low_level.acted(problem, goal, at).shape == (low_levels.STEPS * 7,)
+
+
+def test_bounds_may_depend_on_the_state_and_on_what_is_asked():
+    """Orders that round: a pair of stores, the second of which has what the first leaves of the room that the state says."""
+    action = ActionModel(
+        unclipped=lambda goal, at: goal[None],
+        scale=lambda segment, at: 2.0,
+        bounds=lambda asked, at: (0.0, jnp.stack([at.state[0, 0], at.state[0, 0] - asked[0, 0]])),
+        execute=lambda goal, at: jnp.round(jnp.clip(goal, 0.0, jnp.stack([at.state[0, 0], at.state[0, 0] - goal[0]])))[None],
+    )
+    problem = Problem(lambda goal: goal, lambda segment, at: segment.action[0], action=action)
+    segment = Segment(jnp.array([[5.0]]), jnp.array([[3.0, 1.0]]), jnp.array([[5.0]]))
+    at = low_level.prepare(problem, segment)
+    goal = jnp.array([3.2, 4.0])
+    np.testing.assert_allclose(low_level.acted(problem, goal, at), [0.0, 1.0], atol=1e-6)
+    np.testing.assert_allclose(low_level.residual(problem, goal, at), [0.0, 0.5], atol=1e-6)
+    slope = jax.jacfwd(lambda goal: low_level.residual(problem, goal, at))(goal)
+    np.testing.assert_allclose(slope, [[0.5, 0.0], [-0.5, 0.0]])
+
+
+def test_two_models_and_no_word_which_is_the_residual():
+    state = StateModel(lambda goal, at: goal[None], lambda segment, at: segment.next_state[-1], lambda segment, at: 1.0)
+    action = ActionModel(lambda goal, at: goal[None], lambda segment, at: 1.0)
+    problem = Problem(lambda goal: goal, lambda segment, at: segment.action[0], state, action)
+    segment = Segment(jnp.zeros((1, 2)), jnp.ones((1, 2)), jnp.full((1, 2), 3.0))
+    with pytest.raises(UserError, match="residual: expected 'state' or 'action'"):
+        low_level.residual(problem, jnp.zeros(2), low_level.prepare(problem, segment))
+    for name, expected in (("state", -3.0), ("action", -1.0)):
+        named = problem._replace(residual=name)
+        np.testing.assert_allclose(low_level.residual(named, jnp.zeros(2), low_level.prepare(named, segment)), expected)
+    with pytest.raises(UserError, match="expected one that says how it acts"):
+        low_level.acted(problem._replace(action=None), jnp.zeros(2), low_level.prepare(problem._replace(action=None), segment))
