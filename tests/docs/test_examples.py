@@ -16,7 +16,7 @@ EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 PAGES = sorted(page for page in DOCS.rglob("*.md") if page.parent.name not in ("results", "_build"))
 STARTED = [f"python docs/examples/{path.name}" for path in EXAMPLES]
 REGISTRIES = (registry.TASKS, inverse.INVERSES, learners.LEARNERS)
-NAMED = re.compile(r"`((?:ohio_jax|ohio_envs|benchmarks)(?:\.\w+)+)`")  # modules and what is in them
+NAMED = re.compile(r"`((?:ohio_jax|ohio_envs|ohio_bench)(?:\.\w+)+)`")  # modules and what is in them
 FILES = re.compile(r"`((?:docs|envs|ohio_jax|benchmarks|results)/[\w./-]+)`")
 
 
