@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from ohio_bench.speed import SPEED, learners, manipulation, mpc, reacher, routing, scaling, timing
+from ohio_bench.speed import learners, manipulation, mpc, reacher, routing, run, scaling, timing
 from ohio_bench.speed import reference_routing as reference
 
 from ohio_jax.errors import UserError
@@ -104,7 +104,7 @@ def test_updates_of_every_learner(quick):
 
 
 def test_learners_beside_torch_or_a_word_why_not(tmp_path):
-    found = learners.run(tmp_path, quick=True)
+    found = run.run("learners", tmp_path, quick=True)
     assert json.loads((tmp_path / "learners.json").read_text()) == found
     work = {name: of["gflop_per_update"] for name, of in found["updates"]["learners"].items()}
     assert work["iql"] < work["cql, one draw"] < work["cql"] / 1.5
@@ -173,11 +173,11 @@ def test_race_takes_turns_and_keeps_the_compile_time_apart():
 def test_without_highspy_the_test_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "highspy", None)
     with pytest.raises(UserError, match="pip install highspy"):
-        SPEED["routing"](None, True)
+        run.run("routing", None, True)
 
 
 def test_importing_needs_no_solver():
-    script = "import sys, ohio_bench.speed; assert 'highspy' not in sys.modules"
+    script = "import sys, ohio_bench.speed.run; assert 'highspy' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
 
@@ -229,7 +229,7 @@ def test_manipulation_writes_what_it_found(quick_manipulation):
 
 
 def test_scaling_computes_the_same_on_any_number_of_devices(tmp_path):
-    found = scaling.run(tmp_path, quick=True)
+    found = run.run("scaling", tmp_path, quick=True)
     assert found["quick"] is True and finite(found)
     assert json.loads((tmp_path / "scaling.json").read_text()) == json.loads(json.dumps(found))
     assert set(found["devices"]) == {"1", "2"}

@@ -8,7 +8,7 @@ def list_command(args) -> None:
     from ohio_envs import registry
 
     from ohio_bench.experiments import EXPERIMENTS
-    from ohio_bench.speed import SPEED
+    from ohio_bench.speed.run import SPEED
     from ohio_jax.controllers import CONTROLLERS
     from ohio_jax.inverse import INVERSES
     from ohio_jax.learners import LEARNERS

@@ -1,18 +1,7 @@
 """`collect`, `invert` and `corrupt`: files of logs and of transitions."""
 
-from ohio_bench.cli.arguments import (
-    Add,
-    add_processes,
-    add_set,
-    add_who,
-    dataset_path,
-    natural,
-    positive,
-    scripted_policy,
-    settings,
-    show,
-    task_of,
-)
+from ohio_bench.cli import arguments
+from ohio_bench.cli.arguments import Add, natural, positive, show
 from ohio_jax.errors import UserError, unknown
 
 
@@ -27,9 +16,9 @@ def collect_command(args) -> None:
     from ohio_jax.evaluate import collect, trained_behaviour
     from ohio_jax.train import load_policy
 
-    out = dataset_path(args.out)
+    out = arguments.dataset_path(args.out)
     parts = out.with_suffix(".parts")
-    task, policy = scripted_policy(args), args.policy
+    task, policy = arguments.scripted_policy(args), args.policy
     if task is None:
         task, space, plan, states = load_policy(args.checkpoint, registry.make)
         if args.training_seed >= plan.seeds:
@@ -49,8 +38,8 @@ def invert_command(args) -> None:
     from ohio_jax.inverse.relabel import relabel
 
     trajectories = data.load(args.data, "trajectories")
-    task = task_of(args.data, trajectories.card, settings(args.set))
-    out = dataset_path(args.out)
+    task = arguments.task_of(args.data, trajectories.card, arguments.settings(args.set))
+    out = arguments.dataset_path(args.out)
     transitions = relabel(trajectories, task, args.space, args.inverse, args.weights)
     sha = data.save(out, transitions)
     card = {**transitions.card, "file": str(out), "sha256": sha}
@@ -70,7 +59,7 @@ def corrupt_command(args) -> None:
 
     if args.kind not in FIELDS:
         raise unknown("corruption", args.kind, FIELDS)
-    out, adversary = dataset_path(args.out), None
+    out, adversary = arguments.dataset_path(args.out), None
     if args.adversary:
         _, _, plan, states = load_policy(args.adversary, registry.make)
         adversary = Adversary(LEARNERS[plan.learner], jax.tree.map(lambda x: x[0], states))
@@ -81,21 +70,21 @@ def corrupt_command(args) -> None:
 
 def add_to(add: Add) -> None:
     command = add("collect", collect_command)
-    add_who(command)
+    arguments.add_who(command)
     command.add_argument("--training-seed", type=natural, default=0, help="which seed of the checkpoint")
     command.add_argument("--episodes", type=positive, default=510)
     command.add_argument("--seed", type=natural, default=0)
     command.add_argument("--out", required=True, metavar="F.npz")
-    add_set(command)
+    arguments.add_set(command)
 
     command = add("invert", invert_command)
     command.add_argument("data", metavar="F.npz")
     command.add_argument("--inverse", default="analytic")
     command.add_argument("--space", default="ohio", help="action space: ohio, ohio_compat, end_to_end, ...")
     command.add_argument("--weights", help="trust in a transition: keep, drop, original, posterior; default: the inverse's own")
-    add_set(command)
+    arguments.add_set(command)
     command.add_argument("--out", required=True, metavar="G.npz")
-    add_processes(command)
+    arguments.add_processes(command)
 
     command = add("corrupt", corrupt_command)
     command.add_argument("data", metavar="F.npz")

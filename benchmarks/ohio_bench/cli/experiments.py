@@ -54,13 +54,13 @@ def fill(args, experiment) -> None:
 
 def speed_command(args) -> None:
     """measure speed side by side with references"""
-    from ohio_bench.speed import SPEED
+    from ohio_bench.speed.run import SPEED, run
 
     if args.name and args.name not in SPEED:
         raise unknown("speed test", args.name, SPEED)
     chosen = [args.name] if args.name else sorted(SPEED)
     out = Path(args.results) / "speed"
-    found = {name: SPEED[name](out, args.quick) for name in chosen}
+    found = {name: run(name, out, args.quick) for name in chosen}
     show(args, found, "\n".join(str(out / f"{name}.md") for name in chosen))
 
 

@@ -1,6 +1,7 @@
 """`evaluate` and `film`: what a policy earns and what it looks like."""
 
-from ohio_bench.cli.arguments import Add, add_processes, add_set, add_who, natural, positive, scripted_policy, show
+from ohio_bench.cli import arguments
+from ohio_bench.cli.arguments import Add
 
 
 def evaluate_command(args) -> None:
@@ -13,7 +14,7 @@ def evaluate_command(args) -> None:
     from ohio_jax.learners import LEARNERS
     from ohio_jax.train import load_policy
 
-    task = scripted_policy(args)
+    task = arguments.scripted_policy(args)
     if task is None:
         task, space, plan, states = load_policy(args.checkpoint, registry.make)
         learner = LEARNERS[plan.learner]
@@ -34,7 +35,7 @@ def evaluate_command(args) -> None:
     }
     lines = [f"{head['policy']} on {task.name}: {returns.mean():.1f} ± {returns.std():.1f} over {len(returns)} episodes"]
     lines += [f"  {name:<20} {np.mean(value):.1f}" for name, value in played.metrics.items()]
-    show(args, found, "\n".join(lines))
+    arguments.show(args, found, "\n".join(lines))
 
 
 def film_command(args) -> None:
@@ -47,7 +48,7 @@ def film_command(args) -> None:
     from ohio_jax.learners import LEARNERS
     from ohio_jax.train import load_policy
 
-    task = scripted_policy(args)
+    task = arguments.scripted_policy(args)
     if task is None:
         task, space, plan, states = load_policy(args.checkpoint, registry.make)
         env, act = task.high_level(space), learned(LEARNERS[plan.learner], not args.stochastic)
@@ -56,23 +57,23 @@ def film_command(args) -> None:
         _, env, act, params, _ = scripted_behaviour(task, args.policy)
         env = env.high if isinstance(env, Steered) else env  # a frame a decision
     film(task, env, act, params, args.out, args.seed, args.episodes, args.decisions, args.fps, args.every)
-    show(args, {"file": args.out, "task": task.name, "episodes": args.episodes}, args.out)
+    arguments.show(args, {"file": args.out, "task": task.name, "episodes": args.episodes}, args.out)
 
 
 def add_to(add: Add) -> None:
     command = add("evaluate", evaluate_command)
-    add_who(command)
-    command.add_argument("--episodes", type=positive, default=10)
-    command.add_argument("--seed", type=natural, default=10)
-    add_set(command)
-    add_processes(command)
+    arguments.add_who(command)
+    command.add_argument("--episodes", type=arguments.positive, default=10)
+    command.add_argument("--seed", type=arguments.natural, default=10)
+    arguments.add_set(command)
+    arguments.add_processes(command)
 
     command = add("film", film_command)
-    add_who(command)
-    command.add_argument("--episodes", type=positive, default=3, help="side by side")
-    command.add_argument("--decisions", type=positive, default=40, help="how much of an episode is shown")
-    command.add_argument("--every", type=positive, default=1, help="decisions from one frame to the next")
-    command.add_argument("--fps", type=positive, default=10, help="frames a second")
-    command.add_argument("--seed", type=natural, default=10)
+    arguments.add_who(command)
+    command.add_argument("--episodes", type=arguments.positive, default=3, help="side by side")
+    command.add_argument("--decisions", type=arguments.positive, default=40, help="how much of an episode is shown")
+    command.add_argument("--every", type=arguments.positive, default=1, help="decisions from one frame to the next")
+    command.add_argument("--fps", type=arguments.positive, default=10, help="frames a second")
+    command.add_argument("--seed", type=arguments.natural, default=10)
     command.add_argument("--out", required=True, metavar="F.gif")
-    add_set(command)
+    arguments.add_set(command)

@@ -2,18 +2,8 @@
 
 from pathlib import Path
 
-from ohio_bench.cli.arguments import (
-    Add,
-    add_config,
-    add_processes,
-    add_set,
-    config_of,
-    natural,
-    positive,
-    settings,
-    show,
-    task_of,
-)
+from ohio_bench.cli import arguments
+from ohio_bench.cli.arguments import Add, natural, positive, show
 from ohio_jax.errors import UserError, unknown
 
 
@@ -27,10 +17,10 @@ def train_command(args) -> None:
     from ohio_jax.train import train
 
     transitions = data.load(args.data, "transitions")
-    task = task_of(args.data, transitions.card)
+    task = arguments.task_of(args.data, transitions.card)
     space = transitions.card["space"]
     plan = plans.plan(task.name, space, args.learner, args.preset)
-    plan = replace(plan, config=config_of(plan.config, args.config))
+    plan = replace(plan, config=arguments.config_of(plan.config, args.config))
     changes = {"seeds": args.seeds, "updates": args.updates, "sampling": args.sampling}
     plan = replace(plan, **{key: value for key, value in changes.items() if value is not None})
     trained = train(plan, task, space, transitions, Path(args.out))
@@ -47,7 +37,7 @@ def online_command(args) -> None:
     from ohio_jax.online import OnlinePlan, online
     from ohio_jax.train import Plan
 
-    task = registry.make(args.task, settings(args.set))
+    task = registry.make(args.task, arguments.settings(args.set))
     if args.space not in task.spaces:
         raise unknown(f"action space for {task.name}", args.space, task.spaces)
     if args.learner not in LEARNERS:
@@ -56,7 +46,7 @@ def online_command(args) -> None:
     steps = -(-args.decisions // args.envs) - warm_up
     if steps < 1:
         raise UserError(f"--decisions: expected more than the warm-up's {args.warm_up}, found {args.decisions}")
-    config = config_of(LEARNERS[args.learner].Config(), args.config)
+    config = arguments.config_of(LEARNERS[args.learner].Config(), args.config)
     plan = Plan(args.learner, config, args.hidden, steps * each, args.batch, min(100, steps) * each, args.seeds)
     plan = OnlinePlan(plan, args.envs, each, warm_up, args.capacity, args.restart)
     trained = online(plan, task, args.space, Path(args.out))
@@ -73,7 +63,7 @@ def pathwise_command(args) -> None:
     from ohio_jax.pathwise import pathwise
     from ohio_jax.train import Plan
 
-    task = registry.make(args.task, settings(args.set))
+    task = registry.make(args.task, arguments.settings(args.set))
     if args.space not in task.spaces:
         raise unknown(f"action space for {task.name}", args.space, task.spaces)
     config = bc.Config(actor_rate=args.rate, decay=float(args.updates))
@@ -92,15 +82,15 @@ def add_to(add: Add) -> None:
     command.add_argument("--updates", type=positive, help="gradient updates, instead of the preset's")
     command.add_argument("--sampling", help="uniform, return (RW), advantage (AW) or top (the best tenth)")
     command.add_argument("--preset", default="quick", help="whose budget and hyperparameters are meant: quick, cpu or paper")
-    add_config(command)
+    arguments.add_config(command)
     command.add_argument("--out", required=True, metavar="DIR")
-    add_processes(command)
+    arguments.add_processes(command)
 
     command = add("online", online_command)
     command.add_argument("task")
     command.add_argument("--space", default="ohio", help="action space: ohio, end_to_end, ...")
     command.add_argument("--learner", default="sac")
-    add_config(command)
+    arguments.add_config(command)
     command.add_argument("--decisions", type=positive, default=1_000_000, help="of a seed, in all environments together")
     command.add_argument("--envs", type=positive, default=128, help="environments side by side")
     command.add_argument("--restart", type=natural, default=0, help="decisions after which a running episode is left; 0: never")
@@ -111,7 +101,7 @@ def add_to(add: Add) -> None:
     command.add_argument("--hidden", type=positive, default=256, help="width of the networks")
     command.add_argument("--seeds", type=positive, default=1)
     command.add_argument("--out", required=True, metavar="DIR")
-    add_set(command)
+    arguments.add_set(command)
 
     command = add("pathwise", pathwise_command)
     command.add_argument("task")
@@ -122,4 +112,4 @@ def add_to(add: Add) -> None:
     command.add_argument("--hidden", type=positive, default=64, help="width of the networks")
     command.add_argument("--seeds", type=positive, default=1)
     command.add_argument("--out", required=True, metavar="DIR")
-    add_set(command)
+    arguments.add_set(command)

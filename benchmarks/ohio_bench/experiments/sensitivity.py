@@ -19,6 +19,12 @@ from ohio_bench.runner.sensitivity import cost, recovery, score, timed
 from ohio_bench.runner.sensitivity.arm import Belief, beliefs
 from ohio_bench.runner.store import slug
 
+SIZES = {
+    "segments": (64, 1024, 16384, 131072),
+    "horizon": (1, 2, 5, 10, 20, 50),
+    "dimension": (2, 4, 8, 16, 32, 64, 100),
+    "regions": (10, 16, 32, 64, 128, 256),
+}
 SLOW = ("numerical", "cross_entropy")  # these get `few` segments
 
 
@@ -36,69 +42,38 @@ class Budget(NamedTuple):
     inverses of those; windows of `seconds`, see `timing.race`.
     """
 
-    factors: tuple[float, ...]
-    shares: tuple[float, ...]
-    lengths: tuple[int, ...]
-    noises: tuple[float, ...]
-    grid_noises: tuple[float, ...]
-    inverses: tuple[str, ...]
-    segments: int
-    few: int
-    episodes: int
-    updates: int
-    scored: tuple[str, ...]
-    compared: tuple[str, ...]
-    middle: int
-    noisy: tuple[Belief, ...]
-    judged: tuple[str, ...]
-    estimates: tuple[str, ...]
-    clones: int
-    seeds: int
-    test_episodes: int
-    sizes: dict[str, tuple[int, ...]]
-    many: int
-    least: int
-    costly: tuple[str, ...]
-    windows: int
-    seconds: float
+    factors: tuple[float, ...] = (0.5, 0.75, 0.9, 1.1, 1.25, 1.5)
+    shares: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    lengths: tuple[int, ...] = (1, 5, 10)
+    noises: tuple[float, ...] = (0.03, 0.1, 0.3)
+    grid_noises: tuple[float, ...] = (0.0, 0.1)
+    inverses: tuple[str, ...] = (
+        *("analytic", "ridge", "reg_analytic", "numerical", "least_squares", "posterior", "cross_entropy", "implicit"),
+        "observed",
+    )
+    segments: int = 2048
+    few: int = 64
+    episodes: int = 200
+    updates: int = 4000
+    scored: tuple[str, ...] = ("analytic", "ridge", "least_squares")
+    compared: tuple[str, ...] = ("analytic", "least_squares")
+    middle: int = 5
+    noisy: tuple[Belief, ...] = (Belief(), Belief(share=1.0))
+    judged: tuple[str, ...] = ("least_squares", "posterior")
+    estimates: tuple[str, ...] = tuple(recovery.ESTIMATES)
+    clones: int = 6000
+    seeds: int = 2
+    test_episodes: int = 50
+    sizes: dict[str, tuple[int, ...]] = SIZES
+    many: int = 1024
+    least: int = 32
+    costly: tuple[str, ...] = ("analytic", "least_squares", "numerical")
+    windows: int = 3
+    seconds: float = 0.2
 
 
 BUDGETS = {
-    "cpu": Budget(
-        factors=(0.5, 0.75, 0.9, 1.1, 1.25, 1.5),
-        shares=(0.01, 0.03, 0.1, 0.3, 1.0),
-        lengths=(1, 5, 10),
-        noises=(0.03, 0.1, 0.3),
-        grid_noises=(0.0, 0.1),
-        inverses=(
-            *("analytic", "ridge", "reg_analytic", "numerical", "least_squares", "posterior", "cross_entropy", "implicit"),
-            "observed",
-        ),
-        segments=2048,
-        few=64,
-        episodes=200,
-        updates=4000,
-        scored=("analytic", "ridge", "least_squares"),
-        compared=("analytic", "least_squares"),
-        middle=5,
-        noisy=(Belief(), Belief(share=1.0)),
-        judged=("least_squares", "posterior"),
-        estimates=tuple(recovery.ESTIMATES),
-        clones=6000,
-        seeds=2,
-        test_episodes=50,
-        sizes={
-            "segments": (64, 1024, 16384, 131072),
-            "horizon": (1, 2, 5, 10, 20, 50),
-            "dimension": (2, 4, 8, 16, 32, 64, 100),
-            "regions": (10, 16, 32, 64, 128, 256),
-        },
-        many=1024,
-        least=32,
-        costly=("analytic", "least_squares", "numerical"),
-        windows=3,
-        seconds=0.2,
-    ),
+    "cpu": Budget(),
     "quick": Budget(
         factors=(1.5,),
         shares=(1.0,),
@@ -112,12 +87,10 @@ BUDGETS = {
         updates=200,
         scored=("analytic",),
         compared=(),
-        middle=5,
         noisy=(Belief(),),
         judged=(),
         estimates=("posterior, whole covariance",),
         clones=100,
-        seeds=2,
         test_episodes=2,
         sizes={"dimension": (4,), "regions": (10,)},
         many=32,

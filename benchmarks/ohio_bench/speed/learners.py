@@ -6,7 +6,6 @@ update is compared with ours from the same parameters on the same rows.
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -14,11 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ohio_bench.speed import updates
-from ohio_bench.speed.learners_page import page
-from ohio_bench.speed.timing import load
-from ohio_jax import provenance
 from ohio_jax.data import Transitions
-from ohio_jax.files import write_json, write_text
 from ohio_jax.learners import LEARNERS, Spec, cql, iql
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
@@ -48,41 +43,21 @@ FULL = Budget(7, 1.0, 200_000, 256, 256, (1, 4), {"iql": 20, "cql": 2})
 QUICK = Budget(2, 0.02, 500, 32, 16, (1,), {"iql": 1, "cql": 1})
 
 
-def run(out: Path | None, quick: bool) -> dict[str, Any]:
-    """Measures everything; with a folder, writes `learners.json` and `learners.md` there.
-
-    quick: seconds instead of minutes, smaller and noisier, for tests.
-    """
-    budget = QUICK if quick else FULL
-    before = load()
+def measure(budget: Budget) -> dict[str, Any]:
+    """Updates of ours and of PyTorch's, and how the first ones agree."""
     transitions = synthetic(budget.transitions)
     action = Box((1.0,) * ACTION)
     spec = Spec(OBSERVATION, action, mlp_networks(action, budget.hidden))
     plans = contenders(budget)
     peers, agreement = torch_peers(spec, transitions, plans, budget)
-    found = {
-        "quick": quick,
-        "windows": budget.windows,
-        "window_seconds": budget.seconds,
+    return {
         "sizes": {"observation": OBSERVATION, "action": ACTION},
         "updates": updates.measure(
             spec, transitions, plans, budget.batch, budget.seeds, budget.windows, budget.seconds, peers or None
         ),
         "agreement": agreement,
         "before": BEFORE,
-        "load_before": before,
-        "load_after": load(),
-        "provenance": provenance.collect(),
     }
-    if out is not None:
-        write_json(out / "learners.json", found)
-        write(out, found)
-    return found
-
-
-def write(out: Path, found: dict[str, Any]) -> None:
-    """Writes the page into the folder, from the numbers of `run` alone."""
-    write_text(out / "learners.md", page(found))
 
 
 def synthetic(count: int) -> Transitions:

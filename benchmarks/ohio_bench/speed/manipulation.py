@@ -17,20 +17,17 @@ import numpy as np
 from ohio_envs import registry
 
 from ohio_bench.speed import reference_robosuite
-from ohio_bench.speed.manipulation_page import page
 from ohio_bench.speed.reacher import play, segments
-from ohio_bench.speed.timing import load, race
-from ohio_jax import data, provenance
+from ohio_bench.speed.timing import race
+from ohio_jax import data
 from ohio_jax.data import Trajectories
 from ohio_jax.evaluate import collect
-from ohio_jax.files import write_json, write_text
 from ohio_jax.inverse.relabel import invert_all, relabel
 from ohio_jax.task import Space
 
 # Seconds a transition of the released code's inverses, the least that were seen.
 ORIGINAL = {"gradient": 0.5, "cross_entropy": 0.6}
 WANTED, WANTED_STEPS, WANTED_SECONDS = 10_000, 5, 180  # times its gradient; times robosuite; seconds to relabel
-GAINS = ("original", "stiffness", "damping")
 FEW = ("gradient", "cross_entropy")  # measured on `few` transitions
 BEHAVIOUR = "noisy-0.3"
 
@@ -38,43 +35,32 @@ BEHAVIOUR = "noisy-0.3"
 class Budget(NamedTuple):
     """How much is measured.
 
-    windows of `seconds` each for every contender. scenes, inverses: names. logged: episodes logged; times: how often relabelling
-    goes through them. many, few: transitions a call, `few` of the slow inverses. batches: of environments; steps: decisions of
-    each; horizon: of an episode logged. peer: seconds of each of robosuite's windows.
+    windows of `seconds` each for every contender. scenes, gains, inverses: names. logged: episodes logged; times: how often
+    relabelling goes through them. many, few: transitions a call, `few` of the slow inverses. batches: of environments; steps:
+    decisions of each; horizon: of an episode logged. peer: seconds of each of robosuite's windows.
     """
 
-    windows: int
-    seconds: float
-    scenes: tuple[str, ...]
-    inverses: tuple[str, ...]
-    logged: int
-    times: int
-    many: int
-    few: int
-    batches: tuple[int, ...]
-    steps: int
-    horizon: int
-    peer: float
+    windows: int = 5
+    seconds: float = 0.5
+    scenes: tuple[str, ...] = ("lift", "door")
+    gains: tuple[str, ...] = ("original", "stiffness", "damping")
+    inverses: tuple[str, ...] = ("least_squares", "observed", *FEW)
+    logged: int = 30
+    times: int = 50
+    many: int = 8192
+    few: int = 256
+    batches: tuple[int, ...] = (1, 64, 256, 1024)
+    steps: int = 20
+    horizon: int = 500
+    peer: float = 2.0
 
 
-FULL = Budget(
-    windows=5,
-    seconds=0.5,
-    scenes=("lift", "door"),
-    inverses=("least_squares", "observed", *FEW),
-    logged=30,
-    times=50,
-    many=8192,
-    few=256,
-    batches=(1, 64, 256, 1024),
-    steps=20,
-    horizon=500,
-    peer=2.0,
-)
+FULL = Budget()
 QUICK = Budget(
     windows=2,
     seconds=0.02,
     scenes=("lift",),
+    gains=("original",),
     inverses=("least_squares", "gradient"),
     logged=2,
     times=2,
@@ -87,37 +73,18 @@ QUICK = Budget(
 )
 
 
-def run(out: Path | None, quick: bool) -> dict[str, Any]:
-    """Measures everything; with a folder, writes `manipulation.json` and `manipulation.md` there.
-
-    quick: seconds instead of minutes, smaller and noisier, for tests.
-    """
-    budget = QUICK if quick else FULL
-    before = load()
+def measure(budget: Budget) -> dict[str, Any]:
+    """Inverses, relabelling, and the simulator beside robosuite's."""
     logs = {name: logged(name, budget) for name in budget.scenes}
-    gains = GAINS[:1] if quick else GAINS
-    found = {
-        "quick": quick,
-        "windows": budget.windows,
-        "window_seconds": budget.seconds,
+    return {
         "original_seconds": ORIGINAL,
         "wanted": {"inverse": WANTED, "simulator": WANTED_STEPS, "relabel_seconds": WANTED_SECONDS},
-        "inverses": {f"{name}, {of} gains": inverses(name, of, logs[name], budget) for name in budget.scenes for of in gains},
-        "relabel": relabelling(budget.scenes[0], gains[-1], logs[budget.scenes[0]], budget),
+        "inverses": {
+            f"{name}, {of} gains": inverses(name, of, logs[name], budget) for name in budget.scenes for of in budget.gains
+        },
+        "relabel": relabelling(budget.scenes[0], budget.gains[-1], logs[budget.scenes[0]], budget),
         "simulator": {name: control_steps(name, budget) for name in budget.scenes},
-        "load_before": before,
-        "load_after": load(),
-        "provenance": provenance.collect(),
     }
-    if out is not None:
-        write_json(out / "manipulation.json", found)
-        write(out, found)
-    return found
-
-
-def write(out: Path, found: dict[str, Any]) -> None:
-    """Writes the page into the folder, from the numbers of `run` alone."""
-    write_text(out / "manipulation.md", page(found))
 
 
 def logged(name: str, budget: Budget) -> Trajectories:

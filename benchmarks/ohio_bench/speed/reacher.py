@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -21,15 +20,12 @@ from ohio_envs.reacher.task import LEARNED, with_model
 
 from ohio_bench.speed import mpc
 from ohio_bench.speed import reference_reacher as reference
-from ohio_bench.speed.reacher_page import chart, page
-from ohio_bench.speed.timing import load, over_devices, race
-from ohio_jax import provenance
+from ohio_bench.speed.timing import over_devices, race
 from ohio_jax.data import Trajectories
 from ohio_jax.dynamics import learned
 from ohio_jax.dynamics.model import Homogeneous
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import collect
-from ohio_jax.files import write_bytes, write_json, write_text
 from ohio_jax.inverse import INVERSES
 from ohio_jax.inverse.problem import Problem, Segment
 from ohio_jax.inverse.relabel import invert_all, relabel, segment_starts
@@ -42,6 +38,7 @@ WANTED = {"analytic": 150, "reg_analytic": 2000, "numerical": 300, "least_square
 WANTED_STEPS = {"batch_256": 300}  # times dm_control
 MODELS = {"ohio_compat": learned.ORIGINAL, "ohio": LEARNED}  # as the task learns them
 SLOW = ("numerical", "cross_entropy", "implicit", "posterior")  # measured on `few` segments
+ELSEWHERE = ("program", "gradient", "gradient_compat")  # inverses of other low levels
 
 
 class Budget(NamedTuple):
@@ -54,46 +51,27 @@ class Budget(NamedTuple):
     precisions: float types of its solves.
     """
 
-    windows: int
-    seconds: float
-    learn: int
-    inverses: tuple[str, ...]
-    spaces: tuple[str, ...]
-    many: int
-    few: int
-    peer: int
-    batches: tuple[int, ...]
-    sizes: tuple[int, ...]
-    lengths: tuple[int, ...]
-    grown: tuple[str, ...]
-    relabel: int
-    relabelled: tuple[str, ...]
-    shapes: tuple[tuple[int, int, int], ...]
-    programs: tuple[int, ...]
-    peers: int
-    precisions: tuple[str, ...]
+    windows: int = 5
+    seconds: float = 0.3
+    learn: int = 100
+    inverses: tuple[str, ...] = tuple(name for name in INVERSES if name not in ELSEWHERE)
+    spaces: tuple[str, ...] = ("ohio_compat", "ohio")
+    many: int = 16384
+    few: int = 1024
+    peer: int = 200
+    batches: tuple[int, ...] = (1, 256, 4096)
+    sizes: tuple[int, ...] = (1, 16, 256, 4096, 32768)
+    lengths: tuple[int, ...] = (1, 2, 5, 10, 20, 50)
+    grown: tuple[str, ...] = ("analytic", "least_squares")
+    relabel: int = 1006
+    relabelled: tuple[str, ...] = ("analytic", "reg_analytic", "least_squares")
+    shapes: tuple[tuple[int, int, int], ...] = ((4, 2, 10), (14, 7, 20))
+    programs: tuple[int, ...] = (1, 64, 1024)
+    peers: int = 64
+    precisions: tuple[str, ...] = ("float32", "float64")
 
 
-FULL = Budget(
-    windows=5,
-    seconds=0.3,
-    learn=100,
-    inverses=tuple(name for name in INVERSES if name not in ("program", "gradient", "gradient_compat")),  # of other low levels
-    spaces=("ohio_compat", "ohio"),
-    many=16384,
-    few=1024,
-    peer=200,
-    batches=(1, 256, 4096),
-    sizes=(1, 16, 256, 4096, 32768),
-    lengths=(1, 2, 5, 10, 20, 50),
-    grown=("analytic", "least_squares"),
-    relabel=1006,
-    relabelled=("analytic", "reg_analytic", "least_squares"),
-    shapes=((4, 2, 10), (14, 7, 20)),
-    programs=(1, 64, 1024),
-    peers=64,
-    precisions=("float32", "float64"),
-)
+FULL = Budget()
 QUICK = Budget(
     windows=2,
     seconds=0.02,
@@ -116,13 +94,8 @@ QUICK = Budget(
 )
 
 
-def run(out: Path | None, quick: bool) -> dict[str, Any]:
-    """Measures everything; with a folder, writes `reacher.json`, `reacher.md` and `reacher.png` there.
-
-    quick: seconds instead of minutes, smaller and noisier, for tests.
-    """
-    budget = QUICK if quick else FULL
-    before = load()
+def measure(budget: Budget) -> dict[str, Any]:
+    """Inverses, relabelling, the simulator and MPC, by models learned beforehand."""
     task = registry.make("reacher", {})
     logs = collect(task, "expert", budget.learn, 0)
     models, learning = {}, {}
@@ -132,10 +105,7 @@ def run(out: Path | None, quick: bool) -> dict[str, Any]:
         models[space] = jax.block_until_ready(fitted.model)
         learning[space] = time.perf_counter() - start
     first = budget.spaces[0]
-    found = {
-        "quick": quick,
-        "windows": budget.windows,
-        "window_seconds": budget.seconds,
+    return {
         "learning": {"steps": len(logs.state), "seconds": learning},
         "original_seconds": ORIGINAL,
         "inverses": {space: inverses(space, task.spaces[space], model, logs, budget) for space, model in models.items()},
@@ -143,20 +113,7 @@ def run(out: Path | None, quick: bool) -> dict[str, Any]:
         "relabel": relabelling(task, first, models[first], budget),
         "simulator": simulator_steps(task, budget),
         "mpc": mpc.measure(budget.shapes, budget.programs, budget.peers, budget.precisions, budget.windows, budget.seconds),
-        "load_before": before,
-        "load_after": load(),
-        "provenance": provenance.collect(),
     }
-    if out is not None:
-        write_json(out / "reacher.json", found)
-        write(out, found)
-    return found
-
-
-def write(out: Path, found: dict[str, Any]) -> None:
-    """Writes the page and plot into the folder, from the numbers of `run` alone."""
-    write_text(out / "reacher.md", page(found))
-    write_bytes(out / "reacher.png", chart(found))
 
 
 # --- Inverses -------------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ against the NumPy simulator.
 
 import math
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -19,12 +18,9 @@ from ohio_envs.routing import policies, scenario
 
 from ohio_bench.speed import reference_routing as reference
 from ohio_bench.speed import updates
-from ohio_bench.speed.routing_page import page
-from ohio_bench.speed.timing import load, over_devices, race
-from ohio_jax import provenance
+from ohio_bench.speed.timing import over_devices, race
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import collect
-from ohio_jax.files import write_json, write_text
 from ohio_jax.inverse.relabel import relabel
 from ohio_jax.learners import LEARNERS
 from ohio_jax.solvers import transport
@@ -67,36 +63,15 @@ class Case(NamedTuple):
     task: Task
 
 
-def run(out: Path | None, quick: bool) -> dict[str, Any]:
-    """Measures everything; with a folder, writes `routing.json` and `routing.md` there.
-
-    quick: seconds instead of minutes, smaller and noisier, for tests.
-    Raises UserError where highspy is missing.
-    """
-    budget = QUICK if quick else FULL
-    before = load()
+def measure(budget: Budget) -> dict[str, Any]:
+    """Transport problems, the simulator and learners. Raises UserError where highspy is missing."""
     every = cases(budget.cities)
-    found = {
-        "quick": quick,
-        "windows": budget.windows,
-        "window_seconds": budget.seconds,
+    return {
         "transport": {f"n={len(case.city.idle)}": transport_solves(case, budget) for case in every},
         "growth": growth(budget),
         "simulator": {f"n={len(case.city.idle)}": simulator_steps(case, budget) for case in every},
         "updates": learner_updates(every[0].task, budget),
-        "load_before": before,
-        "load_after": load(),
-        "provenance": provenance.collect(),
     }
-    if out is not None:
-        write_json(out / "routing.json", found)
-        write(out, found)
-    return found
-
-
-def write(out: Path, found: dict[str, Any]) -> None:
-    """Writes the page into the folder, from the numbers of `run` alone."""
-    write_text(out / "routing.md", page(found))
 
 
 def plain(city: scenario.City) -> reference.City:

@@ -17,12 +17,9 @@ import numpy as np
 from ohio_envs import registry
 
 from ohio_bench.runner.executors import DEVICES
-from ohio_bench.speed.scaling_page import chart, page
-from ohio_bench.speed.timing import load
-from ohio_jax import data, provenance
+from ohio_jax import data
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import collect
-from ohio_jax.files import write_bytes, write_json, write_text
 from ohio_jax.inverse.relabel import relabel
 
 
@@ -57,12 +54,8 @@ FULL = Budget("reacher", "ohio_true", "expert", "least_squares", "iql", 5, 0.5, 
 QUICK = Budget("routing-synthetic", "ohio", "dtv", "analytic", "bc", 1, 0.01, (1, 2), 2, 2, 8, 2, 64, 2)
 
 
-def run(out: Path | None, quick: bool) -> dict[str, Any]:
-    """Measures everything; with a folder, writes `scaling.json`, `scaling.md` and `scaling.png` there.
-
-    quick: seconds instead of minutes, smaller and noisier, for tests. Raises UserError if a process fails.
-    """
-    budget, before = QUICK if quick else FULL, load()
+def measure(budget: Budget) -> dict[str, Any]:
+    """Rates and answers on so many devices, each in a process of its own. Raises UserError if one fails."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         task = registry.make(budget.task)
@@ -71,10 +64,7 @@ def run(out: Path | None, quick: bool) -> dict[str, Any]:
         data.save(work / "goals.npz", relabel(logs, task, budget.space, "analytic"))
         rates = {count: process(count, work, budget) for count in budget.devices}
         answers = {count: dict(np.load(work / f"answers-{count}.npz")) for count in budget.devices}
-    found = {
-        "quick": quick,
-        "windows": budget.windows,
-        "window_seconds": budget.seconds,
+    return {
         "work": budget._asdict(),
         "devices": {
             str(count): {
@@ -87,20 +77,7 @@ def run(out: Path | None, quick: bool) -> dict[str, Any]:
             }
             for count in budget.devices
         },
-        "load_before": before,
-        "load_after": load(),
-        "provenance": provenance.collect(),
     }
-    if out is not None:
-        write_json(out / "scaling.json", found)
-        write(out, found)
-    return found
-
-
-def write(out: Path, found: dict[str, Any]) -> None:
-    """Writes page and plot into the folder, from the numbers of `run` alone."""
-    write_text(out / "scaling.md", page(found))
-    write_bytes(out / "scaling.png", chart(found))
 
 
 def process(count: int, work: Path, budget: Budget) -> dict[str, dict[str, float]]:

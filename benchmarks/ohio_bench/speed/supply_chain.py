@@ -5,7 +5,6 @@ checked to earn the same. The original's times were measured elsewhere: a step o
 """
 
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -15,10 +14,7 @@ from ohio_envs import registry
 
 from ohio_bench.experiments import supply_chain
 from ohio_bench.speed import reference_supply_chain as reference
-from ohio_bench.speed.supply_chain_page import page
-from ohio_bench.speed.timing import load, over_devices, race
-from ohio_jax import provenance
-from ohio_jax.files import write_json, write_text
+from ohio_bench.speed.timing import over_devices, race
 from ohio_jax.pathwise import pathwise
 from ohio_jax.train import Plan
 
@@ -35,35 +31,17 @@ class Budget(NamedTuple):
     plan: Plan
 
 
-def run(out: Path | None, quick: bool) -> dict[str, Any]:
-    """Measures everything; with a folder, writes `supply-chain.json` and `supply-chain.md` there.
+FULL = Budget(7, 0.5, (1, 64, 4096), 4, supply_chain.hdpo(4, 64, 500))
+QUICK = Budget(2, 0.02, (1, 64), 1, supply_chain.hdpo(2, 32, 200))
 
-    quick: seconds instead of minutes, smaller and noisier, for tests.
-    """
-    preset = supply_chain.quick() if quick else supply_chain.cpu()
-    assert preset.hdpo is not None
-    budget = Budget(2, 0.02, (1, 64), 1, preset.hdpo) if quick else Budget(7, 0.5, (1, 64, 4096), 4, preset.hdpo)
-    before = load()
-    found = {
-        "quick": quick,
-        "windows": budget.windows,
-        "window_seconds": budget.seconds,
+
+def measure(budget: Budget) -> dict[str, Any]:
+    """The simulator of both networks, and HDPO on them."""
+    return {
         "original_seconds": ORIGINAL_SECONDS,
         "simulator": {name: periods(name, budget) for name in ORIGINAL_SECONDS},
         "hdpo": {name: training(name, budget.plan) for name in ORIGINAL_SECONDS},
-        "load_before": before,
-        "load_after": load(),
-        "provenance": provenance.collect(),
     }
-    if out is not None:
-        write_json(out / "supply-chain.json", found)
-        write(out, found)
-    return found
-
-
-def write(out: Path, found: dict[str, Any]) -> None:
-    """Writes the page into the folder, from the numbers of `run` alone."""
-    write_text(out / "supply-chain.md", page(found))
 
 
 def play(env, episodes):

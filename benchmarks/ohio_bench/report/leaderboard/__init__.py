@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from ohio_bench import speed
 from ohio_bench.experiments import EXPERIMENTS
 from ohio_bench.report import comparison
 from ohio_bench.report.leaderboard import page
 from ohio_bench.report.leaderboard.submission import submit
 from ohio_bench.runner.cell import RESULTS
+from ohio_bench.speed import run as speed
 from ohio_jax.files import write_text
 
 __all__ = ["rebuild", "submit"]
