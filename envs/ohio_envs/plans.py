@@ -152,7 +152,7 @@ PRESETS: dict[str, dict[str, Callable[[], Plans]]] = {
 FAMILIES = {"lift": "manipulation", "door": "manipulation"}  # of tasks whose names do not begin with their family's
 
 
-def plan(task: str, space: str, learner: str, preset: str = "quick") -> Plan:
+def plan(task: str, learner: str, space: str, preset: str = "quick") -> Plan:
     """How a learner is trained on an action space of a task; of a task that is none of the suite's: the defaults of `Plan`.
 
     Raises UserError for an unknown learner or preset, or a space that no task of the family has.

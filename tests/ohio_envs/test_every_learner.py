@@ -49,7 +49,7 @@ def goals(name):
 @pytest.mark.parametrize("name", SHORT)
 def test_it_learns_and_plays(name, learner):
     task, transitions = goals(name)
-    plan = plans.plan(name, "ohio", learner)
+    plan = plans.plan(name, learner, "ohio")
     short = dataclasses.replace(plan, seeds=1, updates=4, block=2, batch=20, hidden=8)
     trained = train(short, task, "ohio", transitions)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(trained.states) if np.issubdtype(np.asarray(x).dtype, np.floating))

@@ -34,19 +34,19 @@ def test_every_task_is_of_a_family_that_knows_its_spaces(name):
     if name == "reacher-brax":
         pytest.importorskip("brax")
     for space in registry.make(name).spaces:
-        assert plans.plan(name, space, "sac").updates == plans.plan(name, space, "iql").updates
+        assert plans.plan(name, "sac", space).updates == plans.plan(name, "iql", space).updates
 
 
 def test_a_task_from_elsewhere_is_trained_by_the_defaults():
-    assert plans.plan("sailing", "deck", "iql") == Plan("iql", LEARNERS["iql"].Config())
+    assert plans.plan("sailing", "iql", "deck") == Plan("iql", LEARNERS["iql"].Config())
 
 
 @pytest.mark.parametrize(
     "given, message",
     [
-        (("reacher", "moon", "bc"), "expected a plan for bc on moon, found none"),
-        (("reacher", "ohio", "sarsa"), "unknown learner 'sarsa'"),
-        (("reacher", "ohio", "bc", "huge"), "unknown preset of reacher 'huge': expected one of cpu, paper, quick"),
+        (("reacher", "bc", "moon"), "expected a plan for bc on moon, found none"),
+        (("reacher", "sarsa", "ohio"), "unknown learner 'sarsa'"),
+        (("reacher", "bc", "ohio", "huge"), "unknown preset of reacher 'huge': expected one of cpu, paper, quick"),
     ],
 )
 def test_mistakes(given, message):

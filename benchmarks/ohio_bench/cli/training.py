@@ -19,7 +19,7 @@ def train_command(args) -> None:
     transitions = data.load(args.data, "transitions")
     task = arguments.task_of(args.data, transitions.card)
     space = transitions.card["space"]
-    plan = plans.plan(task.name, space, args.learner, args.preset)
+    plan = plans.plan(task.name, args.learner, space, args.preset)
     plan = replace(plan, config=arguments.config_of(plan.config, args.config))
     changes = {"seeds": args.seeds, "updates": args.updates, "sampling": args.sampling}
     plan = replace(plan, **{key: value for key, value in changes.items() if value is not None})
