@@ -35,8 +35,8 @@ def test_what_is_written_is_read(tmp_path):
     "content, message",
     [
         ('{"config": 1', r"expected a run file, found damage \(.*delete it to run the cell again"),
-        ("[]", r"found damage \(no object but list\)"),
-        ('{"config": {}}', r"found damage \(no field 'returns'\)"),
+        ("[]", r"expected a run file, found damage \(no object but list\)"),
+        ('{"config": {}}', r"expected a run file, found damage \(no field 'returns'\)"),
         ('{"config": {}, "returns": [], "version": 99}', "field version: expected at most 1, found 99"),
     ],
 )

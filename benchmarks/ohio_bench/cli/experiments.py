@@ -81,25 +81,23 @@ def submit_command(args) -> None:
 
 
 def add_to(add: Add) -> None:
-    for function, groups in (
-        (bench_command, "rows"),
-        (finetune_command, "domains"),
-        (sensitivity_command, "recovery, calibration, score, cost,"),
-    ):
-        command = add(function.__name__.removesuffix("_command"), function)
-        if function is bench_command:
-            command.add_argument("table")
-            command.add_argument("--seeds", type=positive, help="training seeds, instead of the preset's")
-            command.add_argument(
-                "--learner", help="only this one, on every method: a learner's name, or module:object of your own"
-            )
+    def add_fill(name: str, function, groups: str):
+        command = add(name, function)
         command.add_argument("--preset", default="quick")
         command.add_argument("--only", type=names, default=(), help=f"only these {groups} or cells, comma-separated")
         command.add_argument("--results", default="results")
         command.add_argument("--executor", default="local", help="local: one cell after another; ray: on a Ray cluster")
         command.add_argument("--cell-cpus", type=positive, metavar="N", help="cores of a cell on Ray, 1 by default")
         command.add_argument("--cell-gpus", type=float, metavar="X", help="GPUs of a cell on Ray, 1 where there are any")
-        add_processes(command)
+        return command
+
+    command = add_fill("bench", bench_command, "rows")
+    command.add_argument("table")
+    command.add_argument("--seeds", type=positive, help="training seeds, instead of the preset's")
+    command.add_argument("--learner", help="only this one, on every method: its name, or module:object of your own")
+    add_processes(command)
+    add_fill("finetune", finetune_command, "domains")
+    add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, cost)")
 
     command = add("leaderboard", leaderboard_command, compiles=False)
     command.add_argument("--results", default="results")
