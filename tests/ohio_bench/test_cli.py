@@ -47,6 +47,18 @@ def test_goals_of_another_low_level_than_the_logged(command):
     assert json.loads(Path("run/run.json").read_text())["settings"]["dynamics"] == "released"
 
 
+def test_a_hyperparameter_and_a_task_without_a_table(command):
+    """What a plan says is changed by --config; the classical inventories are trained like any task."""
+    command("collect inventory-one-store --set horizon=10 --policy base_stock --episodes 3 --out d.npz")
+    assert command("invert d.npz --out g.npz")[0] == 0
+    line = "train g.npz --learner iql --updates 2 --seeds 1 --config expectile=0.6 --out"
+    assert command(f"{line} run")[0] == 0 and command("evaluate --checkpoint run --episodes 2")[0] == 0
+    plan = json.loads(Path("run/run.json").read_text())["plan"]
+    assert plan["config"]["expectile"] == 0.6 and plan["config"]["discount"] == 0.99
+    code, _, err = command(f"{line} other --config speed=1")
+    assert code == 2 and "unknown field of Config 'speed'" in err
+
+
 def test_evaluate_prints_one_object(command):
     line = f"evaluate routing-synthetic --policy none --episodes 3 --seed 5 --set {SMALL} --json"
     code, out, _ = command(line)
