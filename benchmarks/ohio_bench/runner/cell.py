@@ -1,7 +1,7 @@
 """What every experiment is made of: cells, each of which ends as one run file."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,13 @@ class Report(NamedTuple):
     board: Any = None
 
 
+def preset_of(declared: Any, name: str) -> Any:
+    """A preset of whatever declares some. Raises UserError for an unknown name."""
+    if name not in declared.presets:
+        raise unknown(f"preset of {declared.name}", name, declared.presets)
+    return declared.presets[name]()
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A declaration that one runner fills.
@@ -46,10 +53,5 @@ class Experiment:
     groups: Callable[[Any], Iterable[str]]
     cells: Callable[[Any, Iterable[str]], Iterable[Cell]]
     report: Callable[[Path, str], Report]
-    presets: dict[str, Callable[[], Any]] = field(default_factory=dict)
-
-    def preset(self, name: str) -> Any:
-        """Raises UserError for an unknown name."""
-        if name not in self.presets:
-            raise unknown(f"preset of {self.name}", name, self.presets)
-        return self.presets[name]()
+    presets: dict[str, Callable[[], Any]]
+    preset = preset_of

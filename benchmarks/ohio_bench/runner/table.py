@@ -12,9 +12,8 @@ import numpy as np
 from ohio_envs import plans, registry
 
 from ohio_bench.runner import work
-from ohio_bench.runner.cell import Cell
+from ohio_bench.runner.cell import Cell, preset_of
 from ohio_bench.runner.store import slug
-from ohio_jax.errors import unknown
 from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.task import Task
 from ohio_jax.train import Plan
@@ -108,10 +107,7 @@ class Table:
     low_levels: dict[str, str] = field(default_factory=dict)  # action space -> what a reader knows its low level by
     chart: Callable[[list[Any]], bytes] | None = None  # entries -> PNG, in place of the bars
 
-    def preset(self, name: str) -> Preset:
-        if name not in self.presets:
-            raise unknown(f"preset of {self.name}", name, self.presets)
-        return self.presets[name]()
+    preset = preset_of
 
 
 def with_learner(table: Table, preset: str, learner: str) -> Table:
