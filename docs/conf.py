@@ -36,7 +36,7 @@ html_math_renderer = "mathml"  # which browsers draw themselves: no script, no n
 each_module = {"separate_modules": True, "automodule_options": {"members"}}
 apidoc_modules = [
     {"path": str(HERE.parent / folder / room), "destination": f"api/modules/{room}", **each_module}
-    for folder, room in (("", "ohio_jax"), ("envs", "ohio_envs"), ("", "benchmarks"))
+    for folder, room in (("", "ohio_jax"), ("envs", "ohio_envs"), ("benchmarks", "ohio_bench"))
 ]
 autodoc_default_options = {"ignore-module-all": True, "member-order": "bysource"}
 autodoc_mock_imports = ["torch"]  # a peer in a speed test, which nothing here installs

@@ -78,7 +78,7 @@ def city_files() -> Path:
 @pytest.fixture
 def command(capsys, monkeypatch, tmp_path):
     """Runs a command line in an empty folder; returns (exit code, standard output, standard error)."""
-    from ohio_jax import cli  # not before JAX has its settings
+    from ohio_bench import cli  # not before JAX has its settings
 
     monkeypatch.chdir(tmp_path)
 

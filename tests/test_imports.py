@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = {"ohio_jax": ROOT / "ohio_jax", "ohio_envs": ROOT / "envs" / "ohio_envs", "benchmarks": ROOT / "benchmarks"}
-ABOVE = {"ohio_jax": {"ohio_envs", "benchmarks"}, "ohio_envs": {"benchmarks"}, "benchmarks": set()}
+FOLDERS = {
+    "ohio_jax": ROOT / "ohio_jax",
+    "ohio_envs": ROOT / "envs" / "ohio_envs",
+    "ohio_bench": ROOT / "benchmarks" / "ohio_bench",
+}
+ABOVE = {"ohio_jax": {"ohio_envs", "ohio_bench"}, "ohio_envs": {"ohio_bench"}, "ohio_bench": set()}
 # Nothing here installs it: who compares speeds with it does.
 ABSENT = {name for name in ("torch",) if importlib.util.find_spec(name) is None}
 HEAVY = {"mujoco", "brax", "cvxpy", "matplotlib", "highspy", "minari", "ray", "torch", "tensorflow"}
@@ -112,7 +116,7 @@ def loaded_by(*words: str) -> set[str]:
     """The modules that `ohio-jax` has imported when it ends, in a fresh process."""
     script = """
 import contextlib, io, json, sys
-from ohio_jax import cli
+from ohio_bench import cli
 with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
     cli.main(cli.parser().parse_args(sys.argv[1:]))
 print(json.dumps(sorted(sys.modules)))

@@ -9,14 +9,14 @@ import pytest
 from ohio_envs import registry
 
 from ohio_jax import inverse, learners
-from tests import test_readme
+from tests import typed
 
-DOCS = test_readme.ROOT / "docs"
+DOCS = typed.ROOT / "docs"
 EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 PAGES = sorted(page for page in DOCS.rglob("*.md") if page.parent.name not in ("results", "_build"))
 STARTED = [f"python docs/examples/{path.name}" for path in EXAMPLES]
 REGISTRIES = (registry.TASKS, inverse.INVERSES, learners.LEARNERS)
-NAMED = re.compile(r"`((?:ohio_jax|ohio_envs|benchmarks)(?:\.\w+)+)`")  # modules and what is in them
+NAMED = re.compile(r"`((?:ohio_jax|ohio_envs|ohio_bench)(?:\.\w+)+)`")  # modules and what is in them
 FILES = re.compile(r"`((?:docs|envs|ohio_jax|benchmarks|results)/[\w./-]+)`")
 
 
@@ -56,7 +56,7 @@ def test_every_example_is_on_a_page():
 
 def page_params():
     """The blocks of all pages, those that only start an example left out."""
-    each = [(page, block) for page in PAGES for block in test_readme.blocks(page.read_text())]
+    each = [(page, block) for page in PAGES for block in typed.blocks(page.read_text())]
     more = [(page, block) for page, block in each if block.code.strip() not in STARTED]
     marks = lambda block: [pytest.mark.slow] if block.slow else []
     return [pytest.param(block, id=f"{page.stem}{block.line}", marks=marks(block)) for page, block in more]
@@ -66,14 +66,14 @@ def test_every_example_is_started_on_its_page():
     for page in PAGES:
         text = page.read_text()
         shown = re.findall(r"\{literalinclude\} examples/(\w+\.py)", text)
-        started = [block.code.strip() for block in test_readme.blocks(text) if block.code.strip() in STARTED]
+        started = [block.code.strip() for block in typed.blocks(text) if block.code.strip() in STARTED]
         assert started == [f"python docs/examples/{name}" for name in shown]
 
 
 @pytest.mark.parametrize("block", page_params())
 def test_block_of_a_page_runs(block, tmp_path, environment):
     """As in the README: bash and python blocks are run, `make` lines dry."""
-    test_readme.type_in(block, tmp_path, environment)
+    typed.type_in(block, tmp_path, environment)
 
 
 def test_what_pages_name_is_there():
@@ -81,7 +81,7 @@ def test_what_pages_name_is_there():
     names, files = set(NAMED.findall(text)), set(FILES.findall(text))
     assert "ohio_jax.relabel.relabel" in names and "ohio_jax/controllers" in files
     assert [name for name in sorted(names) if not found(name)] == []
-    assert [name for name in sorted(files) if not (test_readme.ROOT / name).exists()] == []
+    assert [name for name in sorted(files) if not (typed.ROOT / name).exists()] == []
 
 
 def found(name: str) -> bool:
@@ -104,7 +104,7 @@ def test_site_builds_without_a_warning(tmp_path):
         pytest.importorskip(package)
     site = tmp_path / "site"
     build = ["-m", "sphinx", "-q", "-W", "-b", "html", "-d", str(tmp_path / "trees"), str(DOCS), str(site)]
-    test_readme.run([sys.executable, *build])
+    typed.run([sys.executable, *build])
     for page in PAGES:
         assert (site / page.relative_to(DOCS)).with_suffix(".html").exists()
     method = (site / "method.html").read_text()

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ohio_bench.speed import reference_routing as reference
 from ohio_envs.routing import demand, policies, scenario
 from ohio_envs.routing.simulator import Routing
 
-from benchmarks.speed import reference_routing as reference
 from ohio_jax.errors import UserError
 from tests.ohio_envs.cities import city as published_city
 

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ohio_bench.speed import reference_routing
 from ohio_envs import registry
 
-from benchmarks.speed import reference_routing
 from ohio_jax.collect import collect
 from ohio_jax.controllers import transport
 from ohio_jax.relabel import relabel

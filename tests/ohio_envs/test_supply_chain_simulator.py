@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ohio_bench.speed.reference_supply_chain import chain
 from ohio_envs import registry
 from ohio_envs.supply_chain import demand, scenario
 from ohio_envs.supply_chain.simulator import SupplyChain, demand_of
 
-from benchmarks.speed.reference_supply_chain import chain
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_policy
 

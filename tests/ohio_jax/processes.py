@@ -19,7 +19,11 @@ def free_port() -> int:
 def together(commands: list[list[str]], folder: Path, seconds: float) -> list[subprocess.CompletedProcess]:
     """Runs the commands at the same time, a device each; those that last longer are killed, which fails."""
     flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ["XLA_FLAGS"]).strip()
-    environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "envs")))}
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": flags,
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "envs", ROOT / "benchmarks"))),
+    }
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     started = [subprocess.Popen(command, cwd=folder, env=environment, **pipes) for command in commands]
     try:

@@ -47,5 +47,5 @@ def record(name: str) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks" / "speed"))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks" / "ohio_bench" / "speed"))
     np.savez(sys.argv[2], **record(sys.argv[1]))

@@ -1,0 +1,115 @@
+"""What commands share: the types of their arguments, the groups of flags, and how a result is shown."""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ohio_jax.errors import UserError, unknown
+
+Add = Callable[..., argparse.ArgumentParser]  # (name, function, compiles=True) -> the parser of a new command
+
+
+def settings(pairs: list[str], flag: str = "--set") -> dict[str, str]:
+    """`["a=1,b=2", "c=3"]` as a dict. Raises UserError for an item that is no KEY=VALUE, or a key given twice."""
+    out: dict[str, str] = {}
+    for item in (item for pair in pairs for item in pair.split(",")):
+        key, sign, value = item.partition("=")
+        if not (key and sign and value):
+            raise UserError(f"{flag}: expected KEY=VALUE, found {item!r}")
+        if key in out:
+            raise UserError(f"{flag}: expected each key once, found {key!r} twice")
+        out[key] = value
+    return out
+
+
+def names(text: str) -> tuple[str, ...]:
+    """argparse type of a comma-separated list."""
+    return tuple(name for name in text.split(",") if name)
+
+
+def positive(text: str) -> int:
+    """argparse type of a count."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, found {number}")
+    return number
+
+
+def natural(text: str) -> int:
+    """argparse type of a seed: NumPy's legacy generator takes 0 .. 2^32 - 1."""
+    number = int(text)
+    if not 0 <= number < 2**32:
+        raise argparse.ArgumentTypeError(f"expected 0 to 4294967295, found {number}")
+    return number
+
+
+def show(args, found: dict[str, Any], text: str) -> None:
+    print(json.dumps(found, allow_nan=False) if args.json else text)
+
+
+def dataset_path(text: str) -> Path:
+    path = Path(text)
+    if path.suffix != ".npz":
+        raise UserError(f"--out: expected a file name that ends in .npz, found {text!r}")
+    return path
+
+
+def task_of(path: str, card: dict[str, Any], changed: dict[str, str] | None = None):
+    """The task a dataset's card names, with its settings but for those that are changed."""
+    from ohio_envs import registry
+
+    if card.get("task") not in registry.TASKS:
+        raise UserError(f"{path}: field card.task: expected a known task, found {card.get('task')!r}")
+    return registry.make(card["task"], card["settings"] | (changed or {}))
+
+
+def scripted_policy(args) -> Any:
+    """The task that --policy plays in; None with --checkpoint, whose run names its own. Raises UserError for half of either."""
+    from ohio_envs import registry
+
+    if not args.checkpoint:
+        if not args.task:
+            raise UserError(f"{args.command}: expected TASK with --policy, found no task")
+        return registry.make(args.task, settings(args.set))
+    if args.set or args.task:
+        raise UserError(f"{args.command}: --checkpoint brings its own task and settings; expected no TASK and no --set")
+    return None
+
+
+def config_of(config: Any, pairs: list[str]) -> Any:
+    """A learner's Config with fields changed by KEY=VALUE. Raises UserError for an unknown field or a value of another type."""
+    changes = {}
+    for name, text in settings(pairs, "--config").items():
+        if name not in vars(config):
+            raise unknown("field of Config", name, vars(config))
+        kind = type(getattr(config, name))
+        try:
+            changes[name] = kind(json.loads(text)) if kind is not str else text
+        except (ValueError, TypeError) as error:
+            raise UserError(f"--config: field {name}: expected {kind.__name__}, found {text!r}") from error
+    return config.replace(**changes)
+
+
+def add_set(command) -> None:
+    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the task")
+
+
+def add_config(command) -> None:
+    command.add_argument("--config", action="append", default=[], metavar="KEY=VALUE", help="a hyperparameter of the learner")
+
+
+def add_who(command) -> None:
+    command.add_argument("task", nargs="?")
+    who = command.add_mutually_exclusive_group(required=True)
+    who.add_argument("--policy")
+    who.add_argument("--checkpoint", metavar="DIR")
+    command.add_argument("--stochastic", action="store_true", help="sample the learned policy instead of its mean")
+
+
+def add_processes(command) -> None:
+    several = command.add_argument_group("several processes, each with the same command")
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="where the first listens; auto on Slurm and TPU pods")
+    several.add_argument("--processes", type=positive, metavar="N", help="how many there are")
+    several.add_argument("--process", type=natural, metavar="I", help="which this is, from 0")

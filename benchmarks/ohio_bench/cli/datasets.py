@@ -1,0 +1,96 @@
+"""`collect`, `invert` and `corrupt`: files of logs and of transitions."""
+
+from ohio_bench.cli import arguments
+from ohio_bench.cli.arguments import Add, natural, positive, show
+from ohio_jax.errors import UserError, unknown
+
+
+def collect_command(args) -> None:
+    """log a scripted policy or a trained checkpoint into a dataset"""
+    import shutil
+
+    import jax
+    from ohio_envs import registry
+
+    from ohio_jax import data
+    from ohio_jax.collect import collect, trained_behaviour
+    from ohio_jax.training.checkpoint import load_policy
+
+    out = arguments.dataset_path(args.out)
+    parts = out.with_suffix(".parts")
+    task, policy = arguments.scripted_policy(args), args.policy
+    if task is None:
+        task, space, plan, states = load_policy(args.checkpoint, registry.make)
+        if args.training_seed >= plan.seeds:
+            raise UserError(f"--training-seed: expected less than the run's {plan.seeds} seeds, found {args.training_seed}")
+        state = jax.tree.map(lambda x: x[args.training_seed], states)
+        policy = trained_behaviour(task, space, plan.learner, state, not args.stochastic)
+    trajectories = collect(task, policy, args.episodes, args.seed, parts)
+    sha = data.save(out, trajectories)
+    shutil.rmtree(parts, ignore_errors=True)
+    card = {**trajectories.card, "file": str(out), "sha256": sha}
+    show(args, card, f"{out}: {args.episodes} episodes, mean return {card['return_mean']:.1f}")
+
+
+def invert_command(args) -> None:
+    """recover goals: low-level trajectories to high-level transitions"""
+    from ohio_jax import data
+    from ohio_jax.relabel import relabel
+
+    trajectories = data.load(args.data, "trajectories")
+    task = arguments.task_of(args.data, trajectories.card, arguments.settings(args.set))
+    out = arguments.dataset_path(args.out)
+    transitions = relabel(trajectories, task, args.space, args.inverse, args.weights)
+    sha = data.save(out, transitions)
+    card = {**transitions.card, "file": str(out), "sha256": sha}
+    text = f"{out}: {card['transitions']} transitions, largest residual {card['residual_max']:.3g}"
+    show(args, card, f"{text}, {card['unexplained']} unexplained, {card['failed']} failed")
+
+
+def corrupt_command(args) -> None:
+    """spoil a part of a dataset, to see what learners lose to it"""
+    import jax
+    from ohio_envs import registry
+
+    from ohio_jax import data
+    from ohio_jax.data.corruption import FIELDS, Adversary, corrupt
+    from ohio_jax.learners import LEARNERS
+    from ohio_jax.training.checkpoint import load_policy
+
+    if args.kind not in FIELDS:
+        raise unknown("corruption", args.kind, FIELDS)
+    out, adversary = arguments.dataset_path(args.out), None
+    if args.adversary:
+        _, _, plan, states = load_policy(args.adversary, registry.make)
+        adversary = Adversary(LEARNERS[plan.learner], jax.tree.map(lambda x: x[0], states))
+    spoilt = corrupt(data.load(args.data, FIELDS[args.kind][0]), args.kind, args.rate, args.scale, args.seed, adversary)
+    card = {**spoilt.card, "file": str(out), "sha256": data.save(out, spoilt)}
+    show(args, card, f"{out}: {args.kind} of {round(args.rate * len(spoilt.reward))} of {len(spoilt.reward)} rows spoilt")
+
+
+def add_to(add: Add) -> None:
+    command = add("collect", collect_command)
+    arguments.add_who(command)
+    command.add_argument("--training-seed", type=natural, default=0, help="which seed of the checkpoint")
+    command.add_argument("--episodes", type=positive, default=510)
+    command.add_argument("--seed", type=natural, default=0)
+    command.add_argument("--out", required=True, metavar="F.npz")
+    arguments.add_set(command)
+
+    command = add("invert", invert_command)
+    command.add_argument("data", metavar="F.npz")
+    command.add_argument("--inverse", default="analytic")
+    command.add_argument("--space", default="ohio", help="action space: ohio, ohio_compat, end_to_end, ...")
+    command.add_argument("--weights", help="trust in a transition: keep, drop, original, posterior; default: the inverse's own")
+    arguments.add_set(command)
+    command.add_argument("--out", required=True, metavar="G.npz")
+    arguments.add_processes(command)
+
+    command = add("corrupt", corrupt_command)
+    command.add_argument("data", metavar="F.npz")
+    command.add_argument("--kind", required=True, help="action (of logs), observation, next_observation, reward or label")
+    command.add_argument("--rate", type=float, default=0.3, help="share of the rows")
+    command.add_argument("--scale", type=float, default=1.0, help="largest noise, in deviations of what is spoilt")
+    command.add_argument("--adversary", metavar="DIR", help="a trained learner whose critics choose the noise")
+    command.add_argument("--seed", type=natural, default=0)
+    command.add_argument("--out", required=True, metavar="G.npz")

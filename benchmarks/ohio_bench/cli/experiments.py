@@ -1,0 +1,112 @@
+"""`bench`, `finetune`, `sensitivity`, `speed`, `leaderboard` and `submit`: results and the pages made of them."""
+
+import io
+import sys
+from pathlib import Path
+
+from ohio_bench.cli.arguments import Add, add_processes, names, positive, show
+from ohio_jax.errors import unknown
+
+
+def bench_command(args) -> None:
+    """fill a results table: run what is missing, write table, CSV and chart"""
+    from ohio_bench.experiments import of_table, table_of
+    from ohio_bench.runner.table import with_learner, with_seeds
+    from ohio_jax.learners import outside
+
+    table = table_of(args.table)
+    if args.learner is not None:
+        table = with_learner(table, args.preset, outside.find(args.learner))
+    if args.seeds is not None:
+        table = with_seeds(table, args.preset, args.seeds)
+    fill(args, of_table(table))
+
+
+def finetune_command(args) -> None:
+    """let policies learned offline go on learning online: run what is missing, write page, CSV and figure"""
+    from ohio_bench.experiments import EXPERIMENTS
+
+    fill(args, EXPERIMENTS["finetune"])
+
+
+def sensitivity_command(args) -> None:
+    """what inverses lose to wrong models and noise, and what they cost: run what is missing, write page and plots"""
+    from ohio_bench.experiments import EXPERIMENTS
+
+    fill(args, EXPERIMENTS["sensitivity"])
+
+
+def fill(args, experiment) -> None:
+    """Runs what is missing of an experiment and shows what was written."""
+    from ohio_bench.report import markdown
+    from ohio_bench.runner.executors import executor
+    from ohio_bench.runner.run import run
+
+    execute = executor(args.executor, args.cell_cpus, args.cell_gpus)
+    ran = run(experiment, args.preset, args.only, Path(args.results), execute)
+    written, board, text = [str(path) for path in ran.report.written], ran.report.board, io.StringIO()
+    found = {"experiment": experiment.name, "preset": args.preset, "ran": ran.ran, "written": written}
+    if board:
+        markdown.show(board.table, board.entries, text, sys.stdout.isatty())
+    cells = markdown.as_json(board.entries) if board else [str(path) for path in ran.paths]
+    show(args, {**found, "cells": cells}, "\n".join([text.getvalue(), *written[:1]] if board else written))
+
+
+def speed_command(args) -> None:
+    """measure speed side by side with references"""
+    from ohio_bench.speed.run import SPEED, run
+
+    if args.name and args.name not in SPEED:
+        raise unknown("speed test", args.name, SPEED)
+    chosen = [args.name] if args.name else sorted(SPEED)
+    out = Path(args.results) / "speed"
+    found = {name: run(name, out, args.quick) for name in chosen}
+    show(args, found, "\n".join(str(out / f"{name}.md") for name in chosen))
+
+
+def leaderboard_command(args) -> None:
+    """rebuild the leaderboard, every table and every page from the run files alone"""
+    from ohio_bench.report import leaderboard
+
+    written = [str(path) for path in leaderboard.rebuild(Path(args.results))]
+    show(args, {"written": written}, "\n".join(written) or "no run files")
+
+
+def submit_command(args) -> None:
+    """let a run file made elsewhere join the leaderboard, once it is found sound"""
+    from ohio_bench.report import leaderboard
+
+    path = leaderboard.submit(Path(args.file), Path(args.results))
+    show(args, {"file": str(path)}, f"{path}: joins the board with the next `ohio-jax leaderboard`")
+
+
+def add_to(add: Add) -> None:
+    def add_fill(name: str, function, groups: str):
+        command = add(name, function)
+        command.add_argument("--preset", default="quick")
+        command.add_argument("--only", type=names, default=(), help=f"only these {groups} or cells, comma-separated")
+        command.add_argument("--results", default="results")
+        command.add_argument("--executor", default="local", help="local: one cell after another; ray: on a Ray cluster")
+        command.add_argument("--cell-cpus", type=positive, metavar="N", help="cores of a cell on Ray, 1 by default")
+        command.add_argument("--cell-gpus", type=float, metavar="X", help="GPUs of a cell on Ray, 1 where there are any")
+        return command
+
+    command = add_fill("bench", bench_command, "rows")
+    command.add_argument("table")
+    command.add_argument("--seeds", type=positive, help="training seeds, instead of the preset's")
+    command.add_argument("--learner", help="only this one, on every method: its name, or module:object of your own")
+    add_processes(command)
+    add_fill("finetune", finetune_command, "domains")
+    add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, cost)")
+
+    command = add("leaderboard", leaderboard_command, compiles=False)
+    command.add_argument("--results", default="results")
+
+    command = add("submit", submit_command, compiles=False)
+    command.add_argument("file", metavar="FILE")
+    command.add_argument("--results", default="results")
+
+    command = add("speed", speed_command)
+    command.add_argument("name", nargs="?")
+    command.add_argument("--quick", action="store_true", help="seconds instead of minutes; noisier")
+    command.add_argument("--results", default="results")

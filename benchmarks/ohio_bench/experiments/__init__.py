@@ -1,0 +1,40 @@
+"""Every experiment by name: the results tables, fine-tuning and sensitivity, all filled by `ohio_bench.runner.run`."""
+
+import functools
+
+from ohio_bench.experiments import finetune, gains, manipulation, reacher, routing, sensitivity, supply_chain
+from ohio_bench.report import markdown
+from ohio_bench.runner import table
+from ohio_bench.runner.cell import Experiment
+from ohio_bench.runner.table import Table
+from ohio_jax.errors import unknown
+
+OF = (routing, supply_chain, reacher, manipulation, gains)
+TABLES: dict[str, Table] = {of.TABLE.name: of.TABLE for of in OF}
+
+
+def of_table(declared: Table) -> Experiment:
+    """A results table as the runner takes it: its groups are its rows."""
+    return Experiment(
+        name=declared.name,
+        command=f"bench {declared.name}",
+        fields=table.FIELDS,
+        group="row",
+        groups=lambda preset: [row.name for row in preset.rows],
+        cells=functools.partial(table.cells, declared),
+        report=functools.partial(markdown.write, declared),
+        presets=declared.presets,
+    )
+
+
+def table_of(name: str) -> Table:
+    """Raises UserError for an unknown name."""
+    if name not in TABLES:
+        raise unknown("table", name, TABLES)
+    return TABLES[name]
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    **{name: of_table(declared) for name, declared in TABLES.items()},
+    **{of.EXPERIMENT.name: of.EXPERIMENT for of in (finetune, sensitivity)},
+}

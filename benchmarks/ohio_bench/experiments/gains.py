@@ -1,0 +1,54 @@
+"""Gains varied one by one: what a policy keeps when stiffness of rotation and damping of position are any others than logged.
+
+The paper changes one of them to one other value. Here both go from a tenth to twice or six times what they were, the goals that
+behaviour gave are followed under each, and OHIO learns anew from goals that are recovered for each.
+"""
+
+import functools
+import itertools
+
+from ohio_envs import plans
+
+from ohio_bench.experiments import manipulation
+from ohio_bench.experiments.manipulation import BEHAVIOUR, LOGGED, OHIO
+from ohio_bench.report import charts
+from ohio_bench.runner.table import Preset, Row, Table
+
+KP = (15.0, 50.0, 150.0, 300.0)  # stiffness of rotation [1 / s^2]; 150 when the data were made
+ZETA = (0.3, 1.0, 3.0, 6.0)  # damping ratio of position; 1 when the data were made
+COLUMNS = tuple(column for column in manipulation.COLUMNS if column.family in (LOGGED, OHIO) and column.learner == "iql")
+
+
+def _row(scene: str, kp: float, zeta: float) -> Row:
+    # `stiffness`: with the paper's wider goals, everywhere.
+    settings = (("gains", "stiffness"), ("rotation_kp", f"{kp:g}"), ("position_zeta", f"{zeta:g}"))
+    return Row(f"{scene}-{kp:g}-{zeta:g}", scene.lower(), settings, BEHAVIOUR, {}, made=())
+
+
+ROWS = tuple(_row(scene, kp, zeta) for scene in ("Lift", "Door") for kp, zeta in itertools.product(KP, ZETA))
+
+
+def quick() -> Preset:
+    """One corner."""
+    return Preset(ROWS[:1], plans.make("manipulation", 1, 64, {"iql": 1_000}), 16, 5)
+
+
+def cpu() -> Preset:
+    """The whole map in some hours on two cores."""
+    return Preset(ROWS, plans.make("manipulation", 1, 128, {"iql": 20_000}), 200, 50)
+
+
+TABLE = Table(
+    name="gains",
+    title="Gains of Lift's and Door's controller, one by one",
+    columns=COLUMNS,
+    presets={"quick": quick, "cpu": cpu},
+    low_levels=manipulation.TABLE.low_levels,
+    note=(
+        "Rows: scene, stiffness of rotation, damping ratio of position; data are made at 150 and 1. Score = 100 J / J_ref, J_ref "
+        "the mean return of the script without noise. OHIO's goals may be as large as the paper allows under changed stiffness."
+    ),
+    unit="return",
+    metrics=(("success", "success, %", 100.0),),
+    chart=functools.partial(charts.maps, tuple(column.name for column in COLUMNS), KP, ZETA),
+)

@@ -1,0 +1,89 @@
+"""The reacher table: ways to recover the goals of an LQR low level, beside end-to-end learning (OHIO, ICLR 2025, table 1)."""
+
+from ohio_envs import plans
+
+from ohio_bench.runner.table import Column, Preset, Row, Table
+
+# (family on the table, action space, inverse, weights). "(paper)": the original's goals, dynamics model and filters.
+METHODS = (
+    ("OHIO numerical (paper)", "ohio_compat", "numerical", "original"),
+    ("OHIO analytical (paper)", "ohio_compat", "analytic", None),
+    ("OHIO reg. analytical (paper)", "ohio_compat", "reg_analytic", "original"),
+    ("Observed state (paper)", "ohio_compat", "observed", None),
+    ("Observed state (paper), within 1", "ohio_compat_unit", "observed", None),
+    ("OHIO analytical", "ohio", "analytic", None),
+    ("OHIO reg. analytical", "ohio", "ridge", None),
+    ("OHIO least squares", "ohio", "least_squares", None),
+    ("OHIO posterior-weighted", "ohio", "posterior", None),
+    ("OHIO true dynamics", "ohio_true", "least_squares", None),
+    ("Observed state", "ohio", "observed", None),
+    ("MPC: OHIO analytical", "ohio_mpc", "analytic", None),
+    ("MPC: OHIO reg. analytical", "ohio_mpc", "ridge", None),
+    ("MPC: OHIO least squares", "ohio_mpc", "least_squares", None),
+    ("MPC: OHIO posterior-weighted", "ohio_mpc", "posterior", None),
+    ("MPC: observed state", "ohio_mpc", "observed", None),
+    ("End-to-end", "end_to_end", "analytic", None),
+)
+LEARNERS = ("bc", "iql")
+BUDGETS = plans.PRESETS["reacher"]
+COLUMNS = tuple(
+    Column(family, space, inverse, learner, weights) for learner in LEARNERS for family, space, inverse, weights in METHODS
+)
+QUICK = ("OHIO analytical", "OHIO least squares", "End-to-end")
+
+# Published for behaviour cloning on data of an end-to-end agent: mean and deviation over 30 episodes.
+PAPER = {
+    ("OHIO numerical (paper)", "bc"): (99.2, 15.0),
+    ("OHIO analytical (paper)", "bc"): (94.8, 22.0),
+    ("OHIO reg. analytical (paper)", "bc"): (95.4, 23.4),
+    ("Observed state (paper)", "bc"): (0.04, 0.0),
+    ("End-to-end", "bc"): (99.3, 16.0),
+}
+ROWS = (
+    Row("Reacher-Expert", "reacher", (), "expert", PAPER),
+    Row("Reacher-Medium", "reacher", (), "medium", {}),
+    Row("Reacher-Mixed", "reacher", (), "mixed", {}),
+)
+POLICIES = ("random", "medium", "mixed", "expert")
+
+
+def quick() -> Preset:
+    """A minute: what joins `make bench`."""
+    columns = tuple(column for column in COLUMNS if column.family in QUICK and column.learner == "bc")
+    return Preset(ROWS[:1], BUDGETS["quick"](), data_episodes=100, test_episodes=20, policies=POLICIES, columns=columns)
+
+
+def cpu() -> Preset:
+    """The whole table in a few hours on two cores."""
+    return Preset(ROWS, BUDGETS["cpu"](), 300, 100, policies=POLICIES)
+
+
+def paper() -> Preset:
+    """The published budgets; for a GPU."""
+    return Preset(ROWS, BUDGETS["paper"](), 1000, 100, policies=POLICIES)
+
+
+TABLE = Table(
+    name="reacher",
+    title="Reacher",
+    columns=COLUMNS,
+    presets={"quick": quick, "cpu": cpu, "paper": paper},
+    low_levels={
+        **dict.fromkeys(("ohio", "ohio_true"), "LQR"),
+        **dict.fromkeys(("ohio_compat", "ohio_compat_unit"), "LQR without drift"),
+        "ohio_mpc": "MPC",
+        "end_to_end": "none",
+    },
+    note=(
+        "Score = 100 J / J_ref, J the steps of an episode of 1,000 in which the finger touches the target, J_ref = 980.6, the "
+        "mean of the agent that made the expert data. Goals are displacements under a regulator that knows the arm's drift, "
+        "explained with dynamics learned from the logs, or with the true ones. (paper): goals are joint states, the regulator "
+        "knows no drift, and model, inverses and filters are the original's; its correct numerical inverse is least squares. "
+        "Within 1: goals are cut to 1 rad and 1 rad/s, the limit of the original's torque agents; that of its goals on observed "
+        "states is not public. "
+        "All networks see the arm from its own first link."
+    ),
+    unit="steps on the target",
+    metrics=(),
+    blocks="learner",
+)

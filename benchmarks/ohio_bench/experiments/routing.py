@@ -1,0 +1,84 @@
+"""The vehicle-routing table: OHIO beside end-to-end offline RL on data of four operators (OHIO, ICLR 2025, NYC table)."""
+
+from ohio_envs import files, plans
+
+from ohio_bench.runner.table import Column, Preset, Row, Table
+from ohio_jax.errors import UserError
+
+COMPAT, FAIR, OHIO = "E2E (paper)", "E2E (fair)", "OHIO"
+FAMILIES = {COMPAT: "end_to_end_compat", FAIR: "end_to_end", OHIO: "ohio"}
+LEARNERS = ("bc", "iql", "cql")
+# Learner by learner, so that a table that is still being filled first shows each method beside its rivals.
+COLUMNS = tuple(Column(family, space, "analytic", learner) for learner in LEARNERS for family, space in FAMILIES.items())
+
+# Published scores on NYC, mean and standard deviation, in the order of LEARNERS.
+PAPER = {
+    "inf": {COMPAT: ((88.7, 1.5), (48.2, 1.3), (48.1, 1.5)), OHIO: ((97.6, 2.3), (98.1, 2.8), (93.0, 1.7))},
+    "dtv": {COMPAT: ((67.0, 1.6), (48.9, 1.5), (69.2, 2.3)), OHIO: ((89.2, 2.3), (91.1, 2.8), (83.5, 2.3))},
+    "prop": {COMPAT: ((83.1, 1.7), (42.2, 1.6), (68.3, 1.8)), OHIO: ((85.7, 2.5), (85.8, 2.2), (88.0, 2.4))},
+    "disp": {COMPAT: ((44.1, 2.7), (57.4, 2.1), (32.5, 2.9)), OHIO: ((86.5, 1.6), (82.8, 2.2), (94.1, 1.7))},
+}
+BUDGETS = plans.PRESETS["routing"]
+BEHAVIOURS = tuple(PAPER)
+POLICIES = ("none", "uniform", "disp", "prop", "dtv", "inf", "oracle")
+
+# The paper tests on four-minute steps in New York and three-minute steps in Shenzhen, with the original's dynamics.
+CITY = (("dynamics", "strict"), ("demand", "numpy"))
+NYC = tuple(
+    Row(
+        f"NYC-{behaviour.upper()}",
+        "routing-nyc",
+        (("minutes", "4"), *CITY),
+        behaviour,
+        {(family, learner): row[i] for family, row in PAPER[behaviour].items() for i, learner in enumerate(LEARNERS)},
+    )
+    for behaviour in BEHAVIOURS
+)
+SHENZHEN = tuple(
+    Row(f"Shenzhen-{behaviour.upper()}", "routing-shenzhen", (("minutes", "3"), *CITY), behaviour, {}) for behaviour in BEHAVIOURS
+)
+SYNTHETIC = tuple(Row(f"Synthetic-{behaviour.upper()}", "routing-synthetic", (), behaviour, {}) for behaviour in BEHAVIOURS)
+
+
+def quick() -> Preset:
+    """What `make bench` runs: BC and IQL beside the paper's rival on the best operator's data, of a real city if at hand."""
+    try:
+        files.locate("scenario_nyc_brooklyn.json")
+        city = NYC
+    except UserError:
+        city = SYNTHETIC
+    rows = tuple(row for row in city if row.behaviour == "inf")
+    # Without those most of whose time is compiling.
+    columns = tuple(column for column in COLUMNS if column.learner != "cql" and column.family != FAIR)
+    return Preset(rows, BUDGETS["quick"](), data_episodes=128, test_episodes=20, policies=POLICIES, columns=columns)
+
+
+def cpu() -> Preset:
+    """The whole New York table in less than three hours on two cores."""
+    return Preset(NYC, BUDGETS["cpu"](), data_episodes=510, test_episodes=100, policies=POLICIES)
+
+
+def paper() -> Preset:
+    """The published budgets and hyperparameters on both cities; for a GPU."""
+    return Preset(NYC + SHENZHEN, BUDGETS["paper"](), data_episodes=510, test_episodes=100, policies=POLICIES)
+
+
+TABLE = Table(
+    name="routing",
+    title="Vehicle routing",
+    columns=COLUMNS,
+    presets={"quick": quick, "cpu": cpu, "paper": paper},
+    low_levels={"ohio": "transport", "end_to_end": "none (shares)", "end_to_end_compat": "none (requests)"},
+    note=(
+        "Score = 100 J / J_ref, J the profit of an episode in dollars, J_ref = 58,000 in New York (inferred from the "
+        "paper's figures) and 61,320 in Shenzhen; in the synthetic city J_ref is the full-information bound. "
+        "E2E (paper) acts with Gaussian requests on all ordered pairs as the original does; E2E (fair) with shares of each "
+        "region's idle vehicles, feasible by construction. Dynamics of the original (`dynamics=strict`). "
+        "Policies act by their mean; the paper's BC, IQL and end-to-end policies were sampled."
+    ),
+    unit="profit, $",
+    metrics=(
+        ("served", "served requests", 1.0),
+        ("rebalancing_cost", "rebalancing cost, $", 1.0),
+    ),
+)

@@ -1,0 +1,190 @@
+"""`ohio-jax sensitivity`: what OHIO's inverses lose to wrong models and noisy low levels, and what they cost.
+
+Four questions its readers ask, on the reacher under LQR: a learned model against a given one, sensitivity to its accuracy, a
+stochastic low level, and growth of cost. One run file a cell; a cell that exists with the same configuration is not run again.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+from ohio_envs import plans
+
+from ohio_bench.report import sensitivity as page
+from ohio_bench.runner.cell import Cell, Experiment
+from ohio_bench.runner.sensitivity import cost, recovery, score, timed
+from ohio_bench.runner.sensitivity.arm import Belief, beliefs
+from ohio_bench.runner.store import slug
+
+SIZES = {
+    "segments": (64, 1024, 16384, 131072),
+    "horizon": (1, 2, 5, 10, 20, 50),
+    "dimension": (2, 4, 8, 16, 32, 64, 100),
+    "regions": (10, 16, 32, 64, 128, 256),
+}
+SLOW = ("numerical", "cross_entropy")  # these get `few` segments
+
+
+class Budget(NamedTuple):
+    """How much is measured.
+
+    factors: of the masses. shares: of the logs' episodes that models are learned from. lengths: h.
+    noises: deviations of the torques' noise, as shares of the gear, of the questions about noise; grid_noises: of the grid.
+    inverses: of the grid, with `segments` each, slow ones `few`. episodes: of the expert's logs. updates: gradient steps of
+    learned models. scored: inverses that get a score for every model, at `middle` steps a segment; compared: those of other
+    lengths. noisy: models of the questions about noise; judged: inverses that get a score there;
+    estimates: names in `recovery.ESTIMATES`. clones: gradient steps of
+    behaviour cloning; seeds, test_episodes: of each score.
+    sizes: what grows -> sizes; many, least: segments a call of the cost measurements, and of large or slow ones; costly:
+    inverses of those; windows of `seconds`, see `timing.race`.
+    """
+
+    factors: tuple[float, ...] = (0.5, 0.75, 0.9, 1.1, 1.25, 1.5)
+    shares: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    lengths: tuple[int, ...] = (1, 5, 10)
+    noises: tuple[float, ...] = (0.03, 0.1, 0.3)
+    grid_noises: tuple[float, ...] = (0.0, 0.1)
+    inverses: tuple[str, ...] = (
+        *("analytic", "ridge", "reg_analytic", "numerical", "least_squares", "posterior", "cross_entropy", "implicit"),
+        "observed",
+    )
+    segments: int = 2048
+    few: int = 64
+    episodes: int = 200
+    updates: int = 4000
+    scored: tuple[str, ...] = ("analytic", "ridge", "least_squares")
+    compared: tuple[str, ...] = ("analytic", "least_squares")
+    middle: int = 5
+    noisy: tuple[Belief, ...] = (Belief(), Belief(share=1.0))
+    judged: tuple[str, ...] = ("least_squares", "posterior")
+    estimates: tuple[str, ...] = tuple(recovery.ESTIMATES)
+    clones: int = 6000
+    seeds: int = 2
+    test_episodes: int = 50
+    sizes: dict[str, tuple[int, ...]] = SIZES
+    many: int = 1024
+    least: int = 32
+    costly: tuple[str, ...] = ("analytic", "least_squares", "numerical")
+    windows: int = 3
+    seconds: float = 0.2
+
+
+BUDGETS = {
+    "cpu": Budget(),
+    "quick": Budget(
+        factors=(1.5,),
+        shares=(1.0,),
+        lengths=(5,),
+        noises=(0.1,),
+        grid_noises=(0.0,),
+        inverses=("analytic",),
+        segments=128,
+        few=16,
+        episodes=2,
+        updates=200,
+        scored=("analytic",),
+        compared=(),
+        noisy=(Belief(),),
+        judged=(),
+        estimates=("posterior, whole covariance",),
+        clones=100,
+        test_episodes=2,
+        sizes={"dimension": (4,), "regions": (10,)},
+        many=32,
+        least=8,
+        costly=("analytic",),
+        windows=1,
+        seconds=0.01,
+    ),
+}
+
+
+def cells(b: Budget, kinds: Iterable[str]) -> Iterator[Cell]:
+    """Every cell of these kinds; its name is `<kind>/<what>`."""
+    for kind in kinds:
+        for name, config, measure, *given in CELLS[kind](b):
+            yield Cell(f"{kind}/{name}", config, partial(timed, measure, *given))
+
+
+def setting(b: Budget) -> dict[str, int]:
+    """What logs and learned models are made with."""
+    return {"episodes": b.episodes, "updates": b.updates}
+
+
+def head(b: Budget, belief: Belief, steps: int, noise: float) -> dict[str, Any]:
+    return {"belief": asdict(belief), "steps": steps, "noise": noise, **setting(b)}
+
+
+def named(belief: Belief, steps: int, noise: float, *more: str) -> str:
+    return slug(belief.name, f"h{steps}", f"noise{noise:g}", *more)
+
+
+# Each of these gives a cell's name, its configuration, what measures it, and with which arguments.
+Listed = Iterator[tuple[Any, ...]]
+
+
+def recoveries(b: Budget) -> Listed:
+    amounts = {name: b.few if name in SLOW else b.segments for name in b.inverses}
+    for noise, steps, belief in itertools.product(b.grid_noises, b.lengths, beliefs(b.factors, b.shares)):
+        config = {**head(b, belief, steps, noise), "inverses": amounts}
+        yield named(belief, steps, noise), config, recovery.recovered, belief, steps, noise, amounts, setting(b)
+
+
+def calibrations(b: Budget) -> Listed:
+    compared = [(steps, belief) for steps in b.lengths for belief in b.noisy if steps == b.middle or belief == Belief()]
+    for noise, (steps, belief) in itertools.product(b.noises, compared):
+        config = {**head(b, belief, steps, noise), "segments": b.segments, "estimates": b.estimates}
+        given = (belief, steps, noise, b.estimates, b.segments, setting(b))
+        yield named(belief, steps, noise), config, recovery.calibrated, *given
+
+
+def scores(b: Budget) -> Listed:
+    plan = plans.make("reacher", b.seeds, 64, {"bc": b.clones}, 256)[score.SPACE, "bc"]
+    ends = beliefs((*b.factors[:1], *b.factors[-1:]), (*b.shares[:1], *b.shares[-1:]))
+    others = [steps for steps in b.lengths if steps != b.middle]
+    wanted = [
+        *itertools.product(beliefs(b.factors, b.shares), (b.middle,), (0.0,), b.scored),
+        *itertools.product(ends, others, (0.0,), b.compared),
+        *itertools.product(b.noisy, (b.middle,), (0.0, *b.noises), b.judged),
+    ]
+    for belief, steps, noise, inverse in dict.fromkeys(wanted):
+        config = {**head(b, belief, steps, noise), "inverse": inverse, "plan": plan.as_json()}
+        config |= {"test_seed": score.TEST_SEED, "test_episodes": b.test_episodes}
+        given = (belief, steps, noise, inverse, plan, b.test_episodes, setting(b))
+        yield named(belief, steps, noise, inverse), config, score.scored, *given
+
+
+def costs(b: Budget) -> Listed:
+    platform = jax.default_backend()
+    for kind, sizes in b.sizes.items():
+        for size in sizes:
+            amounts = counts(b, kind, size)
+            config = {"kind": kind, "size": size, "segments": amounts, "platform": platform, "windows": b.windows}
+            config |= {"seconds": b.seconds, "episodes": b.episodes}
+            yield slug(platform, kind, str(size)), config, cost.measured, kind, size, amounts, b.windows, b.seconds, b.episodes
+
+
+CELLS = {"recovery": recoveries, "calibration": calibrations, "score": scores, "cost": costs}
+
+
+def counts(b: Budget, kind: str, size: int) -> dict[str, int]:
+    """Segments of each inverse in a cost measurement: fewer of a slow one, and of problems with large matrices."""
+    if kind == "segments":
+        return {name: size for name in b.costly if name not in SLOW or size <= b.many}
+    many = max(b.least, b.many // max(1, size // 8)) if kind in ("dimension", "regions") else b.many
+    return {name: b.least if name in SLOW else many for name in b.costly}
+
+
+EXPERIMENT = Experiment(
+    name="sensitivity",
+    command="sensitivity",
+    fields=page.FIELDS,
+    group="kind of cell",
+    groups=lambda b: CELLS,
+    cells=cells,
+    report=page.write,
+    presets={name: partial(BUDGETS.__getitem__, name) for name in BUDGETS},
+)

@@ -1,0 +1,64 @@
+"""The supply-chain table: OHIO beside end-to-end offline RL on data of operators of different quality (OHIO, ICLR 2025)."""
+
+from ohio_envs import plans
+
+from ohio_bench.runner.table import Column, Preset, Row, Table
+from ohio_jax.learners import bc
+from ohio_jax.training.plan import Plan
+
+COMPAT, FAIR, OHIO = "E2E (paper)", "E2E (fair)", "OHIO"
+FAMILIES = {COMPAT: "end_to_end_compat", FAIR: "end_to_end", OHIO: "ohio"}
+LEARNERS = ("bc", "iql", "cql")
+BUDGETS = plans.PRESETS["supply-chain"]
+COLUMNS = tuple(Column(family, space, "analytic", learner) for learner in LEARNERS for family, space in FAMILIES.items())
+BEHAVIOURS = {"MPC": "mpc", "FRESH": "s_policy_fresh", "HEUR": "s_policy", "MIXED": "mixed"}
+NETWORKS = {"1W3S": "supply-chain-1w3s", "1W10S": "supply-chain-1w10s"}
+ROWS = tuple(
+    Row(f"{network}-{label}", task, (), behaviour, {})
+    for network, task in NETWORKS.items()
+    for label, behaviour in BEHAVIOURS.items()
+)
+POLICIES = ("none", "random", "s_policy", "s_policy_intended", "s_policy_fresh", "base_stock", "mpc", "oracle")
+
+
+def hdpo(seeds: int, hidden: int, updates: int) -> Plan:
+    """The policy trained by gradients through the smooth simulator, on 64 episodes an update."""
+    return Plan("bc", bc.Config(actor_rate=3e-3, decay=float(updates)), hidden, updates, 64, min(20, updates), seeds)
+
+
+def quick() -> Preset:
+    """A part of the smaller network's rows, for `make bench`."""
+    rows = tuple(row for row in ROWS if row.name in ("1W3S-MPC", "1W3S-HEUR"))
+    columns = tuple(column for column in COLUMNS if column.learner == "bc")
+    policies = tuple(name for name in POLICIES if name != "mpc")
+    return Preset(rows, BUDGETS["quick"](), 100, 20, policies=policies, columns=columns, hdpo=hdpo(2, 32, 200))
+
+
+def cpu() -> Preset:
+    """The whole table on two cores."""
+    return Preset(ROWS, BUDGETS["cpu"](), 500, 100, policies=POLICIES, hdpo=hdpo(4, 64, 500))
+
+
+def paper() -> Preset:
+    """The published budgets; for a GPU."""
+    return Preset(ROWS, BUDGETS["paper"](), 667, 100, policies=POLICIES, hdpo=hdpo(5, 256, 5_000))
+
+
+TABLE = Table(
+    name="supply-chain",
+    title="Supply chain",
+    columns=COLUMNS,
+    presets={"quick": quick, "cpu": cpu, "paper": paper},
+    low_levels={"ohio": "inventory", "end_to_end": "none (orders)", "end_to_end_compat": "none (requests)"},
+    note=(
+        "Score: 0 is the low level under random goals, 100 the profit of one who knew all demand in advance, both means over "
+        "1,000 episodes. E2E (paper) asks for any shipment up to the warehouse's storage, and pays for what is not there; "
+        "E2E (fair) shares the stock out. Data, tests and the references are of disjoint seeds."
+    ),
+    unit="profit, $",
+    metrics=(
+        ("fill", "demand served at once, %", 100.0),
+        ("over_capacity", "units above storage", 1.0),
+        ("asked_too_much", "units asked too much", 1.0),
+    ),
+)

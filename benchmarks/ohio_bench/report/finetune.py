@@ -1,0 +1,191 @@
+"""The page, the CSV and the figure of `ohio-jax finetune`, made of its run files alone."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ohio_bench.report import plots
+from ohio_bench.runner import store
+from ohio_bench.runner.cell import Report
+from ohio_bench.speed.pages import table
+from ohio_jax import scores
+from ohio_jax.files import write_bytes, write_text
+
+FIELDS = ("config", "reference", "curve", "tests", "data", "provenance")
+SPACES = {"ohio": "OHIO", "end_to_end": "E2E (fair)", "end_to_end_compat": "E2E (paper)"}
+VIOLATIONS = {"asked_too_much": "units asked too much an episode", "over_capacity": "units above storage an episode"}
+SMOOTH = 0.05  # of the curve that a point of the figure is the mean of
+
+
+@dataclass(frozen=True)
+class Run:
+    """A cell as the page shows it.
+
+    updates: made online. decisions: Float[K], made when each round of episodes ended; score: Float[K, S], of the policy as it
+    explores; violations: name -> Float[K, S], of an episode; start, end: Float[S], mean test scores before and after, by the
+    mean goal.
+    """
+
+    domain: str
+    space: str
+    method: str
+    behaviour: float
+    updates: int
+    decisions: np.ndarray
+    score: np.ndarray
+    violations: dict[str, np.ndarray]
+    start: np.ndarray
+    end: np.ndarray
+    tested: dict[str, dict[str, float]]
+
+
+def run_of(cell: dict[str, Any]) -> Run:
+    config, reference = cell["config"], cell["reference"]
+    normal = lambda returns: scores.normalise(returns, reference["zero"], reference["full"])
+    curve = {name: np.asarray(value, np.float64) for name, value in cell["curve"].items()}
+    test = {when: normal(of["returns"]).mean(axis=1) for when, of in cell["tests"].items()}
+    online = config["online"]
+    rounds = np.arange(1, len(curve["return"]) + 1)
+    # Where episodes are longer than rounds, some round sees none end, and has no score.
+    some = (curve["episodes"] > 0).all(axis=1)
+    length = np.round(config["horizon"] * online["envs"] * len(rounds) / curve["episodes"].sum(axis=0).mean())
+    return Run(
+        domain=config["domain"],
+        space=config["space"],
+        method=config["method"]["name"],
+        behaviour=float(normal(cell["data"]["return_mean"])),
+        updates=online["plan"]["updates"],
+        decisions=online["envs"] * (online["warm_up"] + rounds[some] * config["horizon"]),
+        score=normal(curve["return"])[some],
+        violations={name: curve[name][some] * length for name in VIOLATIONS if name in curve},
+        start=test["start"],
+        end=test["end"],
+        tested={
+            when: {name: float(np.mean(of[name])) for name in VIOLATIONS if name in of} for when, of in cell["tests"].items()
+        },
+    )
+
+
+def load(results: Path, preset: str) -> list[dict[str, Any]]:
+    """The run files, OHIO's first."""
+    found = store.read_all(store.folder("finetune", preset, results), FIELDS)
+    order = list(SPACES)
+    return sorted(found, key=lambda cell: (cell["config"]["domain"], order.index(cell["config"]["space"])))
+
+
+def write(results: Path, preset: str) -> Report:
+    """Writes the page, the CSV and the figure if there are run files."""
+    cells = load(results, preset)
+    if not cells:
+        return Report([])
+    runs, stem = [run_of(cell) for cell in cells], results / f"finetune-{preset}"
+    write_bytes(stem.with_suffix(".png"), figure(runs))
+    write_text(stem.with_suffix(".csv"), as_csv(runs))
+    write_text(stem.with_suffix(".md"), text(cells, runs, preset))
+    return Report([stem.with_suffix(suffix) for suffix in (".md", ".csv", ".png")])
+
+
+def smooth(values: np.ndarray) -> np.ndarray:
+    """Means over the last `SMOOTH` of the curve, Float[K, ...], fewer at its beginning."""
+    width = max(1, round(SMOOTH * len(values)))
+    total = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
+    stop = np.arange(1, len(values) + 1)
+    first = np.maximum(stop - width, 0)
+    return (total[stop] - total[first]) / (stop - first)[:, None]
+
+
+def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """95 % bootstrap intervals of the means over seeds, Float[K] each; values: Float[K, S]."""
+    return scores.interval(jax.random.key(0), values.T, statistic=scores.means)
+
+
+def _last(values: np.ndarray) -> np.ndarray:
+    """Float[S], mean over the last tenth of the rounds."""
+    return values[-max(1, len(values) // 10) :].mean(axis=0)
+
+
+def _lines(runs: list[Run]) -> list[list[str]]:
+    out = []
+    between = lambda values: "{:.1f} ({:.1f} to {:.1f})".format(values.mean(), *(float(x[0]) for x in interval(values[None])))
+    for run in runs:
+        violated = [f"{run.violations[name].mean():,.1f}" if name in run.violations else "" for name in VIOLATIONS]
+        at_end = [f"{run.tested['end'][name]:,.1f}" if name in run.tested["end"] else "" for name in VIOLATIONS]
+        lowest = f"{smooth(run.score).mean(axis=1).min():.1f}"
+        scored = [between(run.start), lowest, between(_last(run.score)), between(run.end)]
+        out.append([SPACES[run.space], run.method, f"{run.updates:,}", *scored, *violated, *at_end])
+    return out
+
+
+def text(cells: list[dict[str, Any]], runs: list[Run], preset: str) -> str:
+    some, hardware = cells[0], cells[0]["provenance"]["hardware"]
+    config = some["config"]
+    lines = [
+        f"# Fine-tuning, preset `{preset}`",
+        "",
+        f"Made by `{some['command']}` on {hardware['cpu']} ({hardware['cores']} cores), {hardware['device']}; "
+        f"{config['offline']['seeds']} training seeds, {config['test_episodes']} test episodes. Scores: mean over seeds and "
+        "95 % bootstrap interval over seeds. *Updates*: made online. *Before* and *after*: on test episodes, by the mean "
+        "goal. *Lowest* and *last tenth*: episodes played while learning, goals drawn from the policy; the lowest of means over "
+        f"{100 * SMOOTH:g} % of the curve. Violations: units an episode, the mean while learning and on the test episodes after.",
+        "",
+    ]
+    for domain in dict.fromkeys(run.domain for run in runs):
+        of = [run for run in runs if run.domain == domain]
+        lines += [f"## {domain}", "", f"The behaviour that made the data scores {of[0].behaviour:.1f}.", ""]
+        head = ["", "method", "updates", "before", "lowest", "last tenth", "after", "asked too much", "above storage"]
+        lines += [table([*head, "asked too much, after", "above storage, after"], _lines(of)), ""]
+    return "\n".join([*lines, f"![score and violations against decisions](finetune-{preset}.png)"]) + "\n"
+
+
+def as_csv(runs: list[Run]) -> str:
+    """The curves, a line for each round and seed."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["domain", "space", "method", "seed", "decisions", "score", *VIOLATIONS])
+    for run in runs:
+        for k, decisions in enumerate(run.decisions):
+            for seed in range(run.score.shape[1]):
+                more = [f"{run.violations[name][k, seed]:.3f}" if name in run.violations else "" for name in VIOLATIONS]
+                head = [run.domain, run.space, run.method, seed, int(decisions)]
+                writer.writerow([*head, f"{run.score[k, seed]:.3f}", *more])
+    return out.getvalue()
+
+
+def figure(runs: list[Run]) -> bytes:
+    """A row for each domain; score and violations against decisions, bands are 95 % intervals over seeds."""
+    domains = list(dict.fromkeys(run.domain for run in runs))
+    methods = list(dict.fromkeys(run.method for run in runs))
+    panels = ["score", *VIOLATIONS]
+    styles = dict(zip(SPACES, ("-", "--", ":"), strict=True))
+    drawn, axes = plots.subplots(len(domains), len(panels), (15, 4.2 * len(domains)))
+    for row, domain in zip(axes, domains, strict=True):
+        for run in (run for run in runs if run.domain == domain):
+            colour = f"C{methods.index(run.method)}"
+            for axis, name in zip(row, panels, strict=True):
+                if name != "score" and name not in run.violations:
+                    continue
+                values = smooth(run.score if name == "score" else run.violations[name])
+                label = f"{SPACES[run.space]} {run.method}"
+                axis.plot(run.decisions, values.mean(axis=1), styles[run.space], color=colour, label=label, linewidth=1.4)
+                some = slice(None, None, max(1, len(values) // 40))
+                axis.fill_between(run.decisions[some], *interval(values[some]), color=colour, alpha=0.12, linewidth=0)
+        row[0].axhline(next(run.behaviour for run in runs if run.domain == domain), color="black", linewidth=1)
+        # A collapse goes far below; what matters lies above the behaviour of random goals.
+        lowest = min(float(smooth(run.score).mean(axis=1).min()) for run in runs if run.domain == domain)
+        row[0].set_ylim(max(lowest, -60.0) - 5.0, 105.0)
+        for axis, label in zip(row, ("score", *VIOLATIONS.values()), strict=True):
+            axis.set_title(f"{domain}: {label}", fontsize=10)
+            axis.set_xlabel("decisions")
+            axis.spines[["top", "right"]].set_visible(False)
+        for axis in row[1:]:
+            axis.set_yscale("symlog", linthresh=1.0)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    drawn.legend(handles, labels, ncols=5, fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 0.0))
+    drawn.suptitle("Policies learned offline go on online (black: the behaviour that made the data)")
+    drawn.tight_layout()
+    return plots.png(drawn, dpi=100)

@@ -1,0 +1,65 @@
+"""A results table as LaTeX, for papers: one booktabs tabular a block. Needs `\\usepackage{booktabs}`."""
+
+from ohio_bench.report.aggregate import Entry, blocks
+from ohio_bench.runner.table import Table
+
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    **{letter: "\\" + letter for letter in "&%$#_{}"},
+}
+
+
+def plain(text: str) -> str:
+    """Text of a run file as LaTeX sets it: nothing in it is a command."""
+    return "".join(SPECIAL.get(letter, letter) for letter in text)
+
+
+def _numbers(text: str) -> str:
+    return f"${text.replace('±', chr(92) + 'pm')}$" if text else ""
+
+
+def _cell(entry: Entry | None, beside: bool) -> list[str]:
+    """Ours, and with `beside` the paper's figure and the difference."""
+    if entry is None:
+        return [""] * (3 if beside else 1)
+    ours = _numbers(entry.text)
+    ours = rf"\boldmath{ours}" if entry.best else ours
+    return [ours, _numbers(entry.paper_text), _numbers(f"{entry.difference:+.1f}" if entry.paper else "")] if beside else [ours]
+
+
+def _block(title: str, names: list[str], lines: list[tuple[str, list[Entry | None]]]) -> list[str]:
+    beside = [any(entry.paper for _, row in lines if (entry := row[i])) for i in range(len(names))]
+    spans, rules, second, first = [], [], [], 2
+    for name, more in zip(names, beside, strict=True):
+        width = 3 if more else 1
+        spans.append(rf"\multicolumn{{{width}}}{{c}}{{{plain(name)}}}")
+        rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
+        second += ["ours", "paper", "difference"] if more else ["ours"]
+        first += width
+    row = lambda fields: " & ".join(fields) + r" \\"
+    cells = lambda entries: [field for entry, more in zip(entries, beside, strict=True) for field in _cell(entry, more)]
+    return [
+        rf"\begin{{tabular}}{{l{'r' * len(second)}}}",
+        r"\toprule",
+        row([plain(title), *spans]),
+        "".join(rules),
+        row(["", *second]),
+        r"\midrule",
+        *(row([plain(name), *cells(entries)]) for name, entries in lines),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def text(table: Table, preset: str, learned: list[Entry]) -> str:
+    """Every block of the table. Bold: the interval lies above those of all other methods on the same data."""
+    lines = [f"% {table.title}, preset {preset}: mean and standard deviation over episodes and seeds. Needs booktabs."]
+    for block in blocks(table, learned):
+        lines += ["", *_block(*block)]
+    return "\n".join(lines) + "\n"

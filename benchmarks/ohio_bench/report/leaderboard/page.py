@@ -1,0 +1,191 @@
+"""The page of the leaderboard: one HTML file that needs no network, made of run files alone.
+
+`page.html`, `page.css` and `page.js` beside this module are what it is made of; numbers and texts go into one JSON element,
+from which the script draws everything.
+"""
+
+import hashlib
+import html
+import json
+import math
+import shlex
+from base64 import b64encode
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from ohio_bench.report.aggregate import (
+    CURVE,
+    ENOUGH,
+    PULLS,
+    SUMMARY,
+    THRESHOLDS,
+    Aggregate,
+    Board,
+    Entry,
+    grid,
+    improvement,
+    method,
+)
+from ohio_bench.runner.store import slug
+from ohio_bench.runner.table import Table
+
+SHOWN = sorted({round(2 ** (k / 2)) for k in range(2 * int(math.log2(PULLS)) + 1)})  # pulls of a curve of choices
+DIGITS = 5  # of every number on the page
+
+
+def tidy(value: Any) -> Any:
+    """Nested numbers with `DIGITS` significant digits as JSON holds them; NaN and infinity become null."""
+    if isinstance(value, dict):
+        return {str(key): tidy(of) for key, of in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [tidy(of) for of in value]
+    if isinstance(value, (float, np.floating)):
+        return float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def curve(cell: dict[str, Any]) -> dict[str, list[list[float]]]:
+    """Metric -> mean, lowest and highest of all seeds at `CURVE` points or fewer."""
+    out = {}
+    for name, values in cell.get("curve", {}).items():
+        found = np.asarray(values, np.float64)
+        found = found.reshape(len(found), -1)[:: max(1, math.ceil(len(found) / CURVE))]
+        if found.size:
+            out[name] = tidy(np.stack([found.mean(axis=1), found.min(axis=1), found.max(axis=1)]))
+    return out
+
+
+def cell_of(table: Table, preset: str, entry: Entry) -> dict[str, Any]:
+    """What the page knows of an entry."""
+    cell, config = entry.cell, entry.cell["config"]
+    space = config.get("space", "")
+    place = "submitted" if "author" in cell else "board"
+    metrics = [
+        (label, factor * np.mean(cell["metrics"][name])) for name, label, factor in table.metrics if name in cell["metrics"]
+    ]
+    numbers = {
+        "score": entry.score,
+        "spread": entry.spread,
+        "interval": [entry.low, entry.high],
+        "paper": entry.paper,
+        "difference": entry.difference,
+        "mean_return": entry.mean_return,
+        "of_bound": entry.of_bound,
+        "runs": entry.runs,
+        "train": entry.train,
+        "seconds": cell["seconds"],
+        "metrics": metrics,
+    }
+    again = "" if entry.scripted or "author" in cell else f" --only {shlex.quote(entry.row)}"
+    return {
+        "id": f"{place}/{table.name}/{preset}/{slug(entry.row, entry.column)}",
+        "method": f"{entry.column} (scripted)" if entry.scripted else entry.column,
+        "row": entry.row,
+        "task": config["task"],
+        "preset": preset,
+        "learner": "scripted" if entry.scripted else method(cell)[1].upper(),
+        "low": table.low_levels.get(space, space),
+        "space": space,
+        "inverse": config.get("inverse", ""),
+        "weights": config.get("weights", ""),
+        "scripted": entry.scripted,
+        "best": entry.best,
+        "rank": None if entry.scripted else entry.rank,
+        "seeds": entry.seeds,
+        "paper_text": entry.paper_text,
+        "few": entry.seeds < ENOUGH,
+        "episodes": entry.episodes,
+        "hardware": entry.hardware,
+        **tidy(numbers),
+        "curve": curve(cell),
+        "updates": config.get("plan", {}).get("updates", 1),
+        "config": config,
+        "data": tidy(cell.get("data")),
+        "command": cell["command"] + again,
+        "provenance": {key: cell["provenance"].get(key) for key in ("time", "revision", "dirty", "versions")},
+        "author": cell.get("author"),
+        "source": cell.get("source"),
+    }
+
+
+def _aggregate(table: Table, of: Aggregate) -> dict[str, Any]:
+    numbers = {name: [of.value[name], of.low[name], of.high[name]] for name in SUMMARY}
+    space = of.column.space
+    head = {"name": of.column.name, "low": table.low_levels.get(space, space), "flat": space == "end_to_end"}
+    return {**head, **tidy({**numbers, "better": of.better, "profile": of.profile})}
+
+
+def ordered(board: Board) -> list[Entry]:
+    """Dataset by dataset as the table has them, the highest score first; scripted policies last."""
+    order = {name: i for i, (name, _) in enumerate(grid(board.table, board.entries))}
+    return sorted(board.entries, key=lambda entry: (order.get(entry.row, len(order)), entry.row, -entry.score))
+
+
+def table_of(of: Board) -> dict[str, Any]:
+    """What the page knows of a table over all its data."""
+    pulls = [count - 1 for count in SHOWN]
+    return {
+        "title": of.table.title,
+        "preset": of.preset,
+        "note": of.table.note,
+        "thresholds": tidy(THRESHOLDS),
+        "aggregates": [_aggregate(of.table, one) for one in of.aggregates],
+        "improvement": tidy(improvement(of.aggregates)),
+        "pulls": SHOWN,
+        "choices": [{"row": c.row, "space": c.space, "arms": c.arms, "value": tidy(c.value[pulls])} for c in of.choices],
+    }
+
+
+def sets(boards: Iterable[Board]) -> list[dict[str, Any]]:
+    """A card for each dataset, from the first cell of ours that learned from it."""
+    out = {}
+    for board in boards:
+        for entry in ordered(board):
+            card, reference = entry.cell.get("data"), entry.cell["reference"]
+            if card is None or "author" in entry.cell or entry.row in out:
+                continue
+            settings = ",".join(f"{key}={value}" for key, value in card["settings"].items())
+            words = ["ohio-jax", "collect", card["task"], "--policy", card["behaviour"]]
+            words += ["--episodes", str(card["episodes"]), "--seed", str(card["seed"])]
+            words += [*(["--set", settings] if settings else []), "--out", f"{slug(entry.row)}.npz"]
+            numbers = {name: card.get(name) for name in ("episodes", "return_mean", "return_std", "quality", "coverage")}
+            out[entry.row] = {
+                "row": entry.row,
+                "task": card["task"],
+                "settings": settings,
+                "behaviour": card["behaviour"],
+                "source_sha256": card.get("source_sha256"),
+                "reference": f"{reference['zero']:,g} and {reference['full']:,g}: {reference['how']}",
+                "command": shlex.join(words),
+                **tidy(numbers),
+            }
+    return list(out.values())
+
+
+def text(boards: list[Board], files: list[str]) -> str:
+    """The page. files: other pages beside it, for its foot."""
+    found = {
+        "tables": [table_of(board) for board in boards],
+        "cells": [cell_of(board.table, board.preset, entry) for board in boards for entry in ordered(board)],
+        "sets": sets(boards),
+    }
+    part = lambda name: resources.files("ohio_bench.report.leaderboard").joinpath(name).read_text(encoding="utf-8")
+    style, script = part("page.css"), part("page.js")
+    source = lambda content: f"'sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+    policy = f"default-src 'none'; script-src {source(script)}; style-src {source(style)}; img-src data:; base-uri 'none'"
+    links = (f' <a href="{html.escape(name)}">{html.escape(name)}</a>' for name in files)
+    # "<" only ever stands inside strings of the JSON: escaped, no text can end the element or open another.
+    content = json.dumps(found, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return Template(part("page.html")).substitute(
+        policy=policy, style=style, script=script, data=content, files=",".join(links) or " none"
+    )
+
+
+def path(results: Path, quick: bool) -> Path:
+    """Quick runs are smoke tests and have a page of their own."""
+    return results / ("index-quick.html" if quick else "index.html")

@@ -1,0 +1,61 @@
+"""Run files of the sensitivity experiment as its page and its plots read them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+Found = dict[str, list[dict[str, Any]]]  # run files by kind
+MIDDLE = 1  # the median among `recovery.QUANTILES`
+LEFT = 1e-4  # where the true model stands on a logarithmic axis of model error
+MEASURES = (
+    ("error_that_shows", "recovery error, spreads of goals"),
+    ("true_residual", "residual in the true world, deviations"),
+)
+GROWTH = {
+    "segments": "segments a call",
+    "horizon": "steps a segment, h",
+    "dimension": "entries of a goal",
+    "regions": "regions of the city",
+}
+
+
+def belief(config: dict[str, Any]) -> str:
+    """How a model is called on the page."""
+    share, factor = config["belief"]["share"], config["belief"]["factor"]
+    if share:
+        return f"learned, {100 * share:g} %"
+    return "true" if factor == 1 else f"masses {100 * (factor - 1):+g} %"
+
+
+def rank(config: dict[str, Any]) -> tuple[float, float]:
+    """True first, then masses, then learned models by share."""
+    share, factor = config["belief"]["share"], config["belief"]["factor"]
+    return share, 0.0 if factor == 1 else factor
+
+
+def pick(cells: list[dict[str, Any]], **wanted: Any) -> list[dict[str, Any]]:
+    """Cells of this configuration, in order of `rank` where they have a belief."""
+    chosen = [cell for cell in cells if all(cell["config"].get(key) == value for key, value in wanted.items())]
+    return sorted(chosen, key=lambda cell: rank(cell["config"])) if chosen and "belief" in chosen[0]["config"] else chosen
+
+
+def values(cells: list[dict[str, Any]], key: str) -> list[Any]:
+    return sorted({cell["config"][key] for cell in cells})
+
+
+def middle(cells: list[dict[str, Any]]) -> int:
+    """The segment length that most cells are of; 0 if there are none."""
+    lengths = [cell["config"]["steps"] for cell in cells]
+    return max(set(lengths), key=lengths.count, default=0)
+
+
+def score_of(found: Found, like: dict[str, Any], inverse: str) -> float | None:
+    same = {key: like[key] for key in ("belief", "steps", "noise")}
+    cells = pick(found["score"], **same, inverse=inverse)
+    return cells[0]["found"]["score"] if cells else None
+
+
+def curves(found: Found, steps: int) -> Iterator[tuple[str, list[tuple[float, dict[str, Any], dict[str, Any]]]]]:
+    """For each inverse, points (model error, cell's configuration, numbers) in order of model error, without noise."""
+    cells = sorted(pick(found["recovery"], steps=steps, noise=0.0), key=lambda cell: cell["found"]["model_error"])
+    for inverse in cells[0]["found"]["inverses"] if cells else ():
+        yield inverse, [(cell["found"]["model_error"], cell["config"], cell["found"]["inverses"][inverse]) for cell in cells]

@@ -1,0 +1,147 @@
+"""The plots of `ohio-jax sensitivity`, one a question."""
+
+from typing import Any
+
+from ohio_bench.report import plots
+from ohio_bench.report import sensitivity_cells as runs
+
+
+def figure(rows: int, columns: int, **options: Any) -> Any:
+    made, axes = plots.subplots(rows, columns, (4.2 * columns, 3.4 * rows), **options)
+    for axis in axes.flat:
+        axis.grid(True, which="both", alpha=0.25)
+    return made, axes
+
+
+def png(made: Any) -> bytes:
+    made.tight_layout()
+    return plots.png(made)
+
+
+def draw_learning(found: runs.Found) -> bytes | None:
+    """Q1: recovery error, residual and score against the share of the logs a model was learned from."""
+    steps = runs.middle(found["recovery"]) if not found["score"] else runs.middle(found["score"])
+    cells = runs.pick(found["recovery"], steps=steps, noise=0.0)
+    if not cells:
+        return None
+    made, axes = figure(1, 3)
+    inverses = [name for name in ("analytic", "ridge", "least_squares") if name in cells[0]["found"]["inverses"]]
+    last = inverses[-1]
+    for axis, of in zip(axes[0], (*(key for key, _ in runs.MEASURES), "score"), strict=True):
+
+        def value(cell, inverse, of=of):
+            if of == "score":
+                return runs.score_of(found, cell["config"], inverse)
+            return cell["found"]["inverses"][inverse][of][runs.MIDDLE]
+
+        given = [(runs.belief(cell["config"]), value(cell, last)) for cell in cells if not cell["config"]["belief"]["share"]]
+        learned = [cell for cell in cells if cell["config"]["belief"]["share"]]
+        for i, inverse in enumerate(inverses):
+            points = [(100 * cell["config"]["belief"]["share"], value(cell, inverse)) for cell in learned]
+            points = [point for point in points if point[1] is not None]
+            axis.plot(*zip(*points, strict=True) if points else ([], []), "o-", color=f"C{i}", label=f"{inverse}, learned")
+        for name, height in given:
+            if height is not None:
+                axis.axhline(height, color="black" if name == "true" else "0.6", linestyle="--", linewidth=1)
+                axis.annotate(name, (1.0, height), xycoords=("axes fraction", "data"), fontsize=7, va="center")
+        axis.set_xscale("log")
+        axis.set_xlabel("share of the logs learned from, %")
+    for axis, (_, label) in zip(axes[0], runs.MEASURES, strict=False):
+        axis.set(yscale="log", ylabel=label)
+    axes[0, 2].set_ylabel("score")
+    axes[0, 0].legend(fontsize=8)
+    made.suptitle(f"Q1: learned models beside given ones (dashed, {last}), h = {steps}, medians")
+    return png(made)
+
+
+def draw_accuracy(found: runs.Found) -> bytes | None:
+    """Q2: recovery error and score against model error; a line an inverse, a panel a segment length."""
+    lengths = runs.values(runs.pick(found["recovery"], noise=0.0), "steps")
+    if not lengths:
+        return None
+    made, axes = figure(2, len(lengths), sharex=True, sharey="row")
+    for column, steps in enumerate(lengths):
+        top, bottom = axes[:, column]
+        for i, (inverse, points) in enumerate(runs.curves(found, steps)):
+            for style, learned in ((".-", False), ("x--", True)):
+                kind = [point for point in points if (point[1]["belief"]["share"] > 0) == learned]
+                x = [max(error, runs.LEFT) for error, *_ in kind]
+                y = [numbers["error_that_shows"][runs.MIDDLE] for *_, numbers in kind]
+                top.loglog(x, y, style, color=f"C{i}", label=None if learned else inverse)
+                scored = [(at, runs.score_of(found, config, inverse)) for at, (_, config, _) in zip(x, kind, strict=True)]
+                scored = [point for point in scored if point[1] is not None]
+                if scored:
+                    bottom.plot(*zip(*scored, strict=True), style, color=f"C{i}")
+        top.set_title(f"h = {steps}")
+        bottom.set_xlabel("error of a predicted step, share of its change")
+    axes[0, 0].set_ylabel(runs.MEASURES[0][1])
+    axes[1, 0].set_ylabel("score")
+    axes[0, -1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    made.suptitle(
+        f"Q2: sensitivity to model error, medians, no noise (dots: masses, the true ones at {runs.LEFT:g}; crosses: learned)"
+    )
+    return png(made)
+
+
+def draw_noise(found: runs.Found) -> bytes | None:
+    """Q4: shrinkage, calibration and score against torque noise, with the true model."""
+    cells = [cell for cell in found["calibration"] if runs.rank(cell["config"]) == (0.0, 0.0)]
+    if not cells:
+        return None
+    steps = runs.middle(found["score"]) if found["score"] else runs.middle(cells)
+    cells = sorted(runs.pick(cells, steps=steps), key=lambda cell: cell["config"]["noise"])
+    noises = [cell["config"]["noise"] for cell in cells]
+    panels = (
+        ("slope", "recovered on true goal, slope", 1.0),
+        ("variance", "variance of error over its bar", 1.0),
+        ("coverage", "errors within 95 % bars", 0.95),
+    )
+    made, axes = figure(1, 4)
+    for axis, (key, label, ideal) in zip(axes[0], panels, strict=False):
+        for i, name in enumerate(cells[0]["found"]["estimates"]):
+            axis.plot(noises, [cell["found"]["estimates"][name][key] for cell in cells], "o-", color=f"C{i}", label=name)
+        axis.axhline(ideal, color="black", linestyle="--", linewidth=1)
+        axis.set(xscale="log", xlabel="torque noise, share of the gear", ylabel=label)
+    axes[0, 1].set_yscale("log")
+    for inverse, style in (("least_squares", "o-"), ("posterior", "s--")):
+        for colour, model in zip(
+            ("C0", "C3"), dict.fromkeys(runs.belief(cell["config"]) for cell in found["score"]), strict=False
+        ):
+            points = sorted(
+                (cell["config"]["noise"], cell["found"]["score"])
+                for cell in runs.pick(found["score"], steps=steps, inverse=inverse)
+                if runs.belief(cell["config"]) == model
+            )
+            if len(points) > 1:
+                axes[0, 3].plot(*zip(*points, strict=True), style, color=colour, label=f"{inverse}, {model}")
+    axes[0, 3].set(xlabel="torque noise, share of the gear", ylabel="score")
+    for axis in (axes[0, 0], axes[0, 3]):
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=7)
+    made.suptitle(f"Q4: a stochastic low level, h = {steps}, true model in the first three")
+    return png(made)
+
+
+def draw_cost(found: runs.Found) -> bytes | None:
+    """Q5: microseconds and bytes a segment against what grows; a line an inverse and platform."""
+    kinds = [kind for kind in runs.GROWTH if runs.pick(found["cost"], kind=kind)]
+    if not kinds:
+        return None
+    made, axes = figure(2, len(kinds), sharey="row")
+    for column, kind in enumerate(kinds):
+        for style, platform in zip(("o-", "s--"), runs.values(found["cost"], "platform"), strict=False):
+            cells = sorted(runs.pick(found["cost"], kind=kind, platform=platform), key=lambda cell: cell["config"]["size"])
+            names = list(dict.fromkeys(name for cell in cells for name in cell["found"]))
+            for i, name in enumerate(names):
+                rows = [(cell["config"]["size"], cell["found"][name]) for cell in cells if name in cell["found"]]
+                sizes = [size for size, _ in rows]
+                time = [1e6 / row["rate"]["best"] for _, row in rows]
+                memory = [max(row["temporary"], 1) / row["segments"] for _, row in rows]
+                axes[0, column].loglog(sizes, time, style, color=f"C{i}", label=f"{name}, {platform}")
+                axes[1, column].loglog(sizes, memory, style, color=f"C{i}")
+        axes[1, column].set_xlabel(runs.GROWTH[kind])
+    axes[0, 0].set_ylabel("microseconds a segment")
+    axes[1, 0].set_ylabel("temporary bytes a segment")
+    axes[0, 0].legend(fontsize=8)
+    made.suptitle("Q5: what an inverse costs")
+    return png(made)

@@ -1,0 +1,57 @@
+"""What every experiment is made of: cells, each of which ends as one run file."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ohio_jax.errors import unknown
+
+RESULTS = Path("results")
+
+
+class Cell(NamedTuple):
+    """name: of its run file, in which "/" makes folders. config: what makes it again, whose values JSON holds.
+
+    work: () -> what it found. head: what else its run file says of it.
+    """
+
+    name: str
+    config: dict[str, Any]
+    work: Callable[[], dict[str, Any]]
+    head: dict[str, Any] = {}  # noqa: RUF012  (never written to)
+
+
+class Report(NamedTuple):
+    """What was written of run files, the page first; nothing where there are none. board: of a table, what it shows."""
+
+    written: list[Path]
+    board: Any = None
+
+
+def preset_of(declared: Any, name: str) -> Any:
+    """A preset of whatever declares some. Raises UserError for an unknown name."""
+    if name not in declared.presets:
+        raise unknown(f"preset of {declared.name}", name, declared.presets)
+    return declared.presets[name]()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A declaration that one runner fills.
+
+    command: what a user types to fill it, without the program. fields: what every run file of it must have.
+    presets: name -> () -> how much work, in a form of its own (called only when chosen: it may look for files).
+    group: what its groups are to a reader; groups(made) -> their names; cells(made, groups) -> the cells of these groups.
+    report(results, preset) -> Report, from run files alone.
+    """
+
+    name: str
+    command: str
+    fields: tuple[str, ...]
+    group: str
+    groups: Callable[[Any], Iterable[str]]
+    cells: Callable[[Any, Iterable[str]], Iterable[Cell]]
+    report: Callable[[Path, str], Report]
+    presets: dict[str, Callable[[], Any]]
+    preset = preset_of

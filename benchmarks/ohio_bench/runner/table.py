@@ -1,0 +1,200 @@
+"""What a results table is made of, and its cells: scripted policies, then each method on each dataset."""
+
+import functools
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from ohio_envs import plans, registry
+
+from ohio_bench.runner import work
+from ohio_bench.runner.cell import Cell, preset_of
+from ohio_bench.runner.store import slug
+from ohio_jax.evaluate import evaluate_policy
+from ohio_jax.task import Task
+from ohio_jax.training.plan import Plan
+
+FIELDS = ("row", "column", "config", "reference", "command", "returns", "metrics", "seconds", "provenance")  # of every run file
+
+Paper = tuple[float, float]  # mean and standard deviation as published
+
+
+@dataclass(frozen=True)
+class Row:
+    """A dataset: a behaviour policy on a task. `paper` holds the published score of a column, by (family, learner).
+
+    made: settings of the task in which the data are made, where they are not those in which policies are tested.
+    unforeseen: whether nobody knows what differs between the two, so that every column is learned where the data come from.
+    """
+
+    name: str
+    task: str
+    settings: tuple[tuple[str, str], ...]
+    behaviour: str
+    paper: dict[tuple[str, str], Paper]
+    made: tuple[tuple[str, str], ...] | None = None
+    unforeseen: bool = False
+
+    @property
+    def home(self) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """Task and settings that the data come from."""
+        return self.task, self.settings if self.made is None else self.made
+
+    @property
+    def place(self) -> str:
+        """What comes before the first hyphen of the name: the city, whose scripted policies all its rows share."""
+        return self.name.split("-")[0]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A method: a learner on an action space. `family` groups columns and finds the paper's figure.
+
+    weights: how much the learner trusts each transition, see `ohio_jax.relabel`; None: the inverse's own choice.
+    carried: whether it is learned in the task the data come from and carried over to the row's, unaware of what differs.
+    """
+
+    family: str
+    space: str
+    inverse: str
+    learner: str
+    weights: str | None = None
+    carried: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.family} {self.learner.upper()}"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much work: rows, seeds and budgets. `plans` holds one training plan for each (space, learner).
+
+    columns: those of the table, unless some are named here.
+    hdpo: how the policy of that name is trained through the smooth simulator, for a table that shows one.
+    """
+
+    rows: tuple[Row, ...]
+    plans: dict[tuple[str, str], Plan]
+    data_episodes: int
+    test_episodes: int
+    data_seed: int = 1000
+    test_seed: int = 10
+    policies: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+    hdpo: Plan | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A results table. `presets` are functions so that only the chosen one looks for its files.
+
+    note: what a reader must know to read it; printed under the table.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    presets: dict[str, Any]
+    note: str
+    metrics: tuple[tuple[str, str, float], ...]  # (metric, label, factor) of the chart beside the score
+    unit: str  # what a return is
+    blocks: Literal["method", "learner"] = "method"  # what is printed as one block
+    low_levels: dict[str, str] = field(default_factory=dict)  # action space -> what a reader knows its low level by
+    chart: Callable[[list[Any]], bytes] | None = None  # entries -> PNG, in place of the bars
+
+    preset = preset_of
+
+
+def with_learner(table: Table, preset: str, learner: str) -> Table:
+    """The table with one learner of LEARNERS alone in one preset, by its own plans or those of the tasks."""
+    made = table.preset(preset)
+    columns = tuple(dict.fromkeys(replace(column, learner=learner) for column in made.columns or table.columns))
+    budget = {(column.space, learner): plans.find(made.plans, column.space, learner) for column in columns}
+    return changed(table, preset, replace(made, columns=columns, plans=budget))
+
+
+def with_seeds(table: Table, preset: str, seeds: int) -> Table:
+    """The table with another number of training seeds in one preset."""
+    made = table.preset(preset)
+    return changed(table, preset, replace(made, plans={key: replace(plan, seeds=seeds) for key, plan in made.plans.items()}))
+
+
+def changed(table: Table, preset: str, made: Preset) -> Table:
+    """The table with another content of one preset."""
+    return replace(table, presets={**table.presets, preset: lambda: made})
+
+
+def cells(table: Table, preset: Preset, names: Iterable[str]) -> Iterator[Cell]:
+    """The cells of the rows of these names, and the scripted policies of their places first."""
+    rows = tuple(row for row in preset.rows if row.name in set(names))
+    first = {row.place: row.home for row in reversed(preset.rows)}  # where a place's policies play, whichever rows are chosen
+    homes = {row.place: first[row.place] for row in rows}
+    keys = dict.fromkeys([*(key for row in rows for key in ((row.task, row.settings), row.home)), *homes.values()])
+    tasks = {key: registry.make(key[0], dict(key[1])) for key in keys}
+    test = {"test_seed": preset.test_seed, "test_episodes": preset.test_episodes}
+    for place, key in homes.items():
+        task = tasks[key]
+        made = {policy: ({}, functools.partial(_run_policy, task, policy, preset)) for policy in preset.policies}
+        if preset.hdpo:
+            made["hdpo"] = {"plan": preset.hdpo.as_json()}, functools.partial(_run_hdpo, task, preset.hdpo, preset)
+        for policy, (more, work_of) in made.items():
+            config = {"task": task.name, "settings": task.settings, "policy": policy, **more, **test}
+            yield Cell(slug(place, "policy", policy), config, work_of, _head(place, policy, task))
+    for column, row in itertools.product(preset.columns or table.columns, rows):
+        task, home, plan = tasks[row.task, row.settings], tasks[row.home], preset.plans[column.space, column.learner]
+        config = {
+            "task": task.name,
+            "settings": task.settings,
+            "behaviour": row.behaviour,
+            "data_seed": preset.data_seed,
+            "data_episodes": preset.data_episodes,
+            "space": column.space,
+            "inverse": column.inverse,
+            **({} if column.weights is None else {"weights": column.weights}),
+            **({} if row.made is None else {"made": home.settings, "carried": column.carried or row.unforeseen}),
+            "plan": plan.as_json(),
+            **test,
+        }
+        learn = functools.partial(_run_learner, task, home, row, column, plan, preset)
+        yield Cell(slug(row.name, column.family, column.learner), config, learn, _head(row.name, column.name, task))
+
+
+def _head(row: str, column: str, task: Task) -> dict[str, Any]:
+    return {"row": row, "column": column, "reference": asdict(task.reference)}
+
+
+def _run_policy(task: Task, policy: str, preset: Preset) -> dict[str, Any]:
+    start = time.monotonic()
+    played = jax.tree.map(np.asarray, evaluate_policy(task, policy, preset.test_episodes, preset.test_seed))
+    return {
+        "returns": [played.returns.tolist()],
+        "metrics": {name: [value.tolist()] for name, value in played.metrics.items()},
+        "seconds": {"evaluate": time.monotonic() - start},
+    }
+
+
+def _run_hdpo(task: Task, plan: Plan, preset: Preset) -> dict[str, Any]:
+    """Trained on smooth quantities, tested on the task as it is."""
+    trained = work.trained_hdpo(plan, task, "ohio")
+    return work.tested(task, "ohio", plan, trained, preset.test_episodes, preset.test_seed)
+
+
+def _run_learner(task: Task, home: Task, row: Row, column: Column, plan: Plan, preset: Preset) -> dict[str, Any]:
+    """home: the task the data come from."""
+    clock = [time.monotonic()]
+    lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
+    logged = work.dataset(home, row.behaviour, preset.data_episodes, preset.data_seed)
+    seconds = {"collect": lap()}
+    learned_in = home if column.carried or row.unforeseen else task
+    transitions = work.labelled(learned_in, logged, column.space, column.inverse, column.weights)
+    seconds["invert"] = lap()
+    # Rows that share what is learned share its folder, and the second finds it finished.
+    words = (task.name, row.behaviour, column.family, column.learner)
+    trained = work.trained(plan, learned_in, column.space, transitions, words)
+    tested = work.tested(task, column.space, plan, trained, preset.test_episodes, preset.test_seed)
+    return {"data": transitions.card, **tested, "seconds": {**seconds, **tested["seconds"]}}

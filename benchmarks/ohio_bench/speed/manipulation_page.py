@@ -1,0 +1,46 @@
+"""The page of `ohio-jax speed manipulation`, made of its numbers alone."""
+
+from typing import Any
+
+from ohio_bench.speed.pages import COLUMNS, cells, head, number, rates, table
+
+
+def page(found: dict[str, Any]) -> str:
+    """The page a reader sees, from the numbers of `run` alone."""
+    original, wanted = found["original_seconds"], found["wanted"]
+    parts = [
+        *head("manipulation", found),
+        "## Transitions inverted a second",
+        "Five torques of seven joints each, of the script with noise, under the gains named; arrays in memory, spread over all "
+        f"cores. `x original`: against {original['gradient']:g} s a transition, the least that the released gradient descent "
+        f"takes (its cross-entropy search: {original['cross_entropy']:g} s); wanted of least squares: "
+        f"{number(wanted['inverse'])}. `gradient` makes the original's steps of Adam. Mismatch: the original's loss, N^2 m^2.",
+    ]
+    for name, part in found["inverses"].items():
+        rows = []
+        for inverse, rate in part["transitions_per_second"].items():
+            off = part["mismatch"][inverse]
+            ratio = "" if inverse == "observed" else number(part["times_original"][inverse])
+            rows.append([inverse, *cells(rate), ratio, f"{off['median']:.3g}", f"{off['mean']:.3g}"])
+        columns = ["", *COLUMNS, "x original", "median mismatch", "mean mismatch"]
+        parts += [f"### {name}", table(columns, rows), f"Mismatch on the same {part['compared']} transitions."]
+    part = found["relabel"]
+    parts += [
+        "## Relabelling a dataset",
+        f"{number(part['transitions'])} transitions of {number(part['episodes'])} episodes ({part['task']}) by least squares, "
+        f"through `relabel`, in chunks, compiling and transfers included: {part['seconds']:.0f} s; wanted: at most "
+        f"{wanted['relabel_seconds']} s for 750,000.",
+        "## Control steps a second",
+        "A step is a decision: five sub-steps of physics under operational-space control, observation and reward included, under "
+        "random goals. robosuite plays one environment in its own Python loop on one core; wanted: "
+        f"{wanted['simulator']} times as many at some batch.",
+    ]
+    for name, part in found["simulator"].items():
+        peer = part["robosuite"]
+        told = peer.get("missing") or f"robosuite 1.4.1: {number(peer['best'])} at best, {number(peer['median'])} in the median."
+        parts += [
+            f"### {name}",
+            table(["", *COLUMNS, "x robosuite"], rates(part["steps_per_second"], {"x": part["ratio"]})),
+            told,
+        ]
+    return "\n\n".join(parts) + "\n"

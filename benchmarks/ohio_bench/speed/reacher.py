@@ -1,0 +1,291 @@
+"""`ohio-jax speed reacher`: inverses, environment steps and MPC solves a second beside what others need for the same.
+
+Peers in this process: the original's analytical inverse in NumPy and MuJoCo (`reference_reacher`), dm_control in a Python loop,
+MuJoCo's threaded rollouts, qpax and cvxpylayers (`mpc`). Inverses are also set against times that were measured elsewhere.
+"""
+
+import importlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ohio_envs import registry
+from ohio_envs.reacher.task import LEARNED, with_model
+
+from ohio_bench.speed import mpc
+from ohio_bench.speed import reference_reacher as reference
+from ohio_bench.speed.timing import over_devices, race
+from ohio_jax.collect import collect
+from ohio_jax.data import Trajectories
+from ohio_jax.dynamics import learned
+from ohio_jax.dynamics.model import Homogeneous
+from ohio_jax.errors import UserError
+from ohio_jax.inverse import INVERSES
+from ohio_jax.low_level import Problem, Segment
+from ohio_jax.relabel import invert_all, relabel, segments_of
+from ohio_jax.task import Space, Task
+
+# Seconds a segment of five steps: the released code on one core of a machine of this kind.
+ORIGINAL = {"analytic": 0.59e-3, "reg_analytic": 152e-3, "numerical": 413e-3}
+# Times as fast as the original; a least-squares answer stands where the original's is numerical.
+WANTED = {"analytic": 150, "reg_analytic": 2000, "numerical": 300, "least_squares": 5000}
+WANTED_STEPS = {"batch_256": 300}  # times dm_control
+MODELS = {"ohio_compat": learned.ORIGINAL, "ohio": LEARNED}  # as the task learns them
+SLOW = ("numerical", "cross_entropy", "implicit", "posterior")  # measured on `few` segments
+ELSEWHERE = ("program", "gradient", "gradient_compat")  # inverses of other low levels
+
+
+class Budget(NamedTuple):
+    """How much is measured.
+
+    windows of `seconds` each for every contender. learn: episodes the models are learned from. inverses, spaces: names.
+    many, few: segments a call, `few` of the slow inverses. peer: segments of the NumPy inverse. batches: of environments.
+    sizes, lengths: of batches of segments and of segments, for the growth of cost of the inverses `grown`. relabel:
+    episodes, relabelled: inverses. shapes, programs, peers: (n, m, H) of MPC, its batches, and the largest of the peers;
+    precisions: float types of its solves.
+    """
+
+    windows: int = 5
+    seconds: float = 0.3
+    learn: int = 100
+    inverses: tuple[str, ...] = tuple(name for name in INVERSES if name not in ELSEWHERE)
+    spaces: tuple[str, ...] = ("ohio_compat", "ohio")
+    many: int = 16384
+    few: int = 1024
+    peer: int = 200
+    batches: tuple[int, ...] = (1, 256, 4096)
+    sizes: tuple[int, ...] = (1, 16, 256, 4096, 32768)
+    lengths: tuple[int, ...] = (1, 2, 5, 10, 20, 50)
+    grown: tuple[str, ...] = ("analytic", "least_squares")
+    relabel: int = 1006
+    relabelled: tuple[str, ...] = ("analytic", "reg_analytic", "least_squares")
+    shapes: tuple[tuple[int, int, int], ...] = ((4, 2, 10), (14, 7, 20))
+    programs: tuple[int, ...] = (1, 64, 1024)
+    peers: int = 64
+    precisions: tuple[str, ...] = ("float32", "float64")
+
+
+FULL = Budget()
+QUICK = Budget(
+    windows=2,
+    seconds=0.02,
+    learn=2,
+    inverses=("analytic", "numerical", "least_squares"),
+    spaces=("ohio_compat",),
+    many=128,
+    few=32,
+    peer=4,
+    batches=(1, 16),
+    sizes=(16,),
+    lengths=(2,),
+    grown=("analytic",),
+    relabel=2,
+    relabelled=("analytic",),
+    shapes=((2, 1, 3),),
+    programs=(2,),
+    peers=2,
+    precisions=("float64",),
+)
+
+
+def measure(budget: Budget) -> dict[str, Any]:
+    """Inverses, relabelling, the simulator and MPC, by models learned beforehand."""
+    task = registry.make("reacher", {})
+    logs = collect(task, "expert", budget.learn, 0)
+    models, learning = {}, {}
+    for space in budget.spaces:
+        start = time.perf_counter()
+        fitted = learned.fit(MODELS[space], jax.random.key(0), logs.state, logs.action, logs.next_state)
+        models[space] = jax.block_until_ready(fitted.model)
+        learning[space] = time.perf_counter() - start
+    first = budget.spaces[0]
+    return {
+        "learning": {"steps": len(logs.state), "seconds": learning},
+        "original_seconds": ORIGINAL,
+        "inverses": {space: inverses(space, task.spaces[space], model, logs, budget) for space, model in models.items()},
+        "growth": growth(first, task.spaces[first], models[first], logs, budget),
+        "relabel": relabelling(task, first, models[first], budget),
+        "simulator": simulator_steps(task, budget),
+        "mpc": mpc.measure(budget.shapes, budget.programs, budget.peers, budget.precisions, budget.windows, budget.seconds),
+    }
+
+
+# --- Inverses -------------------------------------------------------------------------------------------------------
+
+
+def segments(logs: Trajectories, steps: int, amount: int) -> Segment:
+    """The first `amount` whole segments of the logs, again from the start where there are fewer."""
+    starts, lengths = segments_of(logs.offset, steps)
+    rows = np.resize(starts[lengths == steps], amount)[:, None] + np.arange(steps)
+    return Segment(*(jnp.asarray(array[rows]) for array in (logs.state, logs.action, logs.next_state)))
+
+
+def problem_of(name: str, model: Any, steps: int) -> Problem:
+    """The problem of an action space with h = `steps`, explained with `model`."""
+    space = registry.make("reacher", {"steps": str(steps)}).spaces[name]
+    return space.controller.problem(with_model(space.params, model))
+
+
+def inverses(name: str, space: Space, model: Any, logs: Trajectories, budget: Budget) -> dict[str, Any]:
+    """Segments inverted a second, gains included, all arrays on the device; residuals on the segments all of them saw."""
+    problem, steps = problem_of(name, model, space.steps), space.steps
+    amounts = {name: budget.few if name in SLOW else budget.many for name in budget.inverses}
+    given = {amount: segments(logs, steps, amount) for amount in set(amounts.values())}
+    ours = {name: partial(invert_all, name, problem, given[amounts[name]]) for name in budget.inverses}
+    timings = race(ours, budget.windows, budget.seconds)
+    rates = {name: timing.rates(amounts[name]) for name, timing in timings.items()}
+    answers = {name: jax.device_get(call()) for name, call in ours.items()}
+    common = min(amounts.values())
+
+    def quality(name: str) -> dict[str, float]:
+        residual, iterations = (np.asarray(x)[:common] for x in (answers[name].residual, answers[name].iterations))
+        return {
+            "residual_median": float(np.median(residual)),
+            "residual_90th_percentile": float(np.quantile(residual, 0.9)),
+            "iterations_mean": float(iterations.mean()),
+            "iterations_max": int(iterations.max()),
+        }
+
+    instead = lambda name: ORIGINAL.get(name, ORIGINAL["numerical"])
+    found: dict[str, Any] = {
+        "segments": amounts,
+        "segments_per_second": rates,
+        "quality": {name: quality(name) for name in ours},
+        "compared": common,
+        "times_original": {name: rates[name]["best"] * instead(name) for name in WANTED if name in ours},
+        "wanted": {name: wanted for name, wanted in WANTED.items() if name in ours},
+    }
+    if isinstance(model, Homogeneous):
+        goals = answers["analytic"].goal[: budget.peer]
+        found["numpy"] = numpy_inverse(model, np.asarray(space.params.limit), given[budget.many], goals, budget)
+    return found
+
+
+def numpy_inverse(model: Homogeneous, limit: np.ndarray, given: Segment, goals: np.ndarray, budget: Budget) -> dict[str, Any]:
+    """Segments a second of the original's analytical inverse in NumPy and MuJoCo on one core, and how its goals differ."""
+    try:
+        physics = reference.dm_control().physics
+    except UserError as error:
+        return {"missing": str(error)}
+    _, parameters = model.constants
+    invert = reference.analytic(physics, reference.network(parameters))
+    some = [np.asarray(x, float)[: budget.peer] for x in (given.state, given.next_state)]
+    call = lambda: [invert(state, after[-1]) for state, after in zip(*some, strict=True)]
+    timing = race({"numpy": call}, budget.windows, budget.seconds)["numpy"]
+    difference = np.abs(np.clip(np.stack(call()), -limit, limit) - goals).max(axis=1)
+    return {"segments_per_second": timing.rates(budget.peer), "median_difference_of_goal": float(np.median(difference))}
+
+
+def growth(space_name: str, space: Space, model: Any, logs: Trajectories, budget: Budget) -> dict[str, Any]:
+    """Microseconds a segment of an inverse, against batch size and steps a segment."""
+
+    def measured(cases: dict[str, tuple[int, int]]) -> dict[str, dict[str, float]]:
+        given = {name: segments(logs, *case) for name, case in cases.items()}
+        problems = {steps: problem_of(space_name, model, steps) for steps, _ in cases.values()}
+        calls = {
+            (name, inverse): partial(invert_all, inverse, problems[steps], given[name])
+            for name, (steps, _) in cases.items()
+            for inverse in budget.grown
+        }
+        timings = race(calls, min(budget.windows, 3), budget.seconds / 2)
+        found: dict[str, dict[str, float]] = {name: {} for name in cases}
+        for (name, inverse), timing in timings.items():
+            found[name][inverse] = 1e6 * timing.best / cases[name][1]
+        return found
+
+    devices = jax.local_device_count()
+    fit = lambda size: -(-size // devices) * devices
+    return {
+        "batch": measured({str(fit(size)): (space.steps, fit(size)) for size in budget.sizes}),
+        "steps": measured({str(steps): (steps, fit(budget.many // 4)) for steps in budget.lengths}),
+        "segments": fit(budget.many // 4),
+    }
+
+
+def relabelling(task: Task, name: str, model: Any, budget: Budget) -> dict[str, Any]:
+    """Seconds of `relabel` on a logged dataset, compiling and transfers included, by a model learned beforehand."""
+    start = time.perf_counter()
+    logs = collect(task, "expert", budget.relabel, 0)
+    collecting = time.perf_counter() - start
+    space = task.spaces[name]
+    given = replace(task, spaces={name: replace(space, problem=problem_of(name, model, space.steps), fit=None)})
+    found, seconds = 0, {}
+    for inverse in budget.relabelled:
+        start = time.perf_counter()
+        found = len(relabel(logs, given, name, inverse).reward)
+        seconds[inverse] = time.perf_counter() - start
+    return {"segments": found, "steps": len(logs.state), "collect_seconds": collecting, "seconds": seconds, "wanted": 60.0}
+
+
+# --- Simulator steps ------------------------------------------------------------------------------------------------
+
+
+def play(env, each):
+    """Sums of rewards and observations over an episode; without the second XLA would leave the observations out."""
+
+    def episode(instance, torques):
+        def step(state, action):
+            after = env.step(state, action)
+            return after, (after.reward, jnp.sum(after.obs))
+
+        rewards, seen = jax.lax.scan(step, env.start(instance), torques)[1]
+        return jnp.sum(rewards), jnp.sum(seen)
+
+    return jax.vmap(episode)(*each)
+
+
+def simulator_steps(task: Task, budget: Budget, steps: int = 200) -> dict[str, Any]:
+    """Environment steps a second under random torques drawn beforehand, reward and observation included.
+
+    dm_control plays one episode in a Python loop. MuJoCo's rollouts step physics alone, on as many threads as cores.
+    """
+    draw = np.random.default_rng(0)
+    calls: dict[str, Callable[[], Any]] = {}
+    for batch in budget.batches:
+        torques = jnp.asarray(draw.uniform(-1, 1, (batch, steps, 2)), jnp.float32)
+        calls[f"batch_{batch}"] = partial(over_devices(play, batch), task.env, (task.instances(0, batch), torques))
+    amounts = dict(zip(calls, budget.batches, strict=True))
+    missing = None
+    try:
+        peer = reference.dm_control()
+    except UserError as error:
+        missing = str(error)
+    else:
+        few = 1 if budget is QUICK else 4  # episodes of the rollouts, a thread
+        actions = draw.uniform(-1, 1, (steps, 2))
+
+        def loop():
+            peer.reset()
+            for action in actions:
+                peer.step(action)
+
+        calls |= {"dm_control": loop, "mujoco_rollout": rollouts(peer.physics, few, actions)}
+        amounts |= {"dm_control": 1, "mujoco_rollout": few * (os.cpu_count() or 1)}
+    timings = race(calls, budget.windows, budget.seconds)
+    rates = {name: timing.rates(amounts[name] * steps) for name, timing in timings.items()}
+    ratio = (
+        {}
+        if missing
+        else {name: rate["best"] / rates["dm_control"]["best"] for name, rate in rates.items() if name != "dm_control"}
+    )
+    return {"steps": steps, "steps_per_second": rates, "ratio": ratio, "wanted": WANTED_STEPS, "missing": missing}
+
+
+def rollouts(physics: Any, episodes: int, actions: np.ndarray) -> Callable[[], Any]:
+    """A call of MuJoCo's own batched rollout, `episodes` on each core, from the pose that physics is in."""
+    mujoco: Any = importlib.import_module("mujoco")
+    rollout: Any = importlib.import_module("mujoco.rollout")
+    model, cores = physics.model.ptr, os.cpu_count() or 1
+    datas = [mujoco.MjData(model) for _ in range(cores)]
+    full = mujoco.mjtState.mjSTATE_FULLPHYSICS
+    start = np.zeros((episodes * cores, mujoco.mj_stateSize(model, full)))
+    mujoco.mj_getState(model, physics.data.ptr, start[0], full)
+    start[:] = start[0]
+    controls = np.broadcast_to(actions, (len(start), *actions.shape)).copy()
+    return lambda: rollout.rollout(model, datas, start, controls)

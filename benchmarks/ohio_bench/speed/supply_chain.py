@@ -1,0 +1,116 @@
+"""`ohio-jax speed supply-chain`: periods a second beside NumPy and the original, and how long HDPO takes.
+
+The peer in this process is the same simulator in NumPy, one episode after another (`reference_supply_chain`); what is fast is
+checked to earn the same. The original's times were measured elsewhere: a step of its simulator without any solver.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ohio_envs import registry
+
+from ohio_bench.experiments import supply_chain
+from ohio_bench.speed import reference_supply_chain as reference
+from ohio_bench.speed.timing import over_devices, race
+from ohio_jax.training.hdpo import hdpo
+from ohio_jax.training.plan import Plan
+
+ORIGINAL_SECONDS = {"supply-chain-1w3s": 3.7e-3, "supply-chain-1w10s": 10.9e-3}  # of a step, without a solver
+
+
+class Budget(NamedTuple):
+    """windows of `seconds` each for every contender; batches: of episodes; peers: episodes of NumPy; plan: HDPO's."""
+
+    windows: int
+    seconds: float
+    batches: tuple[int, ...]
+    peers: int
+    plan: Plan
+
+
+FULL = Budget(7, 0.5, (1, 64, 4096), 4, supply_chain.hdpo(4, 64, 500))
+QUICK = Budget(2, 0.02, (1, 64), 1, supply_chain.hdpo(2, 32, 200))
+
+
+def measure(budget: Budget) -> dict[str, Any]:
+    """The simulator of both networks, and HDPO on them."""
+    return {
+        "original_seconds": ORIGINAL_SECONDS,
+        "simulator": {name: periods(name, budget) for name in ORIGINAL_SECONDS},
+        "hdpo": {name: training(name, budget.plan) for name in ORIGINAL_SECONDS},
+    }
+
+
+def play(env, episodes):
+    """(returns Float[E], sum of all features Float[E]) under given orders or goals; without the sum XLA would drop features."""
+
+    def episode(given):
+        instance, actions = given
+
+        def step(state, action):
+            after = env.step(state, action)
+            return after, (after.reward, jnp.sum(after.obs))
+
+        first = env.start(instance)
+        _, (rewards, features) = jax.lax.scan(step, first, actions)
+        return first.reward + jnp.sum(rewards), jnp.sum(features)
+
+    return jax.vmap(episode)(episodes)
+
+
+def orders(task, batch: int) -> np.ndarray:
+    """Whole orders Float32[E, T, N], some for stock that is not there."""
+    env = task.env
+    most = np.append(np.full(env.scenario.stores, 5), int(env.scenario.limit[-1]))
+    return np.random.default_rng(0).integers(0, most + 1, (batch, env.horizon, env.scenario.nodes)).astype(np.float32)
+
+
+def periods(name: str, budget: Budget) -> dict[str, Any]:
+    """Environment steps a second under orders drawn beforehand, and with the low level under random goals."""
+    task = registry.make(name)
+    env: Any = task.env
+    contenders, amounts = {}, {}
+    for batch in budget.batches:
+        given = (task.instances(0, batch), jnp.asarray(orders(task, batch)))
+        contenders[f"batch_{batch}"] = partial(over_devices(play, batch), env, given)
+        goals = task.spaces["ohio"].spec.random(jax.random.key(0), (batch, env.horizon))[0]
+        steered = (given[0], goals)
+        contenders[f"batch_{batch}, low level"] = partial(over_devices(play, batch), task.high_level("ohio"), steered)
+        amounts |= dict.fromkeys((f"batch_{batch}", f"batch_{batch}, low level"), batch * env.horizon)
+    instances, actions = task.instances(0, budget.peers), orders(task, budget.peers)
+    paths, queues = (np.asarray(x, np.float64) for x in instances)
+
+    def peer() -> list[float]:
+        chains = [reference.chain(env.scenario, *each) for each in zip(paths, queues.astype(int), strict=True)]
+        return [sum(chain.step(action)[0] for action in each) for chain, each in zip(chains, actions, strict=True)]
+
+    timings = race(contenders | {"numpy": peer}, budget.windows, budget.seconds)
+    amounts["numpy"] = budget.peers * env.horizon
+    rates = {key: timing.rates(amounts[key]) for key, timing in timings.items()}
+    ours = np.asarray(jax.jit(play)(env, (instances, jnp.asarray(actions)))[0])
+    best = {key: rate["best"] for key, rate in rates.items()}
+    return {
+        "steps_per_second": rates,
+        "ratio_to_numpy": {key: best[key] / best["numpy"] for key in contenders},
+        "ratio_to_original": {key: best[key] * ORIGINAL_SECONDS[name] for key in best},
+        "largest_difference_of_return": float(np.abs(ours - peer()).max()),
+    }
+
+
+def training(name: str, plan: Plan) -> dict[str, Any]:
+    """HDPO as the table trains it: when its mean return was within 1 % of the last for good, seeds side by side."""
+    trained = hdpo(plan, registry.make(name, {"smooth": "1"}), "ohio")
+    curve = trained.curve["return"].mean(axis=1)
+    last = curve[-max(1, len(curve) // 20) :].mean()
+    below = np.flatnonzero(curve < last - 0.01 * abs(last))
+    blocks = int(below[-1]) + 2 if len(below) else 1
+    return {
+        "plan": plan.as_json(),
+        "seconds": trained.seconds,
+        "last_return": float(last),
+        "seconds_to_99_percent": trained.seconds["train"] * min(blocks, len(curve)) / len(curve),
+        "updates_to_99_percent": min(blocks * plan.block, plan.updates),
+    }

@@ -1,0 +1,137 @@
+"""Gradient updates a second of learners, and the share of the machine's matrix-product rate they reach."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ohio_bench.speed.timing import race
+from ohio_jax.data import Batch, Transitions, sampling
+from ohio_jax.learners import LEARNERS, Spec
+from ohio_jax.training.offline import make_block
+from ohio_jax.training.plan import Plan, batch_of, initial_states
+from ohio_jax.training.sharding import Placement
+
+
+def matrix_products(sizes: Sequence[tuple[int, int]], windows: int, seconds: float) -> dict[tuple[int, int], list[float]]:
+    """GFLOP/s of float32 products [m, n] @ [n, n] at JAX's default precision: on one device, and on all at once.
+
+    As many products follow each other in a compiled call as make a GFLOP, so that dispatch hardly counts; a hundred at most.
+    """
+
+    def contender(m: int, n: int, count: int) -> Callable[[], Any]:
+        random = np.random.default_rng(0)
+        x = random.standard_normal((m, n), np.float32)
+        w = random.standard_normal((n, n), np.float32) / np.float32(np.sqrt(n))  # keeps the size of x
+
+        @jax.jit
+        def multiply(x, w):
+            for _ in range(repeats(m, n)):
+                x = x @ w
+            return x
+
+        placed = [jax.device_put((x, w), device) for device in jax.local_devices()[:count]]
+        return lambda: [multiply(*pair) for pair in placed]
+
+    repeats = lambda m, n: min(math.ceil(1e9 / (2 * m * n * n)), 100)
+    counts = (1, jax.local_device_count())
+    timings = race({(*size, k): contender(*size, k) for size in sizes for k in counts}, windows, seconds)
+    work = lambda m, n: 2e-9 * m * n * n * repeats(m, n)
+    return {size: [k * work(*size) / timings[*size, k].best for k in counts] for size in sizes}
+
+
+def gflop(plan: Plan, spec, rows: Batch) -> float:
+    """GFLOP of one update by XLA's cost analysis of the program before optimisation.
+
+    Of one update outside the block, and in one chunk: inside a scan XLA counts a body once, however often it runs.
+    """
+    plan = replace(plan, config=plan.config.replace(chunk=0)) if getattr(plan.config, "chunk", 0) else plan
+    first_seed = lambda: jax.tree.map(lambda x: x[0], initial_states(plan, spec)[0])
+    cost: Any = jax.jit(LEARNERS[plan.learner].update).lower(jax.eval_shape(first_seed), rows).cost_analysis()
+    return cost["flops"] / 1e9
+
+
+def block(plan: Plan, spec, transitions: Transitions) -> Callable[[], Any]:
+    """A call that does `plan.block` updates of every seed as `training.offline.train` does, going on where it stopped."""
+    seeds = Placement(plan.seeds)
+    run = make_block(LEARNERS[plan.learner], plan.batch, plan.block, seeds)
+
+    data = batch_of(plan, spec, transitions)
+    probabilities = sampling.PROBABILITIES[plan.sampling](transitions, plan.temperature)
+    data, cumulative = seeds.share((data, sampling.cumulative(probabilities)))
+    states, keys = seeds.spread(initial_states(plan, spec))
+    done = 0
+
+    def call():
+        nonlocal states, done
+        states, metrics = run(states, keys, jnp.int32(done), data, cumulative)
+        done += plan.block
+        return metrics
+
+    return call
+
+
+def measure(
+    spec: Spec,
+    transitions: Transitions,
+    plans: Mapping[str, Plan],
+    rows: int,
+    seeds: Sequence[int],
+    windows: int,
+    seconds: float,
+    peers: Mapping[str, tuple[Callable[[], Any], int]] | None = None,
+) -> dict[str, Any]:
+    """Updates a second of each of the plans, all of one batch and one width, on so many seeds.
+
+    rows: of the products in a hidden layer. peers: what takes turns with them, a call and how many updates it makes.
+    A seed-update is one gradient step of all of a learner's networks for one seed, drawing its batch and the optimisers
+    included. Compiling is timed apart; moving the dataset to the device, checkpoints and evaluation are not included.
+    """
+    first, peers = next(iter(plans.values())), peers or {}
+    square, at_update = (2048, 2048), (rows, first.hidden)
+    products = matrix_products([square, at_update], windows, seconds)
+    highest = max(rate for rates in products.values() for rate in rates)
+
+    blocks, work = {}, {}
+    for name, one in plans.items():
+        picked = np.arange(one.batch) % len(transitions.reward)
+        work[name] = gflop(one, spec, jax.tree.map(lambda x, rows=picked: x[rows], batch_of(one, spec, transitions)))
+        # A block lasts about a window at a third of the best rate.
+        size = int(np.clip(seconds * highest / 3 / work[name], 2, 1000))
+        for count in seeds:
+            blocks[name, count] = replace(one, block=max(2, size // count), seeds=count)
+    calls = {key: block(plan, spec, transitions) for key, plan in blocks.items()} | {
+        (name, 0): call for name, (call, _) in peers.items()
+    }
+    timings = race(calls, windows, seconds)
+
+    def rate(name: str, count: int) -> dict[str, Any]:
+        plan = blocks[name, count]
+        rates = timings[name, count].rates(plan.block * count)
+        reached = rates["best"] * work[name]
+        return {
+            "seed_updates_per_second": rates,
+            "block": plan.block,
+            "gflops": reached,
+            "share_of_best_product": reached / highest,
+            "share_of_update_product": reached / max(products[at_update]),
+        }
+
+    return {
+        "hidden": first.hidden,
+        "batch": first.batch,
+        "transitions": len(transitions.reward),
+        "devices": jax.local_device_count(),
+        "matrix_product_gflops": {
+            f"[{m}, {n}] @ [{n}, {n}]": dict(zip(("one_device", "all_devices"), rates, strict=True))
+            for (m, n), rates in products.items()
+        },
+        "learners": {
+            name: {"gflop_per_update": work[name], "seeds": {str(count): rate(name, count) for count in seeds}} for name in plans
+        },
+        **({"peers": {name: timings[name, 0].rates(amount) for name, (_, amount) in peers.items()}} if peers else {}),
+    }

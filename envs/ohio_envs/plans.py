@@ -1,0 +1,182 @@
+"""How a task is trained where nobody says otherwise: hyperparameters and budgets of each family of tasks, by preset.
+
+`quick` takes seconds to minutes on two cores, `cpu` up to hours, `paper` is what was published, for an accelerator. Experiments
+start from these plans and change what they will. Published hyperparameters are made for many updates; `SHORT` are ours, for
+budgets a CPU can afford: higher rates, of which the actors' fall to zero over the updates, and rewards so small that advantages
+are near one, where IQL's weights discriminate instead of saturating.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ohio_jax.errors import UserError, unknown
+from ohio_jax.learners import LEARNERS, bc, cql, iql, td3_bc
+from ohio_jax.training.plan import Plan
+
+Plans = dict[tuple[str, str], Plan]  # by (action space, learner)
+
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "routing": {"bc": bc.Config(), "iql": iql.Config(), "cql": cql.Config()},
+    "supply-chain": {
+        "bc": bc.Config(),
+        "iql": iql.Config(discount=0.99, reward_scale=0.1),
+        "cql": cql.Config(discount=0.99, samples=20, largest_gradient=10.0),
+    },
+    "reacher": {
+        "bc": bc.Config(),
+        "iql": iql.Config(expectile=0.9, inverse_temperature=1.0, discount=0.99, reward_scale=1.0),
+    },
+    "manipulation": {  # IQL's are those of Door
+        "iql": iql.Config(expectile=0.9, inverse_temperature=0.1, discount=0.99, reward_scale=1.0),
+        "td3_bc": td3_bc.Config(),
+        "bc": bc.Config(),
+    },
+}
+SHORT: dict[str, dict[str, Any]] = {
+    "routing": {
+        "bc": bc.Config(actor_rate=1e-3),
+        "iql": iql.Config(actor_rate=1e-3, reward_scale=1e-3, expectile=0.7, inverse_temperature=1.0),
+        "cql": cql.Config(actor_rate=1e-3, critic_rate=1e-3, reward_scale=1e-2, samples=4, draws=1, chunk=10),
+    },
+    "supply-chain": {
+        "bc": bc.Config(actor_rate=1e-3),
+        "iql": iql.Config(actor_rate=1e-3, critic_rate=1e-3, discount=0.99, reward_scale=1e-2),
+        "cql": cql.Config(
+            actor_rate=1e-3,
+            critic_rate=1e-3,
+            discount=0.99,
+            temperature=1e-2,
+            # With ten stores a policy that is not held close leaves the data for good.
+            conservatism=100.0,
+            importance=False,
+            cloning=2_000.0,
+            reward_scale=1e-2,
+            samples=4,
+            draws=1,
+        ),
+    },
+    "reacher": {name: replace(config, actor_rate=1e-3) for name, config in PUBLISHED["reacher"].items()},
+    "manipulation": {
+        "iql": iql.Config(
+            actor_rate=1e-3, critic_rate=1e-3, expectile=0.7, inverse_temperature=3.0, discount=0.99, reward_scale=1.0
+        ),
+        "td3_bc": td3_bc.Config(actor_rate=1e-3, critic_rate=1e-3),
+        "bc": bc.Config(actor_rate=1e-3),
+    },
+}
+# The classical inventories cost tens of dollars a period, as the supply chains earn.
+for _configs in (PUBLISHED, SHORT):
+    _configs["inventory"] = {learner: _configs["supply-chain"][learner] for learner in ("bc", "iql")}
+
+
+SPACES = {
+    "routing": ("ohio", "ohio_compat", "end_to_end", "end_to_end_compat"),
+    "supply-chain": ("ohio", "end_to_end", "end_to_end_compat"),
+    "reacher": ("ohio", "ohio_true", "ohio_mpc", "ohio_compat", "ohio_compat_unit", "end_to_end"),
+    "manipulation": ("ohio", "ohio_equal", "logged", "hrl_joint", "hrl_osc", "end_to_end"),
+    "inventory": ("ohio", "end_to_end"),
+}
+
+
+def make(
+    family: str,
+    seeds: int,
+    hidden: int,
+    updates: Mapping[str, int],
+    batch: int = 100,
+    block: int = 1000,
+    spaces: Iterable[str] = (),
+    published: bool = False,
+) -> Plans:
+    """One plan for each (space, learner). updates: of each learner. spaces: all of the family's, unless some are named."""
+    out = {}
+    for space, (learner, amount) in itertools.product(spaces or SPACES[family], updates.items()):
+        config = (PUBLISHED if published else SHORT)[family][learner]
+        config = config if published else replace(config, decay=float(amount))
+        out[space, learner] = Plan(learner, config, hidden, amount, batch, min(block, amount), seeds)
+    return out
+
+
+def routing(
+    seeds: int, hidden: tuple[int, int], on_goals: Iterable[int], on_flows: Iterable[int], published: bool = False
+) -> Plans:
+    """hidden: width of networks on goals (n numbers) and on flows (n^2 numbers, n times the work an update).
+
+    on_goals, on_flows: updates of BC, IQL, CQL on each.
+    """
+    high, flat, learners = SPACES["routing"][:2], SPACES["routing"][2:], list(SHORT["routing"])
+    amounts = lambda updates: dict(zip(learners, updates, strict=True))
+    out = make("routing", seeds, hidden[0], amounts(on_goals), block=500, spaces=high, published=published)
+    out |= make("routing", seeds, hidden[1], amounts(on_flows), block=500, spaces=flat, published=published)
+    for space in () if published else flat:
+        plan = out[space, "cql"]
+        # One state's edges fill the cache that ten states' nodes do.
+        out[space, "cql"] = replace(plan, config=replace(plan.config, chunk=1))
+    return out
+
+
+def each(amount: int, *learners: str) -> dict[str, int]:
+    return dict.fromkeys(learners, amount)
+
+
+MILLION = 1_000_000
+PRESETS: dict[str, dict[str, Callable[[], Plans]]] = {
+    "routing": {
+        "quick": lambda: routing(2, (64, 32), (3_000, 1_500, 500), (2_000, 600, 100)),
+        "cpu": lambda: routing(4, (128, 64), (12_000, 12_000, 3_000), (3_000, 2_000, 400)),
+        "paper": lambda: routing(5, (256, 256), *[(20_000, 200_000, 200_000)] * 2, published=True),
+    },
+    "supply-chain": {
+        "quick": lambda: make("supply-chain", 2, 64, {"bc": 3_000, "iql": 1_500, "cql": 500}),
+        "cpu": lambda: make("supply-chain", 4, 32, {"bc": 4_000, "iql": 3_000, "cql": 3_000}),
+        "paper": lambda: make("supply-chain", 5, 256, each(500_000, "bc", "iql", "cql"), published=True),
+    },
+    "reacher": {
+        "quick": lambda: make("reacher", 2, 64, {"bc": 6_000, "iql": 3_000}, 256),
+        "cpu": lambda: make("reacher", 5, 128, {"bc": 30_000, "iql": 8_000}, 256),
+        "paper": lambda: make("reacher", 5, 256, each(MILLION, "bc", "iql"), 256, published=True),
+    },
+    "manipulation": {
+        "quick": lambda: make("manipulation", 1, 128, each(6_000, "iql", "td3_bc", "bc")),
+        "cpu": lambda: make("manipulation", 3, 128, each(20_000, "iql", "td3_bc", "bc")),
+        "paper": lambda: make("manipulation", 5, 256, each(MILLION, "iql", "td3_bc", "bc"), published=True),
+    },
+    "inventory": {
+        "quick": lambda: make("inventory", 2, 64, {"bc": 3_000, "iql": 1_500}),
+        "cpu": lambda: make("inventory", 4, 64, each(4_000, "bc", "iql")),
+        "paper": lambda: make("inventory", 5, 256, each(500_000, "bc", "iql"), published=True),
+    },
+}
+FAMILIES = {"lift": "manipulation", "door": "manipulation"}  # of tasks whose names do not begin with their family's
+
+
+def plan(task: str, learner: str, space: str, preset: str = "quick") -> Plan:
+    """How a learner is trained on an action space of a task; of a task that is none of the suite's: the defaults of `Plan`.
+
+    Raises UserError for an unknown learner or preset, or a space that no task of the family has.
+    """
+    if learner not in LEARNERS:
+        raise unknown("learner", learner, LEARNERS)
+    family = next((family for family in PRESETS if FAMILIES.get(task, task).startswith(family)), None)
+    if family is None:
+        return Plan(learner, LEARNERS[learner].Config())
+    if preset not in PRESETS[family]:
+        raise unknown(f"preset of {family}", preset, PRESETS[family])
+    return find(PRESETS[family][preset](), space, learner)
+
+
+def find(plans: Plans, space: str, learner: str) -> Plan:
+    """The plan of a learner, one that is not among them as well.
+
+    It gets the budget of the space's IQL, and its default Config but for IQL's discount and unit of rewards, which are the
+    task's. Raises UserError for an unknown space.
+    """
+    if (space, learner) in plans:
+        return plans[space, learner]
+    if (space, "iql") not in plans:
+        raise UserError(f"expected a plan for {learner} on {space}, found none")
+    like, config = plans[space, "iql"], LEARNERS[learner].Config()
+    of_task = {field: getattr(like.config, field) for field in ("discount", "reward_scale") if hasattr(config, field)}
+    return replace(like, learner=learner, config=config.replace(**of_task))

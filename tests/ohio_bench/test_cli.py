@@ -1,0 +1,186 @@
+"""The command as its user meets it: the whole path from logs to scores, one JSON object, one line for a mistake."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SMALL = "regions=4,horizon=5"
+
+
+def test_from_logs_to_scores(command):
+    code, out, _ = command(f"collect routing-synthetic --set {SMALL} --policy dtv --episodes 8 --out d.npz --json")
+    card = json.loads(out)
+    assert code == 0 and card["episodes"] == 8 and card["behaviour"] == "dtv" and 0 < card["coverage"] <= 1
+    code, out, _ = command("invert d.npz --inverse analytic --out g.npz --json")
+    found = json.loads(out)
+    assert code == 0 and found["transitions"] == 8 * 5 and found["failed"] == 0
+    code, out, _ = command("train g.npz --learner bc --seeds 2 --updates 20 --out run --json")
+    assert code == 0 and json.loads(out)["seeds"] == 2
+    code, out, _ = command("evaluate --checkpoint run --episodes 3 --seed 1 --json")
+    played = json.loads(out)
+    assert code == 0 and len(played["returns"]) == 6 and played["training_seed"] == [0, 0, 0, 1, 1, 1]
+    # The same command again finds its work done.
+    assert command("train g.npz --learner bc --seeds 2 --updates 20 --out run")[0] == 0
+
+
+def test_end_to_end_is_the_same_path(command):
+    command(f"collect routing-synthetic --set {SMALL} --policy inf --episodes 4 --out d.npz")
+    for space in ("end_to_end", "end_to_end_compat", "ohio_compat"):
+        assert command(f"invert d.npz --space {space} --out {space}.npz")[0] == 0
+        assert command(f"train {space}.npz --learner iql --updates 5 --seeds 1 --out {space}")[0] == 0
+        assert command(f"evaluate --checkpoint {space} --episodes 2")[0] == 0
+
+
+def test_goals_of_another_low_level_than_the_logged(command):
+    """`--set` changes the task that is asked for goals, and what is trained on them knows."""
+    command("collect supply-chain-1w3s --policy s_policy --episodes 2 --out d.npz")
+    code, out, _ = command("invert d.npz --set dynamics=released --out g.npz --json")
+    assert code == 0 and json.loads(out)["settings"]["dynamics"] == "released"
+    assert json.loads(command("invert d.npz --out h.npz --json")[1])["settings"]["dynamics"] == "corrected"
+    assert command("train g.npz --learner bc --updates 2 --seeds 1 --out run")[0] == 0
+    assert json.loads(Path("run/run.json").read_text())["settings"]["dynamics"] == "released"
+
+
+def test_a_hyperparameter_and_a_task_without_a_table(command):
+    """What a plan says is changed by --config; the classical inventories are trained like any task."""
+    command("collect inventory-one-store --set horizon=10 --policy base_stock --episodes 3 --out d.npz")
+    assert command("invert d.npz --out g.npz")[0] == 0
+    line = "train g.npz --learner iql --updates 2 --seeds 1 --config expectile=0.6 --out"
+    assert command(f"{line} run")[0] == 0 and command("evaluate --checkpoint run --episodes 2")[0] == 0
+    plan = json.loads(Path("run/run.json").read_text())["plan"]
+    assert plan["config"]["expectile"] == 0.6 and plan["config"]["discount"] == 0.99
+    code, _, err = command(f"{line} other --config speed=1")
+    assert code == 2 and "unknown field of Config 'speed'" in err
+
+
+def test_evaluate_prints_one_object(command):
+    line = f"evaluate routing-synthetic --policy none --episodes 3 --seed 5 --set {SMALL} --json"
+    code, out, _ = command(line)
+    found = json.loads(out)
+    assert code == 0 and out.count("\n") == 1
+    assert found["task"] == "routing-synthetic" and found["policy"] == "none" and found["seed"] == 5
+    assert len(found["returns"]) == len(found["served"]) == 3
+    assert command(line)[1] == out
+    separate = line.replace(SMALL, "regions=4 --set horizon=5")
+    assert command(separate)[1] == out
+
+
+def test_oracle_bounds_the_policies(command):
+    tail = f"--episodes 3 --seed 5 --set {SMALL} --json"
+    returns = lambda policy: np.array(json.loads(command(f"evaluate routing-synthetic --policy {policy} {tail}")[1])["returns"])
+    bound = returns("oracle")
+    for policy in ("none", "dtv", "inf"):
+        assert (returns(policy) <= bound + 1e-2).all()
+
+
+def test_pathwise_trains_through_the_simulator(command):
+    tail = "--updates 4 --batch 2 --hidden 8 --seeds 2 --out run"
+    code, out, _ = command(f"pathwise supply-chain-1w3s --set smooth=1,horizon=4 {tail} --json")
+    assert code == 0 and len(json.loads(out)["return"]) == 2
+    assert len(json.loads(command("evaluate --checkpoint run --episodes 3 --json")[1])["returns"]) == 6
+    code, _, err = command(f"pathwise supply-chain-1w3s {tail}")
+    assert code == 2 and "smooth=1" in err
+
+
+def test_list_names_everything(command):
+    found = json.loads(command("list --json")[1])
+    assert {"routing-nyc", "routing-shenzhen", "routing-synthetic"} <= set(found["tasks"])
+    assert {"bc", "iql", "cql"} <= set(found["learners"])
+    assert {"transport", "shares", "requests"} <= set(found["controllers"])
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("evaluate routing-mars --policy none", ["routing-mars", "routing-nyc"]),
+        (f"evaluate routing-synthetic --policy fast --set {SMALL}", ["policy", "fast", "dtv"]),
+        ("evaluate routing-synthetic --policy none --set regions=one", ["regions", "one"]),
+        ("evaluate routing-synthetic --policy none --set planets=3", ["planets", "regions"]),
+        ("evaluate routing-synthetic --policy none --set regions", ["--set", "KEY=VALUE", "regions"]),
+        ("evaluate routing-synthetic --policy none --set regions=4 --set regions=5", ["regions", "twice"]),
+        ("evaluate --policy none", ["TASK"]),
+        ("evaluate --checkpoint nowhere", ["nowhere", "run.json"]),
+        (f"collect routing-synthetic --set {SMALL} --policy fast --out d.npz", ["policy", "fast"]),
+        ("collect routing-synthetic --policy none --out d.txt", ["--out", ".npz", "d.txt"]),
+        ("invert none.npz --out g.npz", ["none.npz", "no such file"]),
+        ("train none.npz --learner bc --out run", ["none.npz", "no such file"]),
+        ("bench sailing", ["table", "sailing", "routing"]),
+        ("bench routing --preset huge", ["preset", "huge", "quick"]),
+        ("bench routing --only Mars-INF", ["row", "Mars-INF"]),
+        ("bench routing --executor slurm", ["executor", "slurm", "ray"]),
+        ("bench routing --cell-cpus 2", ["--cell-cpus", "--executor ray"]),
+        ("bench routing --processes 2 --process 0", ["--processes", "--coordinator HOST:PORT"]),
+        ("train none.npz --learner bc --out run --coordinator here --processes 2 --process 0", ["HOST:PORT or auto", "'here'"]),
+        ("invert none.npz --out g.npz --coordinator here:1 --processes 2", ["--process", "found none"]),
+        ("speed sailing", ["sailing", "routing"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(command, tmp_path, line, words):
+    code, out, err = command(line)
+    assert code == 2 and out == ""
+    assert err.count("\n") == 1 and err.startswith("ohio-jax ") and "Traceback" not in err
+    for word in words:
+        assert word in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_datasets_of_the_wrong_kind_task_or_content(command, tmp_path):
+    command(f"collect routing-synthetic --set {SMALL} --policy none --episodes 2 --out d.npz")
+    code, _, err = command("train d.npz --learner bc --out run")
+    assert code == 2 and "card.kind" in err and not (tmp_path / "run").exists()
+    command("invert d.npz --out g.npz")
+    for line, word in (
+        ("invert d.npz --inverse magic --out h.npz", "magic"),
+        ("invert d.npz --space low --out h.npz", "low"),
+        ("invert d.npz --set planets=3 --out h.npz", "planets"),
+        ("train g.npz --learner sarsa --out run", "sarsa"),
+        ("train g.npz --learner bc --preset huge --out run", "huge"),
+        ("train g.npz --learner bc --sampling best --out run", "best"),
+    ):
+        code, _, err = command(line)
+        assert code == 2 and word in err and not (tmp_path / "run").exists() and not (tmp_path / "h.npz").exists()
+    (tmp_path / "d.npz").write_bytes((tmp_path / "d.npz").read_bytes()[:-100])
+    code, _, err = command("invert d.npz --out h.npz")
+    assert code == 2 and "d.npz" in err
+
+
+def test_help_loads_neither_jax_nor_numpy():
+    script = (
+        "import sys; from ohio_bench.cli import parser\n"
+        "try: parser().parse_args(['train', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('jax', 'numpy', 'flax', 'ohio_envs') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "--learner" in done.stdout and done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_installed_command_exits_with_two(tmp_path):
+    program = [sys.executable, "-m", "ohio_bench", "evaluate", "routing-mars", "--policy", "none", "--json"]
+    done = subprocess.run(program, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert "routing-mars" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_collect_survives_kills(tmp_path):
+    """Killed at several moments, `collect` leaves no half file, and at last gives what an undisturbed call gives."""
+    program = [sys.executable, "-m", "ohio_bench", "collect", "routing-synthetic", "--set", SMALL, "--policy", "dtv"]
+    program += ["--episodes", "200", "--out"]
+    subprocess.run([*program, "whole.npz"], cwd=tmp_path, check=True, capture_output=True)
+    target = tmp_path / "cut.npz"
+    for wait in (2.0, 3.5, 5.0):
+        process = subprocess.Popen([*program, "cut.npz"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run([*program, "cut.npz"], cwd=tmp_path, check=True, capture_output=True)
+    with np.load(tmp_path / "whole.npz") as whole, np.load(target) as cut:
+        for name in whole.files:
+            np.testing.assert_array_equal(whole[name], cut[name])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.npz", "whole.npz"]

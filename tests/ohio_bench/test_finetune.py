@@ -1,0 +1,145 @@
+"""Fine-tuning from declaration to page on a short supply chain; what a hierarchy cannot violate; errors."""
+
+import csv
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+from ohio_bench.experiments import finetune
+from ohio_bench.experiments.finetune import EXPERIMENT
+from ohio_bench.report import finetune as page
+from ohio_bench.runner import store
+from ohio_bench.runner.run import run
+
+from ohio_jax.errors import UserError
+
+ROUNDS = 3
+
+
+def tiny() -> tuple[finetune.Budget, ...]:
+    """One way of going on, under the hierarchy and end to end, and its faulty twin."""
+    whole = next(b for b in finetune.cpu() if b.domain.task == "supply-chain-1w3s")
+    small = dataclasses.replace(
+        whole,
+        domain=dataclasses.replace(whole.domain, settings=(("horizon", "5"),), horizon=5, warm_up=5),
+        hidden=8,
+        offline=dict.fromkeys(whole.offline, 4),
+        decisions=ROUNDS * 2 * 5,
+        envs=2,
+        each=1,
+        seeds=2,
+        data_episodes=4,
+        test_episodes=3,
+    )
+    return (dataclasses.replace(small, spaces=("ohio", "end_to_end_compat"), methods=finetune.METHODS[:1]),)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finetune")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setitem(EXPERIMENT.presets, "tiny", tiny)
+        yield folder, run(EXPERIMENT, "tiny", results=folder / "results")
+
+
+def cells(folder):
+    place = store.folder("finetune", "tiny", folder / "results")
+    return {path.stem: json.loads(path.read_text()) for path in place.glob("*.json")}
+
+
+def test_every_cell_says_how_it_was_made(filled):
+    folder, found = filled
+    assert len(found.paths) == found.ran == len(cells(folder)) == 3  # with the original's faulty loop
+    for cell in cells(folder).values():
+        assert cell["command"] == "ohio-jax finetune --preset tiny"
+        assert {"time", "revision", "versions", "hardware"} <= set(cell["provenance"])
+        assert np.shape(cell["curve"]["return"]) == (ROUNDS, 2)
+        assert (np.array(cell["curve"]["episodes"]) == 2).all()  # a round: every environment's episode
+        for when in ("start", "end"):
+            assert np.shape(cell["tests"][when]["returns"]) == (2, 3)
+
+
+def test_a_hierarchy_asks_for_nothing_that_is_not_there(filled):
+    """Whatever its policy has learned; the original's end-to-end interface does, with a policy that has hardly learned."""
+    found = cells(filled[0])
+    asked = {name: np.array(cell["curve"]["asked_too_much"]) for name, cell in found.items()}
+    for name, amounts in asked.items():
+        if found[name]["config"]["space"] == "ohio":
+            assert (amounts == 0).all()
+        else:
+            assert (amounts > 0).all()
+
+
+def test_methods_differ_in_what_they_keep():
+    """As the original mixes: half, then a quarter, then nothing offline, by decisions of all environments together."""
+    (b,) = (b for b in finetune.cpu() if b.domain.task == "supply-chain-1w3s")
+    online = {method.name: finetune.plans(b, method)[1] for method in (*finetune.METHODS, finetune.STALE)}
+    for name, plan in online.items():
+        assert plan.stale == (name == finetune.STALE.name)
+        assert plan.plan.learner == ("iql" if "IQL" in name else "sac")
+        if name == "WSRL":
+            assert plan.mixing == () and plan.critics_first == 0 and plan.warm_up > 0
+        else:
+            assert plan.mixing == ((0, 0.5), (2_000 // b.envs, 0.25), (3_000 // b.envs, 0.0))
+            assert plan.critics_first == 500 // b.envs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [method for method in finetune.METHODS if method.online == "sac"], ids=lambda m: m.name)
+def test_going_on_with_soft_actor_critic(tmp_path, monkeypatch, method):
+    (b,) = tiny()
+    b = dataclasses.replace(b, spaces=("ohio",), methods=(method,))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(EXPERIMENT.presets, "tiny", lambda: (b,))
+    assert run(EXPERIMENT, "tiny", results=tmp_path / "results").ran == 1
+    (cell,) = cells(tmp_path).values()
+    assert np.isfinite(cell["curve"]["return"]).all() and (np.array(cell["curve"]["asked_too_much"]) == 0).all()
+
+
+def test_finished_cells_are_not_run_again(filled):
+    folder, found = filled
+    assert run(EXPERIMENT, "tiny", results=folder / "results") == found._replace(ran=0)
+
+
+def test_page_csv_and_figure(filled):
+    folder, found = filled
+    files = [folder / "results" / f"finetune-tiny.{kind}" for kind in ("md", "csv", "png")]
+    assert found.report.written == files
+    text = files[0].read_text()
+    assert "## 1W3S-HEUR" in text and "| OHIO | IQL |" in text and f"| E2E (paper) | {finetune.STALE.name} |" in text
+    rows = list(csv.DictReader(io.StringIO(files[1].read_text())))
+    assert len(rows) == 3 * ROUNDS * 2
+    assert [int(row["decisions"]) for row in rows[: ROUNDS * 2 : 2]] == [10 + 10 * k for k in range(1, ROUNDS + 1)]
+    assert files[2].read_bytes().startswith(b"\x89PNG")
+    before = [path.read_bytes() for path in files]
+    page.write(folder / "results", "tiny")
+    assert [path.read_bytes() for path in files] == before
+
+
+def test_smoothing_is_a_mean_of_the_last_part():
+    values = np.arange(100.0)[:, None]
+    width = round(100 * page.SMOOTH)
+    np.testing.assert_allclose(page.smooth(values)[-1], np.arange(100 - width, 100).mean())
+    np.testing.assert_allclose(page.smooth(values)[0], 0.0)
+
+
+def test_a_damaged_run_file_is_named(tmp_path):
+    path = tmp_path / "cell.json"
+    path.write_text('{"config": {}}')
+    with pytest.raises(UserError, match=r"cell\.json: expected a run file, found damage \(no field"):
+        store.read(path, page.FIELDS)
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("finetune --preset large", "unknown preset of finetune 'large'"),
+        ("finetune --only mars", "unknown domain of finetune 'mars'"),
+    ],
+)
+def test_mistakes_end_in_one_line(command, line, message):
+    code, out, err = command(line)
+    assert code == 2 and out == "" and message in err and len(err.splitlines()) == 1

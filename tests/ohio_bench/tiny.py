@@ -1,0 +1,31 @@
+"""A table on a tiny synthetic city, for tests of what fills and shows tables."""
+
+import dataclasses
+
+from ohio_bench.experiments import routing
+from ohio_bench.runner import table
+
+CITY = (("regions", "4"), ("horizon", "5"))
+
+
+def tiny() -> table.Preset:
+    rows = tuple(
+        table.Row(f"Tiny-{b.upper()}", "routing-synthetic", CITY, b, {("OHIO", "bc"): (50.0, 1.0)}) for b in ("dtv", "inf")
+    )
+    plans = {
+        key: dataclasses.replace(plan, updates=10, block=5, hidden=8, batch=16, seeds=2)
+        for key, plan in routing.quick().plans.items()
+        if key[1] != "cql"
+    }
+    return table.Preset(rows, plans, data_episodes=6, test_episodes=4, policies=("none", "dtv", "oracle"))
+
+
+COLUMNS = tuple(column for column in routing.COLUMNS if column.learner != "cql")
+TINY = dataclasses.replace(routing.TABLE, columns=COLUMNS, presets={"tiny": tiny})
+
+
+def one_row() -> table.Preset:
+    return dataclasses.replace(tiny(), rows=tiny().rows[:1], columns=tuple(c for c in COLUMNS if c.family == "OHIO"))
+
+
+PART = dataclasses.replace(TINY, presets={"tiny": one_row})

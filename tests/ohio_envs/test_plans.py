@@ -1,0 +1,54 @@
+"""Every learner has a plan for every task and action space of the suite, from the tasks alone."""
+
+import dataclasses
+
+import pytest
+from ohio_envs import plans, registry
+
+from ohio_jax.errors import UserError
+from ohio_jax.learners import LEARNERS
+from ohio_jax.training.plan import Plan
+
+ELSEWHERE = ("routing-nyc", "routing-shenzhen")  # the synthetic city's spaces; their files may not be at hand
+
+
+@pytest.mark.parametrize("preset", ["quick", "cpu", "paper"])
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_every_learner_has_a_plan_for_every_space(learner, preset):
+    """A family's own where it has one; else the default numbers on IQL's budget, with the task's discount and unit."""
+    for family, of in plans.PRESETS.items():
+        made = of[preset]()
+        for space in plans.SPACES[family]:
+            found, like = plans.find(made, space, learner), made[space, "iql"]
+            if (space, learner) in made:
+                assert found == made[space, learner]
+                continue
+            of_task = {"discount": like.config.discount, "reward_scale": like.config.reward_scale}
+            assert found == dataclasses.replace(like, learner=learner, config=LEARNERS[learner].Config(**of_task))
+
+
+@pytest.mark.parametrize("name", sorted(set(registry.TASKS) - set(ELSEWHERE)))
+def test_every_task_is_of_a_family_that_knows_its_spaces(name):
+    if name in ("lift", "door", "reacher-mjx"):
+        pytest.importorskip("mujoco")
+    if name == "reacher-brax":
+        pytest.importorskip("brax")
+    for space in registry.make(name).spaces:
+        assert plans.plan(name, "sac", space).updates == plans.plan(name, "iql", space).updates
+
+
+def test_a_task_from_elsewhere_is_trained_by_the_defaults():
+    assert plans.plan("sailing", "iql", "deck") == Plan("iql", LEARNERS["iql"].Config())
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (("reacher", "bc", "moon"), "expected a plan for bc on moon, found none"),
+        (("reacher", "sarsa", "ohio"), "unknown learner 'sarsa'"),
+        (("reacher", "bc", "ohio", "huge"), "unknown preset of reacher 'huge': expected one of cpu, paper, quick"),
+    ],
+)
+def test_mistakes(given, message):
+    with pytest.raises(UserError, match=message):
+        plans.plan(*given)
