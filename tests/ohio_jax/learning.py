@@ -16,7 +16,11 @@ OBS = np.array([[-1.0], [1.0]], np.float32)
 both_actions = pytest.mark.parametrize("action", ACTIONS)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
+# Tests compile without optimizations (see conftest.py), but for what then runs thousands of updates.
+OPTIMIZED = {"xla_backend_optimization_level": 3}
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3), compiler_options=OPTIMIZED)
 def fit(learner, state, batch, updates):
     """`updates` updates on the same whole batch."""
     return jax.lax.scan(lambda state, _: learner.update(state, batch), state, None, updates)[0]

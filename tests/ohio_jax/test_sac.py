@@ -1,5 +1,6 @@
 """Soft actor-critic: an update against NumPy, probes with known optima, and what the temperature promises."""
 
+import functools
 import math
 
 import jax
@@ -14,6 +15,7 @@ from ohio_jax.networks.mlp import mlp_networks
 from tests.ohio_jax import numpy_learners as reference
 from tests.ohio_jax.learning import (
     OBS,
+    OPTIMIZED,
     assert_models_close,
     assert_trees_close,
     begin,
@@ -28,7 +30,7 @@ FAST = sac.Config(actor_rate=3e-3, critic_rate=3e-3, discount=0.97, polyak=0.9, 
 NATS = 0.5 * math.log(2.0 * math.pi * math.e)  # the entropy of a Gaussian of deviation 1
 
 
-@jax.jit
+@functools.partial(jax.jit, compiler_options=OPTIMIZED)
 def thousand(state, batch):
     return jax.lax.scan(lambda state, _: sac.update(state, batch), state, None, 1000)
 
