@@ -88,9 +88,11 @@ def collect(task: Task, policy: str | Behaviour, episodes: int, seed: int, parts
                 part = None if parts is None else Path(parts) / f"{start:06d}-{stop:06d}.npz"
                 chunk = _kept(part, identity)
                 if chunk is None:
-                    piece = jax.tree.map(lambda x, a=start, b=stop: x[a:b], instances)
-                    logged = _log(who.env, who.act, who.params, task.view, task.reached, piece, keys[start:stop])
-                    chunk = _trajectories(*logged)
+                    # The last chunk is filled up with its last episode, so that every call has one shape and compiles once.
+                    rows = np.minimum(np.arange(start, start + min(CHUNK, episodes)), stop - 1)
+                    played = jax.tree.map(lambda x, rows=rows: x[rows], (instances, keys))
+                    logged = _log(who.env, who.act, who.params, task.view, task.reached, *played)
+                    chunk = _trajectories(*jax.tree.map(lambda x, kept=stop - start: x[:kept], logged))
                     if part is not None:
                         data.save(part, replace(chunk, card=identity))
                 yield chunk

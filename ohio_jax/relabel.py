@@ -79,6 +79,14 @@ WEIGHTS = {
 }
 
 
+def chunk_size(segments: int, devices: int) -> int:
+    """Segments a compiled call, on all devices: one of few sizes, so that data sets share programs, with little to fill up."""
+    least = min(LANES, CHUNK)
+    sizes = [devices * least * 2**k for k in range((CHUNK // least).bit_length())]
+    in_all = lambda size: -(-segments // size) * size
+    return max((size for size in sizes if in_all(size) <= 1.25 * segments), default=sizes[0])
+
+
 def segments_of(offset: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """(Int[M] first step, Int[M] length) of every segment: `steps` steps from an episode's start on, fewer where it ends."""
     starts = np.concatenate([np.arange(a, b, steps) for a, b in itertools.pairwise(offset)])
@@ -117,8 +125,7 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, we
     gather = lambda array, rows: array[np.minimum(starts[rows, None] + every, last[rows, None])]
     recovered = []
     with progress(f"invert {task.name} {space}", len(starts), "segment") as bar:
-        devices = len(mesh.devices())
-        chunk = devices * min(CHUNK, LANES * -(-len(starts) // (LANES * devices)))
+        chunk = chunk_size(len(starts), len(mesh.devices()))
         for first in range(0, len(starts), chunk):
             rows = np.arange(first, min(first + chunk, len(starts)))
             # The last chunk is filled up so that every call has one shape and compiles once.

@@ -1,5 +1,6 @@
 """What to train and for how long, and what a learner is given for it."""
 
+import functools
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -47,9 +48,14 @@ def initial_states(plan: Plan, spec: Spec):
     learner = LEARNERS[plan.learner]
     roots = [jax.random.key(seed) for seed in range(plan.seeds)]
     # One by one: a seed's start then has the same bits however many stand beside it.
-    init = jax.jit(lambda key: learner.init(key, spec, plan.config))
-    states = jax.tree.map(lambda *x: jnp.stack(x), *[init(jax.random.fold_in(root, 0)) for root in roots])
+    each = [_initial_state(learner, jax.random.fold_in(root, 0), spec, plan.config) for root in roots]
+    states = jax.tree.map(lambda *x: jnp.stack(x), *each)
     return states, jnp.stack([jax.random.fold_in(root, 1) for root in roots])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2, 3))
+def _initial_state(learner, key: jax.Array, spec: Spec, config: Any):
+    return learner.init(key, spec, config)
 
 
 def batch_of(plan: Plan, spec: Spec, transitions: Transitions) -> Batch:

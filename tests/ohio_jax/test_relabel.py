@@ -99,6 +99,16 @@ def _segment(logs, row):
     return relabel.Segment(logs.state[row][None], logs.action[row][None], logs.next_state[row][None])
 
 
+@pytest.mark.parametrize("devices", [1, 2, 3])
+def test_calls_have_few_sizes_and_little_to_fill_up(devices):
+    sizes = {segments: relabel.chunk_size(segments, devices) for segments in (1, 63, 64, 65, 400, 1000, 4100, 9000, 10**6)}
+    smallest = devices * relabel.LANES
+    assert sizes[1] == smallest and sizes[10**6] == devices * relabel.CHUNK
+    assert len({relabel.chunk_size(n, devices) for n in range(1, 20_000, 7)}) <= 7
+    for segments, size in sizes.items():
+        assert size % smallest == 0 and (-segments % size <= segments / 4 or size == smallest)
+
+
 def test_what_is_not_finite_fails_alone_and_can_be_saved(task, logs, tmp_path):
     state, obs = logs.state.copy(), logs.obs.copy()
     state[3], obs[3] = np.nan, np.nan  # of the first episode's fourth step
