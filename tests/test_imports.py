@@ -1,4 +1,4 @@
-"""Imports point down only, the method stays light, and importing never touches a device."""
+"""Imports point down only, the method stays light, importing never touches a device; tests lie and import as they should."""
 
 import ast
 import graphlib
@@ -50,6 +50,12 @@ def sources(room: str) -> dict[str, str]:
     """The texts of a room's modules by name, read off the files."""
     name = lambda file: ".".join((room, *file.relative_to(FOLDERS[room]).with_suffix("").parts)).removesuffix(".__init__")
     return {name(file): file.read_text() for file in sorted(FOLDERS[room].rglob("*.py"))}
+
+
+def tests() -> dict[str, str]:
+    """The texts of the test suite's modules by name."""
+    name = lambda file: ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    return {name(file): file.read_text() for file in sorted((ROOT / "tests").rglob("*.py"))}
 
 
 def modules(room: str, without: AbstractSet[str] = frozenset()) -> list[str]:
@@ -162,3 +168,18 @@ def test_a_started_backend_would_be_seen(tmp_path, monkeypatch):
     (tmp_path / "eager.py").write_text("import jax.numpy as jnp\nx = jnp.zeros(1)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert import_all(["json", "eager"])["starts"] == ["eager"]
+
+
+def test_what_tests_share_lies_in_no_test():
+    """A test module stands alone: what others use as well lies beside it, in a module without tests."""
+    files = tests()
+    cases = {name for name in files if name.rpartition(".")[2].startswith("test_")}
+    assert __name__ in cases and len(cases) < len(files)
+    assert not {name: found for name, source in files.items() if (found := files_imported(source, cases) - {name})}
+    assert not {name for name in files.keys() - cases if "\ndef test_" in files[name]}
+
+
+@pytest.mark.parametrize("room", FOLDERS)
+def test_tests_mirror_the_packages(room):
+    packages = lambda folder: {init.parent.name for init in folder.glob("*/__init__.py")}
+    assert packages(ROOT / "tests" / room) == packages(FOLDERS[room])

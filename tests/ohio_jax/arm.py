@@ -7,12 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 from ohio_envs.manipulation import panda
 
-from ohio_jax.controllers import torques
+from ohio_jax.controllers import osc, torques
 from ohio_jax.dynamics.chain import bias, frames, mass_matrix
 from ohio_jax.low_level import ON, Segment
 from ohio_jax.solvers.small import solve_definite
 
 STEPS, INTERVAL = 5, 0.002
+OUTPUT = np.array([0.05] * 3 + [0.5] * 3)  # the range of displacements of the hand
+SAME = (150.0 * np.ones(6), np.ones(6))  # gains, stiffness and damping
+STIFFNESS = (np.array([150.0] * 3 + [50.0] * 3), np.ones(6))
+
+
+def osc_params(gains=SAME, output=OUTPUT, bound=panda.TORQUE, **options):
+    return osc.Params(panda.chain(), *gains, output, bound, **options)
 
 
 def states(n, still=0.1, seed=0):

@@ -14,10 +14,9 @@ from ohio_jax.controllers import CONTROLLERS, convex, mixture
 from ohio_jax.dynamics.model import Model
 from ohio_jax.low_level import Segment
 from ohio_jax.solvers.transport import perturb
-from tests.ohio_jax import arm
+from tests.ohio_jax import arm, linear
 
 N, STEPS = 8, 5  # segments; steps of those that last longer than one
-ARM = np.array([0.05] * 3 + [0.5] * 3)
 
 
 class Case(NamedTuple):
@@ -33,15 +32,10 @@ def _random(*shape, low=-1.0, high=1.0, seed=0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(low, high, shape).astype(np.float32)
 
 
-def plant(constants, x, u):
-    A, B, c = constants
-    return A @ x + B @ u + c
-
-
 def _model(actions: int) -> Model:
     random = np.random.default_rng(0)
     A, B = np.eye(3) + 0.2 * random.normal(size=(3, 3)), random.normal(size=(3, actions))
-    return Model(tuple(jnp.asarray(x, jnp.float32) for x in (A, B, random.normal(size=3))), plant, actions)
+    return Model(tuple(jnp.asarray(x, jnp.float32) for x in (A, B, random.normal(size=3))), linear.plant, actions)
 
 
 def _played(name: str, params: Any, x: np.ndarray, goals: np.ndarray, step: Callable, steps: int = STEPS) -> Case:
@@ -95,7 +89,7 @@ def _joints() -> Case:
 def _arm(name: str) -> Case:
     controller = CONTROLLERS[name]
     if name == "osc":
-        output, params = ARM, controller.Params(panda.chain(), 150.0 * np.ones(6), np.ones(6), ARM, panda.TORQUE)
+        output, params = arm.OUTPUT, arm.osc_params()
     else:
         output = np.full(7, 0.05)
         params = controller.Params(panda.chain(), np.full(7, 300.0), np.ones(7), output, panda.TORQUE)

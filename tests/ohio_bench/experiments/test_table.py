@@ -1,0 +1,328 @@
+"""A table from declaration to Markdown on a tiny synthetic city; killed and resumed; rebuilt from run files alone."""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from ohio_bench.experiments import TABLES, gains, of_table
+from ohio_bench.report import markdown as render
+from ohio_bench.runner import executors, store, table
+from ohio_bench.runner.run import chosen, run
+from ohio_envs import registry
+from ohio_envs.plans import SPACES
+
+from ohio_jax.errors import UserError
+from ohio_jax.learners import LEARNERS, outside
+from tests.ohio_bench.tiny import CITY, COLUMNS, TINY, tiny
+from tests.ohio_jax.processes import free_port, together
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        paths, _, report = run(of_table(TINY), "tiny", results=folder / "results")
+    return folder, paths, report.board.entries
+
+
+def test_every_cell_has_a_run_file_with_what_makes_it_again(filled):
+    _, paths, _ = filled
+    assert len(paths) == 3 + 2 * 3 * 2  # policies once a city; two rows, three families, two learners
+    for path in paths:
+        cell = json.loads(path.read_text())
+        assert cell["command"] == "ohio-jax bench routing --preset tiny"
+        assert cell["provenance"]["versions"]["jax"] and cell["provenance"]["hardware"]["cpu"]
+        if "policy" not in cell["config"]:
+            assert len(cell["returns"]) == 2 and len(cell["returns"][0]) == 4
+            assert {"collect", "invert", "compile", "train", "evaluate"} <= set(cell["seconds"])
+            assert cell["config"]["data_seed"] != cell["config"]["test_seed"]
+
+
+def test_finished_cells_are_not_run_again_and_changed_ones_are(filled, monkeypatch):
+    folder, paths, _ = filled
+    monkeypatch.chdir(folder)
+    stamps = {path: path.stat().st_mtime_ns for path in paths}
+    assert run(of_table(TINY), "tiny", results=folder / "results").ran == 0
+    assert {path: path.stat().st_mtime_ns for path in paths} == stamps
+    one = next(path for path in paths if path.name.startswith("tiny-inf.ohio.bc"))
+    cell = json.loads(one.read_text())
+    cell["config"]["test_seed"] = 99
+    one.write_text(json.dumps(cell))
+    assert run(of_table(TINY), "tiny", ["Tiny-INF"], folder / "results").ran == 1
+    assert json.loads(one.read_text())["config"]["test_seed"] == 10
+    assert {path: path.stat().st_mtime_ns for path in paths if path != one} == {p: s for p, s in stamps.items() if p != one}
+
+
+def test_only_names_rows_or_cells(filled):
+    preset, experiment = tiny(), of_table(TINY)
+    every = [cell.name for cell in chosen(experiment, preset)]
+    of_row = [cell.name for cell in chosen(experiment, preset, ["Tiny-INF"])]
+    assert set(every) > set(of_row) == {name for name in every if "policy" in name or name.startswith("tiny-inf")}
+    assert [cell.name for cell in chosen(experiment, preset, ["tiny-dtv.ohio.bc"])] == ["tiny-dtv.ohio.bc"]
+    both = [cell.name for cell in chosen(experiment, preset, ["tiny-dtv.ohio.bc", "Tiny-INF"])]
+    assert both == [name for name in every if name in of_row or name == "tiny-dtv.ohio.bc"]
+    with pytest.raises(UserError, match="unknown row of routing 'Tiny-MARS': expected one of Tiny-DTV, Tiny-INF"):
+        chosen(experiment, preset, ["Tiny-DTV", "Tiny-MARS"])
+
+
+def test_on_a_cluster_a_killed_worker_loses_nothing(filled, tmp_path):
+    """Two workers, of which one is killed in the middle of a cell: every cell comes once, with the numbers of one process."""
+    pytest.importorskip("ray")
+    root = Path(__file__).resolve().parents[3]
+    # No secret in the reader's home for a cluster that lasts for one test; and workers as quick as the test itself.
+    of_ray = {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    env = {**os.environ, **of_ray, "PYTHONPATH": os.pathsep.join(map(str, (root, root / "envs", root / "benchmarks")))}
+    program = [sys.executable, "-m", "tests.ohio_bench.on_ray"]
+    done = subprocess.run(program, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "killed").exists()
+    names = assert_part(tmp_path / "results", filled[1])
+    assert sorted((tmp_path / "written").read_text().splitlines()) == sorted(names)
+
+
+def assert_part(results: Path, paths: list[Path]) -> list[str]:
+    """The cells of `PART`, with the numbers that the whole table has there; their names."""
+    found = {path.stem: json.loads(path.read_text()) for path in results.rglob("*.json")}
+    whole = {path.stem: json.loads(path.read_text()) for path in paths}
+    assert set(found) == {name for name in whole if "policy" in name or name.startswith("tiny-dtv.ohio")}
+    for name, cell in found.items():
+        for field in ("config", "returns", "metrics"):
+            assert cell[field] == whole[name][field], (name, field)
+    return list(found)
+
+
+@pytest.mark.slow
+def test_two_processes_fill_the_same_table(filled, tmp_path):
+    """With one device each; the first one writes, and the folder of datasets and checkpoints is theirs together."""
+    address = f"127.0.0.1:{free_port()}"
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from ohio_bench.experiments import of_table; from ohio_bench.runner.run import run; from ohio_jax import mesh\n"
+        "from tests.ohio_bench.tiny import PART\n"
+        f"mesh.join('{address}', 2, int(sys.argv[1]))\n"
+        "run(of_table(PART), 'tiny', results=Path('results'))\n"
+        "mesh.meet()\n"
+    )
+    for done in together([[sys.executable, "-c", script, str(process)] for process in range(2)], tmp_path, 500):
+        assert done.returncode == 0, done.stderr
+    assert_part(tmp_path / "results", filled[1])
+    assert (tmp_path / "results" / "routing-tiny.md").exists()
+
+
+def test_what_a_cluster_needs(monkeypatch):
+    with pytest.raises(UserError, match="--cell-cpus: expected with --executor ray alone"):
+        executors.executor("local", cpus=2)
+    with pytest.raises(UserError, match="--cell-gpus: expected with --executor ray alone"):
+        executors.executor("local", gpus=0.5)
+    with pytest.raises(UserError, match="unknown executor 'slurm': expected one of local, ray"):
+        executors.executor("slurm")
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace())
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(UserError, match=r"RAY_ADDRESS: expected a cluster at 127\.0\.0\.1:1, found none"):
+        executors.executor("ray")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install 'ohio-jax\[cluster\]'"):
+        executors.executor("ray")
+
+
+def test_table_and_csv_agree_with_the_run_files(filled):
+    folder, paths, listed = filled
+    rows = list(csv.DictReader(io.StringIO((folder / "results" / "routing-tiny.csv").read_text())))
+    assert len(rows) == len(paths) == len(listed)
+    by_name = {(row["row"], row["column"]): row for row in rows}
+    cell = json.loads(next(path for path in paths if path.name == "tiny-dtv.ohio.bc.json").read_text())
+    flat = [x for seed in cell["returns"] for x in seed]
+    row = by_name["Tiny-DTV", "OHIO BC"]
+    assert float(row["mean_return"]) == pytest.approx(sum(flat) / len(flat), abs=1e-3)
+    assert float(row["low"]) <= float(row["score"]) <= float(row["high"])
+    assert float(by_name["Tiny", "oracle"]["of_bound"]) == pytest.approx(100)
+    text = (folder / "results" / "routing-tiny.md").read_text()
+    assert "*(paper 50.0 ± 1.0; " in text and "Tiny-INF" in text and "E2E (fair)" in text
+    assert (folder / "results" / "routing-tiny.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_rebuilding_from_run_files_changes_no_byte(filled):
+    folder, _, _ = filled
+    files = [folder / "results" / f"routing-tiny.{kind}" for kind in ("md", "csv", "tex", "png")]
+    render.write(TINY, folder / "results", "tiny")
+    before = [path.read_bytes() for path in files]
+    render.write(TINY, folder / "results", "tiny")
+    assert [path.read_bytes() for path in files] == before
+
+
+def test_one_seed_has_no_interval_over_seeds(filled, tmp_path):
+    """Said so on the page, which without scripted policies has no table of them either."""
+    _, paths, _ = filled
+    place = store.folder("routing", "tiny", tmp_path)
+    place.mkdir(parents=True)
+    text = lambda: (tmp_path / "routing-tiny.md").read_text()
+    for path in paths:
+        cell = json.loads(path.read_text())
+        if "policy" not in cell["config"]:
+            one = {"returns": cell["returns"][:1], "metrics": {name: value[:1] for name, value in cell["metrics"].items()}}
+            (place / path.name).write_text(json.dumps({**cell, **one}))
+    render.write(TINY, tmp_path, "tiny")
+    assert "1 training seed, 4 test" in text() and "say nothing of other seeds" in text() and "too narrow" not in text()
+    assert "Scripted policies" not in text()
+    shutil.copy(next(path for path in paths if path.name.endswith("policy.none.json")), place)
+    render.write(TINY, tmp_path, "tiny")
+    assert "Scripted policies" in text()
+
+
+def test_a_damaged_run_file_is_named(filled, tmp_path):
+    path = tmp_path / "cell.json"
+    path.write_text('{"config": 1')
+    with pytest.raises(UserError, match=r"cell\.json"):
+        store.read(path, table.FIELDS)
+
+
+def test_what_is_carried_over_is_learned_once(tmp_path, monkeypatch):
+    """Two places to be tested in, one to be logged in: data once, the carried method trained once, the other in each."""
+    monkeypatch.chdir(tmp_path)
+    rows = tuple(
+        table.Row(f"Tiny-{how}", "routing-synthetic", (*CITY, ("dynamics", how)), "dtv", {}, made=CITY)
+        for how in ("strict", "conserving")
+    )
+    columns = tuple(
+        table.Column(name, "ohio", "analytic", "bc", carried=carried) for name, carried in (("A", True), ("B", False))
+    )
+    preset = dataclasses.replace(tiny(), rows=rows, columns=columns, policies=("none",))
+    declared = dataclasses.replace(TINY, columns=columns, presets={"tiny": lambda: preset})
+    paths = run(of_table(declared), "tiny", results=tmp_path).paths
+    cells = {path.stem: json.loads(path.read_text()) for path in paths}
+    assert set(cells) == {"tiny.policy.none", *(f"tiny-{how}.{family}.bc" for how in ("strict", "conserving") for family in "ab")}
+    home = registry.make("routing-synthetic", dict(CITY)).settings
+    assert cells["tiny.policy.none"]["config"]["settings"] == home
+    for name, cell in cells.items():
+        if name != "tiny.policy.none":
+            config, carried = cell["config"], ".a." in name
+            assert config["made"] == home and config["carried"] is carried
+            assert config["settings"]["dynamics"] == name.split(".")[0].removeprefix("tiny-")
+            assert cell["data"]["settings"] == (home if carried else config["settings"])
+    # The logs, and goals in each place; home is one of them.
+    assert len(list((tmp_path / ".work" / "data").glob("*.npz"))) == 1 + 2 and home["dynamics"] == "conserving"
+    assert len(list((tmp_path / ".work" / "train").glob("routing-*.a.bc.*"))) == 1
+
+
+MINE = """
+from ohio_jax.learners import iql
+
+class Mine:  # a learner of its own name and numbers, made of another's parts
+    class Config(iql.Config):
+        expectile: float = 0.6
+
+    init, update, act = staticmethod(iql.init), staticmethod(iql.update), staticmethod(iql.act)
+
+half = Mine.Config
+"""
+
+
+def test_gains_are_drawn_as_maps(tmp_path):
+    """From run files by hand: three scores of the sixteen, each in its place, and the rest left blank."""
+    entry = lambda row, column, score: SimpleNamespace(row=row, column=column, score=score)
+    listed = [entry("Lift-15-0.3", "Logged goals IQL", 10.0), entry("Lift-15-0.3", "OHIO least squares IQL", 90.0)]
+    chart = gains.TABLE.chart
+    assert chart is not None
+    one = chart([*listed, entry("Lift-300-6", "Logged goals IQL", 40.0)])
+    assert one.startswith(b"\x89PNG") and one != chart(listed)
+    assert {row.name for row in gains.ROWS} >= {"Lift-15-0.3", "Lift-300-6", "Door-150-1"} and len(gains.ROWS) == 2 * 16
+    assert {column.name for column in gains.COLUMNS} == {"Logged goals IQL", "OHIO least squares IQL"}
+
+
+def test_a_learner_from_elsewhere_fills_a_table(tmp_path, monkeypatch):
+    """A file beside the reader's work: on every method of the table, on IQL's budget, and shown beside the table's own."""
+    monkeypatch.chdir(tmp_path)
+    Path("my_learner.py").write_text(MINE)
+    columns = tuple(column for column in COLUMNS if column.family == "OHIO")
+    preset = dataclasses.replace(tiny(), rows=tiny().rows[:1], policies=("none",), columns=columns)
+    declared = dataclasses.replace(TINY, presets={"tiny": lambda: preset})
+    try:
+        mine = table.with_learner(declared, "tiny", outside.find("my_learner:Mine"))
+        report = run(of_table(table.with_seeds(mine, "tiny", 1)), "tiny", results=tmp_path / "results").report
+        for name, words in {
+            "my_learner:half": "expected Config, init, update, act, found no Config",
+            "my_learner:None": "found no Config",
+            "no_learner:Mine": "expected a module 'no_learner', found none",
+            "ohio_jax.learners.bc:Config": "found no Config",
+            "magic": "unknown learner 'magic'",
+        }.items():
+            with pytest.raises(UserError, match=words):
+                outside.find(name)
+        assert outside.find("my_learner:Mine") == "mine" and outside.find("iql") == "iql"
+        Path("taken.py").write_text(MINE.replace("Mine", "IQL"))
+        with pytest.raises(UserError, match="expected a name that is free, found 'iql' taken"):
+            outside.find("taken:IQL")
+    finally:
+        LEARNERS.pop("mine", None)
+        sys.path.remove("")
+    assert {entry.column for entry in report.board.entries} == {"none", "OHIO MINE"}
+    like, (path,) = preset.plans["ohio", "iql"], (tmp_path / "results" / "runs").rglob("*.mine.json")
+    plan = json.loads(path.read_text())["config"]["plan"]
+    assert (plan["learner"], plan["updates"], plan["seeds"]) == ("mine", like.updates, 1)
+    assert plan["config"]["expectile"] == 0.6 and plan["config"]["reward_scale"] == like.config.reward_scale
+    page = report.written[0].read_text()
+    assert "| Tiny-DTV |" in page and "MINE" in page
+
+
+def test_declarations_name_what_exists():
+    """Every learner, space and row that a preset mentions is one that is there (a typo would silently drop a cell)."""
+    for declared in TABLES.values():
+        for name in declared.presets:
+            preset = declared.preset(name)
+            assert {row.name for row in preset.rows}
+            wanted = {(column.space, column.learner) for column in declared.columns}
+            # Beside the columns', only plans for the other spaces of its tasks, which `ohio-jax train` may ask for.
+            spaces = {space for family in SPACES.values() for space in family}
+            allowed = {(space, learner) for space in spaces for learner in LEARNERS}
+            assert wanted <= set(preset.plans) <= allowed
+            assert all(plan.learner == learner for (_, learner), plan in preset.plans.items())
+            families = {(column.family, column.learner) for column in declared.columns}
+            for row in preset.rows:
+                assert set(row.paper) <= families
+
+
+def test_bench_survives_kills(tmp_path):
+    """Killed -9 soon after one, four and seven of its nine cells, the table ends with the numbers of an undisturbed run."""
+    script = (
+        "import dataclasses, sys; from pathlib import Path\n"
+        "from ohio_bench.experiments import of_table; from ohio_bench.runner.run import run\n"
+        "from tests.ohio_bench.tiny import TINY, tiny\n"
+        "preset = tiny(); rows = preset.rows[:1]\n"
+        "small = dataclasses.replace(TINY, presets={'tiny': lambda: dataclasses.replace(preset, rows=rows)})\n"
+        "run(of_table(small), 'tiny', results=Path('results'))\n"
+    )
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    program = [sys.executable, "-c", script]
+    root = Path(__file__).resolve().parents[3]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (root, root / "envs", root / "benchmarks")))}
+    subprocess.run(program, check=True, env=env, capture_output=True, cwd=tmp_path / "whole")
+    done = lambda: list((tmp_path / "cut" / "results").rglob("*.json"))
+    for cells in (1, 4, 7):
+        process = subprocess.Popen(program, cwd=tmp_path / "cut", env=env, stderr=subprocess.DEVNULL)
+        while len(done()) < cells and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(0.1 * cells)  # into the next one
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for path in done():
+            json.loads(path.read_text())
+    subprocess.run(program, check=True, env=env, capture_output=True, cwd=tmp_path / "cut")
+    runs = lambda name: {p.name: json.loads(p.read_text()) for p in (tmp_path / name / "results").rglob("*.json")}
+    whole, cut = runs("whole"), runs("cut")
+    assert whole.keys() == cut.keys() and len(whole) == 9
+    for name, cell in whole.items():
+        assert cut[name]["returns"] == cell["returns"] and cut[name]["metrics"] == cell["metrics"]
+    left = [p for p in (tmp_path / "cut" / "results").rglob("*") if p.is_file() and p.suffix != ".json"]
+    assert all(p.name.endswith(".part") for p in left)
