@@ -1,0 +1,177 @@
+"""Shares: Dirichlet densities of numbers that sum to one, and Beta densities of one between 0 and 1."""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from ohio_jax.networks.gamma import log_gamma
+
+# Dirichlet and Beta concentrations stay in this range: below, draws leave float32; above, a density is a point.
+SMALLEST, LARGEST = 1e-3, 1e3
+
+
+@dataclass(frozen=True)
+class Simplex:
+    """Shares that sum to one, with a Dirichlet density (in n - 1 dimensions, the last share left out).
+
+    n: number of shares.
+    floor: smallest share `project` leaves. Recovered shares are often exactly 0, where there is no density; each puts
+        log(floor) into the likelihood, so the floor belongs near half a vehicle of the fleet, not near machine zero.
+    """
+
+    n: int
+    floor: float = 1e-4
+
+    @property
+    def shape(self):
+        return (self.n,)
+
+    @property
+    def raw_shape(self):
+        return (self.n,)
+
+    @staticmethod
+    def concentration(raw):
+        """softplus, kept within [SMALLEST, LARGEST]; shifted rather than cut below so that no gradient dies there."""
+        return jnp.minimum(jax.nn.softplus(raw) + SMALLEST, LARGEST)
+
+    @staticmethod
+    def _density(concentration, log_action):
+        lgamma = jax.scipy.special.gammaln
+        norm = lgamma(jnp.sum(concentration, axis=-1)) - jnp.sum(lgamma(concentration), axis=-1)
+        return norm + jnp.sum((concentration - 1.0) * log_action, axis=-1)
+
+    def log_prob(self, raw, action):
+        return self._density(self.concentration(raw), jnp.log(action))
+
+    def sample(self, raw, key):
+        # The density is taken in log space: shares of a small concentration underflow, their logarithms do not.
+        concentration = self.concentration(raw)
+        log_action = jax.nn.log_softmax(log_gamma(key, concentration), axis=-1)
+        return jnp.exp(log_action), self._density(concentration, log_action)
+
+    def mode(self, raw):
+        """The mean, concentration / sum. The true mode is a corner (or none) as soon as a concentration is below 1."""
+        concentration = self.concentration(raw)
+        return concentration / jnp.sum(concentration, axis=-1, keepdims=True)
+
+    def project(self, action):
+        action = jnp.maximum(action, 0.0)
+        action = action / jnp.maximum(jnp.sum(action, axis=-1, keepdims=True), jnp.finfo(action.dtype).tiny)
+        action = jnp.maximum(action, self.floor)
+        return action / jnp.sum(action, axis=-1, keepdims=True)
+
+    def random(self, key, batch_shape):
+        spacing = jax.random.exponential(key, (*batch_shape, self.n))
+        action = spacing / jnp.sum(spacing, axis=-1, keepdims=True)
+        return action, jnp.full(batch_shape, math.lgamma(self.n))  # (n - 1)! is one over the volume
+
+    def bc_dist(self, a, b):
+        return self.n * jnp.sum(jnp.square(a - b), axis=-1)
+
+    def coordinates(self, action):
+        """Logits that sum to zero."""
+        logits = jnp.log(action)
+        return logits - jnp.mean(logits, axis=-1, keepdims=True)
+
+    def at(self, coordinates):
+        return jax.nn.softmax(coordinates, axis=-1)
+
+
+@dataclass(frozen=True)
+class Simplices:
+    """`rows` independent simplices, e.g. for each region the shares of its vehicles over destinations."""
+
+    rows: int
+    n: int
+    floor: float = 1e-4
+
+    @property
+    def row(self) -> Simplex:
+        return Simplex(self.n, self.floor)
+
+    @property
+    def shape(self):
+        return (self.rows, self.n)
+
+    @property
+    def raw_shape(self):
+        return (self.rows, self.n)
+
+    def log_prob(self, raw, action):
+        return jnp.sum(self.row.log_prob(raw, action), axis=-1)
+
+    def sample(self, raw, key):
+        action, log_prob = self.row.sample(raw, key)
+        return action, jnp.sum(log_prob, axis=-1)
+
+    def mode(self, raw):
+        return self.row.mode(raw)
+
+    def project(self, action):
+        return self.row.project(action)
+
+    def random(self, key, batch_shape):
+        action, density = self.row.random(key, (*batch_shape, self.rows))
+        return action, jnp.sum(density, axis=-1)
+
+    def bc_dist(self, a, b):
+        return jnp.sum(self.row.bc_dist(a, b), axis=-1)
+
+    def coordinates(self, action):
+        return self.row.coordinates(action)
+
+    def at(self, coordinates):
+        return self.row.at(coordinates)
+
+
+@dataclass(frozen=True)
+class UnitBox:
+    """[0, 1]^size with independent Beta densities; raw [..., 0] and [..., 1] give the two concentrations."""
+
+    size: int
+    floor: float = 1e-4
+
+    @property
+    def pairs(self) -> Simplices:
+        """A number of [0, 1] and what is left to 1 are a simplex, and Beta is its Dirichlet."""
+        return Simplices(self.size, 2, self.floor)
+
+    @staticmethod
+    def _pair(action):
+        return jnp.stack([action, 1.0 - action], axis=-1)
+
+    @property
+    def shape(self):
+        return (self.size,)
+
+    @property
+    def raw_shape(self):
+        return (self.size, 2)
+
+    def log_prob(self, raw, action):
+        return self.pairs.log_prob(raw, self._pair(action))
+
+    def sample(self, raw, key):
+        action, log_prob = self.pairs.sample(raw, key)
+        return action[..., 0], log_prob
+
+    def mode(self, raw):
+        return self.pairs.mode(raw)[..., 0]
+
+    def project(self, action):
+        return self.pairs.project(self._pair(jnp.clip(action, 0.0, 1.0)))[..., 0]
+
+    def random(self, key, batch_shape):
+        return jax.random.uniform(key, (*batch_shape, self.size)), jnp.zeros(batch_shape)
+
+    def bc_dist(self, a, b):
+        return jnp.sum(jnp.square(a - b), axis=-1)
+
+    def coordinates(self, action):
+        return jnp.log(action) - jnp.log1p(-action)
+
+    def at(self, coordinates):
+        return jax.nn.sigmoid(coordinates)

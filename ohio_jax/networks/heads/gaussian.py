@@ -1,0 +1,145 @@
+"""Real numbers: Gaussian densities, squashed into a box or as they are."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+
+def _normal_log_density(x: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.Array:
+    return -0.5 * (jnp.square((x - mean) * jnp.exp(-log_std)) + math.log(2.0 * math.pi)) - log_std
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box around zero with a Gaussian squashed by tanh; raw [..., 0] is its mean, [..., 1] its log deviation.
+
+    limits: the largest action of each entry, in the action's units.
+    usual: size of a usual action, in which raw numbers, distances and coordinates count; the limits unless given. Where most
+        actions are far smaller than the largest, an actor that counts in limits would have to be far more exact.
+    """
+
+    limits: tuple[float, ...]
+    usual: tuple[float, ...] | None = None
+
+    EDGE = 1e-5  # how far `project` stays from the limits: arctanh is finite and float32 tells the numbers apart
+
+    @property
+    def shape(self):
+        return (len(self.limits),)
+
+    @property
+    def raw_shape(self):
+        return (len(self.limits), 2)
+
+    @property
+    def _log_limits(self):
+        return sum(map(math.log, self.limits))
+
+    def _largest(self, like):
+        return jnp.array(self.limits, like.dtype).reshape((1,) * (like.ndim - 1) + self.shape)
+
+    def _unit(self, like):
+        return jnp.array(self.usual or self.limits, like.dtype).reshape((1,) * (like.ndim - 1) + self.shape)
+
+    def _normal(self, raw):
+        mean, log_std = raw[..., 0], jnp.clip(raw[..., 1], -5.0, 2.0)
+        if self.usual is None:
+            return mean, log_std
+        share = self._unit(mean) / self._largest(mean)
+        return share * mean, jnp.log(share) + log_std
+
+    def _density(self, raw, before_tanh):
+        # log(1 - tanh(x)^2), written so that it survives |x| large
+        squash = 2.0 * (math.log(2.0) - before_tanh - jax.nn.softplus(-2.0 * before_tanh))
+        return jnp.sum(_normal_log_density(before_tanh, *self._normal(raw)) - squash, axis=-1) - self._log_limits
+
+    def log_prob(self, raw, action):
+        return self._density(raw, jnp.arctanh(action / self._largest(action)))
+
+    def sample(self, raw, key):
+        mean, log_std = self._normal(raw)
+        before_tanh = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype)
+        return self._largest(before_tanh) * jnp.tanh(before_tanh), self._density(raw, before_tanh)
+
+    def mode(self, raw):
+        mean, _ = self._normal(raw)
+        return self._largest(mean) * jnp.tanh(mean)
+
+    def project(self, action):
+        largest = (1.0 - self.EDGE) * self._largest(action)
+        return jnp.clip(action, -largest, largest)
+
+    def random(self, key, batch_shape):
+        share = jax.random.uniform(key, (*batch_shape, *self.shape), minval=-1.0, maxval=1.0)
+        return self._largest(share) * share, jnp.full(batch_shape, -self.shape[0] * math.log(2.0) - self._log_limits)
+
+    def bc_dist(self, a, b):
+        return jnp.sum(jnp.square((a - b) / self._unit(a)), axis=-1)
+
+    def coordinates(self, action):
+        return action / self._unit(action)
+
+    def at(self, coordinates):
+        unit = self._unit(coordinates)
+        most = self._largest(coordinates) / unit
+        return unit * jnp.clip(coordinates, -most, most)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of vehicles with independent Gaussians, the original's end-to-end head: no squash, no bound on draws.
+
+    size: how many numbers.
+    scale: unit; densities are those of action / scale (the original uses 1 in IQL and BC, 10 in CQL).
+    limit: largest count proposed by `random`, in vehicles (the original uses the fleet).
+    random_density: "original" gives `random` the original's log density, ln(1/2) limit / scale, which is not the
+        density of what it draws, -size ln(limit / scale).
+    """
+
+    size: int
+    scale: float
+    limit: float
+    random_density: Literal["exact", "original"] = "exact"
+
+    @property
+    def shape(self):
+        return (self.size,)
+
+    @property
+    def raw_shape(self):
+        return (self.size, 2)
+
+    def _normal(self, raw):
+        return jax.nn.softplus(raw[..., 0]), jnp.clip(raw[..., 1], -20.0, 2.0)
+
+    def log_prob(self, raw, action):
+        return jnp.sum(_normal_log_density(action / self.scale, *self._normal(raw)), axis=-1)
+
+    def sample(self, raw, key):
+        mean, log_std = self._normal(raw)
+        action = self.scale * (mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype))
+        return action, self.log_prob(raw, action)
+
+    def mode(self, raw):
+        return self.scale * self._normal(raw)[0]
+
+    def project(self, action):
+        return jnp.maximum(action, 0.0)
+
+    def random(self, key, batch_shape):
+        action = jax.random.uniform(key, (*batch_shape, self.size), maxval=self.limit)
+        units = self.limit / self.scale
+        density = -self.size * math.log(units) if self.random_density == "exact" else math.log(0.5) * units
+        return action, jnp.full(batch_shape, density)
+
+    def bc_dist(self, a, b):
+        return jnp.sum(jnp.square((a - b) / self.scale), axis=-1)
+
+    def coordinates(self, action):
+        return action / self.scale
+
+    def at(self, coordinates):
+        return self.scale * jnp.maximum(coordinates, 0.0)

@@ -1,0 +1,77 @@
+"""Several kinds of action side by side."""
+
+import functools
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from ohio_jax.networks.heads.spec import ActionSpec
+
+
+def _total(parts: Iterable[jax.Array]) -> jax.Array:
+    return functools.reduce(jnp.add, parts)
+
+
+@dataclass(frozen=True)
+class Product:
+    """Independent parts side by side, each flattened, e.g. shares of a stock and how much to order."""
+
+    parts: tuple[ActionSpec, ...]
+
+    @property
+    def shape(self):
+        return (sum(math.prod(part.shape) for part in self.parts),)
+
+    @property
+    def raw_shape(self):
+        return (sum(math.prod(part.raw_shape) for part in self.parts),)
+
+    @staticmethod
+    def _split(flat, shapes):
+        start = 0
+        for shape in shapes:
+            stop = start + math.prod(shape)
+            yield flat[..., start:stop].reshape(*flat.shape[:-1], *shape)
+            start = stop
+
+    def _raws(self, raw):
+        return self._split(raw, [part.raw_shape for part in self.parts])
+
+    def _actions(self, action):
+        return self._split(action, [part.shape for part in self.parts])
+
+    def _join(self, actions):
+        flat = [a.reshape(*a.shape[: a.ndim - len(part.shape)], -1) for a, part in zip(actions, self.parts, strict=True)]
+        return jnp.concatenate(flat, axis=-1)
+
+    def log_prob(self, raw, action):
+        each = zip(self.parts, self._raws(raw), self._actions(action), strict=True)
+        return _total(part.log_prob(r, a) for part, r, a in each)
+
+    def sample(self, raw, key):
+        each = zip(self.parts, self._raws(raw), jax.random.split(key, len(self.parts)), strict=True)
+        actions, log_probs = zip(*(part.sample(r, k) for part, r, k in each), strict=True)
+        return self._join(actions), _total(log_probs)
+
+    def mode(self, raw):
+        return self._join([part.mode(r) for part, r in zip(self.parts, self._raws(raw), strict=True)])
+
+    def project(self, action):
+        return self._join([part.project(a) for part, a in zip(self.parts, self._actions(action), strict=True)])
+
+    def random(self, key, batch_shape):
+        each = zip(self.parts, jax.random.split(key, len(self.parts)), strict=True)
+        actions, densities = zip(*(part.random(k, batch_shape) for part, k in each), strict=True)
+        return self._join(actions), _total(densities)
+
+    def bc_dist(self, a, b):
+        return _total(part.bc_dist(x, y) for part, x, y in zip(self.parts, self._actions(a), self._actions(b), strict=True))
+
+    def coordinates(self, action):
+        return self._join([part.coordinates(a) for part, a in zip(self.parts, self._actions(action), strict=True)])
+
+    def at(self, coordinates):
+        return self._join([part.at(x) for part, x in zip(self.parts, self._actions(coordinates), strict=True)])
