@@ -7,6 +7,7 @@ times), so `jax.vmap` over environments works. Two more methods separate the ran
 `reset(key)` is `start(draw(key))`.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -73,6 +74,17 @@ class Drawn:
 
     def reset(self, key: jax.Array) -> State:
         return self.start(self.draw(key))
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def draws(env: Any, key: jax.Array, episodes: int) -> Any:
+    """Instances of so many episodes, leading axis E; that of an episode does not depend on how many follow it."""
+    return jax.vmap(lambda episode: env.draw(jax.random.fold_in(key, episode)))(jnp.arange(episodes))
+
+
+def instances_of(env: Any) -> Callable[[int, int], Any]:
+    """`Task.instances` of an environment: as it draws them itself."""
+    return lambda seed, episodes: draws(env, jax.random.key(seed), episodes)
 
 
 @struct.dataclass

@@ -8,12 +8,15 @@ processes that work as one (`ohio_jax.mesh`) the first writes for all.
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ohio_jax import mesh
 
@@ -52,6 +55,20 @@ def write_json(path: str | Path, fields: dict[str, Any]) -> None:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def write_npz(path: str | Path, card: dict[str, Any], arrays: dict[str, Any]) -> None:
+    """Writes arrays by name to one compressed `.npz` file, atomically, with a card, a JSON object, that says what they are."""
+    file = io.BytesIO()
+    np.savez_compressed(file, card=np.array(json.dumps(card, allow_nan=False)), **arrays)  # pyright: ignore
+    write_bytes(path, file.getvalue())
+
+
+def read_npz(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """(card, arrays) of such a file's content."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    return json.loads(str(arrays.pop("card"))), arrays
 
 
 @contextlib.contextmanager

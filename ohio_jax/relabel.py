@@ -2,10 +2,10 @@
 
 import functools
 import itertools
+from collections.abc import Callable
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
 
 from ohio_jax import mesh
 from ohio_jax.data import Trajectories, Transitions
@@ -33,26 +33,13 @@ def invert_all(inverse: str, problem, segments: Segment) -> Recovered:
 
     inverse: name in INVERSES; it and the problem are static. No device waits for another's iterations.
     """
-    over = Mesh(np.array(mesh.devices()), ("segment",))
     invert = lambda segment: INVERSES[inverse](problem, segment)
     some = lambda segments: jax.lax.map(invert, segments, batch_size=lanes(inverse))
-    each = PartitionSpec("segment")
-    return jax.shard_map(some, mesh=over, in_specs=each, out_specs=each, check_vma=False)(segments)
+    over = mesh.over(mesh.devices())
+    return jax.shard_map(some, mesh=over, in_specs=mesh.EACH, out_specs=mesh.EACH, check_vma=False)(segments)
 
 
 Found = dict[str, np.ndarray]  # the fields of `Recovered`, leading axis M
-
-
-def _keep(found: Found) -> np.ndarray:
-    return np.ones(len(found["status"]))
-
-
-def _drop(found: Found) -> np.ndarray:
-    return found["status"] == UNIQUE
-
-
-def _original(found: Found) -> np.ndarray:
-    return found["loss"] <= LARGEST_LOSS
 
 
 def _posterior(found: Found) -> np.ndarray:
@@ -71,10 +58,10 @@ def _posterior(found: Found) -> np.ndarray:
 
 
 # How much a learner trusts a transition, by what its inverse said of it; 0 for what failed, whichever is chosen.
-WEIGHTS = {
-    "keep": _keep,  # 1
-    "drop": _drop,  # 1 where UNIQUE; 0 where AMBIGUOUS or UNEXPLAINED
-    "original": _original,  # 1 up to the original's largest loss (numerical and reg_analytic; it kept all of analytic's)
+WEIGHTS: dict[str, Callable[[Found], np.ndarray]] = {
+    "keep": lambda found: np.ones(len(found["status"])),
+    "drop": lambda found: found["status"] == UNIQUE,
+    "original": lambda found: found["loss"] <= LARGEST_LOSS,  # of numerical and reg_analytic; it kept all of analytic's
     "posterior": _posterior,  # likelihood of the segment and precision of its goal
 }
 

@@ -3,14 +3,13 @@
 `python -m scripts.manipulation_low_levels` makes it anew. The one shipped is older than the stream its noise is drawn from now.
 """
 
-import io
-import json
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict
 from ohio_envs import registry
 from ohio_envs.manipulation import low_levels
 from ohio_envs.manipulation.simulator import SUBSTEPS
@@ -38,11 +37,8 @@ def teach(path: Path) -> None:
             taught, error = recurrent.fit(config, jax.random.key(0), low_levels.blank(scene, space), segments)
             print(f"{scene} {space}: torques are {100 * error:.2f} % of the largest off on held-out segments")
             card["error"][f"{scene}/{space}"] = error
-            leaves, _ = jax.tree.flatten_with_path(taught.weights)
-            arrays |= {"/".join([scene, space, *(str(key.key) for key in keys)]): np.asarray(leaf) for keys, leaf in leaves}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, card=np.array(json.dumps(card)), **arrays)
-    files.write_bytes(path, buffer.getvalue())
+            arrays |= flatten_dict({scene: {space: jax.tree.map(np.asarray, taught.weights)}}, sep="/")
+    files.write_npz(path, card, arrays)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@
 in five minutes on two cores of an AMD EPYC; the file's card holds the four plans.
 """
 
-import io
-import json
 import sys
 from importlib import resources
 from pathlib import Path
@@ -33,9 +31,7 @@ def pack(runs: list[str], path: Path) -> None:
     described = [read_run(run) for run in runs]
     card = {"runs": described, "hidden": loaded[0][2].hidden, "layers": sorted(stacked)}
     arrays = {f"{name}.{part}": stacked[name][part] for name in stacked for part in ("kernel", "bias")}
-    file = io.BytesIO()
-    np.savez_compressed(file, card=np.array(json.dumps(card)), **arrays)
-    files.write_bytes(path, file.getvalue())
+    files.write_npz(path, card, arrays)
 
 
 if __name__ == "__main__":

@@ -18,34 +18,30 @@ class Rule(NamedTuple):
     convert: Convert
 
 
-def integer(low: int, high: int) -> Convert:
-    """Integers of [low, high]."""
+def _within(low: float, high: float, read: Callable[[Any], Any], expected: str) -> Convert:
+    """What `read` makes of a value, if that lies in [low, high]."""
 
-    def convert(given: Any) -> int:
+    def convert(given: Any) -> Any:
         try:
-            value = int(given) if isinstance(given, str) else int(operator.index(given))
+            value = read(given)
         except (ValueError, TypeError):
-            value = low - 1
+            value = math.nan
         if not low <= value <= high:
-            raise ValueError(f"an integer from {low} to {high}")
+            raise ValueError(expected)
         return value
 
     return convert
+
+
+def integer(low: int, high: int) -> Convert:
+    """Integers of [low, high]."""
+    read = lambda given: int(given) if isinstance(given, str) else operator.index(given)
+    return _within(low, high, read, f"an integer from {low} to {high}")
 
 
 def number(low: float, high: float) -> Convert:
     """Real numbers of [low, high]."""
-
-    def convert(given: Any) -> float:
-        try:
-            value = float(given)
-        except (ValueError, TypeError):
-            value = math.nan
-        if not low <= value <= high:
-            raise ValueError(f"a number from {low:g} to {high:g}")
-        return value
-
-    return convert
+    return _within(low, high, float, f"a number from {low:g} to {high:g}")
 
 
 def one_of(*words: str) -> Convert:

@@ -1,12 +1,13 @@
 """Where a goal takes a low level within a model of its world: as it is, and as if it never met a bound."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.low_level import Segment
+from ohio_jax.low_level import ActionModel, Problem, Segment, StateModel
 from ohio_jax.solvers.riccati import Gains
 from ohio_jax.solvers.small import product
 
@@ -37,6 +38,20 @@ def predict(init: Callable[[Any], Any], act: Act) -> Callable[[jax.Array, Any], 
         return jax.lax.scan(step, (at.start, init(at.params)), None, at.params.steps)[1]
 
     return predicted
+
+
+def problem(params: Any, prepare: Callable[[Any, Segment], Any], state: StateModel, action: ActionModel | None) -> Problem:
+    """The problem of matching where a segment led; prepare(params, segment) -> context, like `Context`."""
+    return Problem(
+        project=lambda goal: jnp.clip(goal, -params.limit, params.limit),
+        start=reached,
+        state=state,
+        action=action,
+        residual="state",
+        prepare=functools.partial(prepare, params),
+        observed=reached,
+        width=limit,
+    )
 
 
 def reached(segment: Segment, at: Any) -> jax.Array:

@@ -3,12 +3,10 @@
 goal: Float[n], the state asked for; state: Float[n]; action: Float[m]. The model is taken as it is, not linearised as by `mpc`.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 
-from ohio_jax.controllers import closed_loop, mpc
+from ohio_jax.controllers import closed_loop
 from ohio_jax.controllers.mpc import Params
 from ohio_jax.low_level import Problem, StateModel
 from ohio_jax.solvers import ilqr
@@ -34,8 +32,7 @@ def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) ->
 
 def problem(params: Params) -> Problem:
     """As for `mpc`, with the states of this closed loop; it offers no comparison of actions."""
-    prepare = functools.partial(closed_loop.prepare, params)
-    return mpc.problem(params)._replace(state=STATE, action=None, prepare=prepare)
+    return closed_loop.problem(params, closed_loop.prepare, STATE, None)
 
 
 STATE = StateModel(closed_loop.predict(init, act), closed_loop.reached, closed_loop.noise)

@@ -4,7 +4,6 @@ goal: Float[n], the state asked for, in the state's units; state: Float[n]; acti
 Gains are computed where a goal is given, at the state of that moment, and kept for the h steps the goal lasts.
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -83,16 +82,7 @@ def problem(params: Params) -> Problem:
     and with `model` linearised at the observed states (OHIO, section 4.1).
     Action model: the feedback before clipping, in the observed states.
     """
-    return Problem(
-        project=lambda goal: jnp.clip(goal, -params.limit, params.limit),
-        start=closed_loop.reached,
-        state=STATE,
-        action=ACTION,
-        residual="state",
-        prepare=functools.partial(prepare, params),
-        observed=closed_loop.reached,
-        width=closed_loop.limit,
-    )
+    return closed_loop.problem(params, prepare, STATE, ACTION)
 
 
 def _predict(goal: jax.Array, at: Context) -> jax.Array:

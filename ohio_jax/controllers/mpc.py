@@ -3,7 +3,6 @@
 goal: Float[n], the state asked for; state: Float[n]; action: Float[m]. The model is linearised at the state of each step.
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -82,16 +81,7 @@ def problem(params: Params) -> Problem:
     later actions being optimal: off its bounds the slope of the plan's cost must vanish, on one of them it must push outward. In
     actions: slope over curvature.
     """
-    return Problem(
-        project=lambda goal: jnp.clip(goal, -params.limit, params.limit),
-        start=closed_loop.reached,
-        state=STATE,
-        action=ACTION,
-        residual="state",
-        prepare=functools.partial(prepare, params),
-        observed=closed_loop.reached,
-        width=closed_loop.limit,
-    )
+    return closed_loop.problem(params, prepare, STATE, ACTION)
 
 
 def _affine(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:

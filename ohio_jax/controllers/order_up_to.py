@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from ohio_jax.controllers import stateless
+from ohio_jax.controllers.orders import half, project
 from ohio_jax.low_level import AMBIGUOUS, UNIQUE, ActionModel, Problem, Segment
 
 init, plan = stateless.init, stateless.plan
@@ -31,11 +32,6 @@ def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple
     return jnp.maximum(params.largest * project(goal) - state, 0.0), memory
 
 
-def project(goal: jax.Array) -> jax.Array:
-    """Within [0, 1]; what is no number counts as 0."""
-    return jnp.clip(jnp.nan_to_num(goal), 0.0, 1.0)
-
-
 class Context(NamedTuple):
     """position: Float[N], before the orders."""
 
@@ -51,16 +47,12 @@ def problem(params: Params) -> Problem:
     """
     return Problem(
         project=project,
-        start=_half,
+        start=half,
         action=ACTION,
         prepare=lambda segment: Context(params, segment.state[-1]),
         closed_form=_closed_form,
         tolerance=TOLERANCE,
     )
-
-
-def _half(segment: Segment, at: Context) -> jax.Array:
-    return jnp.full(segment.action.shape[-1], 0.5)
 
 
 def _closed_form(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:

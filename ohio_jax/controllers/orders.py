@@ -76,14 +76,15 @@ def problem(params: Params) -> Problem:
     """
     return Problem(
         project=project,
-        start=_half,
+        start=half,
         action=ACTION,
         prepare=lambda segment: Context(params, segment.state[-1]),
         closed_form=_closed_form,
     )
 
 
-def _half(segment: Segment, at: Context) -> jax.Array:
+def half(segment: Segment, at: Any) -> jax.Array:
+    """Float[S + 1], where searches begin: half of everything."""
     return jnp.full(segment.action.shape[-1], 0.5)
 
 

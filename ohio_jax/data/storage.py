@@ -3,8 +3,6 @@
 Files are written to a temporary name and renamed, so none is ever half there.
 """
 
-import io
-import json
 import zipfile
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +14,7 @@ from ohio_jax.data.arrays import digest_v1
 from ohio_jax.data.trajectories import Trajectories
 from ohio_jax.data.transitions import Transitions
 from ohio_jax.errors import UserError
-from ohio_jax.files import write_bytes
+from ohio_jax.files import read_npz, write_npz
 
 FORMAT = 2  # 1: `sha256` was what `sha256_v1` is now, and transitions had a discount of 0 or 1
 Dataset = Trajectories | Transitions
@@ -29,9 +27,7 @@ def save(path: str | Path, dataset: Dataset) -> str:
     arrays = dataset.arrays
     old = {"sha256_v1": digest_v1(_to_format_1(arrays))}  # by which what is made again is known to be what an old file holds
     card = {**dataset.card, "format": FORMAT, "kind": kind, "sha256": dataset.digest, **old}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, card=np.array(json.dumps(card, allow_nan=False)), **arrays)  # pyright: ignore
-    write_bytes(path, buffer.getvalue())
+    write_npz(path, card, arrays)
     return dataset.digest
 
 
@@ -44,9 +40,7 @@ def load(path: str | Path, kind: str) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected a dataset (.npz) written by this program")
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-        card = json.loads(str(arrays.pop("card")))
+        card, arrays = read_npz(path.read_bytes())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
         raise UserError(f"{path}: damaged or no dataset ({error}); expected an .npz file with a card") from error
     except Exception as error:  # zlib.error has no public base class of its own

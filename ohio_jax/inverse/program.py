@@ -11,6 +11,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy  # its parts are imported where they are used first
 
 from ohio_jax import low_level
 from ohio_jax.errors import UserError
@@ -123,14 +124,13 @@ class Conditions:
         ends = np.cumsum([0, n, g, g, k, k, 0 if p.price is None else m])
         self.x, self.above, self.below, more, less, self.y = map(slice, ends[:-1], ends[1:])
         self.off, self.size = slice(more.start, less.stop), int(ends[-1])
-        blocks = [(0, self.x, p.A), (0, self.above, -p.B), (0, self.below, p.B)]
-        blocks += [(m, self.x, np.eye(k)), (m, more, -np.eye(k)), (m, less, np.eye(k))]
+        blocks = [[p.A, -p.B, p.B, None, None], [np.eye(k, n), None, None, -np.eye(k), np.eye(k)]]
         right = [p.b + p.B @ self.goal, p.action]
         if p.price is not None:  # else prices know nothing of the goal, and are asked for apart
-            blocks += [(m + k, self.y, p.A.T), (m + k, self.above, -p.price), (m + k, self.below, p.price)]
+            blocks = [[*row, None] for row in blocks] + [[None, -p.price, p.price, None, None, p.A.T]]
             right.append(p.cost + p.price @ self.goal)
         self.right, self.costs = np.concatenate(right), slice(m + k, None)
-        self.matrix, self.dual = _sparse((self.right.size, self.size), blocks), _sparse((n, m), [(0, slice(0, m), p.A.T)])
+        self.matrix, self.dual = scipy.sparse.block_array(blocks, format="csc"), scipy.sparse.csc_array(p.A.T)
         self.nearest = np.zeros(self.size)
         self.nearest[self.above], self.nearest[self.below], self.nearest[self.off] = 1.0, 1.0, NEAR
 
@@ -207,12 +207,11 @@ class Conditions:
 
     def optimum(self, cost, matrix, low, high, least, most) -> np.ndarray | None:
         """Where cost'z is least, least <= z <= most, low <= matrix z <= high; None if nowhere."""
-        from scipy.optimize import Bounds, LinearConstraint, milp
-
         self.solved += 1
         # Presolve calls some programs infeasible that are not, where round-off leaves entries a range of 1e-8.
         options = {"presolve": False}
-        return milp(cost, constraints=LinearConstraint(matrix, low, high), bounds=Bounds(least, most), options=options).x
+        rows, bounds = scipy.optimize.LinearConstraint(matrix, low, high), scipy.optimize.Bounds(least, most)
+        return scipy.optimize.milp(cost, constraints=rows, bounds=bounds, options=options).x
 
 
 def _and(mask: np.ndarray, entries: np.ndarray) -> np.ndarray:
@@ -220,16 +219,3 @@ def _and(mask: np.ndarray, entries: np.ndarray) -> np.ndarray:
     mask = mask.copy()
     mask[entries] = True
     return mask
-
-
-def _sparse(shape: tuple[int, int], blocks: list[tuple[int, slice, np.ndarray]]):
-    """A sparse matrix of blocks, each with its first row and its columns."""
-    from scipy.sparse import csc_array
-
-    rows, columns, values = [], [], []
-    for row, column, block in blocks:
-        i, j = np.nonzero(block)
-        rows.append(i + row)
-        columns.append(j + column.start)
-        values.append(block[i, j])
-    return csc_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape)

@@ -4,8 +4,6 @@
 """
 
 import functools
-import io
-import json
 from dataclasses import replace
 from importlib import resources
 from typing import Any, Literal
@@ -13,9 +11,11 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
 from ohio_envs.manipulation import panda
 from ohio_jax.controllers import recurrent
+from ohio_jax.files import read_npz
 
 ASSET = "low_levels.npz"
 HIDDEN = 64
@@ -29,11 +29,7 @@ SITE = (0.015, 0.05)
 def load() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """(card, arrays by name) of the file kept here; nothing while it is being made for the first time."""
     file = resources.files("ohio_envs.manipulation") / ASSET
-    if not file.is_file():
-        return {}, {}
-    with np.load(io.BytesIO(file.read_bytes())) as content:
-        arrays = {name: content[name] for name in content.files}
-    return json.loads(str(arrays.pop("card"))), arrays
+    return read_npz(file.read_bytes()) if file.is_file() else ({}, {})
 
 
 def blank(scene: str, space: str) -> recurrent.Params:
@@ -48,9 +44,5 @@ def params(scene: str, space: str) -> recurrent.Params:
     """The low level of a space of SPACES, as it was taught."""
     _, arrays = load()
     head = f"{scene}/{space}/"
-    weights: dict[str, Any] = {}
-    for name, array in arrays.items():
-        if name.startswith(head):
-            *path, last = name.removeprefix(head).split("/")
-            functools.reduce(lambda tree, key: tree.setdefault(key, {}), path, weights)[last] = array
-    return replace(blank(scene, space), weights=weights)
+    own = {name.removeprefix(head): array for name, array in arrays.items() if name.startswith(head)}
+    return replace(blank(scene, space), weights=unflatten_dict(own, sep="/"))

@@ -18,9 +18,10 @@ from ohio_envs.manipulation.features import FEATURES
 from ohio_envs.manipulation.model import engine
 from ohio_envs.manipulation.policies import POLICIES, RANGE, draw_lots
 from ohio_envs.manipulation.scenes import Arm, Door, Lift, Scene
-from ohio_envs.manipulation.simulator import SUBSTEPS, Instance, Manipulation, low_level_view
+from ohio_envs.manipulation.simulator import SUBSTEPS, Manipulation, low_level_view
 from ohio_envs.settings import Rule, integer, number, number_or, one_of, parse
 from ohio_jax.controllers import direct, mixture, osc, recurrent, torques
+from ohio_jax.environment import instances_of
 from ohio_jax.low_level import Problem
 from ohio_jax.networks import heads
 from ohio_jax.networks.mlp import mlp_networks
@@ -93,7 +94,7 @@ def _task(scene: Scene, values: dict[str, Any]) -> Task:
         reached=low_level_view,
         spaces=_spaces(name, RANGES[name][values["gains"]], _gains(values), behaviour),
         policies={policy: Guide(goal, behaviour) for policy, goal in POLICIES.items()},
-        instances=functools.partial(_instances, env),
+        instances=instances_of(env),
         reference=Reference(
             zero=0.0,
             full=EXPERT[name] * horizon / HORIZON,
@@ -102,17 +103,6 @@ def _task(scene: Scene, values: dict[str, Any]) -> Task:
         ),
         draw=functools.partial(draw, env),
     )
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _draw(env: Manipulation, seed: jax.Array, episodes: int) -> Instance:
-    key = jax.random.key(seed)
-    return jax.vmap(lambda episode: env.draw(jax.random.fold_in(key, episode)))(jnp.arange(episodes))
-
-
-def _instances(env: Manipulation, seed: int, episodes: int) -> Instance:
-    """The task's `instances`, leading axis E."""
-    return _draw(env, jnp.uint32(seed), episodes)
 
 
 def _gains(values: dict[str, Any]) -> Gains:

@@ -4,8 +4,6 @@
 """
 
 import functools
-import io
-import json
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -13,10 +11,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ohio_envs.reacher.features import features
 from ohio_jax.environment import State
+from ohio_jax.files import read_npz
 from ohio_jax.networks import heads
 from ohio_jax.networks.mlp import Actor
 
@@ -29,9 +27,8 @@ TORQUES = heads.Box((1.0, 1.0))
 def load(path: Path | None = None) -> tuple[dict[str, Any], int, Any]:
     """(card, S stages, the actor's parameters with leading axis S, on the host), of the file kept here or of another."""
     file = resources.files("ohio_envs.reacher") / ASSET if path is None else path
-    with np.load(io.BytesIO(file.read_bytes())) as content:
-        card = json.loads(str(content["card"]))
-        layers = {name: {part: content[f"{name}.{part}"] for part in ("kernel", "bias")} for name in card["layers"]}
+    card, arrays = read_npz(file.read_bytes())
+    layers = {name: {part: arrays[f"{name}.{part}"] for part in ("kernel", "bias")} for name in card["layers"]}
     return card, len(card["runs"]), {"params": {"Perceptron_0": layers}}
 
 

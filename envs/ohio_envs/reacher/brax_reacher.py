@@ -19,7 +19,7 @@ from flax import struct
 from ohio_envs.extras import imported
 from ohio_envs.settings import Rule, integer, one_of, parse
 from ohio_jax.controllers import direct, pd
-from ohio_jax.environment import Drawn, State
+from ohio_jax.environment import Drawn, State, instances_of
 from ohio_jax.networks import heads
 from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.task import Reference, Space, Task
@@ -152,7 +152,7 @@ def reacher_brax(settings: dict[str, Any]) -> Task:
             "end_to_end": Space(torque, direct, bounds, direct.problem(bounds), functools.partial(mlp_networks, torque)),
         },
         policies=POLICIES,
-        instances=_instances,
+        instances=instances_of(env),
         reference=Reference(
             zero=zero * horizon / 1000,
             full=full,
@@ -160,13 +160,3 @@ def reacher_brax(settings: dict[str, Any]) -> Task:
             "horizons 0 is in proportion",
         ),
     )
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _keys(seed: jax.Array, episodes: int) -> jax.Array:
-    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(episodes))
-
-
-def _instances(seed: int, episodes: int) -> jax.Array:
-    """The task's `instances`: keys [E]."""
-    return _keys(jnp.uint32(seed), episodes)

@@ -17,6 +17,7 @@ from ohio_jax.controllers import direct, lqr, mpc, relative
 from ohio_jax.data import Trajectories
 from ohio_jax.dynamics import learned
 from ohio_jax.dynamics.model import Model
+from ohio_jax.environment import instances_of
 from ohio_jax.low_level import Problem
 from ohio_jax.networks import heads
 from ohio_jax.networks.mlp import mlp_networks
@@ -51,21 +52,10 @@ def reacher(settings: dict[str, Any]) -> Task:
         reached=joints,
         spaces=_spaces(values["steps"]),
         policies=POLICIES,
-        instances=functools.partial(_instances, env),
+        instances=instances_of(env),
         reference=reference,
         draw=draw,
     )
-
-
-@functools.partial(jax.jit, static_argnums=(2,))
-def _draw(env: Reacher, seed: jax.Array, episodes: int) -> jax.Array:
-    key = jax.random.key(seed)
-    return jax.vmap(lambda episode: env.draw(jax.random.fold_in(key, episode)))(jnp.arange(episodes))
-
-
-def _instances(env: Reacher, seed: int, episodes: int) -> jax.Array:
-    """The task's `instances`: Float[E, 4]."""
-    return _draw(env, jnp.uint32(seed), episodes)
 
 
 def _spaces(steps: int) -> dict[str, Space]:

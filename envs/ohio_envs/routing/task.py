@@ -15,7 +15,7 @@ from ohio_envs.routing.scenario import City
 from ohio_envs.routing.simulator import DYNAMICS, Routing
 from ohio_envs.settings import Rule, integer, one_of, parse
 from ohio_jax.controllers import requests, shares, transport
-from ohio_jax.environment import State
+from ohio_jax.environment import State, instances_of
 from ohio_jax.networks import graph, heads
 from ohio_jax.task import Reference, Space, Task
 
@@ -118,8 +118,7 @@ def _instances(city: City, env: Routing, source: str) -> Callable[[int, int], ja
     """The task's `instances`: Int[E, T, n, n] requests, by the original's generator or by JAX's."""
     if source == "numpy":
         return lambda seed, episodes: jnp.asarray(demand.draw(city, seed, episodes))
-    draw = jax.jit(jax.vmap(lambda key, episode: env.draw(jax.random.fold_in(key, episode)), (None, 0)))
-    return lambda seed, episodes: draw(jax.random.key(seed), jnp.arange(episodes))
+    return instances_of(env)
 
 
 def _spaces(city: City, env: Routing) -> dict[str, Space]:

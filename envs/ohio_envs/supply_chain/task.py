@@ -15,7 +15,7 @@ from ohio_envs.supply_chain import demand, planning, policies, scenario
 from ohio_envs.supply_chain.scenario import LOOK_AHEAD, Published, Scenario, check
 from ohio_envs.supply_chain.simulator import Instance, SupplyChain, demand_of, low_level_view, queues
 from ohio_jax.controllers import inventory, orders
-from ohio_jax.environment import State
+from ohio_jax.environment import State, instances_of
 from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.networks import edge_conv, heads
 from ohio_jax.task import Policy, Reference, Space, Task
@@ -65,7 +65,7 @@ def _task(name: str, of: Published, settings: dict[str, Any], published: tuple[f
         reached=seen,
         spaces=_spaces(s, low, env.smooth),
         policies=_policies(s, low),
-        instances=instances_of(env, values["demand"]),
+        instances=_instances(env, values["demand"]),
         reference=Reference(*published, how=HOW.format(name=name, episodes=1000, settings="")),
         bound=lambda instances: planning.bound(s, np.asarray(instances.demand)),
     )
@@ -98,16 +98,15 @@ def _policies(s: Scenario, low: inventory.Params) -> dict[str, Policy]:
     return policies.POLICIES | under_goals | {"mpc": functools.partial(policies.mpc, operator)}
 
 
-def instances_of(env: SupplyChain, source: str = "jax") -> Callable[[int, int], Any]:
+def _instances(env: SupplyChain, source: str) -> Callable[[int, int], Any]:
     """The task's `instances`: demand and queues, by the original's generator or by JAX's."""
-    keys = lambda seed, episodes: jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(episodes))
     if source == "jax":
-        draw = jax.jit(jax.vmap(env.draw))
-        return lambda seed, episodes: draw(keys(seed, episodes))
+        return instances_of(env)
 
     def drawn(seed: int, episodes: int) -> Instance:
         noise = jnp.asarray(demand.draw(env.scenario, seed, episodes))
-        order = jax.vmap(lambda key: queues(key, env.scenario))(keys(seed, episodes))
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(episodes))
+        order = jax.vmap(lambda key: queues(key, env.scenario))(keys)
         return Instance(jax.vmap(lambda noise: demand_of(env.scenario, noise))(noise), order)
 
     return drawn

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from ohio_jax import low_level
 from ohio_jax.controllers import requests, shares, transport
 from ohio_jax.controllers.transport import counts
 from ohio_jax.errors import UserError
@@ -110,11 +111,13 @@ def test_residual_is_vehicles_and_has_a_gradient():
     tau, idle, goal = world(batch=3)
     problem = transport.problem(transport.Params(perturb(tau)))
     segment = jax.tree.map(lambda x: x[2], segments(idle, act(transport, transport.Params(perturb(tau)), idle, goal)))
-    start = problem.start(segment)
-    residual = jax.jit(problem.residual)(start, segment)
+    at = low_level.prepare(problem, segment)
+    off = jax.jit(lambda goal: low_level.residual(problem, goal, at))
+    start = low_level.start(problem, at)
+    residual = off(start)
     expected = np.asarray(counts(start, idle[2].sum())) - segment.next_state[-1]
     np.testing.assert_array_equal(residual, expected)
-    slope = jax.jit(jax.grad(lambda g: 0.5 * (problem.residual(g, segment) ** 2).sum()))(start)
+    slope = jax.jit(jax.grad(lambda g: 0.5 * (off(g) ** 2).sum()))(start)
     downhill = problem.project(start - 1e-7 * slope)
     assert np.linalg.norm(slope) > 0
     ahead = np.asarray(segment.next_state[-1] / idle[2].sum())
