@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
@@ -54,12 +55,9 @@ def hardware() -> dict[str, Any]:
 def cpu_model() -> str:
     """The processor's own name where Linux tells it, else the architecture."""
     information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text(errors="replace").splitlines():
-            field, _, value = line.partition(":")
-            if field.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
+    text = information.read_text(errors="replace") if information.exists() else ""
+    found = re.search(r"^model name\s*:[ \t]*(.*\S)", text, re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 def git_state(folder: Path | None = None) -> tuple[str | None, bool | None]:

@@ -12,7 +12,7 @@ import numpy as np
 from ohio_jax.errors import UserError
 from ohio_jax.files import write_bytes
 from ohio_jax.progress import progress
-from ohio_jax.rollout import Act, episode_keys
+from ohio_jax.rollout import Act, episode_keys, horizon_scan
 from ohio_jax.task import Task
 
 
@@ -21,13 +21,7 @@ def _states(env, act: Act, params, instances, keys, frames: int):
     """The simulator's states, leading axes [frames + 1, episodes]."""
 
     def episode(instance, key):
-        first = env.start(instance)
-
-        def step(state, key):
-            after = env.step(state, act(params, env, key, state))
-            return after, after.pipeline_state
-
-        _, later = jax.lax.scan(step, first, jax.random.split(key, frames))
+        first, later = horizon_scan(env, act, params, instance, key, lambda *seen: seen[-1].pipeline_state, frames)
         return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first.pipeline_state, later)
 
     return jax.vmap(episode, out_axes=1)(instances, keys)

@@ -30,8 +30,13 @@ class Episodes(NamedTuple):
     metrics: dict[str, Any]
 
 
-def horizon_scan(env, act: Act, params, instance, key, record: Callable[[State, jax.Array, State], Any]):
-    """One episode: the state it starts in, and what `record(before, action, after)` says of each step, stacked."""
+def horizon_scan(
+    env, act: Act, params, instance, key, record: Callable[[State, jax.Array, State], Any], steps: int | None = None
+) -> tuple[State, Any]:
+    """One episode: the state it starts in, and what `record(before, action, after)` says of each step, stacked.
+
+    steps: so many, all of the episode's unless given.
+    """
     first = env.start(instance)
 
     def step(state, key):
@@ -39,8 +44,7 @@ def horizon_scan(env, act: Act, params, instance, key, record: Callable[[State, 
         after = env.step(state, action)
         return after, record(state, action, after)
 
-    _, steps = jax.lax.scan(step, first, jax.random.split(key, env.horizon))
-    return first, steps
+    return first, jax.lax.scan(step, first, jax.random.split(key, env.horizon if steps is None else steps))[1]
 
 
 @functools.partial(jax.jit, static_argnames=("act", "devices"))

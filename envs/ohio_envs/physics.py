@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from ohio_envs.extras import imported
+from ohio_jax.extras import imported
 
 FEW = 8  # states that are stepped sooner by one thread than handed to others
 

@@ -117,10 +117,6 @@ def routing(
     return out
 
 
-def each(amount: int, *learners: str) -> dict[str, int]:
-    return dict.fromkeys(learners, amount)
-
-
 MILLION = 1_000_000
 PRESETS: dict[str, dict[str, Callable[[], Plans]]] = {
     "routing": {
@@ -131,22 +127,22 @@ PRESETS: dict[str, dict[str, Callable[[], Plans]]] = {
     "supply-chain": {
         "quick": lambda: make("supply-chain", 2, 64, {"bc": 3_000, "iql": 1_500, "cql": 500}),
         "cpu": lambda: make("supply-chain", 4, 32, {"bc": 4_000, "iql": 3_000, "cql": 3_000}),
-        "paper": lambda: make("supply-chain", 5, 256, each(500_000, "bc", "iql", "cql"), published=True),
+        "paper": lambda: make("supply-chain", 5, 256, dict.fromkeys(("bc", "iql", "cql"), 500_000), published=True),
     },
     "reacher": {
         "quick": lambda: make("reacher", 2, 64, {"bc": 6_000, "iql": 3_000}, 256),
         "cpu": lambda: make("reacher", 5, 128, {"bc": 30_000, "iql": 8_000}, 256),
-        "paper": lambda: make("reacher", 5, 256, each(MILLION, "bc", "iql"), 256, published=True),
+        "paper": lambda: make("reacher", 5, 256, dict.fromkeys(("bc", "iql"), MILLION), 256, published=True),
     },
     "manipulation": {
-        "quick": lambda: make("manipulation", 1, 128, each(6_000, "iql", "td3_bc", "bc")),
-        "cpu": lambda: make("manipulation", 3, 128, each(20_000, "iql", "td3_bc", "bc")),
-        "paper": lambda: make("manipulation", 5, 256, each(MILLION, "iql", "td3_bc", "bc"), published=True),
+        "quick": lambda: make("manipulation", 1, 128, dict.fromkeys(("iql", "td3_bc", "bc"), 6_000)),
+        "cpu": lambda: make("manipulation", 3, 128, dict.fromkeys(("iql", "td3_bc", "bc"), 20_000)),
+        "paper": lambda: make("manipulation", 5, 256, dict.fromkeys(("iql", "td3_bc", "bc"), MILLION), published=True),
     },
     "inventory": {
         "quick": lambda: make("inventory", 2, 64, {"bc": 3_000, "iql": 1_500}),
-        "cpu": lambda: make("inventory", 4, 64, each(4_000, "bc", "iql")),
-        "paper": lambda: make("inventory", 5, 256, each(500_000, "bc", "iql"), published=True),
+        "cpu": lambda: make("inventory", 4, 64, dict.fromkeys(("bc", "iql"), 4_000)),
+        "paper": lambda: make("inventory", 5, 256, dict.fromkeys(("bc", "iql"), 500_000), published=True),
     },
 }
 FAMILIES = {"lift": "manipulation", "door": "manipulation"}  # of tasks whose names do not begin with their family's

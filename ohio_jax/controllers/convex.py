@@ -19,6 +19,7 @@ from flax import struct
 
 from ohio_jax.controllers import closed_loop
 from ohio_jax.errors import UserError
+from ohio_jax.extras import imported
 from ohio_jax.low_level import ActionModel, Problem, Segment
 
 
@@ -43,10 +44,7 @@ def program(problem, state, goal, action, mode: str = "dense", **options) -> Pro
     Raises UserError where the extra is missing, for a problem that is not DPP (whose optimum cannot be differentiated), for
     parameters other than these two, and for a state, goal or action that is no plain vector of the problem.
     """
-    try:
-        from cvxpylayers.utils.parse_args import parse_args
-    except ImportError as error:
-        raise UserError(f"convex: expected `pip install 'ohio-jax[convex]'`, found no module {error.name!r}") from error
+    parse_args = imported("convex", "cvxpylayers.utils.parse_args").parse_args
     names = lambda found: ", ".join(sorted(x.name() for x in found))
     if not problem.is_dpp():
         raise UserError("convex: expected a DPP problem (see cvxpy.org, disciplined parametrized programming), found another")

@@ -13,18 +13,10 @@ import numpy as np
 
 from ohio_jax import data
 from ohio_jax.errors import UserError
+from ohio_jax.extras import imported
 from ohio_jax.task import Task
 
 BEFORE, AFTER = ("state",), ("next_state", "elapsed", "status", "residual", "weight")  # rows of infos: t for step t, or t + 1
-
-
-def _packages():
-    try:
-        import gymnasium
-        import minari
-    except ImportError as error:
-        raise UserError(f"Minari: expected `pip install 'ohio-jax[minari]'`, found no module {error.name!r}") from error
-    return gymnasium, minari
 
 
 def export(dataset: data.Dataset, name: str, **about: Any) -> Any:
@@ -35,7 +27,7 @@ def export(dataset: data.Dataset, name: str, **about: Any) -> Any:
     name: "name-v0" or "namespace/name-v0". about: further metadata: author, author_email, code_permalink.
     Raises UserError if the name is taken, or none that Minari allows.
     """
-    gymnasium, minari = _packages()
+    gymnasium, minari = imported("minari", "gymnasium"), imported("minari", "minari")
     _named(minari, name, exists=False)
     low_level = isinstance(dataset, data.Trajectories)
     action = dataset.action if low_level else dataset.goal
@@ -66,7 +58,7 @@ def load(name: str, task: Task, state: Callable[[Any], np.ndarray] | None = None
         observation of a Minari episode; the row after a step is taken for what its action made of it.
     Raises UserError if there is no such dataset, or it does not fit the task.
     """
-    _, minari = _packages()
+    minari = imported("minari", "minari")
     _named(minari, name, exists=True)
     source = minari.load_dataset(name)
     card = json.loads(source.storage.metadata.get("ohio_jax_card", "{}"))

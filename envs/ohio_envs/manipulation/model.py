@@ -5,9 +5,9 @@ from importlib import resources
 from typing import Any
 
 from ohio_envs import physics
-from ohio_envs.extras import imported
 from ohio_envs.manipulation import panda
 from ohio_envs.manipulation.scenes import Scene
+from ohio_jax.extras import imported
 
 BALL = 0.4 * 0.03**2  # m^2, inertia of a payload, a ball of 3 cm, by its mass
 ITERATIONS, SEARCHES = 4, 8  # of MJX's solver and of its line search

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from ohio_envs.extras import imported
 from ohio_envs.settings import Rule, integer, one_of, parse
 from ohio_jax.controllers import direct, pd
 from ohio_jax.environment import Drawn, State, instances_of
+from ohio_jax.extras import imported
 from ohio_jax.networks import heads
 from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.task import Reference, Space, Task

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from ohio_envs.extras import imported
 from ohio_envs.physics import Bodies, Mjx, on_mjx
 from ohio_envs.reacher.simulator import Reacher
 from ohio_envs.reacher.task import reacher
+from ohio_jax.extras import imported
 from ohio_jax.task import Task
 
 

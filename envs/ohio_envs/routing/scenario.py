@@ -113,15 +113,9 @@ def load(path: str | Path, start_hour: int, demand_ratio: float, cost_per_minute
 
     # Rates: sums in file order, and products in this order: at four minutes a step, travel times in steps lie on exact
     # halves, where the last bit decides which way they round.
-    fields = {
-        "time_stamp": time,
-        "origin": region,
-        "destination": region,
-        "demand": amount,
-        "travel_time": amount,
-        "price": amount,
-    }
-    when, origin, destination, rate, travel_time, price = _columns(path, content, "demand", fields)
+    where = {"time_stamp": time, "origin": region, "destination": region}
+    amounts = dict.fromkeys(("demand", "travel_time", "price"), amount)
+    when, origin, destination, rate, travel_time, price = _columns(path, content, "demand", where | amounts)
     known = (int(when.max()) + 1 - 60 * start_hour) // minutes
     if horizon > known:
         raise UserError(
@@ -131,11 +125,11 @@ def load(path: str | Path, start_hour: int, demand_ratio: float, cost_per_minute
     steps = max(2 * horizon, horizon + LOOK_AHEAD + 1)
     step = (when - 60 * start_hour) // minutes
     kept = (step >= 0) & (step < steps)
-    where = tuple(index[kept] for index in (step, origin, destination))
+    place = tuple(index[kept] for index in (step, origin, destination))
 
     def total(weights: np.ndarray) -> np.ndarray:
         table = np.zeros((steps, regions, regions))
-        np.add.at(table, where, weights[kept])
+        np.add.at(table, place, weights[kept])
         return table
 
     lam = total(rate * demand_ratio)
@@ -152,8 +146,7 @@ def load(path: str | Path, start_hour: int, demand_ratio: float, cost_per_minute
     pax_time = np.where(live, np.maximum(np.rint(duration / divisor), 1), 0).astype(np.int32)
 
     # Empty moves: the table of the first hour, for the whole episode.
-    fields = {"time_stamp": time, "origin": region, "destination": region, "reb_time": amount}
-    hour, origin, destination, reb_time = _columns(path, content, "rebTime", fields)
+    hour, origin, destination, reb_time = _columns(path, content, "rebTime", where | {"reb_time": amount})
     moves = np.full((regions, regions), np.nan)
     np.fill_diagonal(moves, 0.0)
     first = (hour == start_hour) & (origin != destination)

@@ -148,13 +148,6 @@ class Routing(Drawn):
         return jnp.concatenate(columns, axis=1).astype(jnp.float32).reshape(-1)
 
 
-def fleet_accounted(state: State) -> jax.Array:
-    """Int[], vehicles idle or on their way; constant over an episode in conserving dynamics."""
-    fleet = state.pipeline_state
-    gone = 0 if fleet.vanished is None else jnp.sum(fleet.vanished)
-    return jnp.sum(fleet.idle) + jnp.sum(fleet.announced) - gone
-
-
 def _match(s: Scenario, fleet: Fleet) -> tuple[Fleet, jax.Array, dict[str, jax.Array]]:
     """Serves the requests of step t: each region its dearest first, until it is out of vehicles. Nothing at t = T.
 

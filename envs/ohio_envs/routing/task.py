@@ -35,29 +35,17 @@ ZERO = "0 is an episode without profit"
 
 def nyc(settings: dict[str, Any]) -> Task:
     """`routing-nyc`: Brooklyn, 14 regions, an evening from 19:00. Raises UserError for a bad setting or no file."""
-    values = parse("routing-nyc", COMMON | {"minutes": Rule("4", integer(1, 60))}, settings)
-    reference = Reference(
-        zero=0.0,
-        full=58_000.0,
-        how=f"{ZERO}; 100 is 58,000 $ an episode of 20 four-minute steps, inferred from the paper's figures: its scores "
-        "of cloned operators beside their profit (`ohio-jax evaluate routing-nyc --policy dtv --episodes 10 --seed 10 "
-        "--set minutes=4,dynamics=strict,demand=numpy`)",
+    how = (
+        "an episode of 20 four-minute steps, inferred from the paper's figures: its scores of cloned operators beside their "
+        "profit (`ohio-jax evaluate routing-nyc --policy dtv --episodes 10 --seed 10 --set minutes=4,dynamics=strict,demand=numpy`)"
     )
-    city = _load("routing-nyc", values, start_hour=19, demand_ratio=9, cost_per_minute=0.5)
-    return _task("routing-nyc", values, city, reference)
+    return _published("routing-nyc", settings, 4, 58_000.0, how, start_hour=19, demand_ratio=9)
 
 
 def shenzhen(settings: dict[str, Any]) -> Task:
     """`routing-shenzhen`: Shenzhen, 17 regions, a morning from 8:00. Raises UserError for a bad setting or no file."""
-    values = parse("routing-shenzhen", COMMON | {"minutes": Rule("3", integer(1, 60))}, settings)
-    reference = Reference(
-        zero=0.0,
-        full=61_320.0,
-        how=f"{ZERO}; 100 is 61,320 $ an episode of 20 three-minute steps, inferred from the performance levels in the "
-        "original's training script",
-    )
-    city = _load("routing-shenzhen", values, start_hour=8, demand_ratio=2.5, cost_per_minute=0.5)
-    return _task("routing-shenzhen", values, city, reference)
+    how = "an episode of 20 three-minute steps, inferred from the performance levels in the original's training script"
+    return _published("routing-shenzhen", settings, 3, 61_320.0, how, start_hour=8, demand_ratio=2.5)
 
 
 def synthetic(settings: dict[str, Any]) -> Task:
@@ -76,8 +64,12 @@ def synthetic(settings: dict[str, Any]) -> Task:
     return _task("routing-synthetic", values, scenario.synthetic(**shape), reference)
 
 
-def _load(task: str, values: dict[str, Any], **constants) -> City:
-    return scenario.load(files.locate(task), minutes=values["minutes"], horizon=values["horizon"], **constants)
+def _published(name: str, settings: dict[str, Any], minutes: int, full: float, how: str, **constants: Any) -> Task:
+    """minutes: of a step by default; full: dollars of score 100; constants: see `scenario.load`."""
+    values = parse(name, COMMON | {"minutes": Rule(str(minutes), integer(1, 60))}, settings)
+    step = {key: values[key] for key in ("minutes", "horizon")}
+    city = scenario.load(files.locate(name), cost_per_minute=0.5, **step, **constants)
+    return _task(name, values, city, Reference(0.0, full, f"{ZERO}; 100 is {full:,.0f} $ {how}"))
 
 
 @functools.cache

@@ -5,7 +5,7 @@ model-predictive operator. The relaxation is solved: its optima were whole in al
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy  # its parts are imported where they are used first
@@ -28,23 +28,6 @@ class Plan(NamedTuple):
     profit: float
 
 
-class Rows:
-    """A sparse matrix, built row by row."""
-
-    def __init__(self):
-        self.count, self.entries = 0, []
-
-    def add(self, *terms: tuple[float, int]) -> int:
-        """The number of a new row with these (value, column)."""
-        self.entries += [(value, self.count, column) for value, column in terms]
-        self.count += 1
-        return self.count - 1
-
-    def matrix(self, columns: int) -> Any:
-        values, rows, places = zip(*self.entries, strict=True)
-        return scipy.sparse.coo_array((values, (rows, places)), shape=(self.count, columns)).tocsr()
-
-
 class Planner:
     """Plans K periods of a network; the program's matrix is built once.
 
@@ -62,65 +45,41 @@ class Planner:
         blocks = np.split(np.arange(self.size), ends[:-1])
         self.order, self.stock, self.sold, self.unmet, self.over = map(np.reshape, blocks, shapes)
 
+        of = lambda before, matrix: scipy.sparse.kron(np.eye(K, k=-before), matrix, format="csr")
+        stack = lambda *blocks: scipy.sparse.block_array(blocks, format="csr")
+        same, sales, customers = np.eye(N), np.eye(N, S), np.equal.outer(range(N), s.source)
+        over = scipy.sparse.kron(np.ones((K, 1)), sales) if hard else scipy.sparse.eye_array(K * N)
+        nothing = scipy.sparse.csr_array((K * N, K * S)), scipy.sparse.csr_array(over.shape)
         # Equalities: stock_k = what is left of stock_k-1 + arrivals; unmet_k = demand_k + unmet_k-1 - sold_k.
-        equal = Rows()
-        self.balance, self.need = np.empty((K, N), int), np.empty((K, S), int)
-        for k in range(K):
-            for node in range(N):
-                terms = [(1.0, self.stock[k, node])]
-                if k > 0:
-                    terms.append((-1.0, self.stock[k - 1, node]))
-                    terms += [(1.0, column) for column in self._taken(k - 1, node)]
-                if k >= s.lead[node]:
-                    terms.append((-1.0, self.order[k - s.lead[node], node]))
-                self.balance[k, node] = equal.add(*terms)
-            for store in range(S):
-                terms = [(1.0, self.unmet[k, store]), (1.0, self.sold[k, store])]
-                if k > 0 and not s.lost:
-                    terms.append((-1.0, self.unmet[k - 1, store]))
-                self.need[k, store] = equal.add(*terms)
-        self.A_eq, self.equalities = equal.matrix(self.size), equal.count
+        arrivals = sum(of(lead, np.diag(np.arange(N) == node)) for node, lead in enumerate(s.lead))
+        balance = of(1, customers) - arrivals, of(0, same) - of(1, same), of(1, sales), *nothing
+        need = None, None, of(0, np.eye(S)), of(0, np.eye(S)) - (0 if s.lost else 1) * of(1, np.eye(S)), None
+        rows = np.arange(K * (N + S)).reshape(K, N + S)
+        self.balance, self.need = rows[:, :N], rows[:, N:]
+        self.A_eq = stack(balance, need)[np.argsort(np.concatenate([self.balance.ravel(), self.need.ravel()]))]
 
-        # Inequalities: nothing leaves that is not there; storage.
-        within, right = Rows(), []
-        storage = np.asarray(s.storage, np.float64)
-        for k in range(K):
-            for node in range(N):
-                taken = [(1.0, column) for column in self._taken(k, node)]
-                within.add(*taken, (-1.0, self.stock[k, node]))
-                right.append(0.0)
-                if np.isfinite(storage[node]):
-                    slack = [] if hard and node >= S else [(-1.0, self.over[node] if hard else self.over[k, node])]
-                    within.add((1.0, self.stock[k, node]), *[(-1.0, column) for _, column in taken], *slack)
-                    right.append(storage[node])
-        self.A_ub = within.matrix(self.size)
-        self.b_ub = np.array(right)
+        # Inequalities, two a node: nothing leaves that is not there; what is left keeps within the storage, if there is one.
+        left = stack((-of(0, customers), of(0, same), -of(0, sales), *nothing))
+        above = scipy.sparse.hstack([scipy.sparse.csr_array((K * N, ends[-2])), over])
+        right = np.tile(np.stack([np.zeros(N), np.asarray(s.storage, np.float64)], axis=1).ravel(), K)
+        rows = np.arange(2 * K * N).reshape(2, K * N).T.ravel()[np.isfinite(right)]
+        self.A_ub, self.b_ub = scipy.sparse.vstack([-left, left - above], format="csr")[rows], right[np.isfinite(right)]
 
         numbers = lambda x: np.asarray(x, np.float64)
-        gain = np.zeros(self.size)
-        gain[self.order] -= numbers(s.ordering)
-        gain[self.sold] += float(s.price)
-        gain[self.unmet] -= float(s.backlog)
-        for node in range(N):  # holding is paid for what is left
-            gain[self.stock[:, node]] -= numbers(s.holding)[node]
-            for k in range(K):
-                gain[self._taken(k, node)] += numbers(s.holding)[node]
+        self.gain = np.zeros(self.size)
+        self.gain[self.order] -= numbers(s.ordering)
+        self.gain[self.sold] += float(s.price)
+        self.gain[self.unmet] -= float(s.backlog)
+        self.gain -= left.T @ np.tile(numbers(s.holding), K)  # paid for what is left
         if not hard:
-            gain[self.over] -= float(s.over_capacity)
-        self.gain = gain
+            self.gain[self.over] -= float(s.over_capacity)
         upper = np.full(self.size, np.inf)
         upper[self.order] = numbers(s.limit)
         self.bounds = np.stack([np.zeros(self.size), upper], axis=1)
 
-    def _taken(self, k: int, node: int) -> list[int]:
-        """Columns of what leaves a node in period k: sales, or shipments to its customers."""
-        customers = [i for i, source in enumerate(self.s.source) if source == node]
-        sales = [self.sold[k, node]] if node < self.s.stores else []
-        return [int(column) for column in (*sales, *self.order[k, customers])]
-
     def plan(self, now: Now, demand: np.ndarray) -> Plan:
         """The best plan for demand: Float[K, S], from the state `now`. Raises RuntimeError if HiGHS finds none."""
-        b_eq = np.zeros(self.equalities)
+        b_eq = np.zeros(self.A_eq.shape[0])
         b_eq[self.balance[0]] = now.stock + now.due[0]
         for k in range(1, min(self.K, len(now.due))):
             b_eq[self.balance[k]] = now.due[k]

@@ -29,38 +29,35 @@ class Product:
     def raw_shape(self):
         return (sum(math.prod(part.raw_shape) for part in self.parts),)
 
-    @staticmethod
-    def _split(flat, shapes):
+    def _split(self, flat, shape="shape"):
+        """(part, its own numbers) one after the other; shape: "shape" of actions, or "raw_shape"."""
         start = 0
-        for shape in shapes:
-            stop = start + math.prod(shape)
-            yield flat[..., start:stop].reshape(*flat.shape[:-1], *shape)
+        for part in self.parts:
+            own = getattr(part, shape)
+            stop = start + math.prod(own)
+            yield part, flat[..., start:stop].reshape(*flat.shape[:-1], *own)
             start = stop
 
     def _raws(self, raw):
-        return self._split(raw, [part.raw_shape for part in self.parts])
-
-    def _actions(self, action):
-        return self._split(action, [part.shape for part in self.parts])
+        return self._split(raw, "raw_shape")
 
     def _join(self, actions):
         flat = [a.reshape(*a.shape[: a.ndim - len(part.shape)], -1) for a, part in zip(actions, self.parts, strict=True)]
         return jnp.concatenate(flat, axis=-1)
 
     def log_prob(self, raw, action):
-        each = zip(self.parts, self._raws(raw), self._actions(action), strict=True)
-        return _total(part.log_prob(r, a) for part, r, a in each)
+        return _total(part.log_prob(r, a) for (part, r), (_, a) in zip(self._raws(raw), self._split(action), strict=True))
 
     def sample(self, raw, key):
-        each = zip(self.parts, self._raws(raw), jax.random.split(key, len(self.parts)), strict=True)
-        actions, log_probs = zip(*(part.sample(r, k) for part, r, k in each), strict=True)
+        each = zip(self._raws(raw), jax.random.split(key, len(self.parts)), strict=True)
+        actions, log_probs = zip(*(part.sample(r, k) for (part, r), k in each), strict=True)
         return self._join(actions), _total(log_probs)
 
     def mode(self, raw):
-        return self._join([part.mode(r) for part, r in zip(self.parts, self._raws(raw), strict=True)])
+        return self._join(part.mode(r) for part, r in self._raws(raw))
 
     def project(self, action):
-        return self._join([part.project(a) for part, a in zip(self.parts, self._actions(action), strict=True)])
+        return self._join(part.project(a) for part, a in self._split(action))
 
     def random(self, key, batch_shape):
         each = zip(self.parts, jax.random.split(key, len(self.parts)), strict=True)
@@ -68,10 +65,10 @@ class Product:
         return self._join(actions), _total(densities)
 
     def bc_dist(self, a, b):
-        return _total(part.bc_dist(x, y) for part, x, y in zip(self.parts, self._actions(a), self._actions(b), strict=True))
+        return _total(part.bc_dist(x, y) for (part, x), (_, y) in zip(self._split(a), self._split(b), strict=True))
 
     def coordinates(self, action):
-        return self._join([part.coordinates(a) for part, a in zip(self.parts, self._actions(action), strict=True)])
+        return self._join(part.coordinates(a) for part, a in self._split(action))
 
     def at(self, coordinates):
-        return self._join([part.at(x) for part, x in zip(self.parts, self._actions(coordinates), strict=True)])
+        return self._join(part.at(x) for part, x in self._split(coordinates))

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ohio_envs import extras, registry
+from ohio_envs import registry
 from ohio_envs.reacher import mujoco_reacher, policies
 from ohio_envs.reacher.simulator import WRIST, Body, Reacher, advance, joints
 from ohio_envs.reacher.task import NOISE
 
+from ohio_jax import extras
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
 from ohio_jax.relabel import relabel
@@ -141,6 +142,6 @@ def test_packages_are_asked_for_when_needed(monkeypatch):
 
 
 def test_nothing_is_printed_by_the_import():
-    script = "from ohio_envs import extras; extras.imported('mujoco', 'mujoco.mjx')"
+    script = "from ohio_jax import extras; extras.imported('mujoco', 'mujoco.mjx')"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout == ""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ohio_envs.routing import demand, oracle, policies, scenario
-from ohio_envs.routing.simulator import Routing, fleet_accounted
+from ohio_envs.routing.simulator import Routing
 
 from ohio_jax.errors import UserError
 from ohio_jax.rollout import episode_keys, rollouts, scripted
@@ -44,6 +44,13 @@ FIRST_REQUESTS = {
     ("nyc", 3): [(1, 6, 3), (5, 0, 1), (5, 1, 2), (5, 2, 2), (5, 6, 12), (5, 8, 2)],
     ("shenzhen", 3): [(0, 1, 3), (0, 2, 2), (0, 3, 1), (0, 8, 1), (1, 2, 3), (1, 3, 4)],
 }
+
+
+def fleet_accounted(state):
+    """Int[], vehicles idle or on their way; constant over an episode in conserving dynamics."""
+    fleet = state.pipeline_state
+    gone = 0 if fleet.vanished is None else jnp.sum(fleet.vanished)
+    return jnp.sum(fleet.idle) + jnp.sum(fleet.announced) - gone
 
 
 @published

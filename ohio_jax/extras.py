@@ -1,4 +1,4 @@
-"""Packages that only some tasks need, imported when one of these is made."""
+"""Packages that only some tasks, controllers and formats need, imported where one of these is asked for."""
 
 import contextlib
 import importlib
