@@ -110,17 +110,14 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, we
     problem = chosen.problem if chosen.fit is None else chosen.fit(trajectories)
     # Where a step was not taken stands the last one that was, see `Segment`.
     gather = lambda array, rows: array[np.minimum(starts[rows, None] + every, last[rows, None])]
-    recovered = []
+    logged, recovered = (trajectories.state, trajectories.action, trajectories.next_state), []
     with progress(f"invert {task.name} {space}", len(starts), "segment") as bar:
         chunk = chunk_size(len(starts), len(mesh.devices()))
         for first in range(0, len(starts), chunk):
             rows = np.arange(first, min(first + chunk, len(starts)))
             # The last chunk is filled up so that every call has one shape and compiles once.
             padded = np.resize(rows, chunk)
-            state, action, next_state = (
-                gather(x, padded) for x in (trajectories.state, trajectories.action, trajectories.next_state)
-            )
-            segments = Segment(state, action, next_state, None if whole else taken[padded])
+            segments = Segment(*(gather(x, padded) for x in logged), None if whole else taken[padded])
             answer = mesh.gather(invert_all(inverse, problem, segments))
             recovered.append({name: value[: len(rows)] for name, value in answer._asdict().items()})
             bar.update(len(rows))

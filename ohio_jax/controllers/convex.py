@@ -10,14 +10,14 @@ like `mpc`.
 import functools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from ohio_jax.controllers import closed_loop
+from ohio_jax.controllers import closed_loop, stateless
 from ohio_jax.errors import UserError
 from ohio_jax.extras import imported
 from ohio_jax.low_level import ActionModel, Problem, Segment
@@ -89,13 +89,12 @@ class Params:
     read: Any = struct.field(pytree_node=False, default=lambda state: state)
 
 
+plan = stateless.plan
+
+
 def init(params: Params) -> jax.Array:
     """Bool[], whether the last step's program was solved."""
     return jnp.bool_(True)
-
-
-def plan(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) -> jax.Array:
-    return memory
 
 
 def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -105,13 +104,6 @@ def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) ->
     return jnp.where(solved, u, 0.0), solved
 
 
-class Context(NamedTuple):
-    """state: Float[h, n], those logged."""
-
-    params: Params
-    state: jax.Array
-
-
 def problem(params: Params) -> Problem:
     """Action model: the optimum in each observed state, in units of `noise`; NaN where there is none. Its bounds, which may be
     anything, are part of the program; its derivative is that of the optimality conditions."""
@@ -119,17 +111,17 @@ def problem(params: Params) -> Problem:
         project=lambda goal: jnp.clip(goal, -params.limit, params.limit),
         start=_reached,
         action=ACTION,
-        prepare=lambda segment: Context(params, segment.state),
+        prepare=lambda segment: stateless.Context(params, segment.state),
         observed=_reached,
         width=closed_loop.limit,
     )
 
 
-def _reached(segment: Segment, at: Context) -> jax.Array:
+def _reached(segment: Segment, at: stateless.Context) -> jax.Array:
     return at.params.read(segment.next_state[-1])
 
 
-def _optima(goal: jax.Array, at: Context) -> jax.Array:
+def _optima(goal: jax.Array, at: stateless.Context) -> jax.Array:
     return jax.vmap(lambda state: optimum(at.params.program, state, goal))(at.state)
 
 

@@ -7,7 +7,7 @@ linear program; what follows is its optimum in closed form, see `act`.
 """
 
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -71,13 +71,6 @@ def project(goal: jax.Array) -> jax.Array:
     return jnp.append(proportions(goal[:-1]), jnp.clip(jnp.nan_to_num(goal[-1]), 0.0, 1.0))
 
 
-class Context(NamedTuple):
-    """state: Float[S + 1], before the action."""
-
-    params: Params
-    state: jax.Array
-
-
 def problem(params: Params) -> Problem:
     """Expects segments of one step. Compared are units done, rounded in value, smooth in their gradient. Closed form: what was
     shipped and what was left, over the stock; what was produced.
@@ -91,18 +84,18 @@ def problem(params: Params) -> Problem:
         project=project,
         start=_half,
         action=ACTION,
-        prepare=lambda segment: Context(params, segment.state[-1]),
+        prepare=lambda segment: stateless.Context(params, segment.state[-1]),
         closed_form=_closed_form,
         program=_program,
         tolerance=Problem._field_defaults["tolerance"] if whole else TOLERANCE,
     )
 
 
-def _half(segment: Segment, at: Context) -> jax.Array:
+def _half(segment: Segment, at: stateless.Context) -> jax.Array:
     return jnp.full(segment.action.shape[-1] + 1, 0.5)
 
 
-def _closed_form(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:
+def _closed_form(segment: Segment, at: stateless.Context) -> tuple[jax.Array, jax.Array]:
     params, action = at.params, segment.action[-1]
     room, stock, ship = at.state[:-1], at.state[-1], action[:-1]
     goal = project(jnp.concatenate([ship, (stock - jnp.sum(ship))[None], action[-1:] / params.limit]))
@@ -110,7 +103,7 @@ def _closed_form(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:
     return goal, jnp.where(full | (stock <= 0), AMBIGUOUS, UNIQUE)
 
 
-def _program(segment: Segment, at: Context) -> Program:
+def _program(segment: Segment, at: stateless.Context) -> Program:
     """The low level before it rounds, its optimum the only one. Entries: shipments, production, the room they leave in
     stores and in the warehouse, what is above its storage, and what shipments and production fall short of the goal.
 

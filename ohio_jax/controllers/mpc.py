@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from ohio_jax.controllers import closed_loop
+from ohio_jax.controllers import closed_loop, stateless
 from ohio_jax.low_level import ActionModel, Problem, Segment, StateModel
 from ohio_jax.solvers import qp, riccati
 
@@ -35,13 +35,12 @@ class Params:
     steps: int = struct.field(pytree_node=False)
 
 
+plan = stateless.plan
+
+
 def init(params: Params) -> jax.Array:
     """Int[H, m], the active set that the next step starts from."""
     return jnp.zeros((params.horizon, params.R.shape[0]), jnp.int32)
-
-
-def plan(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) -> jax.Array:
-    return memory
 
 
 def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, jax.Array]:

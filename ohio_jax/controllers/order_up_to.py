@@ -32,13 +32,6 @@ def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple
     return jnp.maximum(params.largest * project(goal) - state, 0.0), memory
 
 
-class Context(NamedTuple):
-    """position: Float[N], before the orders."""
-
-    params: Params
-    position: jax.Array
-
-
 def problem(params: Params) -> Problem:
     """Expects segments of one step. Closed form: the positions that the logged orders lead to, over the largest levels.
 
@@ -49,21 +42,21 @@ def problem(params: Params) -> Problem:
         project=project,
         start=half,
         action=ACTION,
-        prepare=lambda segment: Context(params, segment.state[-1]),
+        prepare=lambda segment: stateless.Context(params, segment.state[-1]),
         closed_form=_closed_form,
         tolerance=TOLERANCE,
     )
 
 
-def _closed_form(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:
+def _closed_form(segment: Segment, at: stateless.Context) -> tuple[jax.Array, jax.Array]:
     order = segment.action[-1]
-    goal = project((at.position + order) / at.params.largest)
+    goal = project((at.state + order) / at.params.largest)
     return goal, jnp.where(jnp.any(order <= 0), AMBIGUOUS, UNIQUE)
 
 
 ACTION = ActionModel(
-    unclipped=lambda goal, at: (at.params.largest * project(goal) - at.position)[None],
+    unclipped=lambda goal, at: (at.params.largest * project(goal) - at.state)[None],
     scale=lambda segment, at: 1.0,
     bounds=lambda unclipped, at: (0.0, jnp.inf),
-    execute=lambda goal, at: act(at.params, (), at.position, goal)[0][None],
+    execute=lambda goal, at: act(at.params, (), at.state, goal)[0][None],
 )

@@ -5,7 +5,7 @@ have room for (not looked at) and the stock that can be shipped; action: Float[S
 for the goal. The end-to-end agent of OHIO's (ICLR 2025) supply-chain experiment, and a fairer one.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -60,13 +60,6 @@ def project(goal: jax.Array) -> jax.Array:
     return jnp.clip(jnp.nan_to_num(goal), 0.0, 1.0)
 
 
-class Context(NamedTuple):
-    """state: Float[S + 1], before the orders."""
-
-    params: Params
-    state: jax.Array
-
-
 def problem(params: Params) -> Problem:
     """Expects segments of one step. Compared are orders, rounded in value, smooth in their gradient. Closed form: logged orders
     over the largest possible.
@@ -78,7 +71,7 @@ def problem(params: Params) -> Problem:
         project=project,
         start=half,
         action=ACTION,
-        prepare=lambda segment: Context(params, segment.state[-1]),
+        prepare=lambda segment: stateless.Context(params, segment.state[-1]),
         closed_form=_closed_form,
     )
 
@@ -88,7 +81,7 @@ def half(segment: Segment, at: Any) -> jax.Array:
     return jnp.full(segment.action.shape[-1], 0.5)
 
 
-def _closed_form(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:
+def _closed_form(segment: Segment, at: stateless.Context) -> tuple[jax.Array, jax.Array]:
     params, stock, action = at.params, at.state[-1], segment.action[-1]
     shipments = jnp.broadcast_to(stock, action[:-1].shape) if params.within_stock else params.largest[:-1]
     largest = jnp.append(shipments, params.largest[-1])

@@ -66,19 +66,15 @@ class Law(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What a segment's torques depend on beside the goal: c, P, T, D of `problem` for each step, the pose before the first.
+    """What a segment's torques depend on beside the goal: c, P, T, D of `problem` for each step.
 
-    params: the low level's; free: Float[h, n]; force, twist: Float[h, n, 3]; turned: Float[h, 3, 3]; position: Float[3];
-    rotation: Float[3, 3].
+    params: the low level's; law: of each step, leaves [h, ...], `free` counted from the pose before the first;
+    turned: Float[h, 3, 3].
     """
 
     params: Params
-    free: jax.Array
-    force: jax.Array
-    twist: jax.Array
+    law: Law
     turned: jax.Array
-    position: jax.Array
-    rotation: jax.Array
 
 
 def init(params: Params) -> Pose:
@@ -122,20 +118,21 @@ def prepare(params: Params, segment: Segment) -> Known:
     away = at.position[0][None] - at.position
     turned = jax.vmap(lambda rotation: product(at.rotation[0], rotation.T))(at.rotation)
     free = at.free + jax.vmap(product)(at.force, away)
-    return Known(params, free, at.force, at.twist, turned, at.position[0], at.rotation[0])
+    return Known(params, at._replace(free=free), turned)
 
 
 def _torque(goal: jax.Array, at: Known) -> jax.Array:
     turn = rotation_of(goal[3:6])
     left = jax.vmap(lambda turned: turn_left(at.params, product(turn, turned)))(at.turned)
-    pull = jax.vmap(lambda force: product(force, goal[:3]))(at.force)
-    return at.free + pull + jax.vmap(product)(at.twist, left)
+    pull = jax.vmap(lambda force: product(force, goal[:3]))(at.law.force)
+    return at.law.free + pull + jax.vmap(product)(at.law.twist, left)
 
 
 def _observed(segment: Segment, at: Known) -> jax.Array:
     q, _, _ = torques.split(segment.next_state[-1])
     position, rotation = pose(at.params.chain, frames(at.params.chain, q))
-    moved = position - at.position, vector_of(product(rotation, at.rotation.T)), torques.command(segment)
+    first = at.law.position[0], at.law.rotation[0]
+    moved = position - first[0], vector_of(product(rotation, first[1].T)), torques.command(segment)
     return torques.inside(jnp.concatenate(moved), at.params.output)
 
 

@@ -1,8 +1,15 @@
 """What low levels without a memory share: nothing to carry from step to step, nothing to prepare for a new goal."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+
+
+class Context(NamedTuple):
+    """What their models know of a segment. params: of the low level; state: what it saw in the one step, or in each."""
+
+    params: Any
+    state: jax.Array
 
 
 def init(params: Any) -> Any:

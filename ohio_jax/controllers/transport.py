@@ -4,7 +4,7 @@ goal: Float[n], shares of the idle vehicles; state: Int[n], idle vehicles; actio
 the diagonal holding the vehicles that stay.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -66,13 +66,6 @@ def counts(shares: jax.Array, total: jax.Array, rounding: Rounding = "largest_re
     return whole + (rank < missing).astype(jnp.int32)
 
 
-class Context(NamedTuple):
-    """idle: Int[n], vehicles before they move."""
-
-    params: Params
-    idle: jax.Array
-
-
 def problem(params: Params) -> Problem:
     """What inverses may know: the rounding, and `program` the cost. Expects segments of one step.
 
@@ -86,41 +79,41 @@ def problem(params: Params) -> Problem:
         project=proportions,
         start=_uniform,
         state=STATE,
-        prepare=lambda segment: Context(params, segment.state[-1]),
+        prepare=lambda segment: stateless.Context(params, segment.state[-1]),
         closed_form=_closed_form,
         program=_program,
         observed=_observed,
     )
 
 
-def _uniform(segment: Segment, at: Context) -> jax.Array:
-    return jnp.full(at.idle.shape, 1.0 / at.idle.shape[0])
+def _uniform(segment: Segment, at: stateless.Context) -> jax.Array:
+    return jnp.full(at.state.shape, 1.0 / at.state.shape[0])
 
 
-def _observed(segment: Segment, at: Context) -> jax.Array:
+def _observed(segment: Segment, at: stateless.Context) -> jax.Array:
     return proportions(segment.next_state[-1].astype(jnp.float32))
 
 
-def _asked(goal: jax.Array, at: Context) -> jax.Array:
+def _asked(goal: jax.Array, at: stateless.Context) -> jax.Array:
     """Float[1, n], vehicles."""
-    total = _total(at.idle)
+    total = _total(at.state)
     asked = proportions(goal) * total
     return (asked + jax.lax.stop_gradient(counts(goal, total, at.params.rounding) - asked))[None]
 
 
-def _closed_form(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:
+def _closed_form(segment: Segment, at: stateless.Context) -> tuple[jax.Array, jax.Array]:
     moves = moved(segment.action[-1])
-    goal = proportions((at.idle - _total(moves, axis=1) + _total(moves, axis=0)).astype(jnp.float32))
-    return goal, jnp.where(_total(at.idle) > 0, possible(at.idle, moves), AMBIGUOUS)
+    goal = proportions((at.state - _total(moves, axis=1) + _total(moves, axis=0)).astype(jnp.float32))
+    return goal, jnp.where(_total(at.state) > 0, possible(at.state, moves), AMBIGUOUS)
 
 
-def _program(segment: Segment, at: Context) -> Program:
+def _program(segment: Segment, at: stateless.Context) -> Program:
     """Cheapest flows that leave every region its share of the fleet. Entries: moves row by row, then who stays.
 
     Its flows are whole where the goal asks for whole vehicles, as that of logged flows does. Flows that are as cheap by
     another tie-break are not this low level's if `params.cost` has one.
     """
-    idle, moves = at.idle, moved(segment.action[-1])
+    idle, moves = at.state, moved(segment.action[-1])
     n = idle.shape[0]
     away, home = np.nonzero(~np.eye(n, dtype=bool)), np.diag_indices(n)
     i, j = np.concatenate([away, home], axis=1)

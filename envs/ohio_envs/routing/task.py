@@ -37,7 +37,8 @@ def nyc(settings: dict[str, Any]) -> Task:
     """`routing-nyc`: Brooklyn, 14 regions, an evening from 19:00. Raises UserError for a bad setting or no file."""
     how = (
         "an episode of 20 four-minute steps, inferred from the paper's figures: its scores of cloned operators beside their "
-        "profit (`ohio-jax evaluate routing-nyc --policy dtv --episodes 10 --seed 10 --set minutes=4,dynamics=strict,demand=numpy`)"
+        "profit (`ohio-jax evaluate routing-nyc --policy dtv --episodes 10 --seed 10 --set "
+        "minutes=4,dynamics=strict,demand=numpy`)"
     )
     return _published("routing-nyc", settings, 4, 58_000.0, how, start_hour=19, demand_ratio=9)
 
