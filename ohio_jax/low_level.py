@@ -156,13 +156,15 @@ class Problem(NamedTuple):
 class Prepared(NamedTuple):
     """A logged segment and what no goal changes.
 
-    context, origin: see `Problem`; scale: `StateModel.scale`; weight: Float[h, m], 1 / `ActionModel.scale`.
+    context, origin: see `Problem`; scale: `StateModel.scale`; logged: [h, m], what the action model compares, flattened;
+    weight: Float[h, m], 1 / `ActionModel.scale`.
     """
 
     segment: Segment
     context: Any
     origin: jax.Array | None
     scale: Any
+    logged: Any
     weight: Any
 
 
@@ -189,11 +191,11 @@ def prepare(problem: Problem, segment: Segment) -> Prepared:
     context = segment if problem.prepare is None else problem.prepare(segment)
     origin = None if problem.origin is None else problem.origin(segment)
     scale = None if problem.state is None else problem.state.scale(segment, context)
-    weight = None
+    logged = weight = None
     if problem.action is not None:
         logged = _rows(problem.action.logged(segment))
         weight = jnp.broadcast_to(1.0 / jnp.asarray(problem.action.scale(segment, context)), logged.shape)
-    return Prepared(segment, context, origin, scale, weight)
+    return Prepared(segment, context, origin, scale, logged, weight)
 
 
 def residual(problem: Problem, goal: jax.Array, at: Prepared) -> jax.Array:
@@ -220,17 +222,15 @@ def imitation(problem: Problem, goal: jax.Array, at: Prepared) -> jax.Array:
 def acted(problem: Problem, goal: jax.Array, at: Prepared) -> jax.Array:
     """Float[k], actions as the goal's would have been executed in the logged states less those logged, in their own unit."""
     model = _needed(problem.action, "how it acts")
-    away = _executed(model, _absolute(goal, at), at) - _rows(model.logged(at.segment))
-    steps = _where_taken(at.segment, away)
+    steps = _where_taken(at.segment, _executed(model, _absolute(goal, at), at) - at.logged)
     return steps[:, : steps.shape[1] - model.once].reshape(-1)
 
 
 def saturated(problem: Problem, at: Prepared) -> jax.Array:
     """Bool[h, m], which logged actions are on a bound, of the steps taken; bounds that depend on what is asked have no say."""
     model = _needed(problem.action, "how it acts")
-    logged = _rows(model.logged(at.segment))
-    side = _sides(model, logged, logged, at)
-    return jnp.zeros(logged.shape, bool) if side is None else _where_taken(at.segment, side != 0)
+    side = _sides(model, at.logged, at)
+    return jnp.zeros(at.logged.shape, bool) if side is None else _where_taken(at.segment, side != 0)
 
 
 def entries(problem: Problem, at: Prepared) -> jax.Array | None:
@@ -238,7 +238,7 @@ def entries(problem: Problem, at: Prepared) -> jax.Array | None:
     if at.segment.mask is None or model_of(problem) is problem.state:
         return None
     model = _needed(problem.action, "how it acts")
-    return jnp.sum(at.segment.taken) * (_rows(model.logged(at.segment)).shape[1] - model.once) + float(model.once)
+    return jnp.sum(at.segment.taken) * (at.logged.shape[1] - model.once) + float(model.once)
 
 
 def affine(problem: Problem, at: Prepared) -> tuple[jax.Array, jax.Array]:
@@ -251,7 +251,7 @@ def affine(problem: Problem, at: Prepared) -> tuple[jax.Array, jax.Array]:
         J, r = _last(J, at.segment), _last(r, at.segment) - model.observed(at.segment, at.context)
         return _whiten(at.scale, J), _whiten(at.scale, r)
     weight = _where_taken(at.segment, jnp.where(saturated(problem, at), 0.0, at.weight))
-    return _once(model, J * weight[:, :, None]), _once(model, weight * (r - _rows(model.logged(at.segment))))
+    return _once(model, J * weight[:, :, None]), _once(model, weight * (r - at.logged))
 
 
 def start(problem: Problem, at: Prepared) -> jax.Array:
@@ -323,13 +323,12 @@ def side_of(action: jax.Array, low: Any, high: Any) -> jax.Array:
 def _of_actions(problem: Problem, goal: jax.Array, at: Prepared) -> tuple[jax.Array, jax.Array | None]:
     """`signed_residual` of the action model."""
     model, goal = _needed(problem.action, "how it acts"), _absolute(goal, at)
-    logged = _rows(model.logged(at.segment))
     if model.execute is not None:
-        away, side = _executed(model, goal, at) - logged, None
+        away, side = _executed(model, goal, at) - at.logged, None
     else:
         push = model.stationarity
-        away = _rows(model.unclipped(goal, at.context)) - logged if push is None else _rows(push(goal, at.context))
-        side = _sides(model, logged + away, logged, at)
+        away = _rows(model.unclipped(goal, at.context)) - at.logged if push is None else _rows(push(goal, at.context))
+        side = _sides(model, at.logged + away, at)
     away = _once(model, _where_taken(at.segment, away * at.weight))
     return away, None if side is None else _once(model, side)
 
@@ -344,13 +343,13 @@ def _executed(model: ActionModel, goal: jax.Array, at: Prepared) -> jax.Array:
     return _rows(action)
 
 
-def _sides(model: ActionModel, unclipped: jax.Array, logged: jax.Array, at: Prepared) -> jax.Array | None:
+def _sides(model: ActionModel, unclipped: jax.Array, at: Prepared) -> jax.Array | None:
     """Int[h, m], see `side_of`."""
     if model.bounds is None:
         return None
     like = jnp.shape(model.logged(at.segment))
     low, high = (_rows(jnp.broadcast_to(x, like)) for x in model.bounds(unclipped.reshape(like), at.context))
-    return side_of(logged, low, high)
+    return side_of(at.logged, low, high)
 
 
 def _needed(offered: Any, what: str) -> Any:
