@@ -117,7 +117,7 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, we
             rows = np.arange(first, min(first + chunk, len(starts)))
             # The last chunk is filled up so that every call has one shape and compiles once.
             padded = np.resize(rows, chunk)
-            segments = Segment(*(gather(x, padded) for x in logged), None if whole else taken[padded])
+            segments = Segment(*(gather(x, padded) for x in logged), mask=None if whole else taken[padded])
             answer = mesh.gather(invert_all(inverse, problem, segments))
             recovered.append({name: value[: len(rows)] for name, value in answer._asdict().items()})
             bar.update(len(rows))
