@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-# Before JAX is imported. The reader's own flags come last and win. Most of the time went to compiling: without LLVM's optimizations
+# Before JAX is imported. The reader's own flags come last and win. Most of the time went to compiling: without optimizations by LLVM
 # and with XLA's older emitters it takes a quarter. `XLA_FLAGS="--xla_backend_optimization_level=3
 # --xla_cpu_use_fusion_emitters=true" make test` runs what users run.
 os.environ["JAX_PLATFORMS"] = "cpu"
