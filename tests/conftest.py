@@ -5,9 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-# Before JAX is imported. The reader's own flags come last and win. Most of the time went to compiling: without optimizations by LLVM
-# and with XLA's older emitters it takes a quarter. `XLA_FLAGS="--xla_backend_optimization_level=3
-# --xla_cpu_use_fusion_emitters=true" make test` runs what users run.
+# Before JAX is imported. The reader's own flags come last and win. Most of the time went to compiling: without LLVM's work on
+# the code, and with XLA's older emitters, it takes a quarter. What users run is tested by
+# XLA_FLAGS="--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true" make test
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = " ".join(
     [
