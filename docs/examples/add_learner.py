@@ -13,8 +13,7 @@ from ohio_jax.data import Batch
 from ohio_jax.evaluate import evaluate_learner, evaluate_policy
 from ohio_jax.learners import LEARNERS, Spec, common
 from ohio_jax.relabel import relabel
-from ohio_jax.training.offline import train
-from ohio_jax.training.plan import Plan
+from ohio_jax.training import Plan, train
 
 OUTCOMES = True  # batches are to hold what each episode went on to earn
 act = common.act

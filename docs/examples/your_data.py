@@ -12,8 +12,7 @@ from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.relabel import relabel
 from ohio_jax.task import Space, of_logs
-from ohio_jax.training.offline import train
-from ohio_jax.training.plan import Plan
+from ohio_jax.training import Plan, train
 
 GAIN, FULL, STEPS = 0.3, np.ones(1, np.float32), 4  # power a degree; full power, also of cooling; steps a goal lasts
 
@@ -24,11 +23,8 @@ class Thermostat:  # your low level: goals and states in degrees from the wished
 
     @staticmethod
     def problem(params) -> Problem:
-        action = ActionModel(
-            unclipped=lambda goal, segment: GAIN * (goal[None] - segment.state),
-            scale=lambda segment, _: 0.01 * FULL,
-            bounds=lambda unclipped, _: (-FULL, FULL),
-        )
+        unclipped = lambda goal, segment: GAIN * (goal[None] - segment.state)
+        action = ActionModel(unclipped, scale=lambda segment, _: 0.01 * FULL, bounds=lambda unclipped, _: (-FULL, FULL))
         project, start = lambda goal: jnp.clip(goal, -8.0, 8.0), lambda segment, _: segment.state[-1]
         return Problem(project, start, action=action)
 

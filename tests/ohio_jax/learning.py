@@ -20,10 +20,10 @@ both_actions = pytest.mark.parametrize("action", ACTIONS)
 OPTIMIZED = {"xla_backend_optimization_level": 3}
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3), compiler_options=OPTIMIZED)
+@functools.partial(jax.jit, static_argnums=0, compiler_options=OPTIMIZED)
 def fit(learner, state, batch, updates):
-    """`updates` updates on the same whole batch."""
-    return jax.lax.scan(lambda state, _: learner.update(state, batch), state, None, updates)[0]
+    """`updates` updates on the same whole batch; one program whatever their number."""
+    return jax.lax.fori_loop(0, updates, lambda _, state: learner.update(state, batch)[0], state)
 
 
 @functools.cache

@@ -4,9 +4,11 @@ import csv
 import io
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -52,7 +54,10 @@ def test_committed_files_are_what_the_run_files_make(tmp_path):
     for path in sources:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "results" / path, tmp_path / path)
-    leaderboard.rebuild(tmp_path)
+    # As its reader runs it: which policy looks best can hang on the last bit, which tests' own compiler flags change.
+    command = [sys.executable, "-m", "ohio_bench", "leaderboard", "--results", str(tmp_path)]
+    as_reader = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    subprocess.run(command, cwd=tmp_path.parent, env=as_reader, check=True, capture_output=True)
     made = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
     assert made == committed - {Path(f"{task}.gif") for task in ("reacher", "lift", "door")}  # films, not made of run files
     assert [

@@ -209,7 +209,7 @@ def test_reacher_inverses(quick_reacher):
         assert times == pytest.approx(part["segments_per_second"][name]["best"] * seconds)
     quality = part["quality"]
     assert quality["least_squares"]["residual_median"] <= quality["numerical"]["residual_median"]
-    assert found["relabel"]["segments"] == 199 * reacher.QUICK.relabel
+    assert found["relabel"]["segments"] == 200 * reacher.QUICK.relabel
     assert set(found["growth"]["steps"]) == {str(steps) for steps in reacher.QUICK.lengths}
 
 

@@ -340,7 +340,7 @@ def test_a_search_that_is_cut_off_claims_nothing(monkeypatch):
 
 def test_refusals():
     with pytest.raises(UserError, match="'program': expected a low level that is a linear program"):
-        INVERSES["program"](lqr.problem(linear.lqr_params()), Segment(np.zeros((1, 3)), np.zeros((1, 2)), np.zeros((1, 3))))
+        INVERSES["program"](lqr.problem(linear.lqr_params()), Segment(jnp.zeros((1, 3)), jnp.zeros((1, 2)), jnp.zeros((1, 3))))
     p, _ = draw(0, 3)
     for wrong, name in ((p._replace(A=p.A[:, :-1]), "A"), (p._replace(B=p.B.T[:1]), "B"), (p._replace(price=p.B), "price")):
         with pytest.raises(UserError, match=f"program {name}: expected shape"):

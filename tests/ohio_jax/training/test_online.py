@@ -274,7 +274,7 @@ def test_any_learner_will_do(task, learner):
         ({"sampling": "return"}, {}, "sampling: expected 'uniform', found 'return'"),
         ({}, {"capacity": 3}, "capacity: expected at least 4"),
         ({}, {"mixing": ((0, 0.5),)}, "mixing: expected data to mix with, found none"),
-        ({}, {"capacity": 40}, "capacity: expected at least 50"),
+        ({}, {"capacity": 40}, "capacity: expected at least 60"),
         ({"seeds": 3}, {}, "seeds: expected 2 as in the states given, found 3"),
     ],
 )
