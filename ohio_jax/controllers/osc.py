@@ -131,8 +131,8 @@ def _torque(goal: jax.Array, at: Known) -> jax.Array:
 def _observed(segment: Segment, at: Known) -> jax.Array:
     q, _, _ = torques.split(segment.next_state[-1])
     position, rotation = pose(at.params.chain, frames(at.params.chain, q))
-    first = at.law.position[0], at.law.rotation[0]
-    moved = position - first[0], vector_of(product(rotation, first[1].T)), torques.command(segment)
+    begin, turned = at.law.position[0], at.law.rotation[0]
+    moved = position - begin, vector_of(product(rotation, turned.T)), torques.command(segment)
     return torques.inside(jnp.concatenate(moved), at.params.output)
 
 

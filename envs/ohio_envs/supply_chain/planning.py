@@ -45,6 +45,7 @@ class Planner:
         blocks = np.split(np.arange(self.size), ends[:-1])
         self.order, self.stock, self.sold, self.unmet, self.over = map(np.reshape, blocks, shapes)
 
+        # In every period the same of the period so many before; blocks are of the columns above, one below the other.
         of = lambda before, matrix: scipy.sparse.kron(np.eye(K, k=-before), matrix, format="csr")
         stack = lambda *blocks: scipy.sparse.block_array(blocks, format="csr")
         same, sales, customers = np.eye(N), np.eye(N, S), np.equal.outer(range(N), s.source)
