@@ -2,16 +2,15 @@
 
 from typing import Any
 
-from ohio_bench.speed.pages import COLUMNS, cells, head, number, table, updates
+from ohio_bench.speed.pages import COLUMNS, cells, number, table, updates
 
 PRODUCT = 428  # GFLOP/s, the best matrix product where the other projects were measured
 
 
-def page(found: dict[str, Any]) -> str:
-    """The page a reader sees, from the numbers of `run` alone."""
+def page(found: dict[str, Any]) -> list[str]:
+    """The paragraphs after the head, from the numbers of `run` alone."""
     part, sizes = found["updates"], found["sizes"]
-    parts = head("learners", found)
-    parts += [
+    parts = [
         f"Observations of {sizes['observation']} numbers, actions of {sizes['action']}, perceptrons {part['hidden']} x "
         f"{part['hidden']}, batch {part['batch']}, {part['transitions']} synthetic transitions. CQL compares 30 goals at each "
         "state. An update is one gradient step of all networks, drawing the batch and optimisers included.",
@@ -50,7 +49,6 @@ def page(found: dict[str, Any]) -> str:
         "## Beside what was measured before",
         "Other projects' own code at this size, on two cores of a machine of this kind, in other runs: updates a second. The "
         f"best matrix product reached {PRODUCT} GFLOP/s there, {number(best)} here.",
-        "\n".join(["| learner | code | it | ohio-jax, this run |", "| --- | --- | ---: | ---: |"])
-        + "".join(f"\n| {' | '.join(row)} |" for row in before),
+        table(["learner", "code", "it", "ohio-jax, this run"], before, text=2),
     ]
-    return "\n\n".join(parts) + "\n"
+    return parts

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from ohio_bench.speed.pages import COLUMNS, cells, head, number, rates, table
+from ohio_bench.speed.pages import COLUMNS, cells, number, rates, table
 
 
-def page(found: dict[str, Any]) -> str:
-    """The page a reader sees, from the numbers of `run` alone."""
+def page(found: dict[str, Any]) -> list[str]:
+    """The paragraphs after the head, from the numbers of `run` alone."""
     original, wanted = found["original_seconds"], found["wanted"]
     parts = [
-        *head("manipulation", found),
         "## Transitions inverted a second",
         "Five torques of seven joints each, of the script with noise, under the gains named; arrays in memory, spread over all "
         f"cores. `x original`: against {original['gradient']:g} s a transition, the least that the released gradient descent "
@@ -43,4 +42,4 @@ def page(found: dict[str, Any]) -> str:
             table(["", *COLUMNS, "x robosuite"], rates(part["steps_per_second"], {"x": part["ratio"]})),
             told,
         ]
-    return "\n\n".join(parts) + "\n"
+    return parts

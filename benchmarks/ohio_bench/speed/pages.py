@@ -5,15 +5,17 @@ from typing import Any
 COLUMNS = ["best", "median", "a CPU second", "compile, s"]
 
 
-def number(value: float) -> str:
-    """Three digits, thousands separated."""
+def number(value: float | None) -> str:
+    """Three digits, thousands separated; nothing for None."""
+    if value is None:
+        return ""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table whose first column is text and whose others are numbers."""
+def table(head: list[str], rows: list[list[str]], text: int = 1) -> str:
+    """A Markdown table whose first `text` columns are text and whose others are numbers."""
     line = lambda cells: f"| {' | '.join(cells)} |"
-    return "\n".join([line(head), line(["---"] + ["---:"] * (len(head) - 1)), *map(line, rows)])
+    return "\n".join([line(head), line(["---"] * text + ["---:"] * (len(head) - text)), *map(line, rows)])
 
 
 def label(name: str) -> str:
@@ -27,8 +29,7 @@ def cells(rate: dict[str, float]) -> list[str]:
 
 def rates(kind: dict[str, dict[str, float]], ratios: dict[str, dict[str, float]]) -> list[list[str]]:
     """Rows of a table of `COLUMNS` and then the ratios, each a dict over some of the names of `kind`."""
-    ratio = lambda name: (number(of[name]) if name in of else "" for of in ratios.values())
-    return [[label(name), *cells(rate), *ratio(name)] for name, rate in kind.items()]
+    return [[label(name), *cells(rate), *(number(of.get(name)) for of in ratios.values())] for name, rate in kind.items()]
 
 
 def updates(part: dict[str, Any]) -> list[str]:
@@ -51,7 +52,7 @@ def updates(part: dict[str, Any]) -> list[str]:
 def head(title: str, found: dict[str, Any]) -> list[str]:
     """Title, machine and method, from the numbers of a run."""
     source, machine = found["provenance"], found["provenance"]["hardware"]
-    parts = [
+    return [
         f"# Speed: {title}",
         f"{machine['cpu']}, {machine['cores']} cores; JAX on {machine['devices']} x {machine['device']} "
         f"({machine['platform']}). {source['time']}, revision {source['revision'] or 'unknown'}"
@@ -59,5 +60,5 @@ def head(title: str, found: dict[str, Any]) -> list[str]:
         f"{found['load_before'][0]} before and {found['load_after'][0]} after. Contenders took turns in "
         f"{found['windows']} windows of {found['window_seconds']} s; ratios are of the best windows. Compiling is not "
         "included and has its own column.",
+        *(["**Quick run: a smoke test, not a measurement.**"] if found["quick"] else []),
     ]
-    return [*parts, "**Quick run: a smoke test, not a measurement.**"] if found["quick"] else parts

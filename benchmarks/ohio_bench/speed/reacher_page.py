@@ -3,20 +3,20 @@
 from typing import Any
 
 from ohio_bench.report import plots
-from ohio_bench.speed.pages import COLUMNS, cells, head, number, rates, table
+from ohio_bench.speed.pages import COLUMNS, cells, number, rates, table
 
 SPACES = {
     "ohio_compat": "the original's setting: its learned model, no drift",
     "ohio": "an ensemble of three learned models, with drift",
 }
+GROWTH = {"batch": "segments a call", "steps": "steps a segment"}
 
 
-def page(found: dict[str, Any]) -> str:
-    """The page a reader sees, from the numbers of `run` alone."""
+def page(found: dict[str, Any]) -> list[str]:
+    """The paragraphs after the head, from the numbers of `run` alone."""
     learning, original = found["learning"], found["original_seconds"]
     took = ", ".join(f"{seconds:.1f} s for `{space}`" for space, seconds in learning["seconds"].items())
     parts = [
-        *head("reacher", found),
         "## Segments inverted a second",
         "Segments of five steps of the scripted expert's data, LQR gains included, arrays in memory, spread over all cores. "
         f"Models were learned beforehand from {number(learning['steps'])} steps (compiling included: {took}). `x original`: "
@@ -28,18 +28,9 @@ def page(found: dict[str, Any]) -> str:
     for space, part in found["inverses"].items():
         rows = []
         for name, rate in part["segments_per_second"].items():
-            quality, times, wanted = part["quality"][name], part["times_original"].get(name), part["wanted"].get(name)
-            rows.append(
-                [
-                    name,
-                    *cells(rate),
-                    number(times) if times else "",
-                    number(wanted) if wanted else "",
-                    f"{quality['residual_median']:.2g}",
-                    f"{quality['residual_90th_percentile']:.2g}",
-                    f"{quality['iterations_mean']:.0f}",
-                ]
-            )
+            times, quality = (number(part[key].get(name)) for key in ("times_original", "wanted")), part["quality"][name]
+            residuals = (f"{quality[key]:.2g}" for key in ("residual_median", "residual_90th_percentile"))
+            rows.append([name, *cells(rate), *times, *residuals, f"{quality['iterations_mean']:.0f}"])
         columns = ["", *COLUMNS, "x original", "wanted", "median residual", "90th percentile", "iterations"]
         parts += [f"### `{space}`: {SPACES[space]}", table(columns, rows), f"Residuals on the same {part['compared']} segments."]
         peer = part.get("numpy", {})
@@ -53,7 +44,7 @@ def page(found: dict[str, Any]) -> str:
                 f"times as fast. Goals differ by {peer['median_difference_of_goal']:.2g} in the median."
             )
 
-    for kind, what in (("batch", "segments a call"), ("steps", "steps a segment")):
+    for kind, what in GROWTH.items():
         rows = [[size, *map(number, row.values())] for size, row in found["growth"][kind].items()]
         parts += [f"### Microseconds a segment against {what}", table([what, *next(iter(found["growth"][kind].values()))], rows)]
     part = found["relabel"]
@@ -89,22 +80,19 @@ def page(found: dict[str, Any]) -> str:
         *(f"Not installed, and left out: {name}." for name in found["mpc"]["missing"]),
     ]
     for shape, listed in found["mpc"]["shapes"].items():
-        rows = [
-            [
-                f"{row['solver']}, {row['dtype']}, batch {row['batch']}{', gradient' if row['gradient'] else ''}",
-                *cells(row["solves_per_second"]),
-                f"{row['violation']:.1e}" if "violation" in row else "",
-            ]
-            for row in listed
-        ]
+        rows = []
+        for row in listed:
+            name = f"{row['solver']}, {row['dtype']}, batch {row['batch']}{', gradient' if row['gradient'] else ''}"
+            off = f"{row['violation']:.1e}" if "violation" in row else ""
+            rows.append([name, *cells(row["solves_per_second"]), off])
         parts += [f"### {shape}", table(["", *COLUMNS, "violation"], rows)]
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
 def chart(found: dict[str, Any]) -> bytes:
     """PNG: microseconds a segment against batch size and against steps a segment."""
     figure, (axes,) = plots.subplots(1, 2, (10, 4), sharey=True)
-    for axis, (kind, what) in zip(axes, (("batch", "segments a call"), ("steps", "steps a segment")), strict=True):
+    for axis, (kind, what) in zip(axes, GROWTH.items(), strict=True):
         rows = found["growth"][kind]
         for inverse in next(iter(rows.values())):
             axis.loglog([int(size) for size in rows], [row[inverse] for row in rows.values()], "o-", label=inverse)

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from ohio_bench.speed.pages import COLUMNS, head, label, number, rates, table, updates
+from ohio_bench.speed.pages import COLUMNS, label, number, rates, table, updates
 
 
-def page(found: dict[str, Any]) -> str:
-    """The page a reader sees, from the numbers of `run` alone."""
-    parts = head("vehicle routing", found)
-    parts += [
+def page(found: dict[str, Any]) -> list[str]:
+    """The paragraphs after the head, from the numbers of `run` alone."""
+    parts = [
         "## Transport solves a second",
         "Rebalancing problems met on the way (DTV, proportional, uniform and random goals), all arrays in memory. "
         "Batch 1 is one call a problem, dispatch included; larger batches are spread over all cores, while HiGHS and SciPy "
@@ -53,4 +52,4 @@ def page(found: dict[str, Any]) -> str:
         "included; checkpoints, evaluation and moving the dataset are not. GFLOP from XLA's cost analysis of one update.",
         *updates(part),
     ]
-    return "\n\n".join(parts) + "\n"
+    return parts

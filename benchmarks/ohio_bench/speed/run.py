@@ -1,38 +1,32 @@
 """Runs a speed test: it measures, checks what it measured, and writes a JSON file and a page."""
 
+import importlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-from ohio_bench.speed import (
-    learners,
-    learners_page,
-    manipulation,
-    manipulation_page,
-    reacher,
-    reacher_page,
-    routing,
-    routing_page,
-    scaling,
-    scaling_page,
-    supply_chain,
-    supply_chain_page,
-)
-from ohio_bench.speed.timing import load
+from ohio_bench.speed import pages
 from ohio_jax import provenance
 from ohio_jax.errors import UserError
 from ohio_jax.files import write_bytes, write_json, write_text
 
-# A test has FULL and QUICK, budgets with `windows` of `seconds` each, and measure(budget) -> numbers by name; its page has
-# page(found) -> Markdown, and where there is a plot chart(found) -> PNG.
+# Name of a test -> title of its page. A test has FULL and QUICK, budgets with `windows` of `seconds` each, and measure(budget) ->
+# numbers by name; its page has page(found) -> paragraphs, and where there is a plot chart(found) -> PNG.
 SPEED = {
-    "reacher": (reacher, reacher_page),
-    "routing": (routing, routing_page),
-    "supply-chain": (supply_chain, supply_chain_page),
-    "manipulation": (manipulation, manipulation_page),
-    "learners": (learners, learners_page),
-    "scaling": (scaling, scaling_page),
+    **{name: name for name in ("reacher", "manipulation", "learners", "scaling")},
+    **{"routing": "vehicle routing", "supply-chain": "supply chain"},
 }
+
+
+def module(name: str, part: str = "") -> Any:
+    """The module that measures a test, or with part="_page" the one that shows it; what a test needs is loaded with it alone."""
+    return importlib.import_module(f"ohio_bench.speed.{name.replace('-', '_')}{part}")
+
+
+def load() -> list[float]:
+    """Average number of running processes over 1, 5 and 15 minutes."""
+    return [round(value, 2) for value in os.getloadavg()]
 
 
 def run(name: str, out: Path | None, quick: bool) -> dict[str, Any]:
@@ -40,7 +34,7 @@ def run(name: str, out: Path | None, quick: bool) -> dict[str, Any]:
 
     quick: seconds instead of minutes, smaller and noisier, for tests. Raises UserError where a peer that must be there is not.
     """
-    test, _ = SPEED[name]
+    test = module(name)
     budget = test.QUICK if quick else test.FULL
     before = load()
     found = {
@@ -60,8 +54,8 @@ def run(name: str, out: Path | None, quick: bool) -> dict[str, Any]:
 
 def write(name: str, out: Path, found: dict[str, Any]) -> None:
     """Writes the page and the plot into the folder, from the numbers of `run` alone."""
-    _, shown = SPEED[name]
-    write_text(out / f"{name}.md", shown.page(found))
+    shown = module(name, "_page")
+    write_text(out / f"{name}.md", "\n\n".join([*pages.head(SPEED[name], found), *shown.page(found)]) + "\n")
     if hasattr(shown, "chart"):
         write_bytes(out / f"{name}.png", shown.chart(found))
 

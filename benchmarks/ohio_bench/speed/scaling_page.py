@@ -3,16 +3,15 @@
 from typing import Any
 
 from ohio_bench.report import plots
-from ohio_bench.speed.pages import COLUMNS, cells, head, number, table
+from ohio_bench.speed.pages import COLUMNS, cells, number, table
 
 KINDS = {"train": "Seed-updates a second", "invert": "Segments inverted a second", "evaluate": "Episodes played a second"}
 
 
-def page(found: dict[str, Any]) -> str:
-    """The page a reader sees, from the numbers of `run` alone."""
+def page(found: dict[str, Any]) -> list[str]:
+    """The paragraphs after the head, from the numbers of `run` alone."""
     work = found["work"]
     parts = [
-        *head("scaling", found),
         f"The same work, on `{work['task']}`, on {', '.join(found['devices'])} devices, each number of them in a process of its "
         "own. On a CPU these are XLA's stand-ins for devices, which share the machine's cores, so no more is to be gained than "
         "one device leaves idle: this shows what it costs to spread work, and that the numbers stay what they are.",
@@ -31,7 +30,7 @@ def page(found: dict[str, Any]) -> str:
             rows.append([count, *cells(kind["rate"]), f"{kind['times_one_device']:.2f}", f"{kind['largest_difference']:.1e}"])
         parts += [f"## {title}", what[name], table(["devices", *COLUMNS, "x one device", "largest difference"], rows)]
     parts.append("Differences are from one device, as a share of the largest number there.")
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
 def chart(found: dict[str, Any]) -> bytes:

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from ohio_bench.speed.pages import COLUMNS, head, number, rates, table
+from ohio_bench.speed.pages import COLUMNS, number, rates, table
 
 
-def page(found: dict[str, Any]) -> str:
-    """The page a reader sees, from the numbers of `run` alone."""
-    parts = head("supply chain", found)
-    parts += [
+def page(found: dict[str, Any]) -> list[str]:
+    """The paragraphs after the head, from the numbers of `run` alone."""
+    parts = [
         "## Periods a second",
         "A step is one period of the whole network under whole orders drawn beforehand, observation included; with the low level "
         "it is one decision under a random goal. Batches are spread over all cores; the peer is the same simulator in NumPy, one "
@@ -36,4 +35,4 @@ def page(found: dict[str, Any]) -> str:
         "1 % of its last value, all seeds together, compiling apart.",
         table([*columns, "seconds in all", "compile, s"], rows),
     ]
-    return "\n\n".join(parts) + "\n"
+    return parts

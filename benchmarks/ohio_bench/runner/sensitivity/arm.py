@@ -14,7 +14,7 @@ from ohio_envs import registry
 from ohio_envs.reacher.simulator import Body, advance
 from ohio_envs.reacher.task import DISPLACEMENTS, LEARNED, NOISE, regulation
 
-from ohio_bench.speed.reacher import segments
+from ohio_bench.speed.work import segments
 from ohio_jax import low_level
 from ohio_jax.collect import collect
 from ohio_jax.controllers import lqr, relative

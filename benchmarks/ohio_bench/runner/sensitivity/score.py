@@ -8,7 +8,7 @@ import numpy as np
 from ohio_envs.reacher.task import NOISE
 
 from ohio_bench.runner.sensitivity import arm
-from ohio_bench.speed.reacher import segments
+from ohio_bench.speed.work import segments
 from ohio_jax import scores
 from ohio_jax.controllers import relative
 from ohio_jax.evaluate import evaluate_learner
