@@ -24,25 +24,23 @@ def bench_command(args) -> None:
 
 def finetune_command(args) -> None:
     """let policies learned offline go on learning online: run what is missing, write page, CSV and figure"""
-    from ohio_bench.experiments import EXPERIMENTS
-
-    fill(args, EXPERIMENTS["finetune"])
+    fill(args)
 
 
 def sensitivity_command(args) -> None:
     """what inverses lose to wrong models and noise, and what they cost: run what is missing, write page and plots"""
+    fill(args)
+
+
+def fill(args, experiment=None) -> None:
+    """Runs what is missing of an experiment, by default the command's own, and shows what was written."""
     from ohio_bench.experiments import EXPERIMENTS
-
-    fill(args, EXPERIMENTS["sensitivity"])
-
-
-def fill(args, experiment) -> None:
-    """Runs what is missing of an experiment and shows what was written."""
     from ohio_bench.report import markdown
     from ohio_bench.runner.executors import executor
     from ohio_bench.runner.run import run
 
     execute = executor(args.executor, args.cell_cpus, args.cell_gpus)
+    experiment = experiment or EXPERIMENTS[args.command]
     ran = run(experiment, args.preset, args.only, Path(args.results), execute)
     written, board, text = [str(path) for path in ran.report.written], ran.report.board, io.StringIO()
     found = {"experiment": experiment.name, "preset": args.preset, "ran": ran.ran, "written": written}

@@ -136,11 +136,11 @@ class Budget:
     hidden: int
     offline: dict[str, int]
     decisions: int
-    envs: int
     each: int
     seeds: int
     data_episodes: int
-    test_episodes: int
+    test_episodes: int = 100
+    envs: int = 10
     methods: tuple[Method, ...] = METHODS
 
 
@@ -200,14 +200,14 @@ FLAT = ("end_to_end", "end_to_end_compat")
 
 def quick() -> tuple[Budget, ...]:
     """A glimpse, for `make bench`: the claim itself on the smaller supply chain."""
-    amounts: dict[str, Any] = {"decisions": 3_000, "envs": 10, "each": 5, "seeds": 2, "data_episodes": 100, "test_episodes": 20}
+    amounts: dict[str, Any] = {"decisions": 3_000, "each": 5, "seeds": 2, "data_episodes": 100, "test_episodes": 20}
     methods = tuple(method for method in METHODS if method.name == "IQL")
     return (Budget(supply_chain_domain(), ("ohio", FLAT[1]), 32, {"iql": 1_000}, **amounts, methods=methods),)
 
 
 def cpu() -> tuple[Budget, ...]:
     """Both domains on two cores."""
-    amounts: dict[str, Any] = {"decisions": 6_000, "envs": 10, "each": 5, "seeds": 4, "data_episodes": 500, "test_episodes": 100}
+    amounts: dict[str, Any] = {"decisions": 6_000, "each": 5, "seeds": 4, "data_episodes": 500}
     updates = {"iql": 3_000, "cql": 3_000, "cal_ql": 3_000}
     few = {"iql": 2_000, "cql": 400, "cal_ql": 400}
     city = routing_domain()
@@ -220,14 +220,7 @@ def cpu() -> tuple[Budget, ...]:
 
 def paper() -> tuple[Budget, ...]:
     """The published budgets; for a GPU."""
-    amounts: dict[str, Any] = {
-        "decisions": 150_000,
-        "envs": 10,
-        "each": 10,
-        "seeds": 5,
-        "data_episodes": 667,
-        "test_episodes": 100,
-    }
+    amounts: dict[str, Any] = {"decisions": 150_000, "each": 10, "seeds": 5, "data_episodes": 667}
     updates: dict[str, int] = dict.fromkeys(("iql", "cql", "cal_ql"), 500_000)
     return tuple(Budget(domain(), ("ohio", *FLAT), 256, updates, **amounts) for domain in (supply_chain_domain, routing_domain))
 

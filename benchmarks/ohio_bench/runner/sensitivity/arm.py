@@ -214,10 +214,6 @@ _play_all = jax.jit(jax.vmap(play, (None, None, 0, 0, 0)))
 # --- Inverting ------------------------------------------------------------------------------------------------------
 
 
-def plain(shared: relative.Params) -> Problem:
-    return relative.problem(shared)
-
-
 @functools.cache
 def _inverter(inverse: str, problem):
     def invert(shared, given: Segment) -> Recovered:
@@ -226,7 +222,7 @@ def _inverter(inverse: str, problem):
     return jax.jit(invert)
 
 
-def invert(inverse: str, shared: Any, given: Segment, problem=plain) -> Recovered:
+def invert(inverse: str, shared: Any, given: Segment, problem=relative.problem) -> Recovered:
     """The inverse's answers, on the host. problem(shared) -> Problem; models of one kind share a compiled program.
 
     On one device: batches of LAPACK calls that several devices of a CPU start at once may wait for each other for ever.
@@ -244,15 +240,9 @@ def _judge(problem):
     return jax.jit(jax.vmap(judged, (None, 0, 0)))
 
 
-def derivative(shared: Any, given: Segment, goal: Array, problem=plain) -> tuple[np.ndarray, np.ndarray]:
+def derivative(shared: Any, given: Segment, goal: Array, problem=relative.problem) -> tuple[np.ndarray, np.ndarray]:
     """(J: Float[N, k, g], residual: Float[N, k]) of a problem at these goals, on the host."""
     return jax.device_get(_judge(problem)(shared, given, goal))
-
-
-def some(known: Known, amount: int) -> Known:
-    """The first segments."""
-    first = lambda x: x[:amount]
-    return Known(jax.tree.map(first, known.segments), first(known.goal), known.spread)
 
 
 _steps = jax.jit(jax.vmap(lambda model, x, u: model.step(x, u), (None, 0, 0)))
