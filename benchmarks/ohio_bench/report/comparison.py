@@ -11,7 +11,7 @@ from pathlib import Path
 from string import ascii_lowercase
 
 from ohio_bench.report.aggregate import Board, Entry, published_text
-from ohio_bench.report.markdown import head, line, plain
+from ohio_bench.report.text import plain, table
 from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.table import Paper
 from ohio_jax.files import write_text
@@ -144,7 +144,18 @@ def _section(board: Board, found: list[Compared]) -> list[str]:
     between = lambda low, high: f"{low:.1f} to {high:.1f}"
     run = [of.entry for of in found if of.entry]
     apart = [of.entry.difference > 0 for of in found if of.entry and not of.meet]
-    out = [
+    why: dict[str, str] = {}  # reason -> the letter that stands for it
+    rows = []
+    for of in found:
+        first = [plain(of.row), plain(of.column), published_text(of.theirs)]
+        if (entry := of.entry) is None:
+            rows.append([*first, "not run", "", between(*of.interval), "", "", of.updates, ""])
+            continue
+        numbers = [entry.text, f"{entry.difference:+.1f}", between(*of.interval), between(entry.low, entry.high)]
+        letter = "" if of.meet else why.setdefault(of.reason, ascii_lowercase[len(why)])
+        rows.append([*first, *numbers, "yes" if of.meet else "no", of.updates, letter])
+    names = ("data", "method", "paper", "ours", "difference", "paper's interval", "our interval", "meet", "updates", "why")
+    return [
         f"## {board.table.title}, preset `{board.preset}`",
         "",
         PUBLISHED[board.table.name].protocol,
@@ -152,18 +163,11 @@ def _section(board: Board, found: list[Compared]) -> list[str]:
         f"{len(found)} published figures, of which {len(run)} were run. On {len(run) - len(apart)} the intervals meet; on "
         f"{sum(apart)} ours is higher, on {len(apart) - sum(apart)} lower.",
         "",
-        *head("data", "method", "paper", "ours", "difference", "paper's interval", "our interval", "meet", "updates", "why"),
+        table(names, rows, None),
+        "",
+        *(f"- {letter}: {reason}" for reason, letter in why.items()),
+        "",
     ]
-    why: dict[str, str] = {}  # reason -> the letter that stands for it
-    for of in found:
-        first = [plain(of.row), plain(of.column), published_text(of.theirs)]
-        if (entry := of.entry) is None:
-            out.append(line([*first, "not run", "", between(*of.interval), "", "", of.updates, ""]))
-            continue
-        numbers = [entry.text, f"{entry.difference:+.1f}", between(*of.interval), between(entry.low, entry.high)]
-        letter = "" if of.meet else why.setdefault(of.reason, ascii_lowercase[len(why)])
-        out.append(line([*first, *numbers, "yes" if of.meet else "no", of.updates, letter]))
-    return [*out, "", *(f"- {letter}: {reason}" for reason, letter in why.items()), ""]
 
 
 def text(boards: list[Board]) -> str:

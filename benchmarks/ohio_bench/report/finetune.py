@@ -10,9 +10,9 @@ import jax
 import numpy as np
 
 from ohio_bench.report import plots
+from ohio_bench.report.text import table
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
-from ohio_bench.speed.pages import table
 from ohio_jax import scores
 from ohio_jax.files import write_bytes, write_text
 

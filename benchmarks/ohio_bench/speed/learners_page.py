@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ohio_bench.speed.pages import COLUMNS, cells, number, table, updates
+from ohio_bench.report.text import number, table
+from ohio_bench.speed.pages import rates, updates
 
 PRODUCT = 428  # GFLOP/s, the best matrix product where the other projects were measured
 
@@ -10,6 +11,7 @@ PRODUCT = 428  # GFLOP/s, the best matrix product where the other projects were 
 def page(found: dict[str, Any]) -> list[str]:
     """The paragraphs after the head, from the numbers of `run` alone."""
     part, sizes = found["updates"], found["sizes"]
+    ours = {learner: of["seeds"]["1"]["seed_updates_per_second"] for learner, of in part["learners"].items()}
     parts = [
         f"Observations of {sizes['observation']} numbers, actions of {sizes['action']}, perceptrons {part['hidden']} x "
         f"{part['hidden']}, batch {part['batch']}, {part['transitions']} synthetic transitions. CQL compares 30 goals at each "
@@ -23,10 +25,9 @@ def page(found: dict[str, Any]) -> list[str]:
     if "missing" in found["agreement"]:
         parts += [f"Not measured: {found['agreement']['missing']}."]
     else:
-        rows = []
-        for name, rate in part["peers"].items():
-            own = part["learners"][name.split(",")[0]]["seeds"]["1"]["seed_updates_per_second"]
-            rows.append([name, *cells(rate), *(number(own[of] / rate[of]) for of in ("best", "per_cpu_second"))])
+        over = lambda name, of: ours[name.split(",")[0]][of] / part["peers"][name][of]
+        columns = {"ours over it": "best", "a CPU second": "per_cpu_second"}
+        more = {column: {name: over(name, of) for name in part["peers"]} for column, of in columns.items()}
         losses = [
             [f"{learner}, {loss}", f"{pair['ours']:.5f}", f"{pair['torch']:.5f}"]
             for learner, of in found["agreement"].items()
@@ -34,13 +35,13 @@ def page(found: dict[str, Any]) -> list[str]:
         ]
         parts += [
             "The same equations in modules, optimisers and a loop, in the same run.",
-            table(["", *COLUMNS, "ours over it", "a CPU second"], rows),
+            rates(part["peers"], more, str),
             "Losses of the first update from the same parameters on the same rows; CQL draws its own goals in each.",
             table(["loss", "ohio-jax", "PyTorch"], losses),
         ]
     best = max(rate for of in part["matrix_product_gflops"].values() for rate in of.values())
     before = [
-        [learner, code, number(rate), number(part["learners"][learner]["seeds"]["1"]["seed_updates_per_second"][kind])]
+        [learner, code, number(rate), number(ours[learner][kind])]
         for learner, of in found["before"].items()
         for code, rate in of.items()
         for kind in ["per_cpu_second" if "CPU" in code else "best"]

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ohio_bench.speed.pages import COLUMNS, cells, number, rates, table
+from ohio_bench.report.text import number
+from ohio_bench.speed.pages import rates
 
 
 def page(found: dict[str, Any]) -> list[str]:
@@ -16,13 +17,11 @@ def page(found: dict[str, Any]) -> list[str]:
         f"{number(wanted['inverse'])}. `gradient` makes the original's steps of Adam. Mismatch: the original's loss, N^2 m^2.",
     ]
     for name, part in found["inverses"].items():
-        rows = []
-        for inverse, rate in part["transitions_per_second"].items():
-            off = part["mismatch"][inverse]
-            ratio = "" if inverse == "observed" else number(part["times_original"][inverse])
-            rows.append([inverse, *cells(rate), ratio, f"{off['median']:.3g}", f"{off['mean']:.3g}"])
-        columns = ["", *COLUMNS, "x original", "median mismatch", "mean mismatch"]
-        parts += [f"### {name}", table(columns, rows), f"Mismatch on the same {part['compared']} transitions."]
+        more = {"x original": {inverse: x for inverse, x in part["times_original"].items() if inverse != "observed"}}
+        for kind in ("median", "mean"):
+            more[f"{kind} mismatch"] = {inverse: f"{off[kind]:.3g}" for inverse, off in part["mismatch"].items()}
+        shown = rates(part["transitions_per_second"], more, str)
+        parts += [f"### {name}", shown, f"Mismatch on the same {part['compared']} transitions."]
     part = found["relabel"]
     parts += [
         "## Relabelling a dataset",
@@ -37,9 +36,5 @@ def page(found: dict[str, Any]) -> list[str]:
     for name, part in found["simulator"].items():
         peer = part["robosuite"]
         told = peer.get("missing") or f"robosuite 1.4.1: {number(peer['best'])} at best, {number(peer['median'])} in the median."
-        parts += [
-            f"### {name}",
-            table(["", *COLUMNS, "x robosuite"], rates(part["steps_per_second"], {"x": part["ratio"]})),
-            told,
-        ]
+        parts += [f"### {name}", rates(part["steps_per_second"], {"x robosuite": part["ratio"]}), told]
     return parts

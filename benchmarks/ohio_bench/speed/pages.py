@@ -2,20 +2,9 @@
 
 from typing import Any
 
+from ohio_bench.report.text import number, table
+
 COLUMNS = ["best", "median", "a CPU second", "compile, s"]
-
-
-def number(value: float | None) -> str:
-    """Three digits, thousands separated; nothing for None."""
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def table(head: list[str], rows: list[list[str]], text: int = 1) -> str:
-    """A Markdown table whose first `text` columns are text and whose others are numbers."""
-    line = lambda cells: f"| {' | '.join(cells)} |"
-    return "\n".join([line(head), line(["---"] * text + ["---:"] * (len(head) - text)), *map(line, rows)])
 
 
 def label(name: str) -> str:
@@ -27,9 +16,14 @@ def cells(rate: dict[str, float]) -> list[str]:
     return [number(rate[key]) for key in ("best", "median", "per_cpu_second", "compile_seconds")]
 
 
-def rates(kind: dict[str, dict[str, float]], ratios: dict[str, dict[str, float]]) -> list[list[str]]:
-    """Rows of a table of `COLUMNS` and then the ratios, each a dict over some of the names of `kind`."""
-    return [[label(name), *cells(rate), *(number(of.get(name)) for of in ratios.values())] for name, rate in kind.items()]
+def rates(kind: dict[str, dict[str, float]], more: dict[str, dict[str, Any]], called=label, first: str = "") -> str:
+    """A table of `COLUMNS` and then of `more`: header -> name -> number or text, nothing where there is none.
+
+    called: name -> what a reader calls it; first: header of the names.
+    """
+    cell = lambda value: value if isinstance(value, str) else number(value)
+    rows = [[called(name), *cells(rate), *(cell(of.get(name)) for of in more.values())] for name, rate in kind.items()]
+    return table([first, *COLUMNS, *more], rows)
 
 
 def updates(part: dict[str, Any]) -> list[str]:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from ohio_bench.report import plots
-from ohio_bench.speed.pages import COLUMNS, cells, number, rates, table
+from ohio_bench.report.text import number, table
+from ohio_bench.speed.pages import rates
 
 SPACES = {
     "ohio_compat": "the original's setting: its learned model, no drift",
@@ -26,13 +27,16 @@ def page(found: dict[str, Any]) -> list[str]:
         "stopping included. Residuals are whitened (1 is a deviation of the noise).",
     ]
     for space, part in found["inverses"].items():
-        rows = []
-        for name, rate in part["segments_per_second"].items():
-            times, quality = (number(part[key].get(name)) for key in ("times_original", "wanted")), part["quality"][name]
-            residuals = (f"{quality[key]:.2g}" for key in ("residual_median", "residual_90th_percentile"))
-            rows.append([name, *cells(rate), *times, *residuals, f"{quality['iterations_mean']:.0f}"])
-        columns = ["", *COLUMNS, "x original", "wanted", "median residual", "90th percentile", "iterations"]
-        parts += [f"### `{space}`: {SPACES[space]}", table(columns, rows), f"Residuals on the same {part['compared']} segments."]
+        quality = lambda key, form, part=part: {name: format(of[key], form) for name, of in part["quality"].items()}
+        more = {
+            "x original": part["times_original"],
+            "wanted": part["wanted"],
+            "median residual": quality("residual_median", ".2g"),
+            "90th percentile": quality("residual_90th_percentile", ".2g"),
+            "iterations": quality("iterations_mean", ".0f"),
+        }
+        shown = rates(part["segments_per_second"], more, str)
+        parts += [f"### `{space}`: {SPACES[space]}", shown, f"Residuals on the same {part['compared']} segments."]
         peer = part.get("numpy", {})
         if "missing" in peer:
             parts.append(f"No NumPy peer: {peer['missing']}.")
@@ -66,7 +70,7 @@ def page(found: dict[str, Any]) -> list[str]:
         "in a Python loop on one core; mujoco rollout steps physics alone, one thread a core. Wanted: "
         + ", ".join(f"{times} times dm_control at {name.replace('_', ' ')}" for name, times in part["wanted"].items())
         + ".",
-        table(["", *COLUMNS, "x dm_control"], rates(part["steps_per_second"], {"ratio": part["ratio"]})),
+        rates(part["steps_per_second"], {"x dm_control": part["ratio"]}),
     ]
     if part["missing"]:
         parts.append(f"No peer: {part['missing']}.")
@@ -80,12 +84,9 @@ def page(found: dict[str, Any]) -> list[str]:
         *(f"Not installed, and left out: {name}." for name in found["mpc"]["missing"]),
     ]
     for shape, listed in found["mpc"]["shapes"].items():
-        rows = []
-        for row in listed:
-            name = f"{row['solver']}, {row['dtype']}, batch {row['batch']}{', gradient' if row['gradient'] else ''}"
-            off = f"{row['violation']:.1e}" if "violation" in row else ""
-            rows.append([name, *cells(row["solves_per_second"]), off])
-        parts += [f"### {shape}", table(["", *COLUMNS, "violation"], rows)]
+        named = lambda row: f"{row['solver']}, {row['dtype']}, batch {row['batch']}{', gradient' if row['gradient'] else ''}"
+        off = {named(row): f"{row['violation']:.1e}" for row in listed if "violation" in row}
+        parts += [f"### {shape}", rates({named(row): row["solves_per_second"] for row in listed}, {"violation": off}, str)]
     return parts
 
 

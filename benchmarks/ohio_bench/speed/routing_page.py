@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ohio_bench.speed.pages import COLUMNS, label, number, rates, table, updates
+from ohio_bench.report.text import number, table
+from ohio_bench.speed.pages import label, rates, updates
 
 
 def page(found: dict[str, Any]) -> list[str]:
@@ -18,8 +19,7 @@ def page(found: dict[str, Any]) -> list[str]:
         shares = ", ".join(f"{label(name)}: {count} of {part['instances']}" for name, count in part["exact"].items())
         pivots = f"pivots {part['pivots']['mean']:.1f} on average, {part['pivots']['max']} at most"
         ratios = {"x HiGHS": part["ratio_to_highs"], "x SciPy": part["ratio_to_scipy"]}
-        rows = rates(part["solves_per_second"], ratios)
-        parts += [f"### {part['task']}, {size}", table(["", *COLUMNS, *ratios], rows), f"Exact: {shares}; {pivots}."]
+        parts += [f"### {part['task']}, {size}", rates(part["solves_per_second"], ratios), f"Exact: {shares}; {pivots}."]
 
     sizes = [
         [n, *map(number, (*r["milliseconds"].values(), r["ratio"], r["pivots"])), f"{r['exact']} of {r['instances']}"]
@@ -37,10 +37,9 @@ def page(found: dict[str, Any]) -> list[str]:
         "one episode after another on one core.",
     ]
     for size, part in found["simulator"].items():
-        rows = rates(part["steps_per_second"], {"ratio": part["ratio"]})
         parts += [
             f"### {part['task']}, {size}, {part['dynamics']} dynamics",
-            table(["", *COLUMNS, "x NumPy + HiGHS"], rows),
+            rates(part["steps_per_second"], {"x NumPy + HiGHS": part["ratio"]}),
             f"Largest difference of an episode's return: {part['largest_difference_of_return']:.4f} $.",
         ]
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 from ohio_bench.report import plots
-from ohio_bench.speed.pages import COLUMNS, cells, number, table
+from ohio_bench.report.text import number
+from ohio_bench.speed.pages import rates
 
 KINDS = {"train": "Seed-updates a second", "invert": "Segments inverted a second", "evaluate": "Episodes played a second"}
 
@@ -24,11 +25,10 @@ def page(found: dict[str, Any]) -> list[str]:
         "evaluate": f"{work['episodes']} episodes a call of an untrained policy under the low level. Difference: of returns.",
     }
     for name, title in KINDS.items():
-        rows = []
-        for count, kinds in found["devices"].items():
-            kind = kinds[name]
-            rows.append([count, *cells(kind["rate"]), f"{kind['times_one_device']:.2f}", f"{kind['largest_difference']:.1e}"])
-        parts += [f"## {title}", what[name], table(["devices", *COLUMNS, "x one device", "largest difference"], rows)]
+        column = lambda key, form, name=name: {count: format(kind[name][key], form) for count, kind in found["devices"].items()}
+        more = {"x one device": column("times_one_device", ".2f"), "largest difference": column("largest_difference", ".1e")}
+        shown = rates({count: kind[name]["rate"] for count, kind in found["devices"].items()}, more, first="devices")
+        parts += [f"## {title}", what[name], shown]
     parts.append("Differences are from one device, as a share of the largest number there.")
     return parts
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ohio_bench.speed.pages import COLUMNS, number, rates, table
+from ohio_bench.report.text import number, table
+from ohio_bench.speed.pages import rates
 
 
 def page(found: dict[str, Any]) -> list[str]:
@@ -19,7 +20,7 @@ def page(found: dict[str, Any]) -> list[str]:
         milliseconds = 1e3 * found["original_seconds"][name]
         parts += [
             f"### {name} (original: {milliseconds:g} ms a step)",
-            table(["", *COLUMNS, *ratios], rates(part["steps_per_second"], ratios)),
+            rates(part["steps_per_second"], ratios),
             f"Largest difference of an episode's return from NumPy's float64: {part['largest_difference_of_return']:.4f} $.",
         ]
     rows = []
