@@ -52,11 +52,12 @@ def fill(args, experiment=None) -> None:
 
 def speed_command(args) -> None:
     """measure speed side by side with references"""
-    from ohio_bench.speed.run import SPEED, run
+    from ohio_bench.speed.pages import PAGES
+    from ohio_bench.speed.run import run
 
-    if args.name and args.name not in SPEED:
-        raise unknown("speed test", args.name, SPEED)
-    chosen = [args.name] if args.name else sorted(SPEED)
+    if args.name and args.name not in PAGES:
+        raise unknown("speed test", args.name, PAGES)
+    chosen = [args.name] if args.name else sorted(PAGES)
     out = Path(args.results) / "speed"
     found = {name: run(name, out, args.quick) for name in chosen}
     show(args, found, "\n".join(str(out / f"{name}.md") for name in chosen))

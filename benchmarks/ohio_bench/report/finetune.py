@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ohio_bench.report import plots
-from ohio_bench.report.text import table
+from ohio_bench.report.text import filled, table
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
 from ohio_jax import scores
@@ -122,24 +122,15 @@ def _lines(runs: list[Run]) -> list[list[str]]:
 
 
 def text(cells: list[dict[str, Any]], runs: list[Run], preset: str) -> str:
-    some, hardware = cells[0], cells[0]["provenance"]["hardware"]
-    config = some["config"]
-    lines = [
-        f"# Fine-tuning, preset `{preset}`",
-        "",
-        f"Made by `{some['command']}` on {hardware['cpu']} ({hardware['cores']} cores), {hardware['device']}; "
-        f"{config['offline']['seeds']} training seeds, {config['test_episodes']} test episodes. Scores: mean over seeds and "
-        "95 % bootstrap interval over seeds. *Updates*: made online. *Before* and *after*: on test episodes, by the mean "
-        "goal. *Lowest* and *last tenth*: episodes played while learning, goals drawn from the policy; the lowest of means over "
-        f"{100 * SMOOTH:g} % of the curve. Violations: units an episode, the mean while learning and on the test episodes after.",
-        "",
-    ]
+    head = ["", "method", "updates", "before", "lowest", "last tenth", "after", "asked too much", "above storage"]
+    head += ["asked too much, after", "above storage, after"]
+    parts = []
     for domain in dict.fromkeys(run.domain for run in runs):
         of = [run for run in runs if run.domain == domain]
-        lines += [f"## {domain}", "", f"The behaviour that made the data scores {of[0].behaviour:.1f}.", ""]
-        head = ["", "method", "updates", "before", "lowest", "last tenth", "after", "asked too much", "above storage"]
-        lines += [table([*head, "asked too much, after", "above storage, after"], _lines(of)), ""]
-    return "\n".join([*lines, f"![score and violations against decisions](finetune-{preset}.png)"]) + "\n"
+        made = f"The behaviour that made the data scores {of[0].behaviour:.1f}."
+        parts += [f"## {domain}", made, table(head, _lines(of))]
+    given = {"preset": preset, "share": 100 * SMOOTH, "domains": "\n\n".join(parts)}
+    return filled("ohio_bench.report", "finetune", {**cells[0], **given})
 
 
 def as_csv(runs: list[Run]) -> str:

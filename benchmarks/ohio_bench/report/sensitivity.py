@@ -19,9 +19,9 @@ from ohio_bench.report.sensitivity_cells import (
     values,
 )
 from ohio_bench.report.sensitivity_plots import draw_accuracy, draw_cost, draw_learning, draw_noise
+from ohio_bench.report.text import filled, number, origin, table
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
-from ohio_bench.speed.pages import number, table
 from ohio_jax.files import write_bytes, write_text
 
 FIELDS = ("config", "found", "provenance")
@@ -174,36 +174,18 @@ QUESTIONS = {
     "q5": ("What does the inverse cost for large problems, and how does it grow?", draw_cost),
 }
 TABLES = {"q1": (learning, "recovery"), "q2": (accuracy, "recovery"), "q4": (noise, "calibration"), "q5": (growth, "cost")}
-NOTE = (
-    "Reacher under LQR. Goals are known: those that the closed form with true dynamics finds in the expert's logs at h = 5, in "
-    "another order, asked for in states of those logs and executed on the true arm. `error`: root mean square of recovered "
-    "less true goal in units of the goals' spread, over the directions that show (a change by one spread moves the reached "
-    "state by more than a deviation of the noise); in brackets over all entries. `true residual`: how far the recovered "
-    "goal would end from the observed state in the true world, in deviations. Medians over segments. `model error`: of a "
-    "predicted step, as a share of the deviation of a step's change. Learned models make the same number of gradient steps "
-    "at every share. Scores: behaviour cloning of goals relabelled with the expert's logs; noise is normal, on every torque, "
-    "a share of the gear, in logs, segments and tests alike. Calibration: `slope` of recovered on true goals, `variance` of "
-    "errors over their bars (1 is honest), `coverage` of 95 % bars, `bar` in spreads."
-)
 
 
 def text(found: Found, drawn: dict[str, Path], preset: str) -> str:
     """The page, from run files alone."""
     latest = max((cell for cells in found.values() for cell in cells), key=lambda cell: cell["provenance"]["time"])
-    source, machine = latest["provenance"], latest["provenance"]["hardware"]
-    parts = [
-        "# Sensitivity of the inverses",
-        f"Made by `{latest['command']}` on {machine['cpu']}, {machine['cores']} cores; JAX on {machine['devices']} x "
-        f"{machine['device']}. {source['time']}, revision {source['revision'] or 'unknown'}"
-        f"{' with changes' if source['dirty'] else ''}, JAX {source['versions']['jax']}; load average {machine['load'][0]}.",
-        NOTE,
-    ]
-    if preset == "quick":
-        parts.append("**Quick run: a smoke test, not a measurement.**")
+    parts = []
     for question, (title, _) in QUESTIONS.items():
         make, kind = TABLES[question]
         if found[kind]:
             parts += [f"## {question.upper()}: {title}"]
             parts += [f"![{question}]({drawn[question].name})"] if question in drawn else []
             parts += make(found)
-    return "\n\n".join(parts) + "\n"
+    warning = "**Quick run: a smoke test, not a measurement.**" if preset == "quick" else ""
+    given = {"source": origin(latest["provenance"]), "warning": warning, "questions": "\n\n".join(parts)}
+    return filled("ohio_bench.report", "sensitivity", {**latest, **given})

@@ -1,4 +1,7 @@
-"""Runs a speed test: it measures, checks what it measured, and writes a JSON file and a page."""
+"""Runs a speed test: it measures, checks what it measured, and writes a JSON file and a page.
+
+A test has FULL and QUICK, budgets with `windows` of `seconds` each, and measure(budget) -> numbers by name.
+"""
 
 import importlib
 import json
@@ -6,22 +9,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ohio_bench.speed import pages
+from ohio_bench.speed.charts import CHARTS
+from ohio_bench.speed.pages import PAGES, page
 from ohio_jax import provenance
 from ohio_jax.errors import UserError
 from ohio_jax.files import write_bytes, write_json, write_text
 
-# Name of a test -> title of its page. A test has FULL and QUICK, budgets with `windows` of `seconds` each, and measure(budget) ->
-# numbers by name; its page has page(found) -> paragraphs, and where there is a plot chart(found) -> PNG.
-SPEED = {
-    **{name: name for name in ("reacher", "manipulation", "learners", "scaling")},
-    **{"routing": "vehicle routing", "supply-chain": "supply chain"},
-}
 
-
-def module(name: str, part: str = "") -> Any:
-    """The module that measures a test, or with part="_page" the one that shows it; what a test needs is loaded with it alone."""
-    return importlib.import_module(f"ohio_bench.speed.{name.replace('-', '_')}{part}")
+def module(name: str) -> Any:
+    """The module that measures a test; what a test needs is loaded with it alone."""
+    return importlib.import_module(f"ohio_bench.speed.{name.replace('-', '_')}")
 
 
 def load() -> list[float]:
@@ -54,16 +51,15 @@ def run(name: str, out: Path | None, quick: bool) -> dict[str, Any]:
 
 def write(name: str, out: Path, found: dict[str, Any]) -> None:
     """Writes the page and the plot into the folder, from the numbers of `run` alone."""
-    shown = module(name, "_page")
-    write_text(out / f"{name}.md", "\n\n".join([*pages.head(SPEED[name], found), *shown.page(found)]) + "\n")
-    if hasattr(shown, "chart"):
-        write_bytes(out / f"{name}.png", shown.chart(found))
+    write_text(out / f"{name}.md", page(name, found))
+    if name in CHARTS:
+        write_bytes(out / f"{name}.png", CHARTS[name](found))
 
 
 def rebuild(folder: Path) -> list[Path]:
     """Writes the pages again from the JSON files alone; returns the pages. Raises UserError if a file is damaged."""
     written = []
-    for name in SPEED:
+    for name in PAGES:
         path = folder / f"{name}.json"
         if path.exists():
             try:
