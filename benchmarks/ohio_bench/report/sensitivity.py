@@ -4,20 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ohio_bench.report.sensitivity_cells import (
-    GROWTH,
-    LEFT,
-    MEASURES,
-    MIDDLE,
-    Found,
-    belief,
-    curves,
-    middle,
-    pick,
-    rank,
-    score_of,
-    values,
-)
+from ohio_bench.report import sensitivity_cells as runs
 from ohio_bench.report.sensitivity_plots import draw_accuracy, draw_cost, draw_learning, draw_noise
 from ohio_bench.report.text import filled, number, origin, table
 from ohio_bench.runner import store
@@ -28,7 +15,7 @@ FIELDS = ("config", "found", "provenance")
 KINDS = ("recovery", "calibration", "score", "cost")
 
 
-def load(results: Path, preset: str) -> Found:
+def load(results: Path, preset: str) -> runs.Found:
     place = store.folder("sensitivity", preset, results)
     return {kind: store.read_all(place / kind, FIELDS) for kind in KINDS}
 
@@ -39,7 +26,7 @@ def write(results: Path, preset: str) -> Report:
     if not any(found.values()):
         return Report([])
     base, drawn = results / ("sensitivity" if preset == "cpu" else f"sensitivity-{preset}"), {}
-    for question, (_, draw) in QUESTIONS.items():
+    for question, (_, draw, _, _) in QUESTIONS.items():
         picture = draw(found)
         if picture is not None:
             drawn[question] = base.with_name(f"{base.name}-{question}.png")
@@ -54,23 +41,23 @@ def power_of(points: np.ndarray) -> float:
     return float(np.polyfit(x, y, 1)[0])
 
 
-def learning(found: Found) -> list[str]:
-    steps = middle(found["score"] or found["recovery"])
+def learning(found: runs.Found) -> list[str]:
+    steps = runs.middle(found["score"] or found["recovery"])
     parts, rows = [], []
-    cells = pick(found["recovery"], steps=steps, noise=0.0)
+    cells = runs.pick(found["recovery"], steps=steps, noise=0.0)
     shown = [name for name in ("analytic", "ridge", "least_squares") if cells and name in cells[0]["found"]["inverses"]]
     for cell in cells:
         of = cell["found"]["inverses"]
-        row = [belief(cell["config"]), f"{cell['found']['model_error']:.2g}"]
-        for key, _ in MEASURES:
-            row += [f"{of[name][key][MIDDLE]:.2g}" for name in shown]
-        found_scores = (score_of(found, cell["config"], name) for name in shown)
+        row = [runs.belief(cell["config"]), f"{cell['found']['model_error']:.2g}"]
+        for key, _ in runs.MEASURES:
+            row += [f"{of[name][key][runs.MIDDLE]:.2g}" for name in shown]
+        found_scores = (runs.score_of(found, cell["config"], name) for name in shown)
         rows.append([*row, *("" if x is None else f"{x:.1f}" for x in found_scores)])
     heads = [f"{what}, {name}" for what in ("error", "true residual", "score") for name in shown]
     if rows:
         parts.append(table([f"model, h = {steps}", "model error", *heads], rows))
     key = shown[-1] if shown else ""
-    median = {belief(c["config"]): c["found"]["inverses"][key]["error_that_shows"][MIDDLE] for c in cells}
+    median = {runs.belief(c["config"]): c["found"]["inverses"][key]["error_that_shows"][runs.MIDDLE] for c in cells}
     for name, error in median.items():
         if name.startswith("masses"):
             better = [other for other, x in median.items() if other.startswith("learned") and x <= error]
@@ -79,19 +66,19 @@ def learning(found: Found) -> list[str]:
     return parts
 
 
-def accuracy(found: Found) -> list[str]:
+def accuracy(found: runs.Found) -> list[str]:
     parts = []
-    for noise in values(found["recovery"], "noise"):
-        for steps in values(found["recovery"], "steps"):
-            cells = pick(found["recovery"], steps=steps, noise=noise)
+    for noise in runs.values(found["recovery"], "noise"):
+        for steps in runs.values(found["recovery"], "steps"):
+            cells = runs.pick(found["recovery"], steps=steps, noise=noise)
             if not cells:
                 continue
             names = list(cells[0]["found"]["inverses"])
             rows = []
             for cell in cells:
                 of = [cell["found"]["inverses"][name] for name in names]
-                cell_of = lambda x: f"{x['error_that_shows'][MIDDLE]:.2g} ({x['error'][MIDDLE]:.2g})"
-                rows.append([belief(cell["config"]), f"{cell['found']['model_error']:.2g}", *map(cell_of, of)])
+                cell_of = lambda x: f"{x['error_that_shows'][runs.MIDDLE]:.2g} ({x['error'][runs.MIDDLE]:.2g})"
+                rows.append([runs.belief(cell["config"]), f"{cell['found']['model_error']:.2g}", *map(cell_of, of)])
             first = cells[0]["found"]
             parts += [
                 f"### h = {steps}, torque noise {noise:g}",
@@ -100,9 +87,10 @@ def accuracy(found: Found) -> list[str]:
                 table(["model", "model error", *names], rows),
             ]
     steepest = []
-    for steps in values(pick(found["recovery"], noise=0.0), "steps"):
-        for inverse, points in curves(found, steps):
-            error = np.array([[max(at, LEFT), numbers["error_that_shows"][MIDDLE]] for at, _, numbers in points if at > LEFT])
+    for steps in runs.values(runs.pick(found["recovery"], noise=0.0), "steps"):
+        for inverse, points in runs.curves(found, steps):
+            seen = lambda numbers: numbers["error_that_shows"][runs.MIDDLE]
+            error = np.array([[at, seen(numbers)] for at, _, numbers in points if at > runs.LEFT])
             if len(error) > 2:
                 steepest.append((steps, inverse, power_of(error)))
     if steepest:
@@ -114,51 +102,48 @@ def accuracy(found: Found) -> list[str]:
     return parts
 
 
-def noise(found: Found) -> list[str]:
+def noise(found: runs.Found) -> list[str]:
     rows = []
-    for cell in sorted(found["calibration"], key=lambda c: (c["config"]["steps"], rank(c["config"]), c["config"]["noise"])):
+    for cell in sorted(found["calibration"], key=lambda c: (c["config"]["steps"], runs.rank(c["config"]), c["config"]["noise"])):
         config = cell["config"]
         for name, of in cell["found"]["estimates"].items():
             numbers = [f"{of[key]:.3g}" for key in ("bias", "slope", "variance", "coverage", "bar")]
-            shows = f"{of['error_that_shows'][MIDDLE]:.2g} ({of['error'][MIDDLE]:.2g})"
-            rows.append([f"h = {config['steps']}, {belief(config)}, {config['noise']:g}, {name}", *numbers, shows])
+            shows = f"{of['error_that_shows'][runs.MIDDLE]:.2g} ({of['error'][runs.MIDDLE]:.2g})"
+            rows.append([f"h = {config['steps']}, {runs.belief(config)}, {config['noise']:g}, {name}", *numbers, shows])
     parts = [table(["", "bias", "slope", "variance", "coverage", "bar", "error"], rows)] if rows else []
     cells = [cell for cell in found["score"] if cell["config"]["inverse"] in ("least_squares", "posterior")]
-    noises = values(cells, "noise") if cells else []
-    lines = {}
-    for cell in pick(cells, steps=middle(cells)) if cells else []:
-        of = lines.setdefault((cell["config"]["inverse"], belief(cell["config"])), {})
+    steps, noises, lines = runs.middle(cells), runs.values(cells, "noise"), {}
+    for cell in runs.pick(cells, steps=steps):
+        of = lines.setdefault(f"{cell['config']['inverse']}, {runs.belief(cell['config'])}", {})
         of[cell["config"]["noise"]] = f"{cell['found']['score']:.1f} ± {cell['found']['score_deviation']:.1f}"
-    lines = {key: of for key, of in lines.items() if len(of) == len(noises)}
-    if lines:
-        parts.append(f"Scores, h = {middle(cells)}, played under the same noise; posterior weighs transitions:")
-        rows = [[", ".join(key), *(of[x] for x in noises)] for key, of in lines.items()]
+    rows = [[name, *(of[x] for x in noises)] for name, of in lines.items() if len(of) == len(noises)]
+    if rows:
+        parts.append(f"Scores, h = {steps}, played under the same noise; posterior weighs transitions:")
         parts.append(table(["", *(f"noise {x:g}" for x in noises)], rows))
     return parts
 
 
-def growth(found: Found) -> list[str]:
+def growth(found: runs.Found) -> list[str]:
     parts = []
-    for platform in values(found["cost"], "platform") if found["cost"] else []:
-        for kind in GROWTH:
-            cells = sorted(pick(found["cost"], kind=kind, platform=platform), key=lambda cell: cell["config"]["size"])
+    for platform in runs.values(found["cost"], "platform"):
+        for kind in runs.GROWTH:
+            cells = runs.grown(found, kind, platform)
             rows, powers = [], {}
             for cell in cells:
                 for name, of in cell["found"].items():
                     each = of["temporary"] / of["segments"]
                     powers.setdefault(name, []).append((cell["config"]["size"], 1 / of["rate"]["best"]))
-                    rows.append(
-                        [
-                            f"{cell['config']['size']}, {name}",
-                            *map(number, (of["segments"], of["rate"]["best"], of["rate"]["median"])),
-                            *(number(x) for x in (of["temporary"], each, of["compile_seconds"])),
-                            f"{of['error']:.2g}",
-                        ]
+                    numbers = (
+                        of["segments"],
+                        of["rate"]["best"],
+                        of["rate"]["median"],
+                        of["temporary"],
+                        each,
+                        of["compile_seconds"],
                     )
-            if not rows:
-                continue
+                    rows.append([f"{cell['config']['size']}, {name}", *map(number, numbers), f"{of['error']:.2g}"])
             columns = ["segments", "a second, best", "median", "temporary bytes", "a segment", "compile, s", "goal error"]
-            parts += [f"### {platform}: {GROWTH[kind]}", table(["", *columns], rows)]
+            parts += [f"### {platform}: {runs.GROWTH[kind]}", table(["", *columns], rows)] if rows else []
             for name, points in powers.items():
                 last = np.array(points[len(points) // 2 :])
                 if len(last) > 1:
@@ -167,21 +152,23 @@ def growth(found: Found) -> list[str]:
     return parts
 
 
+# Question -> its title, plot and text, and the kind of cells without which it is not asked.
 QUESTIONS = {
-    "q1": ("How does OHIO do when the dynamics are learned from scratch, beside a given approximate model?", draw_learning),
-    "q2": ("How sensitive is it to the accuracy of the dynamics?", draw_accuracy),
-    "q4": ("What if the low level is stochastic?", draw_noise),
-    "q5": ("What does the inverse cost for large problems, and how does it grow?", draw_cost),
+    "q1": (
+        "How does OHIO do when the dynamics are learned from scratch, beside a given approximate model?",
+        *(draw_learning, learning, "recovery"),
+    ),
+    "q2": ("How sensitive is it to the accuracy of the dynamics?", draw_accuracy, accuracy, "recovery"),
+    "q4": ("What if the low level is stochastic?", draw_noise, noise, "calibration"),
+    "q5": ("What does the inverse cost for large problems, and how does it grow?", draw_cost, growth, "cost"),
 }
-TABLES = {"q1": (learning, "recovery"), "q2": (accuracy, "recovery"), "q4": (noise, "calibration"), "q5": (growth, "cost")}
 
 
-def text(found: Found, drawn: dict[str, Path], preset: str) -> str:
+def text(found: runs.Found, drawn: dict[str, Path], preset: str) -> str:
     """The page, from run files alone."""
     latest = max((cell for cells in found.values() for cell in cells), key=lambda cell: cell["provenance"]["time"])
     parts = []
-    for question, (title, _) in QUESTIONS.items():
-        make, kind = TABLES[question]
+    for question, (title, _, make, kind) in QUESTIONS.items():
         if found[kind]:
             parts += [f"## {question.upper()}: {title}"]
             parts += [f"![{question}]({drawn[question].name})"] if question in drawn else []

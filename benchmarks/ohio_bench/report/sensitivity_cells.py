@@ -48,6 +48,11 @@ def middle(cells: list[dict[str, Any]]) -> int:
     return max(set(lengths), key=lengths.count, default=0)
 
 
+def grown(found: Found, kind: str, platform: str) -> list[dict[str, Any]]:
+    """Cells of what grows, by size."""
+    return sorted(pick(found["cost"], kind=kind, platform=platform), key=lambda cell: cell["config"]["size"])
+
+
 def score_of(found: Found, like: dict[str, Any], inverse: str) -> float | None:
     same = {key: like[key] for key in ("belief", "steps", "noise")}
     cells = pick(found["score"], **same, inverse=inverse)

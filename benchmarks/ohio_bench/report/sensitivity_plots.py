@@ -1,5 +1,6 @@
 """The plots of `ohio-jax sensitivity`, one a question."""
 
+from functools import partial
 from typing import Any
 
 from ohio_bench.report import plots
@@ -13,7 +14,8 @@ def figure(rows: int, columns: int, **options: Any) -> Any:
     return made, axes
 
 
-def png(made: Any) -> bytes:
+def png(made: Any, title: str) -> bytes:
+    made.suptitle(title)
     made.tight_layout()
     return plots.png(made)
 
@@ -27,13 +29,9 @@ def draw_learning(found: runs.Found) -> bytes | None:
     made, axes = figure(1, 3)
     inverses = [name for name in ("analytic", "ridge", "least_squares") if name in cells[0]["found"]["inverses"]]
     last = inverses[-1]
-    for axis, of in zip(axes[0], (*(key for key, _ in runs.MEASURES), "score"), strict=True):
-
-        def value(cell, inverse, of=of):
-            if of == "score":
-                return runs.score_of(found, cell["config"], inverse)
-            return cell["found"]["inverses"][inverse][of][runs.MIDDLE]
-
+    found_in = lambda cell, inverse, of: cell["found"]["inverses"][inverse][of][runs.MIDDLE]
+    score = lambda cell, inverse: runs.score_of(found, cell["config"], inverse)
+    for axis, value in zip(axes[0], (*(partial(found_in, of=of) for of, _ in runs.MEASURES), score), strict=True):
         given = [(runs.belief(cell["config"]), value(cell, last)) for cell in cells if not cell["config"]["belief"]["share"]]
         learned = [cell for cell in cells if cell["config"]["belief"]["share"]]
         for i, inverse in enumerate(inverses):
@@ -50,8 +48,7 @@ def draw_learning(found: runs.Found) -> bytes | None:
         axis.set(yscale="log", ylabel=label)
     axes[0, 2].set_ylabel("score")
     axes[0, 0].legend(fontsize=8)
-    made.suptitle(f"Q1: learned models beside given ones (dashed, {last}), h = {steps}, medians")
-    return png(made)
+    return png(made, f"Q1: learned models beside given ones (dashed, {last}), h = {steps}, medians")
 
 
 def draw_accuracy(found: runs.Found) -> bytes | None:
@@ -77,10 +74,10 @@ def draw_accuracy(found: runs.Found) -> bytes | None:
     axes[0, 0].set_ylabel(runs.MEASURES[0][1])
     axes[1, 0].set_ylabel("score")
     axes[0, -1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    made.suptitle(
-        f"Q2: sensitivity to model error, medians, no noise (dots: masses, the true ones at {runs.LEFT:g}; crosses: learned)"
+    return png(
+        made,
+        f"Q2: sensitivity to model error, medians, no noise (dots: masses, the true ones at {runs.LEFT:g}; crosses: learned)",
     )
-    return png(made)
 
 
 def draw_noise(found: runs.Found) -> bytes | None:
@@ -103,23 +100,18 @@ def draw_noise(found: runs.Found) -> bytes | None:
         axis.axhline(ideal, color="black", linestyle="--", linewidth=1)
         axis.set(xscale="log", xlabel="torque noise, share of the gear", ylabel=label)
     axes[0, 1].set_yscale("log")
+    models = {runs.belief(cell["config"]): cell["config"]["belief"] for cell in found["score"]}
     for inverse, style in (("least_squares", "o-"), ("posterior", "s--")):
-        for colour, model in zip(
-            ("C0", "C3"), dict.fromkeys(runs.belief(cell["config"]) for cell in found["score"]), strict=False
-        ):
-            points = sorted(
-                (cell["config"]["noise"], cell["found"]["score"])
-                for cell in runs.pick(found["score"], steps=steps, inverse=inverse)
-                if runs.belief(cell["config"]) == model
-            )
+        for colour, (name, model) in zip(("C0", "C3"), models.items(), strict=False):
+            played = runs.pick(found["score"], steps=steps, inverse=inverse, belief=model)
+            points = sorted((cell["config"]["noise"], cell["found"]["score"]) for cell in played)
             if len(points) > 1:
-                axes[0, 3].plot(*zip(*points, strict=True), style, color=colour, label=f"{inverse}, {model}")
+                axes[0, 3].plot(*zip(*points, strict=True), style, color=colour, label=f"{inverse}, {name}")
     axes[0, 3].set(xlabel="torque noise, share of the gear", ylabel="score")
     for axis in (axes[0, 0], axes[0, 3]):
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=7)
-    made.suptitle(f"Q4: a stochastic low level, h = {steps}, true model in the first three")
-    return png(made)
+    return png(made, f"Q4: a stochastic low level, h = {steps}, true model in the first three")
 
 
 def draw_cost(found: runs.Found) -> bytes | None:
@@ -130,7 +122,7 @@ def draw_cost(found: runs.Found) -> bytes | None:
     made, axes = figure(2, len(kinds), sharey="row")
     for column, kind in enumerate(kinds):
         for style, platform in zip(("o-", "s--"), runs.values(found["cost"], "platform"), strict=False):
-            cells = sorted(runs.pick(found["cost"], kind=kind, platform=platform), key=lambda cell: cell["config"]["size"])
+            cells = runs.grown(found, kind, platform)
             names = list(dict.fromkeys(name for cell in cells for name in cell["found"]))
             for i, name in enumerate(names):
                 rows = [(cell["config"]["size"], cell["found"][name]) for cell in cells if name in cell["found"]]
@@ -143,5 +135,4 @@ def draw_cost(found: runs.Found) -> bytes | None:
     axes[0, 0].set_ylabel("microseconds a segment")
     axes[1, 0].set_ylabel("temporary bytes a segment")
     axes[0, 0].legend(fontsize=8)
-    made.suptitle("Q5: what an inverse costs")
-    return png(made)
+    return png(made, "Q5: what an inverse costs")
