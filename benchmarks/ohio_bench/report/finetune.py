@@ -28,7 +28,7 @@ class Run:
 
     updates: made online. decisions: Float[K], made when each round of episodes ended; score: Float[K, S], of the policy as it
     explores; violations: name -> Float[K, S], of an episode; start, end: Float[S], mean test scores before and after, by the
-    mean goal.
+    mean goal; tested: name -> violations in the tests after.
     """
 
     domain: str
@@ -41,7 +41,7 @@ class Run:
     violations: dict[str, np.ndarray]
     start: np.ndarray
     end: np.ndarray
-    tested: dict[str, dict[str, float]]
+    tested: dict[str, float]
 
 
 def run_of(cell: dict[str, Any]) -> Run:
@@ -65,9 +65,7 @@ def run_of(cell: dict[str, Any]) -> Run:
         violations={name: curve[name][some] * length for name in VIOLATIONS if name in curve},
         start=test["start"],
         end=test["end"],
-        tested={
-            when: {name: float(np.mean(of[name])) for name in VIOLATIONS if name in of} for when, of in cell["tests"].items()
-        },
+        tested={name: float(np.mean(of)) for name, of in cell["tests"]["end"].items() if name in VIOLATIONS},
     )
 
 
@@ -113,11 +111,11 @@ def _lines(runs: list[Run]) -> list[list[str]]:
     out = []
     between = lambda values: "{:.1f} ({:.1f} to {:.1f})".format(values.mean(), *(float(x[0]) for x in interval(values[None])))
     for run in runs:
-        violated = [f"{run.violations[name].mean():,.1f}" if name in run.violations else "" for name in VIOLATIONS]
-        at_end = [f"{run.tested['end'][name]:,.1f}" if name in run.tested["end"] else "" for name in VIOLATIONS]
+        found = (run.violations, run.tested)
+        violated = [f"{np.mean(of[name]):,.1f}" if name in of else "" for of in found for name in VIOLATIONS]
         lowest = f"{smooth(run.score).mean(axis=1).min():.1f}"
         scored = [between(run.start), lowest, between(_last(run.score)), between(run.end)]
-        out.append([SPACES[run.space], run.method, f"{run.updates:,}", *scored, *violated, *at_end])
+        out.append([SPACES[run.space], run.method, f"{run.updates:,}", *scored, *violated])
     return out
 
 

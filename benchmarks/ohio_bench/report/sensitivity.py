@@ -1,5 +1,6 @@
 """The page of `ohio-jax sensitivity`, made of its run files alone."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,17 +43,13 @@ def power_of(points: np.ndarray) -> float:
 
 
 def learning(found: runs.Found) -> list[str]:
-    steps = runs.middle(found["score"] or found["recovery"])
+    steps, cells, shown = runs.learned(found)
     parts, rows = [], []
-    cells = runs.pick(found["recovery"], steps=steps, noise=0.0)
-    shown = [name for name in ("analytic", "ridge", "least_squares") if cells and name in cells[0]["found"]["inverses"]]
     for cell in cells:
-        of = cell["found"]["inverses"]
-        row = [runs.belief(cell["config"]), f"{cell['found']['model_error']:.2g}"]
-        for key, _ in runs.MEASURES:
-            row += [f"{of[name][key][runs.MIDDLE]:.2g}" for name in shown]
-        found_scores = (runs.score_of(found, cell["config"], name) for name in shown)
-        rows.append([*row, *("" if x is None else f"{x:.1f}" for x in found_scores)])
+        medians = [f"{runs.value(found, cell, name, key):.2g}" for key, _ in runs.MEASURES for name in shown]
+        played = [runs.value(found, cell, name, "score") for name in shown]
+        model = [runs.belief(cell["config"]), f"{cell['found']['model_error']:.2g}"]
+        rows.append([*model, *medians, *("" if x is None else f"{x:.1f}" for x in played)])
     heads = [f"{what}, {name}" for what in ("error", "true residual", "score") for name in shown]
     if rows:
         parts.append(table([f"model, h = {steps}", "model error", *heads], rows))
@@ -77,8 +74,7 @@ def accuracy(found: runs.Found) -> list[str]:
             rows = []
             for cell in cells:
                 of = [cell["found"]["inverses"][name] for name in names]
-                cell_of = lambda x: f"{x['error_that_shows'][runs.MIDDLE]:.2g} ({x['error'][runs.MIDDLE]:.2g})"
-                rows.append([runs.belief(cell["config"]), f"{cell['found']['model_error']:.2g}", *map(cell_of, of)])
+                rows.append([runs.belief(cell["config"]), f"{cell['found']['model_error']:.2g}", *map(runs.text, of)])
             first = cells[0]["found"]
             parts += [
                 f"### h = {steps}, torque noise {noise:g}",
@@ -89,8 +85,8 @@ def accuracy(found: runs.Found) -> list[str]:
     steepest = []
     for steps in runs.values(runs.pick(found["recovery"], noise=0.0), "steps"):
         for inverse, points in runs.curves(found, steps):
-            seen = lambda numbers: numbers["error_that_shows"][runs.MIDDLE]
-            error = np.array([[at, seen(numbers)] for at, _, numbers in points if at > runs.LEFT])
+            seen = partial(runs.value, found, inverse=inverse, of="error_that_shows")
+            error = np.array([[at, seen(cell)] for at, cell in points if at > runs.LEFT])
             if len(error) > 2:
                 steepest.append((steps, inverse, power_of(error)))
     if steepest:
@@ -108,8 +104,7 @@ def noise(found: runs.Found) -> list[str]:
         config = cell["config"]
         for name, of in cell["found"]["estimates"].items():
             numbers = [f"{of[key]:.3g}" for key in ("bias", "slope", "variance", "coverage", "bar")]
-            shows = f"{of['error_that_shows'][runs.MIDDLE]:.2g} ({of['error'][runs.MIDDLE]:.2g})"
-            rows.append([f"h = {config['steps']}, {runs.belief(config)}, {config['noise']:g}, {name}", *numbers, shows])
+            rows.append([f"h = {config['steps']}, {runs.belief(config)}, {config['noise']:g}, {name}", *numbers, runs.text(of)])
     parts = [table(["", "bias", "slope", "variance", "coverage", "bar", "error"], rows)] if rows else []
     cells = [cell for cell in found["score"] if cell["config"]["inverse"] in ("least_squares", "posterior")]
     steps, noises, lines = runs.middle(cells), runs.values(cells, "noise"), {}
@@ -133,14 +128,8 @@ def growth(found: runs.Found) -> list[str]:
                 for name, of in cell["found"].items():
                     each = of["temporary"] / of["segments"]
                     powers.setdefault(name, []).append((cell["config"]["size"], 1 / of["rate"]["best"]))
-                    numbers = (
-                        of["segments"],
-                        of["rate"]["best"],
-                        of["rate"]["median"],
-                        of["temporary"],
-                        each,
-                        of["compile_seconds"],
-                    )
+                    rate, compiling = of["rate"], of["compile_seconds"]
+                    numbers = (of["segments"], rate["best"], rate["median"], of["temporary"], each, compiling)
                     rows.append([f"{cell['config']['size']}, {name}", *map(number, numbers), f"{of['error']:.2g}"])
             columns = ["segments", "a second, best", "median", "temporary bytes", "a segment", "compile, s", "goal error"]
             parts += [f"### {platform}: {runs.GROWTH[kind]}", table(["", *columns], rows)] if rows else []
@@ -156,7 +145,9 @@ def growth(found: runs.Found) -> list[str]:
 QUESTIONS = {
     "q1": (
         "How does OHIO do when the dynamics are learned from scratch, beside a given approximate model?",
-        *(draw_learning, learning, "recovery"),
+        draw_learning,
+        learning,
+        "recovery",
     ),
     "q2": ("How sensitive is it to the accuracy of the dynamics?", draw_accuracy, accuracy, "recovery"),
     "q4": ("What if the low level is stochastic?", draw_noise, noise, "calibration"),

@@ -1,6 +1,5 @@
 """The plots of `ohio-jax sensitivity`, one a question."""
 
-from functools import partial
 from typing import Any
 
 from ohio_bench.report import plots
@@ -22,33 +21,27 @@ def png(made: Any, title: str) -> bytes:
 
 def draw_learning(found: runs.Found) -> bytes | None:
     """Q1: recovery error, residual and score against the share of the logs a model was learned from."""
-    steps = runs.middle(found["recovery"]) if not found["score"] else runs.middle(found["score"])
-    cells = runs.pick(found["recovery"], steps=steps, noise=0.0)
+    steps, cells, inverses = runs.learned(found)
     if not cells:
         return None
     made, axes = figure(1, 3)
-    inverses = [name for name in ("analytic", "ridge", "least_squares") if name in cells[0]["found"]["inverses"]]
-    last = inverses[-1]
-    found_in = lambda cell, inverse, of: cell["found"]["inverses"][inverse][of][runs.MIDDLE]
-    score = lambda cell, inverse: runs.score_of(found, cell["config"], inverse)
-    for axis, value in zip(axes[0], (*(partial(found_in, of=of) for of, _ in runs.MEASURES), score), strict=True):
-        given = [(runs.belief(cell["config"]), value(cell, last)) for cell in cells if not cell["config"]["belief"]["share"]]
-        learned = [cell for cell in cells if cell["config"]["belief"]["share"]]
+    share = lambda cell: 100 * cell["config"]["belief"]["share"]
+    measures = (*runs.MEASURES, ("score", "score"))
+    for axis, (of, label) in zip(axes[0], measures, strict=True):
+        known = [(cell, inverse, runs.value(found, cell, inverse, of)) for cell in cells for inverse in inverses]
+        known = [point for point in known if point[2] is not None]
         for i, inverse in enumerate(inverses):
-            points = [(100 * cell["config"]["belief"]["share"], value(cell, inverse)) for cell in learned]
-            points = [point for point in points if point[1] is not None]
+            points = [(share(cell), height) for cell, name, height in known if name == inverse and share(cell)]
             axis.plot(*zip(*points, strict=True) if points else ([], []), "o-", color=f"C{i}", label=f"{inverse}, learned")
-        for name, height in given:
-            if height is not None:
+        for cell, inverse, height in known:
+            if inverse == inverses[-1] and not share(cell):
+                name = runs.belief(cell["config"])
                 axis.axhline(height, color="black" if name == "true" else "0.6", linestyle="--", linewidth=1)
                 axis.annotate(name, (1.0, height), xycoords=("axes fraction", "data"), fontsize=7, va="center")
-        axis.set_xscale("log")
-        axis.set_xlabel("share of the logs learned from, %")
-    for axis, (_, label) in zip(axes[0], runs.MEASURES, strict=False):
-        axis.set(yscale="log", ylabel=label)
-    axes[0, 2].set_ylabel("score")
+        scale = "linear" if of == "score" else "log"
+        axis.set(xscale="log", xlabel="share of the logs learned from, %", yscale=scale, ylabel=label)
     axes[0, 0].legend(fontsize=8)
-    return png(made, f"Q1: learned models beside given ones (dashed, {last}), h = {steps}, medians")
+    return png(made, f"Q1: learned models beside given ones (dashed, {inverses[-1]}), h = {steps}, medians")
 
 
 def draw_accuracy(found: runs.Found) -> bytes | None:
@@ -61,12 +54,11 @@ def draw_accuracy(found: runs.Found) -> bytes | None:
         top, bottom = axes[:, column]
         for i, (inverse, points) in enumerate(runs.curves(found, steps)):
             for style, learned in ((".-", False), ("x--", True)):
-                kind = [point for point in points if (point[1]["belief"]["share"] > 0) == learned]
-                x = [max(error, runs.LEFT) for error, *_ in kind]
-                y = [numbers["error_that_shows"][runs.MIDDLE] for *_, numbers in kind]
-                top.loglog(x, y, style, color=f"C{i}", label=None if learned else inverse)
-                scored = [(at, runs.score_of(found, config, inverse)) for at, (_, config, _) in zip(x, kind, strict=True)]
-                scored = [point for point in scored if point[1] is not None]
+                kind = [(max(at, runs.LEFT), cell) for at, cell in points if bool(cell["config"]["belief"]["share"]) == learned]
+                of = lambda what, kind=kind, inverse=inverse: [(at, runs.value(found, cell, inverse, what)) for at, cell in kind]
+                error = zip(*of("error_that_shows"), strict=True) if kind else ([], [])
+                top.loglog(*error, style, color=f"C{i}", label=None if learned else inverse)
+                scored = [point for point in of("score") if point[1] is not None]
                 if scored:
                     bottom.plot(*zip(*scored, strict=True), style, color=f"C{i}")
         top.set_title(f"h = {steps}")

@@ -22,16 +22,15 @@ def segments(logs: Trajectories, steps: int, amount: int) -> Segment:
 
 
 class Inversions(NamedTuple):
-    """Inverses by name: how many segments each gets, a call that inverts them, and segments a second."""
+    """Inverses by name: how many segments each gets, a call that inverts them, and segments a second.
+
+    common: how many segments all of them saw.
+    """
 
     amounts: dict[str, int]
     calls: dict[str, Callable[[], Any]]
     rates: dict[str, dict[str, float]]
-
-    @property
-    def common(self) -> int:
-        """How many segments all of them saw."""
-        return min(self.amounts.values())
+    common: int
 
 
 def inversions(problem: Problem, logs: Trajectories, steps: int, budget: Any, slow: Sequence[str]) -> Inversions:
@@ -39,7 +38,7 @@ def inversions(problem: Problem, logs: Trajectories, steps: int, budget: Any, sl
     amounts = {name: budget.few if name in slow else budget.many for name in budget.inverses}
     given = {amount: segments(logs, steps, amount) for amount in set(amounts.values())}
     calls = {name: partial(invert_all, name, problem, given[amount]) for name, amount in amounts.items()}
-    return Inversions(amounts, calls, rates(calls, amounts, budget))
+    return Inversions(amounts, calls, rates(calls, amounts, budget), min(amounts.values()))
 
 
 def play(env, each, act=lambda env, state, action: action):

@@ -194,18 +194,24 @@ def known(steps: int, deviation: float, amount: int, episodes: int) -> Known:
     return Known(played, goals, (high - low) / 2)
 
 
-def play(low: relative.Params, deviation: jax.Array, state: jax.Array, goal: jax.Array, key: jax.Array) -> Segment:
-    """The segment that follows where `goal` is asked for in `state`, on the arm that the gains are of."""
+def follow(controller, params, plant: lqr.Params, state, goal, keys=None, disturbed=lambda key, action: action) -> Segment:
+    """The segment of a goal asked for in `state`, on the plant's dynamics; disturbed: (key of a step, action) -> what is done."""
 
     def step(carry, key):
         x, memory = carry
-        wanted, memory = relative.act(low, memory, x, goal)
-        u = shaken(deviation, key, wanted)
-        after = low.params.dynamics.step(x, u)
+        wanted, memory = controller.act(params, memory, x, goal)
+        u = disturbed(key, wanted)
+        after = plant.dynamics.step(x, u)
         return (after, memory), Segment(x, u, after)
 
-    memory = relative.plan(low, relative.init(low), state, goal)
-    return jax.lax.scan(step, (state, memory), jax.random.split(key, low.params.steps))[1]
+    memory = controller.plan(params, controller.init(params), state, goal)
+    return jax.lax.scan(step, (state, memory), keys, plant.steps)[1]
+
+
+def play(low: relative.Params, deviation: jax.Array, state: jax.Array, goal: jax.Array, key: jax.Array) -> Segment:
+    """The segment that follows on the arm that the gains are of, with torque noise."""
+    keys = jax.random.split(key, low.params.steps)
+    return follow(relative, low, low.params, state, goal, keys, functools.partial(shaken, deviation))
 
 
 _play_all = jax.jit(jax.vmap(play, (None, None, 0, 0, 0)))

@@ -44,25 +44,12 @@ def of_chain(size: int, amount: int) -> Case:
     one = lambda n, value=1.0: jnp.full(n, value)
     params = lqr.Params(model, model, one(size), one(k, 0.1), one(size), one(k, 1e6), one(size, 1e3), one(size, 0.01), STEPS)
     state, goal = jax.random.normal(jax.random.key(0), (2, amount, size))
-    return params, jax.vmap(functools.partial(follow, lqr, params))(state, goal), goal, lqr.problem
+    return params, jax.vmap(functools.partial(arm.follow, lqr, params, params))(state, goal), goal, lqr.problem
 
 
 def linear_step(constants: tuple[jax.Array, jax.Array], x: jax.Array, u: jax.Array) -> jax.Array:
     A, B = constants
     return A @ x + B @ u
-
-
-def follow(controller, params: lqr.Params, state: jax.Array, goal: jax.Array) -> Segment:
-    """The segment of a goal, without noise."""
-
-    def step(carry, _):
-        x, memory = carry
-        u, memory = controller.act(params, memory, x, goal)
-        after = params.dynamics.step(x, u)
-        return (after, memory), Segment(x, u, after)
-
-    memory = controller.plan(params, controller.init(params), state, goal)
-    return jax.lax.scan(step, (state, memory), None, params.steps)[1]
 
 
 def of_routing(size: int, amount: int) -> Case:
