@@ -110,11 +110,10 @@ def add_config(command) -> None:
     command.add_argument("--config", action="append", default=[], metavar="KEY=VALUE", help="a hyperparameter of the learner")
 
 
-def add_task(command, batch: int, hidden: int) -> argparse.ArgumentParser:
+def add_task(command, hidden: int) -> argparse.ArgumentParser:
     """What commands that learn in a task itself have in common."""
     command.add_argument("task")
     command.add_argument("--space", default="ohio", help="action space: ohio, end_to_end, ...")
-    command.add_argument("--batch", type=positive, default=batch, help="transitions of an update, or episodes of `pathwise`")
     command.add_argument("--hidden", type=positive, default=hidden, help="width of the networks")
     command.add_argument("--seeds", type=positive, default=1)
     command.add_argument("--out", required=True, metavar="DIR")

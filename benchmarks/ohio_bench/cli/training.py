@@ -78,7 +78,7 @@ def add_to(add: Add) -> None:
     command.add_argument("--out", required=True, metavar="DIR")
     arguments.add_processes(command)
 
-    command = arguments.add_task(add("online", online_command), batch=256, hidden=256)
+    command = arguments.add_task(add("online", online_command), hidden=256)
     command.add_argument("--learner", default="sac")
     arguments.add_config(command)
     command.add_argument("--decisions", type=positive, default=1_000_000, help="of a seed, in all environments together")
@@ -86,8 +86,10 @@ def add_to(add: Add) -> None:
     command.add_argument("--restart", type=natural, default=0, help="decisions after which a running episode is left; 0: never")
     command.add_argument("--updates-per-step", type=positive, default=16, help="after a decision of every environment")
     command.add_argument("--warm-up", type=natural, default=10_000, help="first decisions, with goals spread evenly")
+    command.add_argument("--batch", type=positive, default=256)
     command.add_argument("--capacity", type=positive, default=1_000_000, help="transitions kept in the buffer")
 
-    command = arguments.add_task(add("pathwise", pathwise_command), batch=64, hidden=64)
+    command = arguments.add_task(add("pathwise", pathwise_command), hidden=64)
     command.add_argument("--updates", type=positive, default=1000)
+    command.add_argument("--batch", type=positive, default=64, help="episodes an update")
     command.add_argument("--rate", type=float, default=3e-3, help="Adam's learning rate, which falls to zero along a cosine")

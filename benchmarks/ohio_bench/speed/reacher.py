@@ -175,18 +175,13 @@ def growth(space_name: str, space: Space, model: Any, logs: Trajectories, budget
     """Microseconds a segment of an inverse, against batch size and steps a segment."""
 
     def measured(cases: dict[str, tuple[int, int]]) -> dict[str, dict[str, float]]:
-        given = {name: segments(logs, *case) for name, case in cases.items()}
-        problems = {steps: problem_of(space_name, model, steps) for steps, _ in cases.values()}
-        calls = {
-            (name, inverse): partial(invert_all, inverse, problems[steps], given[name])
-            for name, (steps, _) in cases.items()
-            for inverse in budget.grown
-        }
+        calls = {}
+        for name, (steps, amount) in cases.items():
+            problem, given = problem_of(space_name, model, steps), segments(logs, steps, amount)
+            calls |= {(name, inverse): partial(invert_all, inverse, problem, given) for inverse in budget.grown}
         timings = race(calls, min(budget.windows, 3), budget.seconds / 2)
-        found: dict[str, dict[str, float]] = {name: {} for name in cases}
-        for (name, inverse), timing in timings.items():
-            found[name][inverse] = 1e6 * timing.best / cases[name][1]
-        return found
+        each = lambda name, inverse: 1e6 * timings[name, inverse].best / cases[name][1]
+        return {name: {inverse: each(name, inverse) for inverse in budget.grown} for name in cases}
 
     devices = jax.local_device_count()
     fit = lambda size: -(-size // devices) * devices

@@ -5,7 +5,6 @@ A test has FULL and QUICK, budgets with `windows` of `seconds` each, and measure
 
 import importlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,6 @@ def module(name: str) -> Any:
     return importlib.import_module(f"ohio_bench.speed.{name.replace('-', '_')}")
 
 
-def load() -> list[float]:
-    """Average number of running processes over 1, 5 and 15 minutes."""
-    return [round(value, 2) for value in os.getloadavg()]
-
-
 def run(name: str, out: Path | None, quick: bool) -> dict[str, Any]:
     """Everything a test measures; with a folder, writes `<name>.json`, `<name>.md` and the plot there.
 
@@ -33,14 +27,14 @@ def run(name: str, out: Path | None, quick: bool) -> dict[str, Any]:
     """
     test = module(name)
     budget = test.QUICK if quick else test.FULL
-    before = load()
+    before = provenance.hardware()["load"]
     found = {
         "quick": quick,
         "windows": budget.windows,
         "window_seconds": budget.seconds,
         **test.measure(budget),
         "load_before": before,
-        "load_after": load(),
+        "load_after": provenance.hardware()["load"],
         "provenance": provenance.collect(),
     }
     if out is not None:
