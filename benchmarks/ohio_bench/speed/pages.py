@@ -60,6 +60,7 @@ def sections(found: Numbers, *shown: Callable[[str, Any], str]) -> str:
 
 
 def learners(found: Numbers) -> dict[str, Any]:
+    """What fills `templates/learners.md`."""
     part = found["updates"]
     ours = {learner: of["seeds"]["1"]["seed_updates_per_second"] for learner, of in part["learners"].items()}
     before = [
@@ -95,6 +96,8 @@ def beside_torch(agreement: Numbers, peers: Numbers, ours: Numbers) -> str:
 
 
 def manipulation(found: Numbers) -> dict[str, Any]:
+    """What fills `templates/manipulation.md`."""
+
     def inverses(_, part: Numbers) -> str:
         off = lambda kind: {inverse: f"{of[kind]:.3g}" for inverse, of in part["mismatch"].items()}
         times = {inverse: x for inverse, x in part["times_original"].items() if inverse != "observed"}
@@ -115,6 +118,8 @@ def manipulation(found: Numbers) -> dict[str, Any]:
 
 
 def reacher(found: Numbers) -> dict[str, Any]:
+    """What fills `templates/reacher.md`."""
+
     def inverses(_, part: Numbers) -> str:
         quality = lambda key, form: {name: format(of[key], form) for name, of in part["quality"].items()}
         more = {
@@ -169,6 +174,8 @@ def reacher(found: Numbers) -> dict[str, Any]:
 
 
 def routing(found: Numbers) -> dict[str, Any]:
+    """What fills `templates/routing.md`."""
+
     def exact(_, part: Numbers) -> str:
         shares = ", ".join(f"{label(name)}: {count} of {part['instances']}" for name, count in part["exact"].items())
         return f"Exact: {shares}; pivots {part['pivots']['mean']:.1f} on average, {part['pivots']['max']} at most."
@@ -197,6 +204,8 @@ def routing(found: Numbers) -> dict[str, Any]:
 
 
 def scaling(found: Numbers) -> dict[str, Any]:
+    """What fills `templates/scaling.md`."""
+
     def kind(name: str) -> str:
         of = {count: kinds[name] for count, kinds in found["devices"].items()}
         column = lambda key, form: {count: format(kind[key], form) for count, kind in of.items()}
@@ -208,6 +217,7 @@ def scaling(found: Numbers) -> dict[str, Any]:
 
 
 def supply_chain(found: Numbers) -> dict[str, Any]:
+    """What fills `templates/supply-chain.md`."""
     rows = []
     for name, part in found["hdpo"].items():
         plan, seconds = part["plan"], part["seconds"]
