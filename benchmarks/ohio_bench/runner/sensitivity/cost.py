@@ -80,6 +80,7 @@ def measured(
 ) -> dict[str, Any]:
     """Each inverse on so many of its segments, on one device: rates, XLA's memory, and how far its goals are off.
 
+    platform: JAX's backend, where it is measured, for the configuration alone.
     temporary: bytes XLA allots for intermediate results; given: bytes of its inputs. error: root mean square over entries
     in units of the goals' deviation, the median over segments.
     """

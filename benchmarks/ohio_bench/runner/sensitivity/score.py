@@ -29,7 +29,7 @@ def scored(
     clock = [time.monotonic()]
     lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
     task, logs = arm.task(steps, noise), arm.logs(amounts["episodes"], noise)
-    model = arm.believed(belief, **amounts, deviation=noise)
+    model = arm.believed(belief, amounts["episodes"], amounts["updates"], noise)
     tolerance = arm.tolerance(noise, segments(logs, steps, 1024), arm.regulator(steps))
     seconds = {"prepare": lap()}
     problem = relative.problem(arm.regulator(steps, model, tolerance))
