@@ -65,6 +65,16 @@ def task_of(path: str, card: dict[str, Any], changed: dict[str, str] | None = No
     return registry.make(card["task"], card["settings"] | (changed or {}))
 
 
+def task_with_space(args) -> Any:
+    """The task of a command that learns in it. Raises UserError where it has no such action space."""
+    from ohio_envs import registry
+
+    task = registry.make(args.task, settings(args.set))
+    if args.space not in task.spaces:
+        raise unknown(f"action space for {task.name}", args.space, task.spaces)
+    return task
+
+
 def scripted_policy(args) -> Any:
     """The task that --policy plays in; None with --checkpoint, whose run names its own. Raises UserError for half of either."""
     from ohio_envs import registry
@@ -98,6 +108,17 @@ def add_set(command) -> None:
 
 def add_config(command) -> None:
     command.add_argument("--config", action="append", default=[], metavar="KEY=VALUE", help="a hyperparameter of the learner")
+
+
+def add_task(command, hidden: int) -> argparse.ArgumentParser:
+    """What commands that learn in a task itself have in common."""
+    command.add_argument("task")
+    command.add_argument("--space", default="ohio", help="action space: ohio, end_to_end, ...")
+    command.add_argument("--hidden", type=positive, default=hidden, help="width of the networks")
+    command.add_argument("--seeds", type=positive, default=1)
+    command.add_argument("--out", required=True, metavar="DIR")
+    add_set(command)
+    return command
 
 
 def add_who(command) -> None:

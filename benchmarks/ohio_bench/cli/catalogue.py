@@ -11,7 +11,7 @@ def list_command(args) -> None:
     from ohio_envs import registry
 
     from ohio_bench.experiments import EXPERIMENTS
-    from ohio_bench.speed.run import SPEED
+    from ohio_bench.speed.pages import PAGES
     from ohio_jax.controllers import CONTROLLERS
     from ohio_jax.inverse import INVERSES
     from ohio_jax.learners import LEARNERS
@@ -23,7 +23,7 @@ def list_command(args) -> None:
         "inverses": sorted(INVERSES),
         "learners": sorted(LEARNERS),
         "experiments": {name: sorted(of.presets) for name, of in EXPERIMENTS.items()},
-        "speed": sorted(SPEED),
+        "speed": sorted(PAGES),
     }
     lines = []
     for kind, names in found.items():

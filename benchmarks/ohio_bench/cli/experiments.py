@@ -24,25 +24,23 @@ def bench_command(args) -> None:
 
 def finetune_command(args) -> None:
     """let policies learned offline go on learning online: run what is missing, write page, CSV and figure"""
-    from ohio_bench.experiments import EXPERIMENTS
-
-    fill(args, EXPERIMENTS["finetune"])
+    fill(args)
 
 
 def sensitivity_command(args) -> None:
     """what inverses lose to wrong models and noise, and what they cost: run what is missing, write page and plots"""
+    fill(args)
+
+
+def fill(args, experiment=None) -> None:
+    """Runs what is missing of an experiment, by default the command's own, and shows what was written."""
     from ohio_bench.experiments import EXPERIMENTS
-
-    fill(args, EXPERIMENTS["sensitivity"])
-
-
-def fill(args, experiment) -> None:
-    """Runs what is missing of an experiment and shows what was written."""
     from ohio_bench.report import markdown
     from ohio_bench.runner.executors import executor
     from ohio_bench.runner.run import run
 
     execute = executor(args.executor, args.cell_cpus, args.cell_gpus)
+    experiment = experiment or EXPERIMENTS[args.command]
     ran = run(experiment, args.preset, args.only, Path(args.results), execute)
     written, board, text = [str(path) for path in ran.report.written], ran.report.board, io.StringIO()
     found = {"experiment": experiment.name, "preset": args.preset, "ran": ran.ran, "written": written}
@@ -54,11 +52,12 @@ def fill(args, experiment) -> None:
 
 def speed_command(args) -> None:
     """measure speed side by side with references"""
-    from ohio_bench.speed.run import SPEED, run
+    from ohio_bench.speed.pages import PAGES
+    from ohio_bench.speed.run import run
 
-    if args.name and args.name not in SPEED:
-        raise unknown("speed test", args.name, SPEED)
-    chosen = [args.name] if args.name else sorted(SPEED)
+    if args.name and args.name not in PAGES:
+        raise unknown("speed test", args.name, PAGES)
+    chosen = [args.name] if args.name else sorted(PAGES)
     out = Path(args.results) / "speed"
     found = {name: run(name, out, args.quick) for name in chosen}
     show(args, found, "\n".join(str(out / f"{name}.md") for name in chosen))

@@ -31,15 +31,11 @@ def train_command(args) -> None:
 
 def online_command(args) -> None:
     """train a learner in the task itself, on what it does there"""
-    from ohio_envs import registry
-
     from ohio_jax.learners import LEARNERS
     from ohio_jax.training.online import OnlinePlan, online
     from ohio_jax.training.plan import Plan
 
-    task = registry.make(args.task, arguments.settings(args.set))
-    if args.space not in task.spaces:
-        raise unknown(f"action space for {task.name}", args.space, task.spaces)
+    task = arguments.task_with_space(args)
     if args.learner not in LEARNERS:
         raise unknown("learner", args.learner, LEARNERS)
     each, warm_up = args.updates_per_step, -(-args.warm_up // args.envs)
@@ -57,15 +53,11 @@ def online_command(args) -> None:
 
 def pathwise_command(args) -> None:
     """train a policy by gradients through a task's simulator (HDPO)"""
-    from ohio_envs import registry
-
     from ohio_jax.learners import bc
     from ohio_jax.training.hdpo import hdpo
     from ohio_jax.training.plan import Plan
 
-    task = registry.make(args.task, arguments.settings(args.set))
-    if args.space not in task.spaces:
-        raise unknown(f"action space for {task.name}", args.space, task.spaces)
+    task = arguments.task_with_space(args)
     config = bc.Config(actor_rate=args.rate, decay=float(args.updates))
     plan = Plan("bc", config, args.hidden, args.updates, args.batch, min(50, args.updates), args.seeds)
     trained = hdpo(plan, task, args.space, Path(args.out))
@@ -86,9 +78,7 @@ def add_to(add: Add) -> None:
     command.add_argument("--out", required=True, metavar="DIR")
     arguments.add_processes(command)
 
-    command = add("online", online_command)
-    command.add_argument("task")
-    command.add_argument("--space", default="ohio", help="action space: ohio, end_to_end, ...")
+    command = arguments.add_task(add("online", online_command), hidden=256)
     command.add_argument("--learner", default="sac")
     arguments.add_config(command)
     command.add_argument("--decisions", type=positive, default=1_000_000, help="of a seed, in all environments together")
@@ -96,20 +86,10 @@ def add_to(add: Add) -> None:
     command.add_argument("--restart", type=natural, default=0, help="decisions after which a running episode is left; 0: never")
     command.add_argument("--updates-per-step", type=positive, default=16, help="after a decision of every environment")
     command.add_argument("--warm-up", type=natural, default=10_000, help="first decisions, with goals spread evenly")
-    command.add_argument("--capacity", type=positive, default=1_000_000, help="transitions kept in the buffer")
     command.add_argument("--batch", type=positive, default=256)
-    command.add_argument("--hidden", type=positive, default=256, help="width of the networks")
-    command.add_argument("--seeds", type=positive, default=1)
-    command.add_argument("--out", required=True, metavar="DIR")
-    arguments.add_set(command)
+    command.add_argument("--capacity", type=positive, default=1_000_000, help="transitions kept in the buffer")
 
-    command = add("pathwise", pathwise_command)
-    command.add_argument("task")
-    command.add_argument("--space", default="ohio", help="action space: ohio, end_to_end, ...")
+    command = arguments.add_task(add("pathwise", pathwise_command), hidden=64)
     command.add_argument("--updates", type=positive, default=1000)
     command.add_argument("--batch", type=positive, default=64, help="episodes an update")
     command.add_argument("--rate", type=float, default=3e-3, help="Adam's learning rate, which falls to zero along a cosine")
-    command.add_argument("--hidden", type=positive, default=64, help="width of the networks")
-    command.add_argument("--seeds", type=positive, default=1)
-    command.add_argument("--out", required=True, metavar="DIR")
-    arguments.add_set(command)

@@ -5,8 +5,8 @@ stochastic low level, and growth of cost. One run file a cell; a cell that exist
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, is_dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ SIZES = {
     "dimension": (2, 4, 8, 16, 32, 64, 100),
     "regions": (10, 16, 32, 64, 128, 256),
 }
+TEST_SEED = 10
 SLOW = ("numerical", "cross_entropy")  # these get `few` segments
 
 
@@ -103,46 +104,40 @@ BUDGETS = {
 
 
 def cells(b: Budget, kinds: Iterable[str]) -> Iterator[Cell]:
-    """Every cell of these kinds; its name is `<kind>/<what>`."""
+    """Every cell of these kinds; its name is `<kind>/<what>`. What it is measured with is its configuration."""
     for kind in kinds:
-        for name, config, measure, *given in CELLS[kind](b):
-            yield Cell(f"{kind}/{name}", config, partial(timed, measure, *given))
+        for words, measure, given in CELLS[kind](b):
+            config = {name: asdict(value) if is_dataclass(value) else value for name, value in given.items()}
+            yield Cell(f"{kind}/{slug(*words)}", config, partial(timed, measure, given))
 
 
-def setting(b: Budget) -> dict[str, int]:
-    """What logs and learned models are made with."""
-    return {"episodes": b.episodes, "updates": b.updates}
+# Each of these gives the words of a cell's name, what measures it, and with which arguments.
+Listed = Iterator[tuple[tuple[str, ...], Callable[..., dict[str, Any]], dict[str, Any]]]
 
 
-def head(b: Budget, belief: Belief, steps: int, noise: float) -> dict[str, Any]:
-    return {"belief": asdict(belief), "steps": steps, "noise": noise, **setting(b)}
-
-
-def named(belief: Belief, steps: int, noise: float, *more: str) -> str:
-    return slug(belief.name, f"h{steps}", f"noise{noise:g}", *more)
-
-
-# Each of these gives a cell's name, its configuration, what measures it, and with which arguments.
-Listed = Iterator[tuple[Any, ...]]
+def head(b: Budget, belief: Belief, steps: int, noise: float) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """What names a cell of the arm, and what all of them are given."""
+    given = {"belief": belief, "steps": steps, "noise": noise, "episodes": b.episodes, "updates": b.updates}
+    return (belief.name, f"h{steps}", f"noise{noise:g}"), given
 
 
 def recoveries(b: Budget) -> Listed:
     amounts = {name: b.few if name in SLOW else b.segments for name in b.inverses}
     for noise, steps, belief in itertools.product(b.grid_noises, b.lengths, beliefs(b.factors, b.shares)):
-        config = {**head(b, belief, steps, noise), "inverses": amounts}
-        yield named(belief, steps, noise), config, recovery.recovered, belief, steps, noise, amounts, setting(b)
+        words, given = head(b, belief, steps, noise)
+        yield words, recovery.recovered, {**given, "inverses": amounts}
 
 
 def calibrations(b: Budget) -> Listed:
     compared = [(steps, belief) for steps in b.lengths for belief in b.noisy if steps == b.middle or belief == Belief()]
     for noise, (steps, belief) in itertools.product(b.noises, compared):
-        config = {**head(b, belief, steps, noise), "segments": b.segments, "estimates": b.estimates}
-        given = (belief, steps, noise, b.estimates, b.segments, setting(b))
-        yield named(belief, steps, noise), config, recovery.calibrated, *given
+        words, given = head(b, belief, steps, noise)
+        yield words, recovery.calibrated, {**given, "segments": b.segments, "estimates": b.estimates}
 
 
 def scores(b: Budget) -> Listed:
     plan = plans.make("reacher", b.seeds, 64, {"bc": b.clones}, 256)[score.SPACE, "bc"]
+    test = {"plan": plan, "test_seed": TEST_SEED, "test_episodes": b.test_episodes}
     ends = beliefs((*b.factors[:1], *b.factors[-1:]), (*b.shares[:1], *b.shares[-1:]))
     others = [steps for steps in b.lengths if steps != b.middle]
     wanted = [
@@ -150,21 +145,18 @@ def scores(b: Budget) -> Listed:
         *itertools.product(ends, others, (0.0,), b.compared),
         *itertools.product(b.noisy, (b.middle,), (0.0, *b.noises), b.judged),
     ]
-    for belief, steps, noise, inverse in dict.fromkeys(wanted):
-        config = {**head(b, belief, steps, noise), "inverse": inverse, "plan": plan.as_json()}
-        config |= {"test_seed": score.TEST_SEED, "test_episodes": b.test_episodes}
-        given = (belief, steps, noise, inverse, plan, b.test_episodes, setting(b))
-        yield named(belief, steps, noise, inverse), config, score.scored, *given
+    for *of, inverse in dict.fromkeys(wanted):
+        words, given = head(b, *of)
+        yield (*words, inverse), score.scored, {**given, "inverse": inverse, **test}
 
 
 def costs(b: Budget) -> Listed:
     platform = jax.default_backend()
+    shared = {"platform": platform, "windows": b.windows, "seconds": b.seconds, "episodes": b.episodes}
     for kind, sizes in b.sizes.items():
         for size in sizes:
-            amounts = counts(b, kind, size)
-            config = {"kind": kind, "size": size, "segments": amounts, "platform": platform, "windows": b.windows}
-            config |= {"seconds": b.seconds, "episodes": b.episodes}
-            yield slug(platform, kind, str(size)), config, cost.measured, kind, size, amounts, b.windows, b.seconds, b.episodes
+            given = {"kind": kind, "size": size, "segments": counts(b, kind, size), **shared}
+            yield (platform, kind, str(size)), cost.measured, given
 
 
 CELLS = {"recovery": recoveries, "calibration": calibrations, "score": scores, "cost": costs}

@@ -2,15 +2,12 @@
 
 from ohio_envs import plans
 
-from ohio_bench.runner.table import Column, Preset, Row, Table
+from ohio_bench.experiments.routing import COLUMNS
+from ohio_bench.runner.table import Preset, Row, Table
 from ohio_jax.learners import bc
 from ohio_jax.training.plan import Plan
 
-COMPAT, FAIR, OHIO = "E2E (paper)", "E2E (fair)", "OHIO"
-FAMILIES = {COMPAT: "end_to_end_compat", FAIR: "end_to_end", OHIO: "ohio"}
-LEARNERS = ("bc", "iql", "cql")
 BUDGETS = plans.PRESETS["supply-chain"]
-COLUMNS = tuple(Column(family, space, "analytic", learner) for learner in LEARNERS for family, space in FAMILIES.items())
 BEHAVIOURS = {"MPC": "mpc", "FRESH": "s_policy_fresh", "HEUR": "s_policy", "MIXED": "mixed"}
 NETWORKS = {"1W3S": "supply-chain-1w3s", "1W10S": "supply-chain-1w10s"}
 ROWS = tuple(

@@ -10,9 +10,9 @@ import jax
 import numpy as np
 
 from ohio_bench.report import plots
+from ohio_bench.report.text import filled, table
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
-from ohio_bench.speed.pages import table
 from ohio_jax import scores
 from ohio_jax.files import write_bytes, write_text
 
@@ -28,7 +28,7 @@ class Run:
 
     updates: made online. decisions: Float[K], made when each round of episodes ended; score: Float[K, S], of the policy as it
     explores; violations: name -> Float[K, S], of an episode; start, end: Float[S], mean test scores before and after, by the
-    mean goal.
+    mean goal; tested: name -> violations in the tests after.
     """
 
     domain: str
@@ -41,7 +41,7 @@ class Run:
     violations: dict[str, np.ndarray]
     start: np.ndarray
     end: np.ndarray
-    tested: dict[str, dict[str, float]]
+    tested: dict[str, float]
 
 
 def run_of(cell: dict[str, Any]) -> Run:
@@ -65,9 +65,7 @@ def run_of(cell: dict[str, Any]) -> Run:
         violations={name: curve[name][some] * length for name in VIOLATIONS if name in curve},
         start=test["start"],
         end=test["end"],
-        tested={
-            when: {name: float(np.mean(of[name])) for name in VIOLATIONS if name in of} for when, of in cell["tests"].items()
-        },
+        tested={name: float(np.mean(of)) for name, of in cell["tests"]["end"].items() if name in VIOLATIONS},
     )
 
 
@@ -113,33 +111,24 @@ def _lines(runs: list[Run]) -> list[list[str]]:
     out = []
     between = lambda values: "{:.1f} ({:.1f} to {:.1f})".format(values.mean(), *(float(x[0]) for x in interval(values[None])))
     for run in runs:
-        violated = [f"{run.violations[name].mean():,.1f}" if name in run.violations else "" for name in VIOLATIONS]
-        at_end = [f"{run.tested['end'][name]:,.1f}" if name in run.tested["end"] else "" for name in VIOLATIONS]
+        found = (run.violations, run.tested)
+        violated = [f"{np.mean(of[name]):,.1f}" if name in of else "" for of in found for name in VIOLATIONS]
         lowest = f"{smooth(run.score).mean(axis=1).min():.1f}"
         scored = [between(run.start), lowest, between(_last(run.score)), between(run.end)]
-        out.append([SPACES[run.space], run.method, f"{run.updates:,}", *scored, *violated, *at_end])
+        out.append([SPACES[run.space], run.method, f"{run.updates:,}", *scored, *violated])
     return out
 
 
 def text(cells: list[dict[str, Any]], runs: list[Run], preset: str) -> str:
-    some, hardware = cells[0], cells[0]["provenance"]["hardware"]
-    config = some["config"]
-    lines = [
-        f"# Fine-tuning, preset `{preset}`",
-        "",
-        f"Made by `{some['command']}` on {hardware['cpu']} ({hardware['cores']} cores), {hardware['device']}; "
-        f"{config['offline']['seeds']} training seeds, {config['test_episodes']} test episodes. Scores: mean over seeds and "
-        "95 % bootstrap interval over seeds. *Updates*: made online. *Before* and *after*: on test episodes, by the mean "
-        "goal. *Lowest* and *last tenth*: episodes played while learning, goals drawn from the policy; the lowest of means over "
-        f"{100 * SMOOTH:g} % of the curve. Violations: units an episode, the mean while learning and on the test episodes after.",
-        "",
-    ]
+    head = ["", "method", "updates", "before", "lowest", "last tenth", "after", "asked too much", "above storage"]
+    head += ["asked too much, after", "above storage, after"]
+    parts = []
     for domain in dict.fromkeys(run.domain for run in runs):
         of = [run for run in runs if run.domain == domain]
-        lines += [f"## {domain}", "", f"The behaviour that made the data scores {of[0].behaviour:.1f}.", ""]
-        head = ["", "method", "updates", "before", "lowest", "last tenth", "after", "asked too much", "above storage"]
-        lines += [table([*head, "asked too much, after", "above storage, after"], _lines(of)), ""]
-    return "\n".join([*lines, f"![score and violations against decisions](finetune-{preset}.png)"]) + "\n"
+        made = f"The behaviour that made the data scores {of[0].behaviour:.1f}."
+        parts += [f"## {domain}", made, table(head, _lines(of))]
+    given = {"preset": preset, "share": 100 * SMOOTH, "domains": "\n\n".join(parts)}
+    return filled("ohio_bench.report", "finetune", {**cells[0], **given})
 
 
 def as_csv(runs: list[Run]) -> str:

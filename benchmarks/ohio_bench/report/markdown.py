@@ -3,7 +3,6 @@
 import csv
 import functools
 import io
-import re
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -11,6 +10,8 @@ import numpy as np
 
 from ohio_bench.report import charts, latex
 from ohio_bench.report.aggregate import ENOUGH, PULLS, Aggregate, Board, Choice, Entry, blocks, board, grid
+from ohio_bench.report.text import filled, formatted, plain
+from ohio_bench.report.text import table as tabled
 from ohio_bench.runner.cell import Report
 from ohio_bench.runner.table import Table
 from ohio_jax.files import write_bytes
@@ -18,121 +19,87 @@ from ohio_jax.files import write_bytes
 TRIED = (1, 8, 32, PULLS)  # online evaluations that the table of choices shows
 
 
-def plain(text: str) -> str:
-    """Text of a run file as Markdown shows it: nothing in it is a tag, a link or a cell's end."""
-    return re.sub(r"([\\`*_\[\]|<>&])", r"\\\1", text)
-
-
-def head(*names: str) -> list[str]:
-    """The first lines of a Markdown table."""
-    return ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
-
-
-def line(fields: list[str]) -> str:
-    """A line of a Markdown table."""
-    return "| " + " | ".join(fields) + " |"
-
-
-def number(value: float, form: str) -> str:
-    """Formatted, or nothing for NaN."""
-    return "" if np.isnan(value) else format(value, form)
-
-
-def _blocks(table: Table, listed: list[Entry]) -> list[str]:
+def _blocks(table: Table, listed: list[Entry]) -> str:
     def shown(entry: Entry | None) -> str:
         if entry is None:
             return ""
         ours = f"**{entry.text}**" if entry.best else entry.text
         return ours + (f" *(paper {entry.paper_text}; {entry.difference:+.1f})*" if entry.paper else "")
 
-    out = []
-    for title, names, lines in blocks(table, listed):
-        out += head(*map(plain, (title, *names)))
-        out += [line([plain(name), *map(shown, row)]) for name, row in lines]
-        out.append("")
-    return out
+    return "\n\n".join(
+        tabled([plain(x) for x in (title, *names)], [[plain(name), *map(shown, row)] for name, row in lines], None)
+        for title, names, lines in blocks(table, listed)
+    )
 
 
 def _markdown(of: Board) -> str:
     table, listed = of.table, of.entries
     learned = [entry for entry in listed if not entry.scripted]
     some = learned[0] if learned else listed[0]
-    scripted = sorted((e for e in listed if e.scripted), key=lambda e: (e.row, e.mean_return))
     fewest = min((entry.seeds for entry in learned), default=ENOUGH)
     narrow = f" Intervals of fewer than {ENOUGH} seeds are too narrow." if fewest < ENOUGH else ""
     if fewest == 1:
         narrow = " Intervals of one seed are over its episodes, and say nothing of other seeds."
-    labels = [label for _, label, _ in table.metrics]
-    lines = [
-        f"# {table.title}, preset `{of.preset}`",
-        "",
-        f"Made by `{some.cell['command']}` on {plain(some.hardware)}; "
-        f"{some.seeds} training seed{'s' * (some.seeds > 1)}, {some.episodes} test episodes each. "
-        "Each cell: mean ± standard deviation over episodes and seeds; the paper's figure beside it, and ours less the paper's. "
-        f"Bold: the 95 % bootstrap interval lies above those of all other methods on the same data.{narrow}",
-        "",
-        table.note,
-        "",
-        *_blocks(table, learned),
-        *_over_all(of.aggregates),
-        *_choices(of.choices),
-    ]
-    if scripted:
-        lines += ["## Scripted policies and the bound, on the same test episodes", ""]
-        lines += head("place", "policy", "score", table.unit, "of the bound, %", *labels)
-    for entry in scripted:
-        lines.append(line([plain(entry.row), plain(entry.column), entry.text, *_details(table, entry)]))
-    names = ("data", "method", "rank", "score", "95 % interval", "paper", "difference", table.unit, "of the bound, %", *labels)
-    lines += [*[""] * bool(scripted), "## Every cell", "", *head(*names, "training, s", "hardware")]
-    for _, row in grid(table, listed):
-        for entry in filter(None, row.values()):
-            score = [entry.rank_text, entry.text, f"{entry.low:.1f} to {entry.high:.1f}"]
-            theirs = [entry.paper_text, number(entry.difference, "+.1f")]
-            last = [number(entry.train, ".0f"), plain(entry.hardware)]
-            lines.append(line([plain(entry.row), plain(entry.column), *score, *theirs, *_details(table, entry), *last]))
-    return "\n".join(lines) + "\n"
+    given = {
+        "table": table,
+        "preset": of.preset,
+        "command": some.cell["command"],
+        "hardware": plain(some.hardware),
+        "seeds": some.seeds,
+        "plural": "s" * (some.seeds > 1),
+        "episodes": some.episodes,
+        "narrow": narrow,
+        "blocks": _blocks(table, learned),
+        "over_all": _over_all(of.aggregates),
+        "choices": _choices(of.choices),
+        "scripted": _scripted(table, listed),
+        "cells": _cells(table, listed),
+    }
+    return filled("ohio_bench.report", "table", given)
+
+
+def _scripted(table: Table, listed: list[Entry]) -> str:
+    entries = sorted((entry for entry in listed if entry.scripted), key=lambda entry: (entry.row, entry.mean_return))
+    if not entries:
+        return ""
+    names = ["place", "policy", "score", table.unit, "of the bound, %", *(label for _, label, _ in table.metrics)]
+    rows = [[plain(entry.row), plain(entry.column), entry.text, *_details(table, entry)] for entry in entries]
+    return f"## Scripted policies and the bound, on the same test episodes\n\n{tabled(names, rows, None)}"
+
+
+def _cells(table: Table, listed: list[Entry]) -> str:
+    names = ["data", "method", "rank", "score", "95 % interval", "paper", "difference", table.unit, "of the bound, %"]
+    names += [*(label for _, label, _ in table.metrics), "training, s", "hardware"]
+    rows = []
+    for entry in (entry for _, row in grid(table, listed) for entry in row.values() if entry):
+        score = [entry.rank_text, entry.text, f"{entry.low:.1f} to {entry.high:.1f}"]
+        theirs = [entry.paper_text, formatted(entry.difference, "+.1f")]
+        last = [formatted(entry.train, ".0f"), plain(entry.hardware)]
+        rows.append([plain(entry.row), plain(entry.column), *score, *theirs, *_details(table, entry), *last])
+    return tabled(names, rows, None)
 
 
 def _details(table: Table, entry: Entry) -> list[str]:
     metrics = entry.cell["metrics"]
     means = [f"{factor * np.mean(metrics[name]):,.0f}" if name in metrics else "" for name, _, factor in table.metrics]
-    return [f"{entry.mean_return:,.0f}", number(entry.of_bound, ".1f"), *means]
+    return [f"{entry.mean_return:,.0f}", formatted(entry.of_bound, ".1f"), *means]
 
 
-def _over_all(found: list[Aggregate]) -> list[str]:
-    if not found:
-        return []
+def _over_all(found: list[Aggregate]) -> str:
     between = lambda value, low, high, digits: f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-    out = [
-        "## Over all data",
-        "",
-        "Of the seeds' mean scores; 95 % bootstrap intervals over seeds, each dataset resampled on its own. IQM: mean of the "
-        "middle half. Median: of the datasets' means. Gap: how far scores fall short of 100 on average. P: probability that a "
-        "run beats one of the same learner end to end.",
-        "",
-        *head("method", "IQM", "median", "mean", "gap", "P"),
-    ]
+    rows = []
     for of in found:
         fields = [between(of.value[name], of.low[name], of.high[name], 1) for name in ("iqm", "median", "mean", "gap")]
-        out.append(line([plain(of.column.name), *fields, between(*of.better, 2) if of.better else ""]))
-    return [*out, ""]
+        rows.append([plain(of.column.name), *fields, between(*of.better, 2) if of.better else ""])
+    methods = tabled(["method", "IQM", "median", "mean", "gap", "P"], rows, None)
+    return filled("ohio_bench.report", "over_all", {"methods": methods}) if found else ""
 
 
-def _choices(found: list[Choice]) -> list[str]:
-    if not found:
-        return []
-    out = [
-        "## Score against the number of online evaluations",
-        "",
-        "Mean score of the policy that somebody picks who may try eight, drawn from all trained policies of an action space (its "
-        "inverses, learners and seeds), for so many episodes in all, by UCB on the stored test episodes.",
-        "",
-        *head("data", "action space", "policies", *(f"{count} episode{'s'[: count > 1]}" for count in TRIED)),
-    ]
-    for of in found:
-        values = [f"{of.value[count - 1]:.1f}" for count in TRIED]
-        out.append(line([plain(of.row), plain(of.space), str(of.arms), *values]))
-    return [*out, ""]
+def _choices(found: list[Choice]) -> str:
+    names = ["data", "action space", "policies", *(f"{count} episode{'s'[: count > 1]}" for count in TRIED)]
+    values = lambda of: [f"{of.value[count - 1]:.1f}" for count in TRIED]
+    choices = tabled(names, [[plain(of.row), plain(of.space), str(of.arms), *values(of)] for of in found], None)
+    return filled("ohio_bench.report", "choices", {"choices": choices}) if found else ""
 
 
 def _csv(table: Table, listed: list[Entry]) -> str:
@@ -148,7 +115,7 @@ def _csv(table: Table, listed: list[Entry]) -> str:
         found = entry.cell["metrics"]
         fields += [f"{np.mean(found[name]):.2f}" if name in found else "" for name in metrics]
         rank = ("", "") if entry.scripted else entry.rank
-        fields += [*(entry.paper or ("", "")), number(entry.difference, ".4f"), *rank, number(entry.train, ".1f")]
+        fields += [*(entry.paper or ("", "")), formatted(entry.difference, ".4f"), *rank, formatted(entry.train, ".1f")]
         writer.writerow([*fields, f"{entry.seconds:.1f}", entry.hardware, entry.cell.get("author", "")])
     return text.getvalue()
 

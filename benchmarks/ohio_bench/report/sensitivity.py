@@ -1,34 +1,22 @@
 """The page of `ohio-jax sensitivity`, made of its run files alone."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ohio_bench.report.sensitivity_cells import (
-    GROWTH,
-    LEFT,
-    MEASURES,
-    MIDDLE,
-    Found,
-    belief,
-    curves,
-    middle,
-    pick,
-    rank,
-    score_of,
-    values,
-)
+from ohio_bench.report import sensitivity_cells as runs
 from ohio_bench.report.sensitivity_plots import draw_accuracy, draw_cost, draw_learning, draw_noise
+from ohio_bench.report.text import filled, number, origin, table
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
-from ohio_bench.speed.pages import number, table
 from ohio_jax.files import write_bytes, write_text
 
 FIELDS = ("config", "found", "provenance")
 KINDS = ("recovery", "calibration", "score", "cost")
 
 
-def load(results: Path, preset: str) -> Found:
+def load(results: Path, preset: str) -> runs.Found:
     place = store.folder("sensitivity", preset, results)
     return {kind: store.read_all(place / kind, FIELDS) for kind in KINDS}
 
@@ -39,7 +27,7 @@ def write(results: Path, preset: str) -> Report:
     if not any(found.values()):
         return Report([])
     base, drawn = results / ("sensitivity" if preset == "cpu" else f"sensitivity-{preset}"), {}
-    for question, (_, draw) in QUESTIONS.items():
+    for question, (_, draw, _, _) in QUESTIONS.items():
         picture = draw(found)
         if picture is not None:
             drawn[question] = base.with_name(f"{base.name}-{question}.png")
@@ -54,23 +42,19 @@ def power_of(points: np.ndarray) -> float:
     return float(np.polyfit(x, y, 1)[0])
 
 
-def learning(found: Found) -> list[str]:
-    steps = middle(found["score"] or found["recovery"])
+def learning(found: runs.Found) -> list[str]:
+    steps, cells, shown = runs.learned(found)
     parts, rows = [], []
-    cells = pick(found["recovery"], steps=steps, noise=0.0)
-    shown = [name for name in ("analytic", "ridge", "least_squares") if cells and name in cells[0]["found"]["inverses"]]
     for cell in cells:
-        of = cell["found"]["inverses"]
-        row = [belief(cell["config"]), f"{cell['found']['model_error']:.2g}"]
-        for key, _ in MEASURES:
-            row += [f"{of[name][key][MIDDLE]:.2g}" for name in shown]
-        found_scores = (score_of(found, cell["config"], name) for name in shown)
-        rows.append([*row, *("" if x is None else f"{x:.1f}" for x in found_scores)])
+        medians = [f"{runs.value(found, cell, name, key):.2g}" for key, _ in runs.MEASURES for name in shown]
+        played = [runs.value(found, cell, name, "score") for name in shown]
+        model = [runs.belief(cell["config"]), f"{cell['found']['model_error']:.2g}"]
+        rows.append([*model, *medians, *("" if x is None else f"{x:.1f}" for x in played)])
     heads = [f"{what}, {name}" for what in ("error", "true residual", "score") for name in shown]
     if rows:
         parts.append(table([f"model, h = {steps}", "model error", *heads], rows))
     key = shown[-1] if shown else ""
-    median = {belief(c["config"]): c["found"]["inverses"][key]["error_that_shows"][MIDDLE] for c in cells}
+    median = {runs.belief(c["config"]): c["found"]["inverses"][key]["error_that_shows"][runs.MIDDLE] for c in cells}
     for name, error in median.items():
         if name.startswith("masses"):
             better = [other for other, x in median.items() if other.startswith("learned") and x <= error]
@@ -79,19 +63,18 @@ def learning(found: Found) -> list[str]:
     return parts
 
 
-def accuracy(found: Found) -> list[str]:
+def accuracy(found: runs.Found) -> list[str]:
     parts = []
-    for noise in values(found["recovery"], "noise"):
-        for steps in values(found["recovery"], "steps"):
-            cells = pick(found["recovery"], steps=steps, noise=noise)
+    for noise in runs.values(found["recovery"], "noise"):
+        for steps in runs.values(found["recovery"], "steps"):
+            cells = runs.pick(found["recovery"], steps=steps, noise=noise)
             if not cells:
                 continue
             names = list(cells[0]["found"]["inverses"])
             rows = []
             for cell in cells:
                 of = [cell["found"]["inverses"][name] for name in names]
-                cell_of = lambda x: f"{x['error_that_shows'][MIDDLE]:.2g} ({x['error'][MIDDLE]:.2g})"
-                rows.append([belief(cell["config"]), f"{cell['found']['model_error']:.2g}", *map(cell_of, of)])
+                rows.append([runs.belief(cell["config"]), f"{cell['found']['model_error']:.2g}", *map(runs.text, of)])
             first = cells[0]["found"]
             parts += [
                 f"### h = {steps}, torque noise {noise:g}",
@@ -100,9 +83,10 @@ def accuracy(found: Found) -> list[str]:
                 table(["model", "model error", *names], rows),
             ]
     steepest = []
-    for steps in values(pick(found["recovery"], noise=0.0), "steps"):
-        for inverse, points in curves(found, steps):
-            error = np.array([[max(at, LEFT), numbers["error_that_shows"][MIDDLE]] for at, _, numbers in points if at > LEFT])
+    for steps in runs.values(runs.pick(found["recovery"], noise=0.0), "steps"):
+        for inverse, points in runs.curves(found, steps):
+            seen = partial(runs.value, found, inverse=inverse, of="error_that_shows")
+            error = np.array([[at, seen(cell)] for at, cell in points if at > runs.LEFT])
             if len(error) > 2:
                 steepest.append((steps, inverse, power_of(error)))
     if steepest:
@@ -114,51 +98,41 @@ def accuracy(found: Found) -> list[str]:
     return parts
 
 
-def noise(found: Found) -> list[str]:
+def noise(found: runs.Found) -> list[str]:
     rows = []
-    for cell in sorted(found["calibration"], key=lambda c: (c["config"]["steps"], rank(c["config"]), c["config"]["noise"])):
+    for cell in sorted(found["calibration"], key=lambda c: (c["config"]["steps"], runs.rank(c["config"]), c["config"]["noise"])):
         config = cell["config"]
         for name, of in cell["found"]["estimates"].items():
             numbers = [f"{of[key]:.3g}" for key in ("bias", "slope", "variance", "coverage", "bar")]
-            shows = f"{of['error_that_shows'][MIDDLE]:.2g} ({of['error'][MIDDLE]:.2g})"
-            rows.append([f"h = {config['steps']}, {belief(config)}, {config['noise']:g}, {name}", *numbers, shows])
+            rows.append([f"h = {config['steps']}, {runs.belief(config)}, {config['noise']:g}, {name}", *numbers, runs.text(of)])
     parts = [table(["", "bias", "slope", "variance", "coverage", "bar", "error"], rows)] if rows else []
     cells = [cell for cell in found["score"] if cell["config"]["inverse"] in ("least_squares", "posterior")]
-    noises = values(cells, "noise") if cells else []
-    lines = {}
-    for cell in pick(cells, steps=middle(cells)) if cells else []:
-        of = lines.setdefault((cell["config"]["inverse"], belief(cell["config"])), {})
+    steps, noises, lines = runs.middle(cells), runs.values(cells, "noise"), {}
+    for cell in runs.pick(cells, steps=steps):
+        of = lines.setdefault(f"{cell['config']['inverse']}, {runs.belief(cell['config'])}", {})
         of[cell["config"]["noise"]] = f"{cell['found']['score']:.1f} ± {cell['found']['score_deviation']:.1f}"
-    lines = {key: of for key, of in lines.items() if len(of) == len(noises)}
-    if lines:
-        parts.append(f"Scores, h = {middle(cells)}, played under the same noise; posterior weighs transitions:")
-        rows = [[", ".join(key), *(of[x] for x in noises)] for key, of in lines.items()]
+    rows = [[name, *(of[x] for x in noises)] for name, of in lines.items() if len(of) == len(noises)]
+    if rows:
+        parts.append(f"Scores, h = {steps}, played under the same noise; posterior weighs transitions:")
         parts.append(table(["", *(f"noise {x:g}" for x in noises)], rows))
     return parts
 
 
-def growth(found: Found) -> list[str]:
+def growth(found: runs.Found) -> list[str]:
     parts = []
-    for platform in values(found["cost"], "platform") if found["cost"] else []:
-        for kind in GROWTH:
-            cells = sorted(pick(found["cost"], kind=kind, platform=platform), key=lambda cell: cell["config"]["size"])
+    for platform in runs.values(found["cost"], "platform"):
+        for kind in runs.GROWTH:
+            cells = runs.grown(found, kind, platform)
             rows, powers = [], {}
             for cell in cells:
                 for name, of in cell["found"].items():
                     each = of["temporary"] / of["segments"]
                     powers.setdefault(name, []).append((cell["config"]["size"], 1 / of["rate"]["best"]))
-                    rows.append(
-                        [
-                            f"{cell['config']['size']}, {name}",
-                            *map(number, (of["segments"], of["rate"]["best"], of["rate"]["median"])),
-                            *(number(x) for x in (of["temporary"], each, of["compile_seconds"])),
-                            f"{of['error']:.2g}",
-                        ]
-                    )
-            if not rows:
-                continue
+                    rate, compiling = of["rate"], of["compile_seconds"]
+                    numbers = (of["segments"], rate["best"], rate["median"], of["temporary"], each, compiling)
+                    rows.append([f"{cell['config']['size']}, {name}", *map(number, numbers), f"{of['error']:.2g}"])
             columns = ["segments", "a second, best", "median", "temporary bytes", "a segment", "compile, s", "goal error"]
-            parts += [f"### {platform}: {GROWTH[kind]}", table(["", *columns], rows)]
+            parts += [f"### {platform}: {runs.GROWTH[kind]}", table(["", *columns], rows)] if rows else []
             for name, points in powers.items():
                 last = np.array(points[len(points) // 2 :])
                 if len(last) > 1:
@@ -167,43 +141,29 @@ def growth(found: Found) -> list[str]:
     return parts
 
 
+# Question -> its title, plot and text, and the kind of cells without which it is not asked.
 QUESTIONS = {
-    "q1": ("How does OHIO do when the dynamics are learned from scratch, beside a given approximate model?", draw_learning),
-    "q2": ("How sensitive is it to the accuracy of the dynamics?", draw_accuracy),
-    "q4": ("What if the low level is stochastic?", draw_noise),
-    "q5": ("What does the inverse cost for large problems, and how does it grow?", draw_cost),
+    "q1": (
+        "How does OHIO do when the dynamics are learned from scratch, beside a given approximate model?",
+        draw_learning,
+        learning,
+        "recovery",
+    ),
+    "q2": ("How sensitive is it to the accuracy of the dynamics?", draw_accuracy, accuracy, "recovery"),
+    "q4": ("What if the low level is stochastic?", draw_noise, noise, "calibration"),
+    "q5": ("What does the inverse cost for large problems, and how does it grow?", draw_cost, growth, "cost"),
 }
-TABLES = {"q1": (learning, "recovery"), "q2": (accuracy, "recovery"), "q4": (noise, "calibration"), "q5": (growth, "cost")}
-NOTE = (
-    "Reacher under LQR. Goals are known: those that the closed form with true dynamics finds in the expert's logs at h = 5, in "
-    "another order, asked for in states of those logs and executed on the true arm. `error`: root mean square of recovered "
-    "less true goal in units of the goals' spread, over the directions that show (a change by one spread moves the reached "
-    "state by more than a deviation of the noise); in brackets over all entries. `true residual`: how far the recovered "
-    "goal would end from the observed state in the true world, in deviations. Medians over segments. `model error`: of a "
-    "predicted step, as a share of the deviation of a step's change. Learned models make the same number of gradient steps "
-    "at every share. Scores: behaviour cloning of goals relabelled with the expert's logs; noise is normal, on every torque, "
-    "a share of the gear, in logs, segments and tests alike. Calibration: `slope` of recovered on true goals, `variance` of "
-    "errors over their bars (1 is honest), `coverage` of 95 % bars, `bar` in spreads."
-)
 
 
-def text(found: Found, drawn: dict[str, Path], preset: str) -> str:
+def text(found: runs.Found, drawn: dict[str, Path], preset: str) -> str:
     """The page, from run files alone."""
     latest = max((cell for cells in found.values() for cell in cells), key=lambda cell: cell["provenance"]["time"])
-    source, machine = latest["provenance"], latest["provenance"]["hardware"]
-    parts = [
-        "# Sensitivity of the inverses",
-        f"Made by `{latest['command']}` on {machine['cpu']}, {machine['cores']} cores; JAX on {machine['devices']} x "
-        f"{machine['device']}. {source['time']}, revision {source['revision'] or 'unknown'}"
-        f"{' with changes' if source['dirty'] else ''}, JAX {source['versions']['jax']}; load average {machine['load'][0]}.",
-        NOTE,
-    ]
-    if preset == "quick":
-        parts.append("**Quick run: a smoke test, not a measurement.**")
-    for question, (title, _) in QUESTIONS.items():
-        make, kind = TABLES[question]
+    parts = []
+    for question, (title, _, make, kind) in QUESTIONS.items():
         if found[kind]:
             parts += [f"## {question.upper()}: {title}"]
             parts += [f"![{question}]({drawn[question].name})"] if question in drawn else []
             parts += make(found)
-    return "\n\n".join(parts) + "\n"
+    warning = "**Quick run: a smoke test, not a measurement.**" if preset == "quick" else ""
+    given = {"source": origin(latest["provenance"]), "warning": warning, "questions": "\n\n".join(parts)}
+    return filled("ohio_bench.report", "sensitivity", {**latest, **given})

@@ -48,14 +48,35 @@ def middle(cells: list[dict[str, Any]]) -> int:
     return max(set(lengths), key=lengths.count, default=0)
 
 
-def score_of(found: Found, like: dict[str, Any], inverse: str) -> float | None:
-    same = {key: like[key] for key in ("belief", "steps", "noise")}
+def grown(found: Found, kind: str, platform: str) -> list[dict[str, Any]]:
+    """Cells of what grows, by size."""
+    return sorted(pick(found["cost"], kind=kind, platform=platform), key=lambda cell: cell["config"]["size"])
+
+
+def value(found: Found, cell: dict[str, Any], inverse: str, of: str) -> float | None:
+    """The median of a measure in a cell of recovery, or the score of what was cloned from such goals; None if there is none."""
+    if of != "score":
+        return cell["found"]["inverses"][inverse][of][MIDDLE]
+    same = {key: cell["config"][key] for key in ("belief", "steps", "noise")}
     cells = pick(found["score"], **same, inverse=inverse)
     return cells[0]["found"]["score"] if cells else None
 
 
-def curves(found: Found, steps: int) -> Iterator[tuple[str, list[tuple[float, dict[str, Any], dict[str, Any]]]]]:
-    """For each inverse, points (model error, cell's configuration, numbers) in order of model error, without noise."""
+def learned(found: Found) -> tuple[int, list[dict[str, Any]], list[str]]:
+    """What the first question is about: a segment length, its cells of recovery without noise, and inverses."""
+    steps = middle(found["score"] or found["recovery"])
+    cells = pick(found["recovery"], steps=steps, noise=0.0)
+    names = ("analytic", "ridge", "least_squares")
+    return steps, cells, [name for name in names if cells and name in cells[0]["found"]["inverses"]]
+
+
+def curves(found: Found, steps: int) -> Iterator[tuple[str, list[tuple[float, dict[str, Any]]]]]:
+    """For each inverse, points (model error, cell) in order of model error, without noise."""
     cells = sorted(pick(found["recovery"], steps=steps, noise=0.0), key=lambda cell: cell["found"]["model_error"])
     for inverse in cells[0]["found"]["inverses"] if cells else ():
-        yield inverse, [(cell["found"]["model_error"], cell["config"], cell["found"]["inverses"][inverse]) for cell in cells]
+        yield inverse, [(cell["found"]["model_error"], cell) for cell in cells]
+
+
+def text(of: dict[str, Any]) -> str:
+    """Recovery error as the page has it: in directions that show, and in all entries."""
+    return f"{of['error_that_shows'][MIDDLE]:.2g} ({of['error'][MIDDLE]:.2g})"

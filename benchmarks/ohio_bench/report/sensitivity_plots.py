@@ -13,45 +13,35 @@ def figure(rows: int, columns: int, **options: Any) -> Any:
     return made, axes
 
 
-def png(made: Any) -> bytes:
+def png(made: Any, title: str) -> bytes:
+    made.suptitle(title)
     made.tight_layout()
     return plots.png(made)
 
 
 def draw_learning(found: runs.Found) -> bytes | None:
     """Q1: recovery error, residual and score against the share of the logs a model was learned from."""
-    steps = runs.middle(found["recovery"]) if not found["score"] else runs.middle(found["score"])
-    cells = runs.pick(found["recovery"], steps=steps, noise=0.0)
+    steps, cells, inverses = runs.learned(found)
     if not cells:
         return None
     made, axes = figure(1, 3)
-    inverses = [name for name in ("analytic", "ridge", "least_squares") if name in cells[0]["found"]["inverses"]]
-    last = inverses[-1]
-    for axis, of in zip(axes[0], (*(key for key, _ in runs.MEASURES), "score"), strict=True):
-
-        def value(cell, inverse, of=of):
-            if of == "score":
-                return runs.score_of(found, cell["config"], inverse)
-            return cell["found"]["inverses"][inverse][of][runs.MIDDLE]
-
-        given = [(runs.belief(cell["config"]), value(cell, last)) for cell in cells if not cell["config"]["belief"]["share"]]
-        learned = [cell for cell in cells if cell["config"]["belief"]["share"]]
+    share = lambda cell: 100 * cell["config"]["belief"]["share"]
+    measures = (*runs.MEASURES, ("score", "score"))
+    for axis, (of, label) in zip(axes[0], measures, strict=True):
+        known = [(cell, inverse, runs.value(found, cell, inverse, of)) for cell in cells for inverse in inverses]
+        known = [point for point in known if point[2] is not None]
         for i, inverse in enumerate(inverses):
-            points = [(100 * cell["config"]["belief"]["share"], value(cell, inverse)) for cell in learned]
-            points = [point for point in points if point[1] is not None]
+            points = [(share(cell), height) for cell, name, height in known if name == inverse and share(cell)]
             axis.plot(*zip(*points, strict=True) if points else ([], []), "o-", color=f"C{i}", label=f"{inverse}, learned")
-        for name, height in given:
-            if height is not None:
+        for cell, inverse, height in known:
+            if inverse == inverses[-1] and not share(cell):
+                name = runs.belief(cell["config"])
                 axis.axhline(height, color="black" if name == "true" else "0.6", linestyle="--", linewidth=1)
                 axis.annotate(name, (1.0, height), xycoords=("axes fraction", "data"), fontsize=7, va="center")
-        axis.set_xscale("log")
-        axis.set_xlabel("share of the logs learned from, %")
-    for axis, (_, label) in zip(axes[0], runs.MEASURES, strict=False):
-        axis.set(yscale="log", ylabel=label)
-    axes[0, 2].set_ylabel("score")
+        scale = "linear" if of == "score" else "log"
+        axis.set(xscale="log", xlabel="share of the logs learned from, %", yscale=scale, ylabel=label)
     axes[0, 0].legend(fontsize=8)
-    made.suptitle(f"Q1: learned models beside given ones (dashed, {last}), h = {steps}, medians")
-    return png(made)
+    return png(made, f"Q1: learned models beside given ones (dashed, {inverses[-1]}), h = {steps}, medians")
 
 
 def draw_accuracy(found: runs.Found) -> bytes | None:
@@ -64,12 +54,11 @@ def draw_accuracy(found: runs.Found) -> bytes | None:
         top, bottom = axes[:, column]
         for i, (inverse, points) in enumerate(runs.curves(found, steps)):
             for style, learned in ((".-", False), ("x--", True)):
-                kind = [point for point in points if (point[1]["belief"]["share"] > 0) == learned]
-                x = [max(error, runs.LEFT) for error, *_ in kind]
-                y = [numbers["error_that_shows"][runs.MIDDLE] for *_, numbers in kind]
-                top.loglog(x, y, style, color=f"C{i}", label=None if learned else inverse)
-                scored = [(at, runs.score_of(found, config, inverse)) for at, (_, config, _) in zip(x, kind, strict=True)]
-                scored = [point for point in scored if point[1] is not None]
+                kind = [(max(at, runs.LEFT), cell) for at, cell in points if bool(cell["config"]["belief"]["share"]) == learned]
+                of = lambda what, kind=kind, inverse=inverse: [(at, runs.value(found, cell, inverse, what)) for at, cell in kind]
+                error = zip(*of("error_that_shows"), strict=True) if kind else ([], [])
+                top.loglog(*error, style, color=f"C{i}", label=None if learned else inverse)
+                scored = [point for point in of("score") if point[1] is not None]
                 if scored:
                     bottom.plot(*zip(*scored, strict=True), style, color=f"C{i}")
         top.set_title(f"h = {steps}")
@@ -77,10 +66,10 @@ def draw_accuracy(found: runs.Found) -> bytes | None:
     axes[0, 0].set_ylabel(runs.MEASURES[0][1])
     axes[1, 0].set_ylabel("score")
     axes[0, -1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    made.suptitle(
-        f"Q2: sensitivity to model error, medians, no noise (dots: masses, the true ones at {runs.LEFT:g}; crosses: learned)"
+    return png(
+        made,
+        f"Q2: sensitivity to model error, medians, no noise (dots: masses, the true ones at {runs.LEFT:g}; crosses: learned)",
     )
-    return png(made)
 
 
 def draw_noise(found: runs.Found) -> bytes | None:
@@ -103,23 +92,18 @@ def draw_noise(found: runs.Found) -> bytes | None:
         axis.axhline(ideal, color="black", linestyle="--", linewidth=1)
         axis.set(xscale="log", xlabel="torque noise, share of the gear", ylabel=label)
     axes[0, 1].set_yscale("log")
+    models = {runs.belief(cell["config"]): cell["config"]["belief"] for cell in found["score"]}
     for inverse, style in (("least_squares", "o-"), ("posterior", "s--")):
-        for colour, model in zip(
-            ("C0", "C3"), dict.fromkeys(runs.belief(cell["config"]) for cell in found["score"]), strict=False
-        ):
-            points = sorted(
-                (cell["config"]["noise"], cell["found"]["score"])
-                for cell in runs.pick(found["score"], steps=steps, inverse=inverse)
-                if runs.belief(cell["config"]) == model
-            )
+        for colour, (name, model) in zip(("C0", "C3"), models.items(), strict=False):
+            played = runs.pick(found["score"], steps=steps, inverse=inverse, belief=model)
+            points = sorted((cell["config"]["noise"], cell["found"]["score"]) for cell in played)
             if len(points) > 1:
-                axes[0, 3].plot(*zip(*points, strict=True), style, color=colour, label=f"{inverse}, {model}")
+                axes[0, 3].plot(*zip(*points, strict=True), style, color=colour, label=f"{inverse}, {name}")
     axes[0, 3].set(xlabel="torque noise, share of the gear", ylabel="score")
     for axis in (axes[0, 0], axes[0, 3]):
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=7)
-    made.suptitle(f"Q4: a stochastic low level, h = {steps}, true model in the first three")
-    return png(made)
+    return png(made, f"Q4: a stochastic low level, h = {steps}, true model in the first three")
 
 
 def draw_cost(found: runs.Found) -> bytes | None:
@@ -130,7 +114,7 @@ def draw_cost(found: runs.Found) -> bytes | None:
     made, axes = figure(2, len(kinds), sharey="row")
     for column, kind in enumerate(kinds):
         for style, platform in zip(("o-", "s--"), runs.values(found["cost"], "platform"), strict=False):
-            cells = sorted(runs.pick(found["cost"], kind=kind, platform=platform), key=lambda cell: cell["config"]["size"])
+            cells = runs.grown(found, kind, platform)
             names = list(dict.fromkeys(name for cell in cells for name in cell["found"]))
             for i, name in enumerate(names):
                 rows = [(cell["config"]["size"], cell["found"][name]) for cell in cells if name in cell["found"]]
@@ -143,5 +127,4 @@ def draw_cost(found: runs.Found) -> bytes | None:
     axes[0, 0].set_ylabel("microseconds a segment")
     axes[1, 0].set_ylabel("temporary bytes a segment")
     axes[0, 0].legend(fontsize=8)
-    made.suptitle("Q5: what an inverse costs")
-    return png(made)
+    return png(made, "Q5: what an inverse costs")

@@ -76,7 +76,8 @@ def over_ray(cpus: int | None = None, gpus: float | None = None) -> Executor:
             ray.init(log_to_driver=False, logging_level="warning")
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UserError(f"--executor ray: expected a cluster, found none ({str(error).splitlines()[0]})") from error
-    need = {"num_cpus": 1 if cpus is None else cpus, "num_gpus": _gpus(ray) if gpus is None else gpus}
+    some = float(min(1, ray.cluster_resources().get("GPU", 0)))
+    need = {"num_cpus": 1 if cpus is None else cpus, "num_gpus": some if gpus is None else gpus}
     _check(ray, need)
 
     def execute(wanted: list[Cell], again: Listing) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -111,10 +112,6 @@ def _reach(address: str) -> None:
             socket.create_connection((host, int(port)), timeout=10).close()
         except (OSError, OverflowError) as error:
             raise UserError(f"RAY_ADDRESS: expected a cluster at {address}, found none ({error})") from error
-
-
-def _gpus(ray: Any) -> float:
-    return float(min(1, ray.cluster_resources().get("GPU", 0)))
 
 
 def _check(ray: Any, need: dict[str, float]) -> None:

@@ -32,10 +32,6 @@ def short_hash(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps([WORK_VERSION, config], sort_keys=True).encode()).hexdigest()[:12]
 
 
-def as_text(config: dict[str, Any]) -> str:
-    return json.dumps(config, sort_keys=True)
-
-
 def folder(experiment: str, preset: str, results: Path = RESULTS) -> Path:
     return results / "runs" / experiment / preset
 

@@ -52,9 +52,7 @@ def measure(budget: Budget) -> dict[str, Any]:
     peers, agreement = torch_peers(spec, transitions, plans, budget)
     return {
         "sizes": {"observation": OBSERVATION, "action": ACTION},
-        "updates": updates.measure(
-            spec, transitions, plans, budget.batch, budget.seeds, budget.windows, budget.seconds, peers or None
-        ),
+        "updates": updates.measure(spec, transitions, plans, budget.batch, budget, peers),
         "agreement": agreement,
         "before": BEFORE,
     }

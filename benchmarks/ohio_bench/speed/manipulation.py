@@ -17,12 +17,12 @@ import numpy as np
 from ohio_envs import registry
 
 from ohio_bench.speed import reference_robosuite
-from ohio_bench.speed.reacher import play, segments
-from ohio_bench.speed.timing import race
+from ohio_bench.speed.timing import rates
+from ohio_bench.speed.work import inversions, play, segments
 from ohio_jax import data, low_level
 from ohio_jax.collect import collect
 from ohio_jax.data import Trajectories
-from ohio_jax.relabel import invert_all, relabel
+from ohio_jax.relabel import relabel
 from ohio_jax.task import Space
 
 # Seconds a transition of the released code's inverses, the least that were seen.
@@ -94,20 +94,14 @@ def logged(name: str, budget: Budget) -> Trajectories:
 def inverses(name: str, gains: str, logs: Trajectories, budget: Budget) -> dict[str, Any]:
     """Transitions inverted a second, all arrays on the device; how far the torques of the goals are from those logged."""
     space = registry.make(name, {"gains": gains}).spaces["ohio"]
-    amounts = {inverse: budget.few if inverse in FEW else budget.many for inverse in budget.inverses}
-    given = {amount: segments(logs, space.steps, amount) for amount in set(amounts.values())}
-    calls = {inverse: partial(invert_all, inverse, space.problem, given[amounts[inverse]]) for inverse in budget.inverses}
-    timings = race(calls, budget.windows, budget.seconds)
-    rates = {inverse: timing.rates(amounts[inverse]) for inverse, timing in timings.items()}
-    few = min(amounts.values())
-    goals = {inverse: jnp.asarray(call().goal[:few]) for inverse, call in calls.items()}
-    some = segments(logs, space.steps, few)
+    found = inversions(space.problem, logs, space.steps, budget, FEW)
+    some = segments(logs, space.steps, found.common)
     return {
-        "transitions": amounts,
-        "transitions_per_second": rates,
-        "mismatch": {inverse: mismatch(space, goal, some) for inverse, goal in goals.items()},
-        "compared": few,
-        "times_original": {inverse: rate["best"] * ORIGINAL["gradient"] for inverse, rate in rates.items()},
+        "transitions": found.amounts,
+        "transitions_per_second": found.rates,
+        "mismatch": {name: mismatch(space, jnp.asarray(call().goal[: found.common]), some) for name, call in found.calls.items()},
+        "compared": found.common,
+        "times_original": {name: rate["best"] * ORIGINAL["gradient"] for name, rate in found.rates.items()},
     }
 
 
@@ -125,15 +119,10 @@ def mismatch(space: Space, goal: jax.Array, some: Any) -> dict[str, float]:
     return {"median": float(np.median(found)), "mean": float(found.mean())}
 
 
-def repeated(logs: Trajectories, times: int) -> Trajectories:
-    """The same episodes, so many times one after another."""
-    return data.concatenate([logs] * times, logs.card)
-
-
 def relabelling(name: str, gains: str, logs: Trajectories, budget: Budget) -> dict[str, Any]:
     """Seconds of `relabel`, compiling and transfers included."""
     task = registry.make(name, {"gains": gains, "horizon": str(budget.horizon)})
-    many = repeated(logs, budget.times)
+    many = data.concatenate([logs] * budget.times, logs.card)  # the same episodes again and again
     start = time.perf_counter()
     found = relabel(many, task, "ohio", "least_squares")
     seconds = time.perf_counter() - start
@@ -151,13 +140,10 @@ def control_steps(name: str, budget: Budget) -> dict[str, Any]:
         goals = jnp.asarray(0.3 * limits * draw.uniform(-1, 1, (batch, budget.steps, len(limits))), jnp.float32)
         # On one device: the physics takes all cores as it is.
         calls[f"batch_{batch}"] = partial(jax.jit(play), env, (task.instances(0, batch), goals))
-    timings = race(calls, budget.windows, budget.seconds)
-    rates = {
-        key: timing.rates(batch * budget.steps) for (key, timing), batch in zip(timings.items(), budget.batches, strict=True)
-    }
+    found = rates(calls, {f"batch_{batch}": batch * budget.steps for batch in budget.batches}, budget)
     peer = robosuite(name, budget.peer)
-    ratio = {key: rate["best"] / peer["best"] for key, rate in rates.items()} if "best" in peer else {}
-    return {"steps_per_second": rates, "robosuite": peer, "ratio": ratio}
+    ratio = {key: rate["best"] / peer["best"] for key, rate in found.items()} if "best" in peer else {}
+    return {"steps_per_second": found, "robosuite": peer, "ratio": ratio}
 
 
 def robosuite(name: str, seconds: float) -> dict[str, Any]:

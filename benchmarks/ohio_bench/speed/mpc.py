@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ohio_bench.speed.timing import over_devices, race
+from ohio_bench.speed.timing import over_devices, rates
 from ohio_jax.solvers import qp
 
 
@@ -104,8 +104,7 @@ def contender(many: Callable, of: Case, batch: int, dtype: str, gradient: bool, 
     first = of.program.B.shape[2]
     slope = jax.grad(lambda goal, x: jnp.sum(many(x, goal)[:, :first]))
     function = (lambda _, each: slope(each[1], each[0])) if gradient else (lambda _, each: many(*each))
-    wide = jax.enable_x64(dtype == "float64")
-    with wide:
+    with jax.enable_x64(dtype == "float64"):
         each = tuple(jnp.asarray(y[:batch], dtype) for y in (of.x, of.goal))
         call = how(function, batch)
 
@@ -116,40 +115,33 @@ def contender(many: Callable, of: Case, batch: int, dtype: str, gradient: bool, 
     return run
 
 
-def measure(
-    shapes: tuple[tuple[int, int, int], ...],
-    batches: tuple[int, ...],
-    peer: int,
-    precisions: tuple[str, ...],
-    windows: int,
-    seconds: float,
-) -> dict[str, Any]:
-    """Solves a second for each (n, m, H), batch and precision, without and with gradient.
+def measure(budget: Any) -> dict[str, Any]:
+    """Solves a second for each (n, m, H), batch and precision of the reacher's budget, without and with gradient.
 
-    peer: largest batch of the peers. A peer that is not installed is left out and named in `missing`.
+    A peer that is not installed is left out and named in `missing`.
     """
     found: dict[str, Any] = {}
     missing = [name for name in ("qpax", "cvxpylayers") if importlib.util.find_spec(name) is None]
-    for n, m, horizon in shapes:
-        of = case(n, m, horizon, max(batches))
-        few = tuple(batch for batch in batches if batch <= peer)
+    few = tuple(batch for batch in budget.programs if batch <= budget.peers)
+    for n, m, horizon in budget.shapes:
+        of = case(n, m, horizon, max(budget.programs))
         calls: dict[tuple[str, str, int, bool], Callable[[], Any]] = {}
         for gradient in (False, True):
-            for dtype in precisions:
-                for name, solver, sizes in (("ohio_jax", ours, batches), ("qpax", qpax, few)):
+            for dtype in budget.precisions:
+                for name, solver, sizes in (("ohio_jax", ours, budget.programs), ("qpax", qpax, few)):
                     if name not in missing:
                         many = jax.vmap(solver(of, dtype))
                         calls |= {(name, dtype, k, gradient): contender(many, of, k, dtype, gradient, HOW[name]) for k in sizes}
             if "cvxpylayers" not in missing:
                 layer = partial(contender, cvxpylayers(of), of)
                 calls |= {("cvxpylayers", "float64", k, gradient): layer(k, "float64", gradient, HOW["cvxpylayers"]) for k in few}
-        timings = race(calls, windows, seconds)
         rows = []
-        for (name, dtype, batch, gradient), timing in timings.items():
-            row: dict[str, Any] = {"solver": name, "dtype": dtype, "batch": batch, "gradient": gradient}
-            row["solves_per_second"] = timing.rates(batch)
-            if not gradient:
-                row["violation"] = violation(of, np.asarray(calls[name, dtype, batch, gradient](), np.float64))
+        for key, rate in rates(calls, {key: key[2] for key in calls}, budget).items():
+            row: dict[str, Any] = dict(zip(("solver", "dtype", "batch", "gradient"), key, strict=True)) | {
+                "solves_per_second": rate
+            }
+            if not row["gradient"]:
+                row["violation"] = violation(of, np.asarray(calls[key](), np.float64))
             rows.append(row)
         found[f"n={n}, m={m}, H={horizon}"] = rows
     return {"shapes": found, "missing": missing}

@@ -20,15 +20,16 @@ from ohio_envs.reacher.task import LEARNED, with_model
 
 from ohio_bench.speed import mpc
 from ohio_bench.speed import reference_reacher as reference
-from ohio_bench.speed.timing import over_devices, race
+from ohio_bench.speed.timing import over_devices, race, rates
+from ohio_bench.speed.work import inversions, play, segments
 from ohio_jax.collect import collect
 from ohio_jax.data import Trajectories
 from ohio_jax.dynamics import learned
 from ohio_jax.dynamics.model import Homogeneous
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES
-from ohio_jax.low_level import Problem, Segment
-from ohio_jax.relabel import invert_all, relabel, segments_of
+from ohio_jax.low_level import Problem
+from ohio_jax.relabel import invert_all, relabel
 from ohio_jax.task import Space, Task
 
 # Seconds a segment of five steps: the released code on one core of a machine of this kind.
@@ -112,18 +113,11 @@ def measure(budget: Budget) -> dict[str, Any]:
         "growth": growth(first, task.spaces[first], models[first], logs, budget),
         "relabel": relabelling(task, first, models[first], budget),
         "simulator": simulator_steps(task, budget),
-        "mpc": mpc.measure(budget.shapes, budget.programs, budget.peers, budget.precisions, budget.windows, budget.seconds),
+        "mpc": mpc.measure(budget),
     }
 
 
 # --- Inverses -------------------------------------------------------------------------------------------------------
-
-
-def segments(logs: Trajectories, steps: int, amount: int) -> Segment:
-    """The first `amount` whole segments of the logs, again from the start where there are fewer."""
-    starts, lengths = segments_of(logs.offset, steps)
-    rows = np.resize(starts[lengths == steps], amount)[:, None] + np.arange(steps)
-    return Segment(*(jnp.asarray(array[rows]) for array in (logs.state, logs.action, logs.next_state)))
 
 
 def problem_of(name: str, model: Any, steps: int) -> Problem:
@@ -134,17 +128,11 @@ def problem_of(name: str, model: Any, steps: int) -> Problem:
 
 def inverses(name: str, space: Space, model: Any, logs: Trajectories, budget: Budget) -> dict[str, Any]:
     """Segments inverted a second, gains included, all arrays on the device; residuals on the segments all of them saw."""
-    problem, steps = problem_of(name, model, space.steps), space.steps
-    amounts = {name: budget.few if name in SLOW else budget.many for name in budget.inverses}
-    given = {amount: segments(logs, steps, amount) for amount in set(amounts.values())}
-    ours = {name: partial(invert_all, name, problem, given[amounts[name]]) for name in budget.inverses}
-    timings = race(ours, budget.windows, budget.seconds)
-    rates = {name: timing.rates(amounts[name]) for name, timing in timings.items()}
-    answers = {name: jax.device_get(call()) for name, call in ours.items()}
-    common = min(amounts.values())
+    ours = inversions(problem_of(name, model, space.steps), logs, space.steps, budget, SLOW)
+    answers = {name: jax.device_get(call()) for name, call in ours.calls.items()}
 
-    def quality(name: str) -> dict[str, float]:
-        residual, iterations = (np.asarray(x)[:common] for x in (answers[name].residual, answers[name].iterations))
+    def quality(answer) -> dict[str, float]:
+        residual, iterations = (np.asarray(x)[: ours.common] for x in (answer.residual, answer.iterations))
         return {
             "residual_median": float(np.median(residual)),
             "residual_90th_percentile": float(np.quantile(residual, 0.9)),
@@ -154,20 +142,21 @@ def inverses(name: str, space: Space, model: Any, logs: Trajectories, budget: Bu
 
     instead = lambda name: ORIGINAL.get(name, ORIGINAL["numerical"])
     found: dict[str, Any] = {
-        "segments": amounts,
-        "segments_per_second": rates,
-        "quality": {name: quality(name) for name in ours},
-        "compared": common,
-        "times_original": {name: rates[name]["best"] * instead(name) for name in WANTED if name in ours},
-        "wanted": {name: wanted for name, wanted in WANTED.items() if name in ours},
+        "segments": ours.amounts,
+        "segments_per_second": ours.rates,
+        "quality": {name: quality(answer) for name, answer in answers.items()},
+        "compared": ours.common,
+        "times_original": {name: ours.rates[name]["best"] * instead(name) for name in WANTED if name in answers},
+        "wanted": {name: wanted for name, wanted in WANTED.items() if name in answers},
     }
     if isinstance(model, Homogeneous):
         goals = answers["analytic"].goal[: budget.peer]
-        found["numpy"] = numpy_inverse(model, np.asarray(space.params.limit), given[budget.many], goals, budget)
+        some = segments(logs, space.steps, budget.peer)
+        found["numpy"] = numpy_inverse(model, np.asarray(space.params.limit), some, goals, budget)
     return found
 
 
-def numpy_inverse(model: Homogeneous, limit: np.ndarray, given: Segment, goals: np.ndarray, budget: Budget) -> dict[str, Any]:
+def numpy_inverse(model: Homogeneous, limit: np.ndarray, given: Any, goals: np.ndarray, budget: Budget) -> dict[str, Any]:
     """Segments a second of the original's analytical inverse in NumPy and MuJoCo on one core, and how its goals differ."""
     try:
         physics = reference.dm_control().physics
@@ -175,29 +164,24 @@ def numpy_inverse(model: Homogeneous, limit: np.ndarray, given: Segment, goals: 
         return {"missing": str(error)}
     _, parameters = model.constants
     invert = reference.analytic(physics, reference.network(parameters))
-    some = [np.asarray(x, float)[: budget.peer] for x in (given.state, given.next_state)]
+    some = [np.asarray(x, float) for x in (given.state, given.next_state)]
     call = lambda: [invert(state, after[-1]) for state, after in zip(*some, strict=True)]
-    timing = race({"numpy": call}, budget.windows, budget.seconds)["numpy"]
+    rate = rates({"numpy": call}, {"numpy": budget.peer}, budget)["numpy"]
     difference = np.abs(np.clip(np.stack(call()), -limit, limit) - goals).max(axis=1)
-    return {"segments_per_second": timing.rates(budget.peer), "median_difference_of_goal": float(np.median(difference))}
+    return {"segments_per_second": rate, "median_difference_of_goal": float(np.median(difference))}
 
 
 def growth(space_name: str, space: Space, model: Any, logs: Trajectories, budget: Budget) -> dict[str, Any]:
     """Microseconds a segment of an inverse, against batch size and steps a segment."""
 
     def measured(cases: dict[str, tuple[int, int]]) -> dict[str, dict[str, float]]:
-        given = {name: segments(logs, *case) for name, case in cases.items()}
-        problems = {steps: problem_of(space_name, model, steps) for steps, _ in cases.values()}
-        calls = {
-            (name, inverse): partial(invert_all, inverse, problems[steps], given[name])
-            for name, (steps, _) in cases.items()
-            for inverse in budget.grown
-        }
+        calls = {}
+        for name, (steps, amount) in cases.items():
+            problem, given = problem_of(space_name, model, steps), segments(logs, steps, amount)
+            calls |= {(name, inverse): partial(invert_all, inverse, problem, given) for inverse in budget.grown}
         timings = race(calls, min(budget.windows, 3), budget.seconds / 2)
-        found: dict[str, dict[str, float]] = {name: {} for name in cases}
-        for (name, inverse), timing in timings.items():
-            found[name][inverse] = 1e6 * timing.best / cases[name][1]
-        return found
+        each = lambda name, inverse: 1e6 * timings[name, inverse].best / cases[name][1]
+        return {name: {inverse: each(name, inverse) for inverse in budget.grown} for name in cases}
 
     devices = jax.local_device_count()
     fit = lambda size: -(-size // devices) * devices
@@ -226,20 +210,6 @@ def relabelling(task: Task, name: str, model: Any, budget: Budget) -> dict[str, 
 # --- Simulator steps ------------------------------------------------------------------------------------------------
 
 
-def play(env, each):
-    """Sums of rewards and observations over an episode; without the second XLA would leave the observations out."""
-
-    def episode(instance, torques):
-        def step(state, action):
-            after = env.step(state, action)
-            return after, (after.reward, jnp.sum(after.obs))
-
-        rewards, seen = jax.lax.scan(step, env.start(instance), torques)[1]
-        return jnp.sum(rewards), jnp.sum(seen)
-
-    return jax.vmap(episode)(*each)
-
-
 def simulator_steps(task: Task, budget: Budget, steps: int = 200) -> dict[str, Any]:
     """Environment steps a second under random torques drawn beforehand, reward and observation included.
 
@@ -247,10 +217,10 @@ def simulator_steps(task: Task, budget: Budget, steps: int = 200) -> dict[str, A
     """
     draw = np.random.default_rng(0)
     calls: dict[str, Callable[[], Any]] = {}
-    for batch in budget.batches:
+    amounts = {f"batch_{batch}": batch * steps for batch in budget.batches}
+    for name, batch in zip(amounts, budget.batches, strict=True):
         torques = jnp.asarray(draw.uniform(-1, 1, (batch, steps, 2)), jnp.float32)
-        calls[f"batch_{batch}"] = partial(over_devices(play, batch), task.env, (task.instances(0, batch), torques))
-    amounts = dict(zip(calls, budget.batches, strict=True))
+        calls[name] = partial(over_devices(play, batch), task.env, (task.instances(0, batch), torques))
     missing = None
     try:
         peer = reference.dm_control()
@@ -266,15 +236,11 @@ def simulator_steps(task: Task, budget: Budget, steps: int = 200) -> dict[str, A
                 peer.step(action)
 
         calls |= {"dm_control": loop, "mujoco_rollout": rollouts(peer.physics, few, actions)}
-        amounts |= {"dm_control": 1, "mujoco_rollout": few * (os.cpu_count() or 1)}
-    timings = race(calls, budget.windows, budget.seconds)
-    rates = {name: timing.rates(amounts[name] * steps) for name, timing in timings.items()}
-    ratio = (
-        {}
-        if missing
-        else {name: rate["best"] / rates["dm_control"]["best"] for name, rate in rates.items() if name != "dm_control"}
-    )
-    return {"steps": steps, "steps_per_second": rates, "ratio": ratio, "wanted": WANTED_STEPS, "missing": missing}
+        amounts |= {"dm_control": steps, "mujoco_rollout": few * (os.cpu_count() or 1) * steps}
+    found = rates(calls, amounts, budget)
+    best = {name: rate["best"] for name, rate in found.items()}
+    ratio = {name: best[name] / best["dm_control"] for name in best if name != "dm_control" and not missing}
+    return {"steps": steps, "steps_per_second": found, "ratio": ratio, "wanted": WANTED_STEPS, "missing": missing}
 
 
 def rollouts(physics: Any, episodes: int, actions: np.ndarray) -> Callable[[], Any]:

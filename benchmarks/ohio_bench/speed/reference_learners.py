@@ -76,9 +76,12 @@ class Critics(nn.Module):
         return [network(given).squeeze(-1) for network in self.networks]
 
 
-def step(optimiser, loss) -> None:
+def step(optimiser, loss, clipped=(), largest: float = 0.0) -> None:
+    """A gradient step; the gradient of each of the networks in `clipped` is cut to norm `largest` first."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
+    for network in clipped:
+        nn.utils.clip_grad_norm_(network.parameters(), largest)
     optimiser.step()
 
 
@@ -93,11 +96,8 @@ def make_iql(state: iql.State, config: iql.Config) -> Peer:
     actor, critics, value = Actor(state.actor.params), Critics(state.critic.params), perceptron(state.value.params)
     target = copy.deepcopy(critics).requires_grad_(False)
     adam = lambda network, rate: torch.optim.Adam(network.parameters(), rate)
-    for_actor, for_critics, for_value = (
-        adam(actor, config.actor_rate),
-        adam(critics, config.critic_rate),
-        adam(value, config.critic_rate),
-    )
+    for_actor, for_critics = adam(actor, config.actor_rate), adam(critics, config.critic_rate)
+    for_value = adam(value, config.critic_rate)
 
     def update(rows: Rows) -> dict[str, Any]:
         obs, goal, reward, next_obs, discount = rows
@@ -148,11 +148,7 @@ def make_cql(state: cql.State, config: cql.Config) -> Peer:
         for q, proposals in zip(critics(obs, goal), critics(asked, proposed), strict=True):
             penalty = torch.logsumexp(proposals - log_density, dim=1) - q
             critic_loss = critic_loss + ((q - backup).square() + config.conservatism * penalty).mean()
-        for_critics.zero_grad(set_to_none=True)
-        critic_loss.backward()
-        for network in critics.networks:
-            nn.utils.clip_grad_norm_(network.parameters(), config.largest_gradient)
-        for_critics.step()
+        step(for_critics, critic_loss, critics.networks, config.largest_gradient)
 
         goals, log_prob = actor.sample(obs)
         actor_loss = (config.temperature * log_prob - torch.minimum(*critics(obs, goals))).mean()

@@ -187,21 +187,6 @@ def dtv(city: City, t: int, idle: np.ndarray, solve: Solver) -> np.ndarray:
     return reach(open_requests(city, t), idle, solve)
 
 
-def inf(city: City, t: int, idle: np.ndarray, solve: Any, farthest: int = 6) -> np.ndarray:
-    """Informed rebalancing at its default parameters, where all vehicles of a region go to its best region.
-
-    Best is requests times the time saved against `farthest` steps; a region that is its own best keeps its vehicles.
-    """
-    n = len(idle)
-    times = np.where(np.eye(n, dtype=bool), 0, city.reb_time)
-    gain = open_requests(city, t)[None, :] * np.maximum(farthest - times, 0)
-    target = np.where(np.diag(gain) >= gain.max(axis=1), np.arange(n), gain.argmax(axis=1))
-    flows = np.zeros((n, n), np.int64)
-    flows[np.arange(n), target] = idle
-    np.fill_diagonal(flows, 0)
-    return flows
-
-
 def uniform(city: City, t: int, idle: np.ndarray, solve: Solver) -> np.ndarray:
     """The same number of idle vehicles everywhere; what division leaves over may stay."""
     n = len(idle)
@@ -212,9 +197,6 @@ def prop(city: City, t: int, idle: np.ndarray, solve: Solver) -> np.ndarray:
     """Idle vehicles in proportion to the next five steps' requests (one step fewer than DTV looks at)."""
     expected = city.lam[t + 1 : t + LOOK_AHEAD].sum(axis=(0, 2))
     return reach(np.floor(expected / expected.sum() * idle.sum()).astype(np.int64), idle, solve)
-
-
-POLICIES: dict[str, Policy] = {"none": none, "dtv": dtv, "inf": inf, "uniform": uniform, "prop": prop}
 
 
 # --- Simulator ------------------------------------------------------------------------------------------------------
@@ -232,27 +214,25 @@ def edge_order(n: int) -> np.ndarray:
     return np.array([[j for origin, j in edges if origin == i] for i in range(n)])
 
 
-def greedy(idle: np.ndarray, demand: np.ndarray, price: np.ndarray) -> np.ndarray:
-    """Int[n, n]: from each region the dearest trips first, equal prices by destination, until no vehicle is left."""
-    dearest = np.argsort(-price, axis=1, kind="stable")
-    wanted = np.take_along_axis(demand, dearest, axis=1)
+def served(idle: np.ndarray, asked: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Int[n, n]: what each region can give of what is asked, in this order of destinations, until no vehicle is left."""
+    wanted = np.take_along_axis(asked, order, axis=1)
     before = np.cumsum(wanted, axis=1) - wanted
-    taken = np.zeros_like(demand)
-    np.put_along_axis(taken, dearest, np.clip(idle[:, None] - before, 0, wanted), axis=1)
-    return taken
+    given = np.zeros_like(asked)
+    np.put_along_axis(given, order, np.clip(idle[:, None] - before, 0, wanted), axis=1)
+    return given
+
+
+def greedy(idle: np.ndarray, demand: np.ndarray, price: np.ndarray) -> np.ndarray:
+    """Int[n, n]: from each region the dearest trips first, equal prices by destination."""
+    return served(idle, demand, np.argsort(-price, axis=1, kind="stable"))
 
 
 def clip_flows(flows: np.ndarray, idle: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Int[n, n]: whole, non-negative moves off the diagonal, first come first served in `order` within each origin."""
     flows = np.maximum(np.trunc(flows), 0).astype(np.int64)
     np.fill_diagonal(flows, 0)
-    if (flows.sum(axis=1) <= idle).all():
-        return flows
-    asked = np.take_along_axis(flows, order, axis=1)
-    before = np.cumsum(asked, axis=1) - asked
-    made = np.zeros_like(flows)
-    np.put_along_axis(made, order, np.clip(idle[:, None] - before, 0, asked), axis=1)
-    return made
+    return flows if (flows.sum(axis=1) <= idle).all() else served(idle, flows, order)
 
 
 def observe(city: City, t: int, idle: np.ndarray, announced: np.ndarray) -> np.ndarray:
@@ -300,7 +280,7 @@ def simulate(city: City, demand: np.ndarray, policy: Policy, solve: Solver | Non
     return Episode(*(np.stack(column) for column in zip(*log, strict=True)))
 
 
-# --- City files and the original's demand ---------------------------------------------------------------------------
+# --- City files -----------------------------------------------------------------------------------------------------
 
 # File name, demand multiplier and first hour, as in the original's scripts.
 CITIES = {
@@ -335,16 +315,3 @@ def read(folder: Path | str, name: str, minutes: int, horizon: int = 20) -> City
     fleet_hour = hour + round(minutes / 2 * horizon / 60)
     fleet = next(entry["acc"] for entry in data["totalAcc"] if entry["hour"] == fleet_hour)
     return City(lam, price, pax_time, reb_time, np.full(n, fleet // n), COST_PER_MINUTE * minutes)
-
-
-def demands(city: City, seed: int, episodes: int, horizon: int = 20) -> np.ndarray:
-    """Int[episodes, horizon, n, n]: requests of the original's episodes from NumPy's frozen legacy generator.
-
-    The original draws once when it builds the scenario, so episode e is the draw e + 1; every draw covers all rates of
-    `city.lam` (which must be twice the horizon for the original's stream) although only the first half is used.
-    """
-    generator = np.random.RandomState(seed)
-    live = city.lam > 0
-    draws = np.zeros((episodes + 1, *city.lam.shape), np.int64)
-    draws[:, live] = [generator.poisson(city.lam[live]) for _ in range(episodes + 1)]
-    return draws[1:, :horizon]

@@ -18,7 +18,8 @@ from ohio_envs.routing import policies, scenario
 
 from ohio_bench.speed import reference_routing as reference
 from ohio_bench.speed import updates
-from ohio_bench.speed.timing import over_devices, race
+from ohio_bench.speed.timing import over_devices, race, rates
+from ohio_bench.speed.work import play
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS
@@ -174,23 +175,21 @@ def transport_solves(case: Case, budget: Budget) -> dict[str, Any]:
         "highs_cold": one_by_one(reference.highs(found.times, warm=False), pairs),
         "scipy_linprog": one_by_one(reference.scipy_linprog(found.times), pairs[: budget.slow]),
     }
-    timings = race(ours | peers, budget.windows, budget.seconds)
-    amounts = dict.fromkeys(timings, len(pairs)) | {"scipy_linprog": min(budget.slow, len(pairs))}
-    rates = {name: timing.rates(amounts[name]) for name, timing in timings.items()}
+    amounts = dict.fromkeys(ours | peers, len(pairs)) | {"scipy_linprog": min(budget.slow, len(pairs))}
+    solves = rates(ours | peers, amounts, budget)
+    best = {name: rate["best"] for name, rate in solves.items()}
 
     optima = optimal_times(found)
     answers = {name: call() for name, call in ours.items()}
-    highs = max(rates[name]["best"] for name in ("highs_warm", "highs_cold"))
-    scipy = rates["scipy_linprog"]["best"]
     pivots = np.concatenate([np.ravel(solution.iterations) for solution in answers[f"batch_{budget.batches[0]}"]])
     return {
         "task": case.task.name,
         "instances": len(pairs),
         "exact": {name: exact(found, answer, optima) for name, answer in answers.items()},
         "pivots": {"mean": float(pivots.mean()), "max": int(pivots.max())},
-        "solves_per_second": rates,
-        "ratio_to_highs": {name: rates[name]["best"] / highs for name in ours},
-        "ratio_to_scipy": {name: rates[name]["best"] / scipy for name in ours},
+        "solves_per_second": solves,
+        "ratio_to_highs": {name: best[name] / max(best["highs_warm"], best["highs_cold"]) for name in ours},
+        "ratio_to_scipy": {name: best[name] / best["scipy_linprog"] for name in ours},
     }
 
 
@@ -224,21 +223,6 @@ def growth(budget: Budget) -> dict[str, Any]:
 # --- Simulator steps ------------------------------------------------------------------------------------------------
 
 
-def play(env, instances):
-    """(returns Float[E], sum of all features Float[E]) of DTV; without the sum XLA would leave the features out."""
-
-    def episode(requests):
-        def step(state, _):
-            after = env.step(state, policies.dtv(env, jax.random.key(0), state))
-            return after, (after.reward, jnp.sum(after.obs))
-
-        first = env.start(requests)
-        _, (rewards, features) = jax.lax.scan(step, first, None, env.horizon)
-        return first.reward + jnp.sum(rewards), jnp.sum(features)
-
-    return jax.vmap(episode)(instances)
-
-
 def simulator_steps(case: Case, budget: Budget) -> dict[str, Any]:
     """Environment steps a second with DTV: matching, observation, DTV's transport problem, moves, arrivals.
 
@@ -247,14 +231,14 @@ def simulator_steps(case: Case, budget: Budget) -> dict[str, Any]:
     """
     env: Any = case.task.env
     instances = {f"batch_{batch}": case.task.instances(0, batch) for batch in budget.batches}
-    ours = {name: partial(over_devices(play, len(given)), env, given) for name, given in instances.items()}
+    dtv = partial(play, act=lambda env, state, _: policies.dtv(env, jax.random.key(0), state))
+    ours = {name: partial(over_devices(dtv, len(given)), env, (given, None)) for name, given in instances.items()}
     largest = f"batch_{max(budget.batches)}"
     some = np.asarray(instances[largest])[: budget.peers]
     solve = reference.highs(reference.rebalancing_cost(case.city.reb_time))
     peer = lambda: [reference.simulate(case.city, requests, reference.dtv, solve) for requests in some]
-    timings = race(ours | {"numpy_highs": peer}, budget.windows, budget.seconds)
-    episodes = dict(zip(ours, budget.batches, strict=True)) | {"numpy_highs": budget.peers}
-    rates = {name: timing.rates(episodes[name] * env.horizon) for name, timing in timings.items()}
+    amounts = {name: len(given) * env.horizon for name, given in instances.items()} | {"numpy_highs": budget.peers * env.horizon}
+    found = rates(ours | {"numpy_highs": peer}, amounts, budget)
 
     # The same tie-break on both sides, so that the same vehicles move.
     unique = reference.highs(reference.rebalancing_cost(np.asarray(env.scenario.reb_cost)))
@@ -263,8 +247,8 @@ def simulator_steps(case: Case, budget: Budget) -> dict[str, Any]:
     return {
         "task": case.task.name,
         "dynamics": env.dynamics,
-        "steps_per_second": rates,
-        "ratio": {name: rates[name]["best"] / rates["numpy_highs"]["best"] for name in ours},
+        "steps_per_second": found,
+        "ratio": {name: found[name]["best"] / found["numpy_highs"]["best"] for name in ours},
         "largest_difference_of_return": float(np.abs(returns - theirs).max()),
     }
 
@@ -278,5 +262,4 @@ def learner_updates(task: Task, budget: Budget) -> dict[str, Any]:
     spec = spec_of(task, task.spaces["ohio"], budget.hidden)
     plans = {name: Plan(name, LEARNERS[name].Config(), budget.hidden, batch=BATCH) for name in budget.learners}
     rows = BATCH * math.prod(spec.action.shape)  # one for each region
-    found = updates.measure(spec, transitions, plans, rows, budget.seeds, budget.windows, budget.seconds)
-    return {"task": task.name, **found}
+    return {"task": task.name, **updates.measure(spec, transitions, plans, rows, budget)}

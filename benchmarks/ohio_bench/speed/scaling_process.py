@@ -14,9 +14,9 @@ import numpy as np
 from ohio_envs import registry
 
 from ohio_bench.speed import updates
-from ohio_bench.speed.reacher import segments
 from ohio_bench.speed.scaling import Budget
 from ohio_bench.speed.timing import race
+from ohio_bench.speed.work import segments
 from ohio_jax import data, mesh
 from ohio_jax.learners import LEARNERS
 from ohio_jax.relabel import invert_all

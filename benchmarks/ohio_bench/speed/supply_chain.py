@@ -14,7 +14,8 @@ from ohio_envs import registry
 
 from ohio_bench.experiments import supply_chain
 from ohio_bench.speed import reference_supply_chain as reference
-from ohio_bench.speed.timing import over_devices, race
+from ohio_bench.speed.timing import over_devices, rates
+from ohio_bench.speed.work import play
 from ohio_jax.training.hdpo import hdpo
 from ohio_jax.training.plan import Plan
 
@@ -44,23 +45,6 @@ def measure(budget: Budget) -> dict[str, Any]:
     }
 
 
-def play(env, episodes):
-    """(returns Float[E], sum of all features Float[E]) under given orders or goals; without the sum XLA would drop features."""
-
-    def episode(given):
-        instance, actions = given
-
-        def step(state, action):
-            after = env.step(state, action)
-            return after, (after.reward, jnp.sum(after.obs))
-
-        first = env.start(instance)
-        _, (rewards, features) = jax.lax.scan(step, first, actions)
-        return first.reward + jnp.sum(rewards), jnp.sum(features)
-
-    return jax.vmap(episode)(episodes)
-
-
 def orders(task, batch: int) -> np.ndarray:
     """Whole orders Float32[E, T, N], some for stock that is not there."""
     env = task.env
@@ -77,8 +61,8 @@ def periods(name: str, budget: Budget) -> dict[str, Any]:
         given = (task.instances(0, batch), jnp.asarray(orders(task, batch)))
         contenders[f"batch_{batch}"] = partial(over_devices(play, batch), env, given)
         goals = task.spaces["ohio"].spec.random(jax.random.key(0), (batch, env.horizon))[0]
-        steered = (given[0], goals)
-        contenders[f"batch_{batch}, low level"] = partial(over_devices(play, batch), task.high_level("ohio"), steered)
+        steered = partial(over_devices(play, batch), task.high_level("ohio"), (given[0], goals))
+        contenders[f"batch_{batch}, low level"] = steered
         amounts |= dict.fromkeys((f"batch_{batch}", f"batch_{batch}, low level"), batch * env.horizon)
     instances, actions = task.instances(0, budget.peers), orders(task, budget.peers)
     paths, queues = (np.asarray(x, np.float64) for x in instances)
@@ -87,13 +71,11 @@ def periods(name: str, budget: Budget) -> dict[str, Any]:
         chains = [reference.chain(env.scenario, *each) for each in zip(paths, queues.astype(int), strict=True)]
         return [sum(chain.step(action)[0] for action in each) for chain, each in zip(chains, actions, strict=True)]
 
-    timings = race(contenders | {"numpy": peer}, budget.windows, budget.seconds)
-    amounts["numpy"] = budget.peers * env.horizon
-    rates = {key: timing.rates(amounts[key]) for key, timing in timings.items()}
+    found = rates(contenders | {"numpy": peer}, amounts | {"numpy": budget.peers * env.horizon}, budget)
     ours = np.asarray(jax.jit(play)(env, (instances, jnp.asarray(actions)))[0])
-    best = {key: rate["best"] for key, rate in rates.items()}
+    best = {key: rate["best"] for key, rate in found.items()}
     return {
-        "steps_per_second": rates,
+        "steps_per_second": found,
         "ratio_to_numpy": {key: best[key] / best["numpy"] for key in contenders},
         "ratio_to_original": {key: best[key] * ORIGINAL_SECONDS[name] for key in best},
         "largest_difference_of_return": float(np.abs(ours - peer()).max()),

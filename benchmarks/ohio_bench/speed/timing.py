@@ -4,7 +4,6 @@ A window calls its contender often enough to last `seconds`. Every call is waite
 call's time is what a caller waits. The first call of each contender is timed apart, since it compiles.
 """
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Hashable, Mapping
@@ -47,7 +46,7 @@ def race(contenders: Mapping[Name, Callable[[], Any]], windows: int, seconds: fl
     """Times each contender in `windows` windows of about `seconds`, all of them in turn in each round."""
     first = {name: _window(call, 1)[0] for name, call in contenders.items()}
     # The second call compiles nothing, so it says how many make a window.
-    calls = {name: _calls(_window(call, 1)[0], seconds) for name, call in contenders.items()}
+    calls = {name: max(1, round(seconds / max(_window(call, 1)[0], 1e-6))) for name, call in contenders.items()}
     found: dict[Name, list[tuple[float, float]]] = {name: [] for name in contenders}
     for _ in range(windows):
         for name, call in contenders.items():
@@ -60,6 +59,13 @@ def race(contenders: Mapping[Name, Callable[[], Any]], windows: int, seconds: fl
     return timings
 
 
+def rates(
+    contenders: Mapping[Name, Callable[[], Any]], amounts: Mapping[Name, float], budget: Any
+) -> dict[Name, dict[str, float]]:
+    """Work a second of each contender, see `Timing.rates`; amounts: of a call; budget: has `windows` of `seconds`."""
+    return {name: timing.rates(amounts[name]) for name, timing in race(contenders, budget.windows, budget.seconds).items()}
+
+
 def over_devices(function, batch: int):
     """Compiled `function(shared, each)`, the leading axis of `each` spread over as many local devices as divide `batch`.
 
@@ -69,15 +75,6 @@ def over_devices(function, batch: int):
     mesh = Mesh(np.array(jax.local_devices()[:count]), ("batch",))
     each = PartitionSpec("batch")
     return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=(PartitionSpec(), each), out_specs=each, check_vma=False))
-
-
-def load() -> list[float]:
-    """Average number of running processes over 1, 5 and 15 minutes."""
-    return [round(value, 2) for value in os.getloadavg()]
-
-
-def _calls(once: float, seconds: float) -> int:
-    return max(1, round(seconds / max(once, 1e-6)))
 
 
 def _window(call: Callable[[], Any], calls: int) -> tuple[float, float]:

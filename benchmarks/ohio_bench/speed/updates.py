@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ohio_bench.speed.timing import race
+from ohio_bench.speed.timing import race, rates
 from ohio_jax.data import Batch, Transitions, sampling
 from ohio_jax.learners import LEARNERS, Spec
 from ohio_jax.training.offline import make_block
@@ -80,42 +80,39 @@ def measure(
     transitions: Transitions,
     plans: Mapping[str, Plan],
     rows: int,
-    seeds: Sequence[int],
-    windows: int,
-    seconds: float,
+    budget: Any,
     peers: Mapping[str, tuple[Callable[[], Any], int]] | None = None,
 ) -> dict[str, Any]:
-    """Updates a second of each of the plans, all of one batch and one width, on so many seeds.
+    """Updates a second of each of the plans, all of one batch and one width, on as many seeds as the budget says.
 
-    rows: of the products in a hidden layer. peers: what takes turns with them, a call and how many updates it makes.
+    rows: of the products in a hidden layer; budget: has `windows` of `seconds`, and `seeds`. peers: what takes turns with
+    them, a call and how many updates it makes.
     A seed-update is one gradient step of all of a learner's networks for one seed, drawing its batch and the optimisers
     included. Compiling is timed apart; moving the dataset to the device, checkpoints and evaluation are not included.
     """
     first, peers = next(iter(plans.values())), peers or {}
     square, at_update = (2048, 2048), (rows, first.hidden)
-    products = matrix_products([square, at_update], windows, seconds)
-    highest = max(rate for rates in products.values() for rate in rates)
+    products = matrix_products([square, at_update], budget.windows, budget.seconds)
+    highest = max(rate for each in products.values() for rate in each)
 
     blocks, work = {}, {}
     for name, one in plans.items():
         picked = np.arange(one.batch) % len(transitions.reward)
         work[name] = gflop(one, spec, jax.tree.map(lambda x, rows=picked: x[rows], batch_of(one, spec, transitions)))
         # A block lasts about a window at a third of the best rate.
-        size = int(np.clip(seconds * highest / 3 / work[name], 2, 1000))
-        for count in seeds:
+        size = int(np.clip(budget.seconds * highest / 3 / work[name], 2, 1000))
+        for count in budget.seeds:
             blocks[name, count] = replace(one, block=max(2, size // count), seeds=count)
-    calls = {key: block(plan, spec, transitions) for key, plan in blocks.items()} | {
-        (name, 0): call for name, (call, _) in peers.items()
-    }
-    timings = race(calls, windows, seconds)
+    calls = {key: block(plan, spec, transitions) for key, plan in blocks.items()}
+    amounts = {key: plan.block * plan.seeds for key, plan in blocks.items()}
+    calls |= {(name, 0): call for name, (call, _) in peers.items()}
+    found = rates(calls, amounts | {(name, 0): amount for name, (_, amount) in peers.items()}, budget)
 
     def rate(name: str, count: int) -> dict[str, Any]:
-        plan = blocks[name, count]
-        rates = timings[name, count].rates(plan.block * count)
-        reached = rates["best"] * work[name]
+        reached = found[name, count]["best"] * work[name]
         return {
-            "seed_updates_per_second": rates,
-            "block": plan.block,
+            "seed_updates_per_second": found[name, count],
+            "block": blocks[name, count].block,
             "gflops": reached,
             "share_of_best_product": reached / highest,
             "share_of_update_product": reached / max(products[at_update]),
@@ -127,11 +124,12 @@ def measure(
         "transitions": len(transitions.reward),
         "devices": jax.local_device_count(),
         "matrix_product_gflops": {
-            f"[{m}, {n}] @ [{n}, {n}]": dict(zip(("one_device", "all_devices"), rates, strict=True))
-            for (m, n), rates in products.items()
+            f"[{m}, {n}] @ [{n}, {n}]": dict(zip(("one_device", "all_devices"), reached, strict=True))
+            for (m, n), reached in products.items()
         },
         "learners": {
-            name: {"gflop_per_update": work[name], "seeds": {str(count): rate(name, count) for count in seeds}} for name in plans
+            name: {"gflop_per_update": work[name], "seeds": {str(count): rate(name, count) for count in budget.seeds}}
+            for name in plans
         },
-        **({"peers": {name: timings[name, 0].rates(amount) for name, (_, amount) in peers.items()}} if peers else {}),
+        **({"peers": {name: found[name, 0] for name in peers}} if peers else {}),
     }

@@ -15,6 +15,7 @@ from ohio_bench.runner import store
 from ohio_bench.runner.run import run
 from ohio_bench.runner.sensitivity import arm, cost, recovery
 
+from ohio_jax import low_level
 from ohio_jax.controllers import lqr, relative
 from ohio_jax.errors import UserError
 from ohio_jax.low_level import Segment
@@ -87,7 +88,8 @@ def test_known_goals_under_noise_leave_white_residuals():
     def residual(low, state, goal, key):
         def one(state, goal, key):
             segment = arm.play(low, jnp.float32(deviation), state, goal, key)
-            return arm.correlated(low, jnp.float32(deviation)).residual(goal, segment)
+            problem = arm.correlated(low, jnp.float32(deviation))
+            return low_level.residual(problem, goal, low_level.prepare(problem, segment))
 
         return jax.vmap(one)(state, goal, key)
 

@@ -11,7 +11,7 @@ from ohio_bench.runner import table
 from ohio_bench.runner.run import run
 from ohio_bench.speed import reference_supply_chain as reference
 from ohio_bench.speed import supply_chain as speed
-from ohio_bench.speed.supply_chain_page import page
+from ohio_bench.speed.pages import page
 
 from ohio_jax.training.loop import Trained
 
@@ -98,7 +98,7 @@ def test_time_to_99_percent(monkeypatch):
         "provenance": {"time": "", "revision": None, "dirty": False, "versions": {"jax": ""},
                        "hardware": {"cpu": "", "cores": 2, "devices": 2, "device": "cpu", "platform": "cpu"}},
     }  # fmt: skip
-    assert "| supply-chain-1w3s | 1 | 50 | 64 | 100 | 25 | 10 | 20 | 3 |" in page(made)
+    assert "| supply-chain-1w3s | 1 | 50 | 64 | 100 | 25 | 10 | 20 | 3 |" in page("supply-chain", made)
 
 
 def test_the_numpy_chain_ends_where_its_demand_does():

@@ -16,8 +16,8 @@ import pytest
 from ohio_bench.experiments import TABLES
 from ohio_bench.report import aggregate as entries
 from ohio_bench.report import latex, leaderboard
-from ohio_bench.report import markdown as render
 from ohio_bench.report.leaderboard import page
+from ohio_bench.report.text import plain
 from ohio_bench.runner import store
 
 from ohio_jax.errors import UserError
@@ -179,7 +179,7 @@ def test_no_text_of_a_run_file_becomes_markup(results):
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b", script)
     markdown = (results / "reacher-cpu.md").read_text()
     assert "<" not in markdown.replace("\\<", "") and r"x\|y" in markdown
-    assert render.plain("[a](b) `c` *d* <e>") == r"\[a\](b) \`c\` \*d\* \<e\>"
+    assert plain("[a](b) `c` *d* <e>") == r"\[a\](b) \`c\` \*d\* \<e\>"
 
 
 def test_quick_runs_have_a_page_of_their_own(tmp_path):

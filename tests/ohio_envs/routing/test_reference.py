@@ -22,6 +22,37 @@ SYNTHETIC = {"synthetic 5": (5, 0), "synthetic 12": (12, 3)}
 PUBLISHED = {"nyc 3": ("nyc", 3), "nyc 4": ("nyc", 4), "shenzhen 3": ("shenzhen", 3), "shenzhen 4": ("shenzhen", 4)}
 
 
+def inf(city: reference.City, t: int, idle: np.ndarray, solve, farthest: int = 6) -> np.ndarray:
+    """Informed rebalancing at its default parameters, where all vehicles of a region go to its best region.
+
+    Best is requests times the time saved against `farthest` steps; a region that is its own best keeps its vehicles.
+    """
+    n = len(idle)
+    times = np.where(np.eye(n, dtype=bool), 0, city.reb_time)
+    gain = reference.open_requests(city, t)[None, :] * np.maximum(farthest - times, 0)
+    target = np.where(np.diag(gain) >= gain.max(axis=1), np.arange(n), gain.argmax(axis=1))
+    flows = np.zeros((n, n), np.int64)
+    flows[np.arange(n), target] = idle
+    np.fill_diagonal(flows, 0)
+    return flows
+
+
+POLICIES = {"none": reference.none, "dtv": reference.dtv, "inf": inf, "uniform": reference.uniform}
+
+
+def demands(city: reference.City, seed: int, episodes: int, horizon: int = 20) -> np.ndarray:
+    """Int[episodes, horizon, n, n]: requests of the original's episodes from NumPy's frozen legacy generator.
+
+    The original draws once when it builds the scenario, so episode e is the draw e + 1; every draw covers all rates of
+    `city.lam` (which must be twice the horizon for the original's stream) although only the first half is used.
+    """
+    generator = np.random.RandomState(seed)
+    live = city.lam > 0
+    draws = np.zeros((episodes + 1, *city.lam.shape), np.int64)
+    draws[:, live] = [generator.poisson(city.lam[live]) for _ in range(episodes + 1)]
+    return draws[1:, :horizon]
+
+
 class Trace(NamedTuple):
     """What the JAX simulator did: arrays [T, ...], and the idle counts after the last step."""
 
@@ -144,7 +175,7 @@ def check_policies(name: str, dynamics: str, episodes: int) -> None:
     for requests in demand.draw(city, 7, episodes):
         for policy in ("none", "dtv", "inf", "uniform"):
             trace = play(env, policies.POLICIES[policy], requests)
-            act = reference.POLICIES[policy]
+            act = POLICIES[policy]
             episode = reference.simulate(plain(city), requests, act, solve, strict=dynamics == "strict")
             np.testing.assert_array_equal(trace.flows * off_diagonal, episode.flows, err_msg=policy)
             agree(trace, episode)
@@ -216,9 +247,9 @@ REQUESTS = {
 @pytest.mark.parametrize("name, minutes, policy, strict", ANCHORS)
 def test_anchors(city_files, name, minutes, policy, strict):
     city = reference.read(city_files, name, minutes)
-    requests = reference.demands(city, 10, 10)
+    requests = demands(city, 10, 10)
     assert requests.sum(axis=(1, 2, 3)).tolist() == REQUESTS[name]
-    returns = [reference.simulate(city, one, reference.POLICIES[policy], strict=strict).total for one in requests]
+    returns = [reference.simulate(city, one, POLICIES[policy], strict=strict).total for one in requests]
     np.testing.assert_allclose(returns, ANCHORS[name, minutes, policy, strict], atol=0.051, rtol=0)
 
 
@@ -231,7 +262,7 @@ def test_two_readers_agree_to_the_last_bit(city_files, name):
     np.testing.assert_array_equal(ours.reb_time[off_diagonal], theirs.reb_time[off_diagonal])
     assert theirs.idle.tolist() == [ours.vehicles] * ours.regions
     assert ours.cost == theirs.step_cost
-    np.testing.assert_array_equal(demand.draw(ours, 10, 3), reference.demands(theirs, 10, 3))
+    np.testing.assert_array_equal(demand.draw(ours, 10, 3), demands(theirs, 10, 3))
 
 
 @pytest.mark.parametrize("warm", [False, True])

@@ -18,23 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from ohio_bench.report.aggregate import (
-    CURVE,
-    ENOUGH,
-    PULLS,
-    SUMMARY,
-    THRESHOLDS,
-    Aggregate,
-    Board,
-    Entry,
-    grid,
-    improvement,
-    method,
-)
+from ohio_bench.report import aggregate
+from ohio_bench.report.aggregate import Aggregate, Board, Entry, grid, improvement, method
 from ohio_bench.runner.store import slug
 from ohio_bench.runner.table import Table
 
-SHOWN = sorted({round(2 ** (k / 2)) for k in range(2 * int(math.log2(PULLS)) + 1)})  # pulls of a curve of choices
+SHOWN = sorted({round(2 ** (k / 2)) for k in range(2 * int(math.log2(aggregate.PULLS)) + 1)})  # pulls of a curve of choices
 DIGITS = 5  # of every number on the page
 
 
@@ -54,7 +43,7 @@ def curve(cell: dict[str, Any]) -> dict[str, list[list[float]]]:
     out = {}
     for name, values in cell.get("curve", {}).items():
         found = np.asarray(values, np.float64)
-        found = found.reshape(len(found), -1)[:: max(1, math.ceil(len(found) / CURVE))]
+        found = found.reshape(len(found), -1)[:: max(1, math.ceil(len(found) / aggregate.CURVE))]
         if found.size:
             out[name] = tidy(np.stack([found.mean(axis=1), found.min(axis=1), found.max(axis=1)]))
     return out
@@ -68,20 +57,14 @@ def cell_of(table: Table, preset: str, entry: Entry) -> dict[str, Any]:
     metrics = [
         (label, factor * np.mean(cell["metrics"][name])) for name, label, factor in table.metrics if name in cell["metrics"]
     ]
-    numbers = {
-        "score": entry.score,
-        "spread": entry.spread,
-        "interval": [entry.low, entry.high],
-        "paper": entry.paper,
-        "difference": entry.difference,
-        "mean_return": entry.mean_return,
-        "of_bound": entry.of_bound,
-        "runs": entry.runs,
-        "train": entry.train,
-        "seconds": cell["seconds"],
-        "metrics": metrics,
-    }
     again = "" if entry.scripted or "author" in cell else f" --only {shlex.quote(entry.row)}"
+    of = lambda *names: {name: getattr(entry, name) for name in names}
+    numbers = {
+        **of("score", "spread"),
+        "interval": [entry.low, entry.high],
+        **of("paper", "difference", "mean_return", "of_bound"),
+    }
+    numbers |= {**of("runs", "train"), "seconds": cell["seconds"], "metrics": metrics}
     return {
         "id": f"{place}/{table.name}/{preset}/{slug(entry.row, entry.column)}",
         "method": f"{entry.column} (scripted)" if entry.scripted else entry.column,
@@ -91,16 +74,12 @@ def cell_of(table: Table, preset: str, entry: Entry) -> dict[str, Any]:
         "learner": "scripted" if entry.scripted else method(cell)[1].upper(),
         "low": table.low_levels.get(space, space),
         "space": space,
-        "inverse": config.get("inverse", ""),
-        "weights": config.get("weights", ""),
-        "scripted": entry.scripted,
-        "best": entry.best,
+        **{name: config.get(name, "") for name in ("inverse", "weights")},
+        **of("scripted", "best"),
         "rank": None if entry.scripted else entry.rank,
-        "seeds": entry.seeds,
-        "paper_text": entry.paper_text,
-        "few": entry.seeds < ENOUGH,
-        "episodes": entry.episodes,
-        "hardware": entry.hardware,
+        **of("seeds", "paper_text"),
+        "few": entry.seeds < aggregate.ENOUGH,
+        **of("episodes", "hardware"),
         **tidy(numbers),
         "curve": curve(cell),
         "updates": config.get("plan", {}).get("updates", 1),
@@ -108,13 +87,12 @@ def cell_of(table: Table, preset: str, entry: Entry) -> dict[str, Any]:
         "data": tidy(cell.get("data")),
         "command": cell["command"] + again,
         "provenance": {key: cell["provenance"].get(key) for key in ("time", "revision", "dirty", "versions")},
-        "author": cell.get("author"),
-        "source": cell.get("source"),
+        **{name: cell.get(name) for name in ("author", "source")},
     }
 
 
 def _aggregate(table: Table, of: Aggregate) -> dict[str, Any]:
-    numbers = {name: [of.value[name], of.low[name], of.high[name]] for name in SUMMARY}
+    numbers = {name: [of.value[name], of.low[name], of.high[name]] for name in aggregate.SUMMARY}
     space = of.column.space
     head = {"name": of.column.name, "low": table.low_levels.get(space, space), "flat": space == "end_to_end"}
     return {**head, **tidy({**numbers, "better": of.better, "profile": of.profile})}
@@ -133,7 +111,7 @@ def table_of(of: Board) -> dict[str, Any]:
         "title": of.table.title,
         "preset": of.preset,
         "note": of.table.note,
-        "thresholds": tidy(THRESHOLDS),
+        "thresholds": tidy(aggregate.THRESHOLDS),
         "aggregates": [_aggregate(of.table, one) for one in of.aggregates],
         "improvement": tidy(improvement(of.aggregates)),
         "pulls": SHOWN,

@@ -9,6 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ohio_bench.experiments import table_of
 from ohio_bench.report.aggregate import load
 from ohio_bench.runner.cell import RESULTS
@@ -84,7 +86,7 @@ def place(cell: dict[str, Any], results: Path) -> Path:
         raise UserError(f"field column: expected the learner {learner!r} as its last word, found {cell['column']!r}")
     _equal("returns, numbers a seed", cell["config"]["test_episodes"], len(cell["returns"][0]))
     for name, values in _named("metrics", cell).items():
-        _equal(f"{name}, lists and numbers of each", _shape(cell["returns"]), _shape(values))
+        _equal(f"{name}, lists and numbers of each", np.shape(cell["returns"]), np.shape(values))
     name = slug(cell["row"], cell["column"])
     if name in {slug(of["row"], of["column"]) for of in ours}:
         raise UserError(f"field column: expected a method that is not on the board, found {cell['column']!r} on {cell['row']!r}")
@@ -93,10 +95,6 @@ def place(cell: dict[str, Any], results: Path) -> Path:
 
 def _named(field: str, cell: dict[str, Any]) -> dict[str, Any]:
     return {f"{field}.{name}": values for name, values in cell.get(field, {}).items()}
-
-
-def _shape(values: list[list[float]]) -> tuple[int, int]:
-    return len(values), len(values[0])
 
 
 def _equal(field: str, expected: Any, found: Any) -> None:

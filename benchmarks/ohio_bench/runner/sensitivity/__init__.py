@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 
-def timed(measure: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
+def timed(measure: Callable[..., dict[str, Any]], given: dict[str, Any]) -> dict[str, Any]:
     """What a cell's run file holds of a measurement: what it found and how long it took."""
     wall, cpu = time.perf_counter(), time.process_time()
-    found = measure(*given)
+    found = measure(**given)
     return {"found": found, "seconds": {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}}

@@ -14,7 +14,7 @@ from ohio_envs import registry
 from ohio_envs.reacher.simulator import Body, advance
 from ohio_envs.reacher.task import DISPLACEMENTS, LEARNED, NOISE, regulation
 
-from ohio_bench.speed.reacher import segments
+from ohio_bench.speed.work import segments
 from ohio_jax import low_level
 from ohio_jax.collect import collect
 from ohio_jax.controllers import lqr, relative
@@ -194,28 +194,30 @@ def known(steps: int, deviation: float, amount: int, episodes: int) -> Known:
     return Known(played, goals, (high - low) / 2)
 
 
-def play(low: relative.Params, deviation: jax.Array, state: jax.Array, goal: jax.Array, key: jax.Array) -> Segment:
-    """The segment that follows where `goal` is asked for in `state`, on the arm that the gains are of."""
+def follow(controller, params, plant: lqr.Params, state, goal, keys=None, disturbed=lambda key, action: action) -> Segment:
+    """The segment of a goal asked for in `state`, on the plant's dynamics; disturbed: (key of a step, action) -> what is done."""
 
     def step(carry, key):
         x, memory = carry
-        wanted, memory = relative.act(low, memory, x, goal)
-        u = shaken(deviation, key, wanted)
-        after = low.params.dynamics.step(x, u)
+        wanted, memory = controller.act(params, memory, x, goal)
+        u = disturbed(key, wanted)
+        after = plant.dynamics.step(x, u)
         return (after, memory), Segment(x, u, after)
 
-    memory = relative.plan(low, relative.init(low), state, goal)
-    return jax.lax.scan(step, (state, memory), jax.random.split(key, low.params.steps))[1]
+    memory = controller.plan(params, controller.init(params), state, goal)
+    return jax.lax.scan(step, (state, memory), keys, plant.steps)[1]
+
+
+def play(low: relative.Params, deviation: jax.Array, state: jax.Array, goal: jax.Array, key: jax.Array) -> Segment:
+    """The segment that follows on the arm that the gains are of, with torque noise."""
+    keys = jax.random.split(key, low.params.steps)
+    return follow(relative, low, low.params, state, goal, keys, functools.partial(shaken, deviation))
 
 
 _play_all = jax.jit(jax.vmap(play, (None, None, 0, 0, 0)))
 
 
 # --- Inverting ------------------------------------------------------------------------------------------------------
-
-
-def plain(shared: relative.Params) -> Problem:
-    return relative.problem(shared)
 
 
 @functools.cache
@@ -226,7 +228,7 @@ def _inverter(inverse: str, problem):
     return jax.jit(invert)
 
 
-def invert(inverse: str, shared: Any, given: Segment, problem=plain) -> Recovered:
+def invert(inverse: str, shared: Any, given: Segment, problem=relative.problem) -> Recovered:
     """The inverse's answers, on the host. problem(shared) -> Problem; models of one kind share a compiled program.
 
     On one device: batches of LAPACK calls that several devices of a CPU start at once may wait for each other for ever.
@@ -244,15 +246,9 @@ def _judge(problem):
     return jax.jit(jax.vmap(judged, (None, 0, 0)))
 
 
-def derivative(shared: Any, given: Segment, goal: Array, problem=plain) -> tuple[np.ndarray, np.ndarray]:
+def derivative(shared: Any, given: Segment, goal: Array, problem=relative.problem) -> tuple[np.ndarray, np.ndarray]:
     """(J: Float[N, k, g], residual: Float[N, k]) of a problem at these goals, on the host."""
     return jax.device_get(_judge(problem)(shared, given, goal))
-
-
-def some(known: Known, amount: int) -> Known:
-    """The first segments."""
-    first = lambda x: x[:amount]
-    return Known(jax.tree.map(first, known.segments), first(known.goal), known.spread)
 
 
 _steps = jax.jit(jax.vmap(lambda model, x, u: model.step(x, u), (None, 0, 0)))

@@ -44,25 +44,12 @@ def of_chain(size: int, amount: int) -> Case:
     one = lambda n, value=1.0: jnp.full(n, value)
     params = lqr.Params(model, model, one(size), one(k, 0.1), one(size), one(k, 1e6), one(size, 1e3), one(size, 0.01), STEPS)
     state, goal = jax.random.normal(jax.random.key(0), (2, amount, size))
-    return params, jax.vmap(functools.partial(follow, lqr, params))(state, goal), goal, lqr.problem
+    return params, jax.vmap(functools.partial(arm.follow, lqr, params, params))(state, goal), goal, lqr.problem
 
 
 def linear_step(constants: tuple[jax.Array, jax.Array], x: jax.Array, u: jax.Array) -> jax.Array:
     A, B = constants
     return A @ x + B @ u
-
-
-def follow(controller, params: lqr.Params, state: jax.Array, goal: jax.Array) -> Segment:
-    """The segment of a goal, without noise."""
-
-    def step(carry, _):
-        x, memory = carry
-        u, memory = controller.act(params, memory, x, goal)
-        after = params.dynamics.step(x, u)
-        return (after, memory), Segment(x, u, after)
-
-    memory = controller.plan(params, controller.init(params), state, goal)
-    return jax.lax.scan(step, (state, memory), None, params.steps)[1]
 
 
 def of_routing(size: int, amount: int) -> Case:
@@ -88,37 +75,34 @@ def case(kind: str, size: int, amount: int, episodes: int) -> Case:
     return of_chain(size, amount) if kind == "dimension" else of_routing(size, amount)
 
 
-def measured(kind: str, size: int, amounts: dict[str, int], windows: int, seconds: float, episodes: int) -> dict[str, Any]:
-    """Each inverse on `amounts` of its segments, on one device: rates, XLA's memory, and how far its goals are off.
+def measured(
+    kind: str, size: int, segments: dict[str, int], windows: int, seconds: float, episodes: int, platform: str
+) -> dict[str, Any]:
+    """Each inverse on so many of its segments, on one device: rates, XLA's memory, and how far its goals are off.
 
+    platform: JAX's backend, where it is measured, for the configuration alone.
     temporary: bytes XLA allots for intermediate results; given: bytes of its inputs. error: root mean square over entries
     in units of the goals' deviation, the median over segments.
     """
-    shared, given, goals, problem = case(kind, size, max(amounts.values()), episodes)
-    calls, memory, compiling = {}, {}, {}
-    for inverse, amount in amounts.items():
+    shared, given, goals, problem = case(kind, size, max(segments.values()), episodes)
+    calls, told = {}, {}
+    for inverse, amount in segments.items():
         of_shared = lambda shared, each, inverse=inverse: jax.vmap(lambda s: INVERSES[inverse](problem(shared), s))(each)
         some = jax.tree.map(lambda x, amount=amount: x[:amount], given)
         start = time.perf_counter()
         program = jax.jit(of_shared).lower(shared, some).compile()
-        compiling[inverse] = time.perf_counter() - start
+        told[inverse] = {"compile_seconds": time.perf_counter() - start}
         calls[inverse] = functools.partial(program, shared, some)
         plan: Any = program.memory_analysis()
-        memory[inverse] = {"temporary": int(plan.temp_size_in_bytes), "given": int(plan.argument_size_in_bytes)}
+        told[inverse] |= {"temporary": int(plan.temp_size_in_bytes), "given": int(plan.argument_size_in_bytes)}
     timings = race(calls, windows, seconds)
     scale = jnp.std(goals)
 
     def off(inverse: str) -> float:
-        away = (calls[inverse]().goal - goals[: amounts[inverse]]) / scale
+        away = (calls[inverse]().goal - goals[: segments[inverse]]) / scale
         return float(jnp.median(jnp.sqrt(jnp.mean(jnp.square(away), axis=1))))
 
     return {
-        inverse: {
-            "segments": amount,
-            "rate": timings[inverse].rates(amount),
-            "compile_seconds": compiling[inverse],
-            **memory[inverse],
-            "error": off(inverse),
-        }
-        for inverse, amount in amounts.items()
+        inverse: {"segments": amount, "rate": timings[inverse].rates(amount), **told[inverse], "error": off(inverse)}
+        for inverse, amount in segments.items()
     }

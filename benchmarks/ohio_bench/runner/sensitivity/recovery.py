@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from ohio_bench.runner.sensitivity import arm
@@ -27,9 +28,9 @@ def visible(J: arm.Array, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def errors(goal: arm.Array, known: arm.Known, J: arm.Array) -> tuple[np.ndarray, np.ndarray]:
     """Root mean square error of each goal in units of the goals' spread: (of all entries, of directions that show).
 
-    The second is NaN where none shows. goal: Float[N, g]; J: Float[N, k, g], at the goals asked for.
+    The second is NaN where none shows. goal: Float[N, g], of the first N; J: Float[N, k, g], at the goals asked for.
     """
-    away = (goal - known.goal) / known.spread
+    away = (goal - known.goal[: len(goal)]) / known.spread
     directions, shows = visible(J, known.spread)
     seen = np.where(shows, np.einsum("nrg,ng->nr", directions, away), 0.0)
     count = shows.sum(axis=1)
@@ -42,30 +43,39 @@ def quantiles(x: arm.Array) -> list[float]:
     return [float(q) for q in np.nanquantile(np.asarray(x), QUANTILES)]
 
 
-def recovered(belief: arm.Belief, steps: int, deviation: float, inverses: dict[str, int], setting: dict[str, int]) -> dict:
+def setting(belief: arm.Belief, steps: int, noise: float, amount: int, episodes: int, updates: int):
+    """(segments of known goals, the belief's model, tolerance Float[4], the regulator as it is, as the belief has it, J).
+
+    noise: deviation of the torques'; episodes: of the logs; updates: of learned models. tolerance: deviation of the reached
+    state; J: Float[N, 4, 4], of the true residual by the goals asked for.
+    """
+    known = arm.known(steps, noise, amount, episodes)
+    model = arm.believed(belief, episodes, updates, noise)
+    tolerance = arm.tolerance(noise, known.segments, arm.regulator(steps))
+    truth, low = arm.regulator(steps, noise=tolerance), arm.regulator(steps, model, tolerance)
+    return known, model, tolerance, truth, low, arm.derivative(truth, known.segments, known.goal)[0]
+
+
+def recovered(inverses: dict[str, int], **given: Any) -> dict[str, Any]:
     """One cell of the grid: every inverse on segments of known goals.
 
-    inverses: by name, how many segments each gets. setting: episodes of the logs, updates of learned models.
+    inverses: by name, how many segments each gets. given: what else `setting` takes.
     """
-    known = arm.known(steps, deviation, max(inverses.values()), setting["episodes"])
-    model = arm.believed(belief, setting["episodes"], setting["updates"], deviation)
-    noise = arm.tolerance(deviation, known.segments, arm.regulator(steps))
-    truth, low = arm.regulator(steps, noise=noise), arm.regulator(steps, model, noise)
-    J, _ = arm.derivative(truth, known.segments, known.goal)
+    known, model, tolerance, truth, low, J = setting(amount=max(inverses.values()), **given)
     _, shows = visible(J, known.spread)
     found: dict[str, Any] = {
         "model_error": arm.model_error(model, known.segments),
-        "noise": noise.tolist(),
+        "noise": tolerance.tolist(),
         "spread": known.spread.tolist(),
         "directions_that_show": float(shows.sum(axis=1).mean()),
         "torques_on_their_bounds": float((np.abs(known.segments.action) >= 1.0).mean()),
         "inverses": {},
     }
     for inverse, amount in inverses.items():
-        some = arm.some(known, amount)
-        answer = arm.invert(inverse, low, some.segments)
-        every, seen = errors(answer.goal, some, J[:amount])
-        _, consequence = arm.derivative(truth, some.segments, answer.goal)
+        some = jax.tree.map(lambda x, amount=amount: x[:amount], known.segments)
+        answer = arm.invert(inverse, low, some)
+        every, seen = errors(answer.goal, known, J[:amount])
+        _, consequence = arm.derivative(truth, some, answer.goal)
         found["inverses"][inverse] = {
             "segments": amount,
             "error": quantiles(every),
@@ -115,20 +125,15 @@ def bars(J: arm.Array) -> np.ndarray:
     return np.sqrt(np.einsum("nij,nj->ni", np.square(vectors), variance))
 
 
-def calibrated(
-    belief: arm.Belief, steps: int, deviation: float, estimates: Sequence[str], amount: int, setting: dict[str, int]
-) -> dict:
-    """Bias and error bars under torque noise; estimates: names in ESTIMATES.
+def calibrated(estimates: Sequence[str], segments: int, noise: float, **given: Any) -> dict[str, Any]:
+    """Bias and error bars under torque noise; estimates: names in ESTIMATES; given: what else `setting` takes.
 
     bias: mean error over the goals' spread, root mean square over entries. slope: of recovered against true goals, 1
     without shrinkage, the median over entries. variance: of errors over their bars, read off the 16 % and 84 % quantiles, 1 if
     honest; coverage: share of errors within 95 % bars; bar: the median bar over the goals' spread.
     """
-    known = arm.known(steps, deviation, amount, setting["episodes"])
-    model = arm.believed(belief, setting["episodes"], setting["updates"], deviation)
-    noise = arm.tolerance(deviation, known.segments, arm.regulator(steps))
-    shared = (arm.regulator(steps, model, noise), np.float32(deviation), known.spread.astype(np.float32))
-    at_truth, _ = arm.derivative(arm.regulator(steps, noise=noise), known.segments, known.goal)
+    known, _, _, _, low, J = setting(noise=noise, amount=segments, **given)
+    shared = (low, np.float32(noise), known.spread.astype(np.float32))
     found: dict[str, Any] = {"estimates": {}}
     for name in estimates:
         inverse, problem = ESTIMATES[name]
@@ -138,7 +143,7 @@ def calibrated(
         else:
             bar = bars(arm.derivative(shared, known.segments, answer.goal, problem)[0])
         away = answer.goal - known.goal
-        every, seen = errors(answer.goal, known, at_truth)
+        every, seen = errors(answer.goal, known, J)
         usable = (answer.status != FAILED) & (bar > 0).all(axis=1)
         standard = away[usable] / bar[usable]
         low, high = np.quantile(standard, (0.16, 0.84), axis=0)

@@ -5,10 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from ohio_envs.reacher.task import NOISE
 
 from ohio_bench.runner.sensitivity import arm
-from ohio_bench.speed.reacher import segments
+from ohio_bench.speed.work import segments
 from ohio_jax import scores
 from ohio_jax.controllers import relative
 from ohio_jax.evaluate import evaluate_learner
@@ -18,26 +17,28 @@ from ohio_jax.training.offline import train
 from ohio_jax.training.plan import Plan
 
 SPACE = "ohio_true"
-TEST_SEED = 10
 
 
 def scored(
-    belief: arm.Belief, steps: int, deviation: float, inverse: str, plan: Plan, test_episodes: int, setting: dict[str, int]
+    belief: arm.Belief, steps: int, noise: float, inverse: str, plan: Plan, test_seed: int, test_episodes: int, **amounts: int
 ) -> dict[str, Any]:
-    """Scores of every seed and test episode: the expert's logs relabelled, cloned, and played under the same torque noise."""
+    """Scores of every seed and test episode: the expert's logs relabelled, cloned, and played under the same torque noise.
+
+    amounts: episodes of the logs, and updates of learned models.
+    """
     clock = [time.monotonic()]
     lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
-    task, logs = arm.task(steps, deviation), arm.logs(setting["episodes"], deviation)
-    model = arm.believed(belief, setting["episodes"], setting["updates"], deviation)
-    noise = arm.tolerance(deviation, segments(logs, steps, 1024), arm.regulator(steps)) if deviation else NOISE
+    task, logs = arm.task(steps, noise), arm.logs(amounts["episodes"], noise)
+    model = arm.believed(belief, amounts["episodes"], amounts["updates"], noise)
+    tolerance = arm.tolerance(noise, segments(logs, steps, 1024), arm.regulator(steps))
     seconds = {"prepare": lap()}
-    problem = relative.problem(arm.regulator(steps, model, noise))
+    problem = relative.problem(arm.regulator(steps, model, tolerance))
     task = replace(task, spaces={SPACE: replace(task.spaces[SPACE], problem=problem)})
     transitions = relabel(logs, task, SPACE, inverse)
     seconds["invert"] = lap()
     trained = train(plan, task, SPACE, transitions)
     seconds["train"] = lap()
-    played = evaluate_learner(task, SPACE, LEARNERS[plan.learner], trained.states, test_episodes, TEST_SEED)
+    played = evaluate_learner(task, SPACE, LEARNERS[plan.learner], trained.states, test_episodes, test_seed)
     seconds["evaluate"] = lap()
     returns = np.asarray(played.returns, np.float64)
     normal = np.asarray(scores.normalise(returns, task.reference.zero, task.reference.full))
