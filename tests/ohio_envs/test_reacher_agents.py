@@ -124,7 +124,7 @@ def test_pack_refuses_what_is_no_run(tmp_path):
     assert not (tmp_path / "agents.npz").exists()
 
 
-# --- What networks see
+# --- What learners are shown
 
 
 def arm(q, v, target):
