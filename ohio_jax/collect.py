@@ -23,7 +23,7 @@ CHUNK = 64  # episodes a compiled call: large enough to be fast, small enough fo
 
 
 def trained_behaviour(task: Task, space: str, learner: str, state, deterministic: bool = True) -> Behaviour:
-    """A trained policy of one seed; learner: name in LEARNERS; state: the learner's state."""
+    """A trained policy of one seed; learner: name in LEARNERS; state: the agent's, see `ohio_jax.agent`."""
     env = Steered(task.high_level(space), task.spaces[space].spec.shape)
     card = {"deterministic": deterministic, "policy_sha256": tree_digest(state)}
     return Behaviour(f"{space} {learner}", env, learned(LEARNERS[learner], deterministic), state, card)

@@ -20,11 +20,11 @@ def evaluate_policy(task: Task, policy: str, episodes: int, seed: int) -> Episod
 
 
 def evaluate_learner(task: Task, space: str, learner, states, episodes: int, seed: int, deterministic=True) -> Episodes:
-    """Returns of trained policies, Float[S, E]; `states` are the learner's states stacked over S seeds, on the host."""
+    """Returns of trained policies, Float[S, E]; `states` are agents stacked over S seeds, on the host."""
     env, instances, keys = task.high_level(space), task.instances(seed, episodes), episode_keys(seed, episodes)
     act = learned(learner, deterministic)
     seeds = jax.tree.leaves(states)[0].shape[0]
     # One seed at a time: on a CPU vmapping seeds gains nothing and costs memory.
-    one = lambda seed: rollouts(env, act, jax.tree.map(lambda x: x[seed], states), instances, keys)
+    one = lambda seed: rollouts(env, act, states.of_seed(seed), instances, keys)
     each = [one(seed) for seed in range(seeds)]
     return jax.tree.map(lambda *x: np.stack(x), *each)

@@ -101,8 +101,8 @@ def guiding(policy: Policy) -> Act:
 
 @functools.cache
 def learned(learner, deterministic: bool) -> Act:
-    """A learner's policy as an `Act` whose params are the learner's state."""
-    return lambda state_of_learner, env, key, state: learner.act(state_of_learner, state.obs, key, deterministic)
+    """A learner's policy as an `Act` whose params are an `ohio_jax.agent.Agent`."""
+    return lambda agent, env, key, state: agent.act(learner, state.obs, key, deterministic)
 
 
 @struct.dataclass

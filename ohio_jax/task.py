@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ohio_jax.agent import Features, as_given
 from ohio_jax.data import Trajectories
 from ohio_jax.environment import Environment, HighLevelEnv, State
 from ohio_jax.errors import UserError
@@ -30,9 +31,11 @@ class Space:
     spec: what a goal is (box, simplex, product of simplices, ...): density, sampler, mode, projection.
     controller, params: the low-level policy from goal to low-level action.
     problem: what inverses need to recover goals from logged low-level actions.
-    networks: `networks(hidden) -> Networks` sized for this task and space.
+    networks: `networks(hidden) -> Networks` sized for this task and space, whose observations are features.
     steps: h, low-level steps that share one goal.
     fit(trajectories) -> Problem: for inverses that learn their model from the logs they explain; replaces `problem`.
+    features: what learners are shown of an observation, see `ohio_jax.agent`.
+    nodes: n, where the features are those of the nodes of a graph, in C order of [n, F / n], which share their moments.
     """
 
     spec: ActionSpec
@@ -42,6 +45,8 @@ class Space:
     networks: Callable[[int], Networks]
     steps: int = 1
     fit: Callable[[Trajectories], Problem] | None = None
+    features: Features = as_given
+    nodes: int = 1
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from ohio_jax.training.checkpoint import load_policy, read_run
 def pack(runs: list[str], path: Path) -> None:
     """Writes the agents of training directories into one file. Raises UserError for a directory that is no finished run."""
     loaded = [load_policy(run, registry.make) for run in runs]
-    actors = [jax.tree.map(lambda x: x[0], states.actor.params)["params"]["Perceptron_0"] for *_, states in loaded]
+    actors = [jax.tree.map(lambda x: x[0], states.state.actor.params)["params"]["Perceptron_0"] for *_, states in loaded]
     stacked = jax.tree.map(lambda *x: np.stack(x), *actors)
     described = [read_run(run) for run in runs]
     card = {"runs": described, "hidden": loaded[0][2].hidden, "layers": sorted(stacked)}

@@ -52,8 +52,8 @@ if __name__ == "__main__":
     logs = data.from_arrays(**play(operators, episodes=300), card={"task": "room"})
     goals = relabel(logs, ROOM, "ohio", "least_squares", weights="drop")
     plan = Plan("iql", iql.Config(actor_rate=1e-3, reward_scale=0.1), hidden=32, updates=2000, batch=128, block=2000)
-    state = jax.tree.map(lambda leaf: leaf[0], train(plan, ROOM, "ohio", goals).states)  # of the first seed
-    learned = lambda obs: np.asarray(iql.act(state, obs, jax.random.key(0), deterministic=True))
+    agent = train(plan, ROOM, "ohio", goals).states.of_seed(0)
+    learned = lambda obs: np.asarray(agent.act(iql, obs, jax.random.key(0), deterministic=True))
     theirs, ours = (float(-np.mean(play(ask, 100, seed=2)["reward"])) for ask in (operators, learned))
     print(f"degrees off: {theirs:.2f} under the operators who made the logs, {ours:.2f} under what was learned from them")
     assert ours < 0.5 * theirs

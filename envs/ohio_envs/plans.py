@@ -80,6 +80,11 @@ SPACES = {
 }
 
 
+def as_released(space: str) -> bool:
+    """Whether learners see on this action space what the original's saw: nothing is normalised."""
+    return "_compat" in space
+
+
 def make(
     family: str,
     seeds: int,
@@ -95,7 +100,8 @@ def make(
     for space, (learner, amount) in itertools.product(spaces or SPACES[family], updates.items()):
         config = (PUBLISHED if published else SHORT)[family][learner]
         config = config if published else replace(config, decay=float(amount))
-        out[space, learner] = Plan(learner, config, hidden, amount, batch, min(block, amount), seeds)
+        plan = Plan(learner, config, hidden, amount, batch, min(block, amount), seeds, normalise=not as_released(space))
+        out[space, learner] = plan
     return out
 
 

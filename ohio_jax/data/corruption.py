@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from ohio_jax.agent import Agent
 from ohio_jax.data.storage import KINDS, Dataset
 from ohio_jax.data.trajectories import Trajectories
 from ohio_jax.data.transitions import Transitions
@@ -33,10 +34,10 @@ ROWS = 1024  # searched for at a time
 
 
 class Adversary(NamedTuple):
-    """A learner with critics, a module of LEARNERS, and its state after training, of one seed."""
+    """A learner with critics, a module of LEARNERS, and the agent it became in training, of one seed."""
 
     learner: Any
-    state: Any
+    agent: Agent
 
 
 def corrupt(
@@ -93,10 +94,11 @@ def corrupt(
 def _check(dataset: Dataset, kind: str, adversary: Adversary) -> None:
     if not isinstance(dataset, Transitions):
         raise UserError(f"corruption {kind}: expected transitions for an adversary, found trajectories; spoil labels instead")
-    if not hasattr(adversary.state, "critic"):
+    state, preprocess = adversary.agent
+    if not hasattr(state, "critic"):
         raise UserError("corruption: adversary: expected a learner with critics, found one without")
-    spec = adversary.state.spec
-    expected, found = (spec.observation_size, *spec.action.shape), (dataset.obs.shape[1], *dataset.goal.shape[1:])
+    expected = preprocess.observation_size, *state.spec.action.shape
+    found = (dataset.obs.shape[1], *dataset.goal.shape[1:])
     if found != expected:
         raise UserError(f"corruption: adversary: expected one of observations and goals of sizes {found}, found {expected}")
 
@@ -108,7 +110,7 @@ def _worst(
 
     rows: Int[N]; start: Float[N, *field], as is what returns; largest: Float[1, *field], in the field's unit.
     """
-    spec, critics = adversary.state.spec, adversary.state.critic.params
+    (state, preprocess), learner = adversary.agent, adversary.learner
     bound = jnp.asarray(largest, jnp.float32)
 
     def value(share, obs, goal, next_obs):
@@ -119,8 +121,9 @@ def _worst(
             goal = goal + noise
         else:
             obs = next_obs + noise
-            goal = adversary.learner.act(adversary.state, obs, jax.random.key(0), True)
-        return jnp.sum(jnp.min(spec.critics(critics, obs, spec.action.project(goal)), axis=0))
+            goal = adversary.agent.act(learner, obs, jax.random.key(0), True)
+        q = state.spec.critics(state.critic.params, preprocess(obs), state.spec.action.project(goal))
+        return jnp.sum(jnp.min(q, axis=0))
 
     adam = optax.adam(STEP)
 

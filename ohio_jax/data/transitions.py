@@ -13,7 +13,7 @@ from ohio_jax.data.arrays import Arrays
 class Batch(NamedTuple):
     """What a learner sees of B transitions (or of a whole dataset).
 
-    obs, next_obs: Float[B, observation_size].
+    obs, next_obs: Float[B, observation_size]; in what a learner is given, features, see `ohio_jax.agent`.
     goal: Float[B, *spec.shape].
     reward: Float[B], summed over the segment, in the task's unit.
     discount: Float[B], what follows counts, beside the learner's own discount, see `continuation`: 0 where the episode truly

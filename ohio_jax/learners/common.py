@@ -15,7 +15,8 @@ from ohio_jax.networks.heads import ActionSpec
 class Spec(NamedTuple):
     """What a learner needs to know of a task: hashable, so that it can be static.
 
-    observation_size: length of a flat observation; action: the space of goals; networks: sized for both.
+    observation_size: how many features an observation has, see `ohio_jax.agent`; action: the space of goals; networks: sized for
+        both.
     """
 
     observation_size: int

@@ -16,7 +16,7 @@ act = common.act
 
 
 class Config(struct.PyTreeNode):
-    """Defaults: the paper's. Observations are taken as the networks see them, without its normalisation."""
+    """Defaults: the paper's. Observations are normalised as every learner's are (`ohio_jax.agent`), not here."""
 
     actor_rate: float = 3e-4  # Adam's learning rate of the actor
     decay: float = 0.0  # updates over which the actor's rate falls to zero along a cosine; 0 keeps it

@@ -15,9 +15,8 @@ from ohio_jax.networks.mlp import Linear, Perceptron, along_last, hidden_layer
 
 
 class Graph(NamedTuple):
-    """scale: what each number of a node is multiplied by; lead: periods on the way from the warehouse to each store."""
+    """lead: periods on the way from the warehouse to each store."""
 
-    scale: tuple[float, ...]
     lead: tuple[float, ...]
 
 
@@ -32,9 +31,8 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, obs: jax.Array) -> jax.Array:
-        scale, lead = (jnp.array(numbers, obs.dtype) for numbers in self.graph)
-        x = obs.reshape(*obs.shape[:-1], -1, len(scale))
-        x = x * along_last(scale, x.ndim)
+        lead = jnp.array(self.graph.lead, obs.dtype)
+        x = obs.reshape(*obs.shape[:-1], len(lead) + 1, -1)
         store, warehouse = x[..., :-1, :], x[..., -1:, :]
         edge = lead.reshape((1,) * (x.ndim - 2) + (-1, 1))
         # Each node is multiplied once for all its edges. The second layer is linear, so the sum of messages goes through it.

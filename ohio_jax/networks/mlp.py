@@ -11,7 +11,6 @@ from ohio_jax.networks import Networks
 from ohio_jax.networks.heads import ActionSpec
 
 Activation = Callable[[jax.Array], jax.Array]
-Features = Callable[[jax.Array], jax.Array]  # Float[..., size] -> Float[..., any size]
 
 
 class Linear(nn.Module):
@@ -71,20 +70,15 @@ class Perceptron(nn.Module):
         return Linear(self.size)(*parts)
 
 
-def as_given(obs: jax.Array) -> jax.Array:
-    return obs
-
-
 class Actor(nn.Module):
-    """obs: Float[..., size] -> raw head parameters Float[..., *raw_shape]. `features` is what the first layer sees of obs."""
+    """obs: Float[..., size] -> raw head parameters Float[..., *raw_shape]."""
 
     raw_shape: tuple[int, ...]
     widths: tuple[int, ...]
-    features: Features = as_given
 
     @nn.compact
     def __call__(self, obs: jax.Array) -> jax.Array:
-        raw = Perceptron(self.widths, math.prod(self.raw_shape))(self.features(obs))
+        raw = Perceptron(self.widths, math.prod(self.raw_shape))(obs)
         return raw.reshape(*obs.shape[:-1], *self.raw_shape)
 
 
@@ -96,7 +90,6 @@ class Critic(nn.Module):
 
     action_shape: tuple[int, ...]
     widths: tuple[int, ...]
-    features: Features = as_given
     layer_norm: bool = False
     usual: tuple[float, ...] | None = None
 
@@ -107,18 +100,17 @@ class Critic(nn.Module):
         flat = action.reshape(*batch, -1)
         if self.usual is not None:
             flat = flat / along_last(jnp.array(self.usual, flat.dtype), flat.ndim)
-        return network(self.features(obs), flat)[..., 0]
+        return network(obs, flat)[..., 0]
 
 
 class Value(nn.Module):
     """obs: Float[..., size] -> Float[...]."""
 
     widths: tuple[int, ...]
-    features: Features = as_given
 
     @nn.compact
     def __call__(self, obs: jax.Array) -> jax.Array:
-        return Perceptron(self.widths, 1)(self.features(obs))[..., 0]
+        return Perceptron(self.widths, 1)(obs)[..., 0]
 
 
 class Flow(nn.Module):
@@ -126,23 +118,20 @@ class Flow(nn.Module):
 
     action_shape: tuple[int, ...]
     widths: tuple[int, ...]
-    features: Features = as_given
 
     @nn.compact
     def __call__(self, obs: jax.Array, coordinates: jax.Array, time: jax.Array) -> jax.Array:
         batch = coordinates.shape[: coordinates.ndim - len(self.action_shape)]
         network = Perceptron(self.widths, math.prod(self.action_shape))
-        return network(self.features(obs), coordinates.reshape(*batch, -1), time[..., None]).reshape(coordinates.shape)
+        return network(obs, coordinates.reshape(*batch, -1), time[..., None]).reshape(coordinates.shape)
 
 
-def mlp_networks(
-    action: ActionSpec, hidden: int, layers: int = 2, features: Features = as_given, usual: tuple[float, ...] | None = None
-) -> Networks:
+def mlp_networks(action: ActionSpec, hidden: int, layers: int = 2, usual: tuple[float, ...] | None = None) -> Networks:
     """Perceptrons of `layers` hidden layers, each `hidden` wide, for any action spec; usual: see `Critic`."""
     widths = (hidden,) * layers
     return Networks(
-        Actor(action.raw_shape, widths, features),
-        Critic(action.shape, widths, features, usual=usual),
-        Value(widths, features),
-        Flow(action.shape, widths, features),
+        Actor(action.raw_shape, widths),
+        Critic(action.shape, widths, usual=usual),
+        Value(widths),
+        Flow(action.shape, widths),
     )

@@ -16,10 +16,10 @@ from ohio_jax.errors import UserError
 from ohio_jax.files import write_json
 from ohio_jax.learners import LEARNERS, outside
 from ohio_jax.task import Task
-from ohio_jax.training.plan import Plan, initial_states, spec_of
+from ohio_jax.training.plan import Plan, initial_agents
 from ohio_jax.training.sharding import Placement
 
-FORMAT = 2  # of a directory; raised when what an older one holds can no longer be used
+FORMAT = 3  # of a directory; raised when what an older one holds can no longer be used
 
 
 class Progress(NamedTuple):
@@ -139,7 +139,7 @@ def read_run(directory: str | Path) -> dict[str, Any]:
 
 
 def load_policy(directory: str | Path, make_task) -> tuple[Task, str, Plan, Any]:
-    """A trained run: (task, space, plan, states stacked over seeds).
+    """A trained run: (task, space, plan, agents stacked over seeds).
 
     make_task(name, settings) builds the task. Raises UserError if the directory is no finished run.
     """
@@ -155,5 +155,5 @@ def load_policy(directory: str | Path, make_task) -> tuple[Task, str, Plan, Any]
     step = manager.latest_step()
     if step is None or step != plan.updates:
         raise UserError(f"{directory}: expected a finished run of {plan.updates} updates, found {step}")
-    like = jax.tree.map(np.asarray, initial_states(plan, spec_of(task, task.spaces[run["space"]], plan.hidden))[0])
+    like = jax.tree.map(np.asarray, initial_agents(plan, task, run["space"])[0])
     return task, run["space"], plan, _restore(manager, step, like, directory)[0]

@@ -13,24 +13,25 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ohio_jax.agent import Agent, Preprocessor
 from ohio_jax.environment import HighLevelEnv
 from ohio_jax.errors import UserError
 from ohio_jax.learners import bc, common
 from ohio_jax.task import Task
 from ohio_jax.training.checkpoint import Run
 from ohio_jax.training.loop import Trained, follow
-from ohio_jax.training.plan import Plan, initial_states, spec_of
+from ohio_jax.training.plan import Plan, initial_agents
 from ohio_jax.training.sharding import Placement, over_seeds
 
 LARGEST_GRADIENT = 10.0  # norm at which the gradient of the mean reward is clipped
 
 
-def mean_return(params: Any, spec: common.Spec, env: HighLevelEnv, instances: Any) -> jax.Array:
+def mean_return(params: Any, spec: common.Spec, preprocess: Preprocessor, env: HighLevelEnv, instances: Any) -> jax.Array:
     """Float[], of the deterministic policy's episodes on instances with leading axis E; differentiable in params."""
 
     def episode(instance):
         def step(state, _):
-            state = env.step(state, spec.action.mode(spec.actor(params, state.obs)))
+            state = env.step(state, spec.action.mode(spec.actor(params, preprocess(state.obs))))
             return state, state.reward
 
         first = env.start(instance)
@@ -41,20 +42,20 @@ def mean_return(params: Any, spec: common.Spec, env: HighLevelEnv, instances: An
 
 @functools.cache
 def make_block(episodes: int, updates: int, seeds: Placement):
-    """Compiled `block(states, keys, first, env) -> (states, metrics)` of so many updates, each on fresh episodes."""
+    """Compiled `block(agents, keys, first, env) -> (agents, metrics)` of so many updates, each on fresh episodes."""
 
-    def one_seed(state: bc.State, key, first, env: HighLevelEnv):
+    def one_seed(agent: Agent, key, first, env: HighLevelEnv):
         def update(state: bc.State, number):
             instances = jax.vmap(env.draw)(jax.random.split(jax.random.fold_in(key, number), episodes))
             # The length of an episode is not part of how steep it is.
-            loss = lambda params: -mean_return(params, state.spec, env, instances) / env.horizon
+            loss = lambda params: -mean_return(params, state.spec, agent.preprocess, env, instances) / env.horizon
             cost, gradient = jax.value_and_grad(loss)(state.actor.params)
             gradient, _ = optax.clip_by_global_norm(LARGEST_GRADIENT).update(gradient, optax.EmptyState())
             actor = common.adam_step(state.actor, gradient, state.config.actor_rate, state.config.decay)
             return state.replace(actor=actor), {"return": -cost * env.horizon}
 
-        state, metrics = jax.lax.scan(update, state, first + jnp.arange(updates))
-        return state, jax.tree.map(jnp.mean, metrics)
+        state, metrics = jax.lax.scan(update, agent.state, first + jnp.arange(updates))
+        return agent._replace(state=state), jax.tree.map(jnp.mean, metrics)
 
     return over_seeds(one_seed, seeds)
 
@@ -71,12 +72,12 @@ def hdpo(plan: Plan, task: Task, space: str, directory: Path | None = None) -> T
         raise UserError(f"hdpo: expected learner 'bc', whose actor is trained, found {plan.learner!r}")
     identity = {"task": task.name, "settings": task.settings, "space": space, "hdpo": True}
     run = Run(f"hdpo {task.name} {space}", plan, identity, directory)
-    states, keys = initial_states(plan, spec_of(task, task.spaces[space], plan.hidden))
-    states, keys = run.seeds.spread((run.restore(states), keys))
+    agents, keys = initial_agents(plan, task, space)
+    agents, keys = run.seeds.spread((run.restore(agents), keys))
     env = run.seeds.share(task.high_level(space))
     return follow(
         run,
         lambda updates: make_block(plan.batch, updates, run.seeds),
-        states,
-        lambda states, done: (states, keys, jnp.int32(done), env),
+        agents,
+        lambda agents, done: (agents, keys, jnp.int32(done), env),
     )

@@ -20,7 +20,7 @@ PROGRAMS: dict[Any, Any] = {}  # compiled blocks, see `executable`
 
 
 class Trained(NamedTuple):
-    """states: the learner's states stacked over S seeds, on the host; curve: metrics, Float[blocks, S]; seconds: wall time."""
+    """states: agents stacked over S seeds, on the host, see `ohio_jax.agent`; curve: metrics, Float[blocks, S]; seconds: wall."""
 
     states: Any
     curve: dict[str, np.ndarray]

@@ -13,7 +13,7 @@ from ohio_jax.learners import LEARNERS
 from ohio_jax.task import Task
 from ohio_jax.training.checkpoint import Run
 from ohio_jax.training.loop import Trained, follow
-from ohio_jax.training.plan import Plan, batch_of, initial_states, spec_of
+from ohio_jax.training.plan import Plan, batch_of, initial_agents
 from ohio_jax.training.sharding import Placement, over_seeds
 
 
@@ -49,15 +49,17 @@ def train(plan: Plan, task: Task, space: str, transitions: Transitions, director
     """
     if plan.sampling not in sampling.PROBABILITIES:
         raise unknown("sampling", plan.sampling, sampling.PROBABILITIES)
-    learner, spec = LEARNERS[plan.learner], spec_of(task, task.spaces[space], plan.hidden)
     run = Run(f"train {task.name} {space} {plan.learner}", plan, fingerprint(plan, task, space, transitions), directory)
-    states, keys = initial_states(plan, spec)
-    states, keys = run.seeds.spread((run.restore(states), keys))
+    agents, keys = initial_agents(plan, task, space, transitions)
+    agents = run.restore(agents)
+    spec, preprocess = agents.state.spec, jax.tree.map(lambda x: x[0], agents.preprocess)  # of the same data in all of them
+    states, keys = run.seeds.spread((agents.state, keys))
     probabilities = sampling.PROBABILITIES[plan.sampling](transitions, plan.temperature)
-    given = run.seeds.share((batch_of(plan, spec, transitions), sampling.cumulative(probabilities)))
+    given = run.seeds.share((batch_of(plan, spec, preprocess, transitions), sampling.cumulative(probabilities)))
     return follow(
         run,
-        lambda updates: make_block(learner, plan.batch, updates, run.seeds),
+        lambda updates: make_block(LEARNERS[plan.learner], plan.batch, updates, run.seeds),
         states,
         lambda states, done: (states, keys, jnp.int32(done), *given),
+        lambda states, finished: agents._replace(state=states),
     )

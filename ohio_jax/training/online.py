@@ -14,14 +14,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ohio_jax.agent import Agent
 from ohio_jax.data import Batch, Transitions, continuation
 from ohio_jax.environment import HighLevelEnv, State
 from ohio_jax.errors import UserError
-from ohio_jax.learners import LEARNERS, Spec
+from ohio_jax.learners import LEARNERS
 from ohio_jax.task import Task
 from ohio_jax.training.checkpoint import Run, tree_digest
 from ohio_jax.training.loop import Trained, executable, follow
-from ohio_jax.training.plan import Plan, batch_of, initial_states, spec_of
+from ohio_jax.training.plan import Plan, batch_of, initial_agents
 from ohio_jax.training.sharding import Placement, over_seeds
 
 
@@ -60,7 +61,7 @@ class OnlinePlan:
     @property
     def program(self) -> "OnlinePlan":
         """The plan without what a compiled block does not depend on: plans that leave the same share their programs."""
-        learn = replace(self.plan, config=None, hidden=0, updates=0, block=0, seeds=0)
+        learn = replace(self.plan, config=None, hidden=0, updates=0, block=0, seeds=0, normalise=False)
         return replace(self, plan=learn, envs=0, warm_up=0, capacity=0)
 
     @property
@@ -93,23 +94,25 @@ class Buffer(NamedTuple):
 class Carry(NamedTuple):
     """All that a seed takes from step to step.
 
-    learner: its state; worlds: State of E environments; buffer; returns: Float[E], earned so far in each one's episode.
+    agent; worlds: State of E environments; buffer: of what the agent was shown; returns: Float[E], earned so far in each one's
+        episode.
     """
 
-    learner: Any
+    agent: Agent
     worlds: State
     buffer: Buffer
     returns: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=("spec", "envs", "capacity"))
-def begin(learner, key: jax.Array, env: HighLevelEnv, spec: Spec, envs: int, capacity: int, data: Batch | None) -> Carry:
+@functools.partial(jax.jit, static_argnames=("envs", "capacity"))
+def begin(agent: Agent, key: jax.Array, env: HighLevelEnv, envs: int, capacity: int, data: Batch | None) -> Carry:
     """The first carry of a seed; data: transitions the buffer starts with, no more than `capacity`."""
     worlds = jax.vmap(env.reset)(jax.random.split(key, envs))
+    spec = agent.state.spec
     obs, goal, number = jnp.zeros(spec.observation_size), jnp.zeros(spec.action.shape), jnp.zeros(())
     empty = jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape)), Batch(obs, goal, number, obs, number, number))
     buffer = Buffer(empty, jnp.int32(0))
-    return Carry(learner, worlds, buffer if data is None else buffer.write(data), worlds.reward)
+    return Carry(agent, worlds, buffer if data is None else buffer.write(data), worlds.reward)
 
 
 def decide(
@@ -117,19 +120,19 @@ def decide(
 ) -> tuple[Carry, dict[str, jax.Array]]:
     """One decision in every environment, written down; environments whose episode ends start anew, all if `restart: Bool[]`.
 
-    act(learner, obs, key) -> goals. Metrics are sums over environments: reward, episodes left, what these returned, and the
+    act(agent, obs, key) -> goals. Metrics are sums over environments: reward, episodes left, what these returned, and the
     environment's own metrics.
     """
     for_goals, for_restart = jax.random.split(key)
-    before = carry.worlds
-    goal = act(carry.learner, before.obs, for_goals)
+    before, learner, show = carry.worlds, carry.agent.state, carry.agent.preprocess
+    goal = act(carry.agent, before.obs, for_goals)
     after = jax.vmap(env.step)(before, goal)
     # A time limit is no end: the learner's backup looks beyond it.
-    goal = carry.learner.spec.action.project(goal)
-    seen = after.obs if stale else before.obs
-    discount = getattr(carry.learner.config, "discount", 1.0)
+    goal = learner.spec.action.project(goal)
+    seen, next_seen = show(after.obs if stale else before.obs), show(after.obs)
+    discount = getattr(learner.config, "discount", 1.0)
     follows = continuation(discount, after.info["elapsed"], env.steps, after.done)
-    new = Batch(seen, goal, after.reward, after.obs, follows, jnp.ones_like(after.reward))
+    new = Batch(seen, goal, after.reward, next_seen, follows, jnp.ones_like(after.reward))
     ended = (jnp.maximum(after.done, after.info["truncation"]) > 0) | restart
     returns = carry.returns + after.reward
 
@@ -142,7 +145,7 @@ def decide(
     worlds = jax.lax.cond(jnp.any(ended), anew, lambda worlds: worlds, after)
     metrics = {**after.metrics, "reward": after.reward, "episodes": ended, "return": jnp.where(ended, returns, 0.0)}
     returns = jnp.where(ended, worlds.reward, returns)
-    carry = Carry(carry.learner, worlds, carry.buffer.write(new), returns)
+    carry = Carry(carry.agent, worlds, carry.buffer.write(new), returns)
     return carry, jax.tree.map(lambda x: jnp.sum(x, dtype=returns.dtype), metrics)
 
 
@@ -172,10 +175,10 @@ def make_block(learner, plan: OnlinePlan, steps: int, explore: bool, seeds: Plac
     given: the data that batches are mixed with, or None.
     """
 
-    def evenly(state, obs, key):
-        return state.spec.action.random(key, obs.shape[:1])[0]
+    def evenly(agent: Agent, obs, key):
+        return agent.state.spec.action.random(key, obs.shape[:1])[0]
 
-    act = evenly if explore else functools.partial(learner.act, deterministic=False)
+    act = evenly if explore else lambda agent, obs, key: agent.act(learner, obs, key, deterministic=False)
 
     def one_seed(carry: Carry, key, first, env: HighLevelEnv, given: Batch | None):
         def step(carry: Carry, number):
@@ -194,8 +197,8 @@ def make_block(learner, plan: OnlinePlan, steps: int, explore: bool, seeds: Plac
                 return new, metrics
 
             if plan.each:
-                state, learnt = jax.lax.scan(update, carry.learner, jax.random.split(for_batches, plan.each))
-                carry = carry._replace(learner=state)
+                state, learnt = jax.lax.scan(update, carry.agent.state, jax.random.split(for_batches, plan.each))
+                carry = carry._replace(agent=carry.agent._replace(state=state))
             else:
                 learnt = {}
             return carry, (lived, jax.tree.map(lambda x: jnp.mean(x, axis=0), learnt))
@@ -242,8 +245,9 @@ def online(
 ) -> Trained:
     """Trains `plan.plan.seeds` seeds; with a directory, keeps checkpoints there and resumes from them.
 
-    states: learner states stacked over seeds to start from, as `train` returns; they go on with the plan's numbers, and it is
-    their policy that acts in the warm-up. data: transitions that the buffer starts with, or batches are mixed with.
+    states: agents stacked over seeds to start from, as `train` returns; they go on with the plan's numbers, shown what they were
+    shown before, and it is their policy that acts in the warm-up. data: transitions that the buffer starts with, or batches are
+    mixed with.
     The curve adds to the learner's metrics: reward and the environment's metrics (means of a decision), episodes (that ended
     in the block, or were left) and return (mean of those; 0 if none). Raises UserError for an impossible plan, or if the
     directory holds another run.
@@ -259,16 +263,17 @@ def online(
         "online": plan.as_json(),
     }
     run = Run(f"online {task.name} {space} {learn.learner}", learn, identity, directory)
-    env, spec = task.high_level(space), spec_of(task, task.spaces[space], learn.hidden)
-    fresh, keys = initial_states(learn, spec)
-    learners = fresh if states is None else states.replace(config=fresh.config)
+    env, (agents, keys) = task.high_level(space), initial_agents(learn, task, space)
+    if states is not None:
+        agents = states._replace(state=states.state.replace(config=agents.state.config))
     for_start, for_steps = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-    given = None if data is None else batch_of(learn, spec, data)
+    preprocess = jax.tree.map(lambda x: x[0], agents.preprocess)  # of the same data in all of them
+    given = None if data is None else batch_of(learn, agents.state.spec, preprocess, data)
     kept, apart = (None, given) if plan.mixing else (given, None)
-    of_seed = lambda k: begin(jax.tree.map(lambda x: x[k], learners), for_start[k], env, spec, plan.envs, plan.capacity, kept)
+    of_seed = lambda k: begin(agents.of_seed(k), for_start[k], env, plan.envs, plan.capacity, kept)
     carry = jax.tree.map(lambda *x: jnp.stack(x), *map(of_seed, range(learn.seeds)))
-    # Of a finished run only the learner is kept.
-    carry = carry._replace(learner=run.restore(carry.learner)) if run.finished else run.restore(carry)
+    # Of a finished run only the agents are kept.
+    carry = carry._replace(agent=run.restore(carry.agent)) if run.finished else run.restore(carry)
     carry, keys = run.seeds.spread((carry, for_steps))
     env, apart = run.seeds.share((env, apart))
 
@@ -280,5 +285,5 @@ def online(
         lambda updates: make_block(learner, plan.program, updates // plan.each, False, run.seeds),
         carry,
         lambda carry, done: (carry, keys, jnp.int32(plan.warm_up + done // plan.each), env, apart),
-        lambda carry, finished: carry.learner if finished else carry,
+        lambda carry, finished: carry.agent if finished else carry,
     )

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ohio_jax.agent import Agent, Preprocessor, feature_size, shown
 from ohio_jax.data import Batch, Transitions
 from ohio_jax.learners import LEARNERS, Spec
 from ohio_jax.task import Space, Task
@@ -23,6 +24,8 @@ class Plan:
     seeds: so many independent runs, with keys 0 .. seeds-1.
     sampling: "uniform", or trajectory-weighted: "return" (RW) or "advantage" (AW), with temperature; or "top", of so large a
         share of the episodes as temperature says.
+    normalise: whether features are counted in deviations from the mean of the data trained on, see `ohio_jax.agent`; without data
+        to begin with, as online and in `hdpo`, they never are.
     """
 
     learner: str
@@ -34,13 +37,24 @@ class Plan:
     seeds: int = 1
     sampling: str = "uniform"
     temperature: float = 0.1
+    normalise: bool = True
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def spec_of(task: Task, space: Space, hidden: int) -> Spec:
-    return Spec(task.env.observation_size, space.spec, space.networks(hidden))
+    return Spec(feature_size(task.env.observation_size, space.features), space.spec, space.networks(hidden))
+
+
+def initial_agents(plan: Plan, task: Task, space: str, transitions: Transitions | None = None) -> tuple[Agent, jax.Array]:
+    """Agents of all seeds, stacked, and the keys of their batches. transitions: what they will learn from, if known."""
+    chosen = task.spaces[space]
+    states, keys = initial_states(plan, spec_of(task, chosen, plan.hidden))
+    preprocess = Preprocessor.plain(task.env.observation_size, chosen.features, chosen.nodes)
+    if plan.normalise and transitions is not None:
+        preprocess = preprocess.fitted(transitions.obs[transitions.weight > 0])  # of others no loss hears, and some are made up
+    return Agent(states, jax.tree.map(lambda x: np.stack([x] * plan.seeds), preprocess)), keys
 
 
 def initial_states(plan: Plan, spec: Spec):
@@ -58,11 +72,13 @@ def _initial_state(learner, key: jax.Array, spec: Spec, config: Any):
     return learner.init(key, spec, config)
 
 
-def batch_of(plan: Plan, spec: Spec, transitions: Transitions) -> Batch:
-    """The whole dataset as the plan's learner wants it: goals where densities are finite, and what else it asks for."""
+def batch_of(plan: Plan, spec: Spec, preprocess: Preprocessor, transitions: Transitions) -> Batch:
+    """The whole dataset as the plan's learner wants it: features, goals where densities are finite, and what else it asks for."""
     batch = transitions.batch(getattr(plan.config, "discount", 1.0))
+    show = lambda obs: np.asarray(shown(preprocess, obs))
     project = lambda goal: np.asarray(spec.action.project(jnp.asarray(goal, jnp.float32)))
     wants = lambda what: getattr(LEARNERS[plan.learner], what, False)
     outcome = transitions.outcomes(plan.config.discount) if wants("OUTCOMES") else None
     next_goal = project(transitions.next_goals()) if wants("NEXT_GOALS") else None
-    return batch._replace(goal=project(batch.goal), outcome=outcome, next_goal=next_goal)
+    seen = {"obs": show(batch.obs), "next_obs": show(batch.next_obs)}
+    return batch._replace(**seen, goal=project(batch.goal), outcome=outcome, next_goal=next_goal)

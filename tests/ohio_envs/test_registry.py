@@ -92,9 +92,10 @@ def test_every_space_plays_an_episode():
         networks = space.networks(8)
 
         @jax.jit
-        def play(env, requests, key, networks=networks, spec=space.spec):
+        def play(env, requests, key, networks=networks, spec=space.spec, features=space.features):
             state = env.start(requests)
-            raw = networks.actor.apply(networks.actor.init(key, state.obs), state.obs)
+            shown = features(state.obs)
+            raw = networks.actor.apply(networks.actor.init(key, shown), shown)
             goal, _ = spec.sample(raw, key)
             return raw, goal, env.step(state, goal)
 

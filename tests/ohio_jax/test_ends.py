@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ohio_jax import data
+from ohio_jax.agent import Agent, Preprocessor
 from ohio_jax.collect import collect
 from ohio_jax.data.arrays import digest_v1
 from ohio_jax.environment import HighLevelEnv
@@ -110,19 +111,19 @@ def test_what_follows_counts_by_the_steps_it_took():
         assert (own[whole] == 1.0).all() and (own[found.terminal] == 0.0).all() and np.isfinite(own).all()
     plan = plans.Plan("iql", iql.Config(discount=0.9), hidden=4)
     spec = plans.spec_of(task, task.spaces["ohio"], 4)
-    np.testing.assert_array_equal(plans.batch_of(plan, spec, found).discount, found.batch(0.9).discount)
+    np.testing.assert_array_equal(plans.batch_of(plan, spec, Preprocessor.plain(1), found).discount, found.batch(0.9).discount)
     # A learner that looks one transition ahead at most has no discount, and is asked for none.
     assert not hasattr(bc.Config(), "discount")
-    plans.batch_of(plans.Plan("bc", bc.Config(), hidden=4), spec, found)
+    plans.batch_of(plans.Plan("bc", bc.Config(), hidden=4), spec, Preprocessor.plain(1), found)
 
 
 def test_online_transitions_count_alike():
     """Episodes of four steps in decisions of three: the second of each takes one step."""
     task, envs, config = line(4, 3, 100.0), 2, sac.Config(discount=0.81)
     env, spec = task.high_level("ohio"), plans.spec_of(task, task.spaces["ohio"], 4)
-    learner = sac.init(jax.random.key(0), spec, config)
-    carry = online.begin(learner, jax.random.key(1), env, spec, envs, 8, None)
-    act = lambda state, obs, key: jnp.full((envs, 1), 0.5)
+    agent = Agent(sac.init(jax.random.key(0), spec, config), Preprocessor.plain(1))
+    carry = online.begin(agent, jax.random.key(1), env, envs, 8, None)
+    act = lambda agent, obs, key: jnp.full((envs, 1), 0.5)
     decide = jax.jit(lambda carry, key: online.decide(carry, key, env, act, jnp.bool_(False)))
     for step in range(4):
         carry, _ = decide(carry, jax.random.key(step))

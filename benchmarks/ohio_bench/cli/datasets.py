@@ -9,7 +9,6 @@ def collect_command(args) -> None:
     """log a scripted policy or a trained checkpoint into a dataset"""
     import shutil
 
-    import jax
     from ohio_envs import registry
 
     from ohio_jax import data
@@ -23,7 +22,7 @@ def collect_command(args) -> None:
         task, space, plan, states = load_policy(args.checkpoint, registry.make)
         if args.training_seed >= plan.seeds:
             raise UserError(f"--training-seed: expected less than the run's {plan.seeds} seeds, found {args.training_seed}")
-        state = jax.tree.map(lambda x: x[args.training_seed], states)
+        state = states.of_seed(args.training_seed)
         policy = trained_behaviour(task, space, plan.learner, state, not args.stochastic)
     trajectories = collect(task, policy, args.episodes, args.seed, parts)
     sha = data.save(out, trajectories)
@@ -49,7 +48,6 @@ def invert_command(args) -> None:
 
 def corrupt_command(args) -> None:
     """spoil a part of a dataset, to see what learners lose to it"""
-    import jax
     from ohio_envs import registry
 
     from ohio_jax import data
@@ -62,7 +60,7 @@ def corrupt_command(args) -> None:
     out, adversary = arguments.dataset_path(args.out), None
     if args.adversary:
         _, _, plan, states = load_policy(args.adversary, registry.make)
-        adversary = Adversary(LEARNERS[plan.learner], jax.tree.map(lambda x: x[0], states))
+        adversary = Adversary(LEARNERS[plan.learner], states.of_seed(0))
     spoilt = corrupt(data.load(args.data, FIELDS[args.kind][0]), args.kind, args.rate, args.scale, args.seed, adversary)
     card = {**spoilt.card, "file": str(out), "sha256": data.save(out, spoilt)}
     show(args, card, f"{out}: {args.kind} of {round(args.rate * len(spoilt.reward))} of {len(spoilt.reward)} rows spoilt")

@@ -40,7 +40,6 @@ def evaluate_command(args) -> None:
 
 def film_command(args) -> None:
     """draw episodes of a scripted policy or a trained checkpoint into a GIF"""
-    import jax
     from ohio_envs import registry
 
     from ohio_jax.learners import LEARNERS
@@ -52,7 +51,7 @@ def film_command(args) -> None:
     if task is None:
         task, space, plan, states = load_policy(args.checkpoint, registry.make)
         env, act = task.high_level(space), learned(LEARNERS[plan.learner], not args.stochastic)
-        params = jax.tree.map(lambda x: x[0], states)
+        params = states.of_seed(0)
     else:
         _, env, act, params, _ = scripted_behaviour(task, args.policy)
         env = env.high if isinstance(env, Steered) else env  # a frame a decision

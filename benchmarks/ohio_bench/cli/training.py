@@ -21,7 +21,7 @@ def train_command(args) -> None:
     space = transitions.card["space"]
     plan = plans.plan(task.name, args.learner, space, args.preset)
     plan = replace(plan, config=arguments.config_of(plan.config, args.config))
-    changes = {"seeds": args.seeds, "updates": args.updates, "sampling": args.sampling}
+    changes = {"seeds": args.seeds, "updates": args.updates, "sampling": args.sampling, "normalise": args.normalise}
     plan = replace(plan, **{key: value for key, value in changes.items() if value is not None})
     trained = train(plan, task, space, transitions, Path(args.out))
     last = {name: value[-1].tolist() for name, value in trained.curve.items()}
@@ -43,7 +43,7 @@ def online_command(args) -> None:
     if steps < 1:
         raise UserError(f"--decisions: expected more than the warm-up's {args.warm_up}, found {args.decisions}")
     config = arguments.config_of(LEARNERS[args.learner].Config(), args.config)
-    plan = Plan(args.learner, config, args.hidden, steps * each, args.batch, min(100, steps) * each, args.seeds)
+    plan = Plan(args.learner, config, args.hidden, steps * each, args.batch, min(100, steps) * each, args.seeds, normalise=False)
     plan = OnlinePlan(plan, args.envs, each, warm_up, args.capacity, args.restart)
     trained = online(plan, task, args.space, Path(args.out))
     last = {name: value[-1].tolist() for name, value in trained.curve.items()}
@@ -59,7 +59,7 @@ def pathwise_command(args) -> None:
 
     task = arguments.task_with_space(args)
     config = bc.Config(actor_rate=args.rate, decay=float(args.updates))
-    plan = Plan("bc", config, args.hidden, args.updates, args.batch, min(50, args.updates), args.seeds)
+    plan = Plan("bc", config, args.hidden, args.updates, args.batch, min(50, args.updates), args.seeds, normalise=False)
     trained = hdpo(plan, task, args.space, Path(args.out))
     found = {"out": args.out, "updates": args.updates, "seeds": args.seeds, "seconds": trained.seconds}
     found["return"] = trained.curve["return"][-1].tolist()
@@ -73,6 +73,7 @@ def add_to(add: Add) -> None:
     command.add_argument("--seeds", type=positive)
     command.add_argument("--updates", type=positive, help="gradient updates, instead of the preset's")
     command.add_argument("--sampling", help="uniform, return (RW), advantage (AW) or top (the best tenth)")
+    command.add_argument("--no-normalise", dest="normalise", action="store_const", const=False, help="show features as they are")
     command.add_argument("--preset", default="quick", help="whose budget and hyperparameters are meant: quick, cpu or paper")
     arguments.add_config(command)
     command.add_argument("--out", required=True, metavar="DIR")

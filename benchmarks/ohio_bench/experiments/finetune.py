@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ohio_envs import files, registry
-from ohio_envs.plans import SHORT
+from ohio_envs.plans import SHORT, as_released
 
 from ohio_bench.experiments import routing
 from ohio_bench.report import finetune as page
@@ -147,7 +147,7 @@ def cells(budgets: tuple[Budget, ...], domains: Iterable[str]) -> Iterator[Cell]
         for space in b.spaces:
             methods = (*b.methods, STALE) if space == "end_to_end_compat" else b.methods
             for method in methods:
-                begins, goes_on = plans(b, method)
+                begins, goes_on = plans(b, space, method)
                 config = {
                     "domain": domain.name,
                     "task": task.name,
@@ -168,16 +168,16 @@ def cells(budgets: tuple[Budget, ...], domains: Iterable[str]) -> Iterator[Cell]
                 yield Cell(slug(*words, method.name), config, work, {"reference": asdict(task.reference)})
 
 
-def plans(b: Budget, method: Method) -> tuple[Plan, OnlinePlan]:
-    """How a method learns offline, and how it goes on."""
-    domain, updates = b.domain, b.offline[method.offline]
+def plans(b: Budget, space: str, method: Method) -> tuple[Plan, OnlinePlan]:
+    """How a method learns offline on an action space, and how it goes on."""
+    domain, updates, normalise = b.domain, b.offline[method.offline], not as_released(space)
     config = replace(domain.offline[method.offline], decay=float(updates))
     online = going_on(domain.offline["cql"]) if method.online == "sac" else domain.offline[method.online]
-    begins = Plan(method.offline, config, b.hidden, updates, BATCH, min(500, updates), b.seeds)
+    begins = Plan(method.offline, config, b.hidden, updates, BATCH, min(500, updates), b.seeds, normalise=normalise)
     steps = lambda decisions: -(-decisions // b.envs)
     rounds = b.decisions // (b.envs * domain.horizon)  # episodes in every environment
     block = domain.horizon * b.each
-    plan = Plan(method.online, online, b.hidden, rounds * block, BATCH, block, b.seeds)
+    plan = Plan(method.online, online, b.hidden, rounds * block, BATCH, block, b.seeds, normalise=normalise)
     return begins, OnlinePlan(
         plan,
         envs=b.envs,

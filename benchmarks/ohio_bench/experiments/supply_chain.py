@@ -20,7 +20,8 @@ POLICIES = ("none", "random", "s_policy", "s_policy_intended", "s_policy_fresh",
 
 def hdpo(seeds: int, hidden: int, updates: int) -> Plan:
     """The policy trained by gradients through the smooth simulator, on 64 episodes an update."""
-    return Plan("bc", bc.Config(actor_rate=3e-3, decay=float(updates)), hidden, updates, 64, min(20, updates), seeds)
+    config = bc.Config(actor_rate=3e-3, decay=float(updates))
+    return Plan("bc", config, hidden, updates, 64, min(20, updates), seeds, normalise=False)
 
 
 def quick() -> Preset:

@@ -24,7 +24,8 @@ def tuned(task: Task, begins: Plan, goes_on: OnlinePlan, config: dict[str, Any],
     states = first.states
     if goes_on.plan.learner != begins.learner:
         keys = jax.vmap(jax.random.key)(np.arange(begins.seeds))
-        states = jax.vmap(lambda state, key: sac.adopt(state, key, goes_on.plan.config))(states, keys)
+        adopted = jax.vmap(lambda state, key: sac.adopt(state, key, goes_on.plan.config))(states.state, keys)
+        states = states._replace(state=adopted)
     folder = work.WORK / "finetune" / f"{slug(*words, method['name'])}.{short_hash(config)}"
     with alone(folder):
         last = online(goes_on, task, space, folder, states, transitions if method["keeps"] else None)

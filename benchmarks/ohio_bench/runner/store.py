@@ -14,6 +14,7 @@ from ohio_jax.files import write_json
 VERSION = 1  # of what a run file is; older ones, and those before there was a number, are read through `migrated`
 WORK_VERSION = 2  # of data and checkpoints kept between runs; raised where what an older version left must not be taken up
 
+PLAN_BEFORE = {"normalise": False}  # what a training plan had gained, with what the code did before, likewise
 # Fields that a learner's Config has gained, with what the code did before it had them. A run file lacks a field if it was made
 # then, whatever the default is today: whoever adds a field adds a line.
 BEFORE: dict[str, dict[str, Any]] = {
@@ -72,10 +73,10 @@ def migrated(cell: dict[str, Any]) -> dict[str, Any]:
 
 
 def _whole(part: Any) -> Any:
-    """Every plan within a configuration with the fields of `BEFORE` that it lacks."""
+    """Every plan within a configuration with the fields that it lacks of `PLAN_BEFORE`, and its learner of `BEFORE`."""
     if not isinstance(part, dict):
         return part
     found = {name: _whole(value) for name, value in part.items()}
-    if found.get("learner") in BEFORE and isinstance(found.get("config"), dict):
-        found["config"] = BEFORE[found["learner"]] | found["config"]
+    if "learner" in found and isinstance(found.get("config"), dict):
+        found = PLAN_BEFORE | found | {"config": BEFORE.get(found["learner"], {}) | found["config"]}
     return found

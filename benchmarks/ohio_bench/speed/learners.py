@@ -17,7 +17,7 @@ from ohio_jax.data import Transitions
 from ohio_jax.learners import LEARNERS, Spec, cql, iql
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
-from ohio_jax.training.plan import Plan, batch_of, initial_states
+from ohio_jax.training.plan import Plan, initial_states
 
 OBSERVATION, ACTION = 17, 6  # numbers in each, those of HalfCheetah
 # Updates a second measured before, of each project's own code on two cores of a machine of this kind, at this size.
@@ -97,7 +97,7 @@ def torch_peers(spec: Spec, transitions: Transitions, plans: dict[str, Plan], bu
     peers, agreement = {}, {}
     for learner, amount in budget.peers.items():
         plan = replace(plans[learner], seeds=1)
-        whole = batch_of(plan, spec, transitions)
+        whole = updates.whole(plan, spec, transitions)
         state = jax.tree.map(lambda x: x[0], initial_states(plan, spec)[0])
         some = jax.tree.map(lambda x: x[: budget.batch], whole)
         ours = first_update(plan.learner, state, some)

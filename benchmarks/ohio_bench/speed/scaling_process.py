@@ -21,19 +21,18 @@ from ohio_jax import data, mesh
 from ohio_jax.learners import LEARNERS
 from ohio_jax.relabel import invert_all
 from ohio_jax.rollout import episode_keys, learned, rollouts
-from ohio_jax.training.plan import Plan, initial_states, spec_of
+from ohio_jax.training.plan import Plan, initial_agents
 
 
 def main(folder: Path, budget: Budget) -> None:
     task = registry.make(budget.task)
     space, learner = task.spaces[budget.space], LEARNERS[budget.learner]
     plan = Plan(budget.learner, learner.Config(), budget.hidden, block=budget.updates, seeds=budget.seeds)
-    spec = spec_of(task, space, budget.hidden)
-    policy = jax.tree.map(lambda x: x[0], initial_states(plan, spec)[0])
+    policy = initial_agents(plan, task, budget.space)[0].of_seed(0)
     instances, keys = task.instances(0, budget.episodes), episode_keys(0, budget.episodes)
     given = segments(data.load(folder / "logs.npz", "trajectories"), space.steps, budget.segments)
     calls = {
-        "train": updates.block(plan, spec, data.load(folder / "goals.npz", "transitions")),
+        "train": updates.block(plan, policy.state.spec, data.load(folder / "goals.npz", "transitions")),
         "invert": partial(invert_all, budget.inverse, space.problem, given),
         "evaluate": partial(rollouts, task.high_level(budget.space), learned(learner, True), policy, instances, keys),
     }

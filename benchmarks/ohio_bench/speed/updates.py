@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ohio_bench.speed.timing import race, rates
+from ohio_jax.agent import Preprocessor
 from ohio_jax.data import Batch, Transitions, sampling
 from ohio_jax.learners import LEARNERS, Spec
 from ohio_jax.training.offline import make_block
@@ -44,6 +45,11 @@ def matrix_products(sizes: Sequence[tuple[int, int]], windows: int, seconds: flo
     return {size: [k * work(*size) / timings[*size, k].best for k in counts] for size in sizes}
 
 
+def whole(plan: Plan, spec, transitions: Transitions) -> Batch:
+    """All transitions as the plan's learner wants them, observations as given: what they say does not matter for speed."""
+    return batch_of(plan, spec, Preprocessor.plain(spec.observation_size), transitions)
+
+
 def gflop(plan: Plan, spec, rows: Batch) -> float:
     """GFLOP of one update by XLA's cost analysis of the program before optimisation.
 
@@ -60,7 +66,7 @@ def block(plan: Plan, spec, transitions: Transitions) -> Callable[[], Any]:
     seeds = Placement(plan.seeds)
     run = make_block(LEARNERS[plan.learner], plan.batch, plan.block, seeds)
 
-    data = batch_of(plan, spec, transitions)
+    data = whole(plan, spec, transitions)
     probabilities = sampling.PROBABILITIES[plan.sampling](transitions, plan.temperature)
     data, cumulative = seeds.share((data, sampling.cumulative(probabilities)))
     states, keys = seeds.spread(initial_states(plan, spec))
@@ -98,7 +104,7 @@ def measure(
     blocks, work = {}, {}
     for name, one in plans.items():
         picked = np.arange(one.batch) % len(transitions.reward)
-        work[name] = gflop(one, spec, jax.tree.map(lambda x, rows=picked: x[rows], batch_of(one, spec, transitions)))
+        work[name] = gflop(one, spec, jax.tree.map(lambda x, rows=picked: x[rows], whole(one, spec, transitions)))
         # A block lasts about a window at a third of the best rate.
         size = int(np.clip(budget.seconds * highest / 3 / work[name], 2, 1000))
         for count in budget.seeds:

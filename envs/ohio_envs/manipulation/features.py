@@ -1,4 +1,4 @@
-"""What networks see of the observations: every number near one in size."""
+"""What learners are shown of the observations: every number near one in size, whatever the data."""
 
 import jax
 import jax.numpy as jnp

@@ -119,7 +119,7 @@ def _behaviour(name: str, logged: str) -> Space:
     each = mixture.stack([controller(gains, RANGE[:6]) for gains in GAINS.values()])
     params = mixture.Params(each, osc, _which)
     box = heads.Box(tuple(RANGE.tolist()))
-    return Space(box, mixture, params, mixture.problem(params), _networks(name, box), SUBSTEPS)
+    return _space(name, box, mixture, params, mixture.problem(params))
 
 
 def _which(state: jax.Array) -> jax.Array:
@@ -143,7 +143,7 @@ def _spaces(name: str, largest: tuple[float, float], gains: Gains, behaviour: Sp
         "ohio_equal": _goals(name, controller(gains, RANGE[:6])),
         "logged": _goals(name, controller(gains, RANGE[:6]), behaviour.problem),
         **{space: _learned(name, space) for space in low_levels.SPACES},
-        "end_to_end": Space(torque, direct, bounds, direct.problem(bounds), _networks(name, torque)),
+        "end_to_end": _space(name, torque, direct, bounds, direct.problem(bounds), steps=1),
     }
 
 
@@ -158,15 +158,16 @@ def controller(gains: Gains, output: np.ndarray) -> osc.Params:
 def _goals(name: str, params: osc.Params, problem: Problem | None = None) -> Space:
     """The space of what the controller may be asked for; problem: how goals are recovered, if not by itself."""
     box = heads.Box((*np.asarray(params.output).tolist(), 1.0), tuple(RANGE.tolist()))
-    return Space(box, osc, params, problem or osc.problem(params), _networks(name, box), SUBSTEPS)
+    return _space(name, box, osc, params, problem or osc.problem(params))
 
 
 def _learned(name: str, space: str) -> Space:
     """A space of what a learned low level may be asked for."""
     params = low_levels.params(name, space)
     box = heads.Box((*np.asarray(params.output).tolist(), 1.0))
-    return Space(box, recurrent, params, recurrent.problem(params), _networks(name, box), SUBSTEPS)
+    return _space(name, box, recurrent, params, recurrent.problem(params))
 
 
-def _networks(name: str, box: heads.Box):
-    return functools.partial(mlp_networks, box, features=FEATURES[name], usual=box.usual or box.limits)
+def _space(name: str, box: heads.Box, controller, params, problem: Problem, steps: int = SUBSTEPS) -> Space:
+    networks = functools.partial(mlp_networks, box, usual=box.usual or box.limits)
+    return Space(box, controller, params, problem, networks, steps, features=FEATURES[name])

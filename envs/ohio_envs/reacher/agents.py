@@ -38,7 +38,7 @@ def play(stage: Callable[[int, State], Any], path: Path | None = None):
     def policy(env: Any, key: jax.Array, state: State) -> jax.Array:
         card, stages, stacked = load(path)
         params = jax.tree.map(lambda x: jnp.asarray(x)[stage(stages, state)], stacked)
-        actor = Actor(TORQUES.raw_shape, (card["hidden"],) * 2, features)
-        return TORQUES.sample(actor.apply(params, state.obs), key)[0]
+        actor = Actor(TORQUES.raw_shape, (card["hidden"],) * 2)
+        return TORQUES.sample(actor.apply(params, features(state.obs)), key)[0]
 
     return policy

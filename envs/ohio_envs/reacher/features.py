@@ -1,13 +1,13 @@
-"""What networks see of the reacher's observation."""
+"""What learners are shown of the reacher's observation."""
 
 import jax
 import jax.numpy as jnp
 
 
 def features(obs: jax.Array) -> jax.Array:
-    """Float[..., 6] for networks, all near one in size: what the arm sees from its own first link.
+    """Float[..., 6], all near one in size: what the arm sees from its own first link.
 
-    Nothing about the task changes when shoulder and target are turned together, so networks need not learn it.
+    Nothing about the task changes when shoulder and target are turned together, so nobody need learn it.
     """
     (sine, cosine), bend = (f(obs[..., :1]) for f in (jnp.sin, jnp.cos)), obs[..., 1:2]
     x, y, v = obs[..., 2:3], obs[..., 3:4], obs[..., 4:]

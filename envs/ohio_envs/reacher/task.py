@@ -101,8 +101,8 @@ def space(controller, params, steps: int, limits: tuple[float, ...], features, l
     """An action space; with `learn`, its inverses learn their model from the logs they explain."""
     box = heads.Box(limits)
     fit = None if learn is None else functools.partial(_learn, learn, controller, params)
-    networks = functools.partial(mlp_networks, box, features=features)
-    return Space(box, controller, params, controller.problem(params), networks, steps, fit)
+    networks = functools.partial(mlp_networks, box)
+    return Space(box, controller, params, controller.problem(params), networks, steps, fit, features)
 
 
 def _learn(config: learned.Config, controller, params, logs: Trajectories) -> Problem:

@@ -125,17 +125,18 @@ def _spaces(city: City, env: Routing) -> dict[str, Space]:
 
     def by_distribution(rounding: transport.Rounding) -> Space:
         params = transport.Params(cost, rounding)
-        return Space(heads.Simplex(n, floor), transport, params, transport.problem(params), on_nodes)
+        return Space(heads.Simplex(n, floor), transport, params, transport.problem(params), on_nodes, nodes=n)
 
     return {
         "ohio": by_distribution("largest_remainder"),
         "ohio_compat": by_distribution("floor"),
-        "end_to_end": Space(heads.Simplices(n, n, floor), shares, fair, shares.problem(fair), on_edges),
+        "end_to_end": Space(heads.Simplices(n, n, floor), shares, fair, shares.problem(fair), on_edges, nodes=n),
         "end_to_end_compat": Space(
             heads.Counts(n * n, scale=1.0, limit=float(fleet), random_density="original"),
             requests,
             asking,
             requests.problem(asking),
             functools.partial(on_edges, kind="requests"),
+            nodes=n,
         ),
     }

@@ -16,7 +16,7 @@ from ohio_envs.settings import Rule, integer, number, one_of, parse
 from ohio_envs.supply_chain import optimum, policies, scenario, search
 from ohio_envs.supply_chain.scenario import Scenario, check, lead_time_demand, supplies, way
 from ohio_envs.supply_chain.simulator import SupplyChain, echelon_positions
-from ohio_envs.supply_chain.task import REFERENCE_SEED, UNIT
+from ohio_envs.supply_chain.task import REFERENCE_SEED, in_tens, instances_of
 from ohio_jax.controllers import order_up_to, orders
 from ohio_jax.environment import State, instances_of
 from ohio_jax.errors import UserError
@@ -127,15 +127,10 @@ def _policies(s: Scenario, low: order_up_to.Params, theory: optimum.Optimum | No
 def _spaces(s: Scenario, low: order_up_to.Params) -> dict[str, Space]:
     """ohio: goals are echelon base-stock levels; end_to_end: orders. Sources share out what they have in proportion."""
     goals = heads.UnitBox(s.nodes)
-    networks = functools.partial(mlp_networks, goals, features=_in_tens)
+    networks = functools.partial(mlp_networks, goals)
     demand = supplies(s)[:, : s.stores] @ np.asarray(s.curve)[0]
     asking = orders.Params(jnp.asarray(MOST * demand, jnp.float32), within_stock=False, whole=False)
     return {
-        "ohio": Space(goals, order_up_to, low, order_up_to.problem(low), networks),
-        "end_to_end": Space(goals, orders, asking, orders.problem(asking), networks),
+        "ohio": Space(goals, order_up_to, low, order_up_to.problem(low), networks, features=in_tens),
+        "end_to_end": Space(goals, orders, asking, orders.problem(asking), networks, features=in_tens),
     }
-
-
-def _in_tens(obs: jax.Array) -> jax.Array:
-    """What networks see: tens of units."""
-    return UNIT * obs

@@ -37,7 +37,11 @@ HOW = (
     f"--policy random --episodes {{episodes}} --seed {REFERENCE_SEED}{{settings}}`, and `--policy oracle`)"
 )
 AHEAD = 10  # periods the paper's operator plans
-UNIT = 0.1  # networks see tens of units; the original's see units
+
+
+def in_tens(obs: jax.Array) -> jax.Array:
+    """The features: tens of units; the original's networks see units."""
+    return 0.1 * obs
 
 
 def one_warehouse_3(settings: dict[str, Any]) -> Task:
@@ -122,10 +126,11 @@ def _spaces(s: Scenario, low: inventory.Params, smooth: bool) -> dict[str, Space
     # The original's box: any shipment up to what the warehouse can store.
     largest = jnp.append(jnp.full(s.stores, s.storage[-1]), s.limit[-1])
     fair, asking = (orders.Params(largest, within_stock, not smooth) for within_stock in (True, False))
-    star = edge_conv.Graph((UNIT,) * (17 + s.longest), tuple(map(float, s.lead[: s.stores])))
+    star = edge_conv.Graph(tuple(map(float, s.lead[: s.stores])))
     on_nodes, on_edges = (functools.partial(of, star) for of in (edge_conv.node_networks, edge_conv.edge_networks))
+    space = functools.partial(Space, features=in_tens, nodes=s.nodes)
     return {
-        "ohio": Space(shared, inventory, low, inventory.problem(low), on_nodes),
-        "end_to_end": Space(single, orders, fair, orders.problem(fair), on_edges),
-        "end_to_end_compat": Space(asked, orders, asking, orders.problem(asking), on_edges),
+        "ohio": space(shared, inventory, low, inventory.problem(low), on_nodes),
+        "end_to_end": space(single, orders, fair, orders.problem(fair), on_edges),
+        "end_to_end_compat": space(asked, orders, asking, orders.problem(asking), on_edges),
     }

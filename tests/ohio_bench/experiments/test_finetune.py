@@ -76,7 +76,7 @@ def test_a_hierarchy_asks_for_nothing_that_is_not_there(filled):
 def test_methods_differ_in_what_they_keep():
     """As the original mixes: half, then a quarter, then nothing offline, by decisions of all environments together."""
     (b,) = (b for b in finetune.cpu() if b.domain.task == "supply-chain-1w3s")
-    online = {method.name: finetune.plans(b, method)[1] for method in (*finetune.METHODS, finetune.STALE)}
+    online = {method.name: finetune.plans(b, "ohio", method)[1] for method in (*finetune.METHODS, finetune.STALE)}
     for name, plan in online.items():
         assert plan.stale == (name == finetune.STALE.name)
         assert plan.plan.learner == ("iql" if "IQL" in name else "sac")
@@ -85,6 +85,13 @@ def test_methods_differ_in_what_they_keep():
         else:
             assert plan.mixing == ((0, 0.5), (2_000 // b.envs, 0.25), (3_000 // b.envs, 0.0))
             assert plan.critics_first == 500 // b.envs
+
+
+def test_nothing_is_normalised_where_the_originals_interface_is_meant():
+    (b,) = (b for b in finetune.cpu() if b.domain.task == "supply-chain-1w3s")
+    for space in ("ohio", *finetune.FLAT):
+        begins, goes_on = finetune.plans(b, space, finetune.STALE)
+        assert begins.normalise == goes_on.plan.normalise == (space != "end_to_end_compat")
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from ohio_bench.runner import store
 
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS
+from ohio_jax.training.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -50,6 +51,7 @@ def test_a_field_that_a_learner_gained_means_what_the_code_did_before(monkeypatc
     """Not what it means today: a run without the field is kept only where the old value is asked for."""
     monkeypatch.setitem(store.BEFORE, "iql", {"expectile": 0.7})
     plan = {"learner": "iql", "config": dataclasses.asdict(LEARNERS["iql"].Config(expectile=0.7)), "updates": 10}
+    plan["normalise"] = False
     wanted = {"task": "lift", "offline": plan}
     without = lambda field, **rest: {
         "task": "lift",
@@ -63,6 +65,20 @@ def test_a_field_that_a_learner_gained_means_what_the_code_did_before(monkeypatc
     assert read({"task": "lift"}) != wanted and read(wanted | {"seed": 1}) != wanted
 
 
+def test_a_field_that_plans_gained_means_what_the_code_did_before():
+    """Observations were shown as they are, in every part of a configuration that trains something."""
+    old = {
+        "task": "lift",
+        "offline": {"learner": "bc", "config": {}},
+        "online": {"envs": 2, "plan": {"learner": "sac", "config": {}}},
+    }
+    found = store.migrated({"config": old})["config"]
+    assert all(plan["normalise"] is False for plan in (found["offline"], found["online"]["plan"]))
+    assert set(found) == set(old) and set(found["online"]) == {"envs", "plan"}
+    today = {"plan": Plan("bc", LEARNERS["bc"].Config()).as_json()}
+    assert store.migrated({"config": json.loads(json.dumps(today, default=vars))})["config"]["plan"]["normalise"] is True
+
+
 def test_committed_run_files_have_all_fields_of_their_learners():
     """If this fails a Config has gained a field: say in `store.BEFORE` what the code did before, and no run is made again."""
     paths = sorted((ROOT / "results" / "runs").rglob("*.json"))
@@ -72,6 +88,7 @@ def test_committed_run_files_have_all_fields_of_their_learners():
         table = path.relative_to(ROOT / "results" / "runs").parts[0]
         fields = EXPERIMENTS["routing" if table == "submitted" else table].fields
         for plan in plans_in(store.read(path, fields)["config"]):
+            assert set(plan) == set(Plan("bc", None).as_json()), path
             assert set(plan["config"]) == set(dataclasses.asdict(LEARNERS[plan["learner"]].Config())), path
 
 

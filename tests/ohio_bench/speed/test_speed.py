@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from ohio_bench.speed import learners, manipulation, mpc, reacher, routing, run, scaling, timing
+from ohio_bench.speed import learners, manipulation, mpc, reacher, routing, run, scaling, timing, updates
 from ohio_bench.speed import reference_routing as reference
 
 from ohio_jax.errors import UserError
@@ -22,7 +22,7 @@ from ohio_jax.learners import LEARNERS, Spec
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.solvers import transport
-from ohio_jax.training.plan import batch_of, initial_states
+from ohio_jax.training.plan import initial_states
 
 
 def quick_run(name: str, results):
@@ -122,7 +122,7 @@ def test_torch_learns_the_same():
     transitions = learners.synthetic(64)
     plan = learners.contenders(learners.QUICK)["iql"]
     state = jax.tree.map(lambda x: x[0], initial_states(plan, spec)[0])
-    peer, batch = reference_learners.make_iql(state, plan.config), batch_of(plan, spec, transitions)
+    peer, batch = reference_learners.make_iql(state, plan.config), updates.whole(plan, spec, transitions)
     update = jax.jit(LEARNERS["iql"].update)
     for _ in range(3):
         state, metrics = update(state, jax.tree.map(jnp.asarray, batch))

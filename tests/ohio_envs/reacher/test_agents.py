@@ -105,7 +105,7 @@ def test_pack_writes_what_load_reads(name, tmp_path):
         directory = tmp_path / f"run{updates}"
         trained = online.online(online.OnlinePlan(plan, envs=2, each=2, warm_up=0, capacity=32), task, "end_to_end", directory)
         runs.append(str(directory))
-        states.append(jax.tree.map(lambda x: x[0], trained.states))
+        states.append(trained.states.of_seed(0))
     reacher_agents.pack(runs, tmp_path / "agents.npz")
     card, stages, _ = agents.load(tmp_path / "agents.npz")
     assert stages == 2 and card["hidden"] == 8 and [run["plan"]["updates"] for run in card["runs"]] == [4, 8]
@@ -114,7 +114,7 @@ def test_pack_writes_what_load_reads(name, tmp_path):
     for stage, trained in enumerate(states):
         policy = agents.play(lambda stages, state, stage=stage: jnp.int32(stage), tmp_path / "agents.npz")
         actions.append(policy(task.env, key, state))
-        np.testing.assert_allclose(actions[-1], learner.act(trained, state.obs, key, False), rtol=1e-5)
+        np.testing.assert_allclose(actions[-1], trained.act(learner, state.obs, key, False), rtol=1e-5)
     assert not np.allclose(*actions)
 
 
@@ -124,7 +124,7 @@ def test_pack_refuses_what_is_no_run(tmp_path):
     assert not (tmp_path / "agents.npz").exists()
 
 
-# --- What networks see
+# --- What learners are shown
 
 
 def arm(q, v, target):

@@ -10,7 +10,7 @@ from ohio_jax.collect import collect
 from ohio_jax.evaluate import evaluate_learner, evaluate_policy
 from ohio_jax.learners import LEARNERS, bc
 from ohio_jax.relabel import relabel
-from ohio_jax.training.plan import Plan, initial_states, spec_of
+from ohio_jax.training.plan import Plan, initial_agents
 
 NAMES = ("supply-chain-1w3s", "supply-chain-1w10s")
 # Share of actions that the released low level does not reproduce, at most: specification, section 5.
@@ -42,7 +42,7 @@ def test_goals_of_a_fresh_policy(space):
     """Through the hierarchy, and in the fair control, nobody asks for what is not there."""
     task = registry.make("supply-chain-1w3s")
     plan = Plan("bc", bc.Config(), hidden=8, seeds=1)
-    states, _ = initial_states(plan, spec_of(task, task.spaces[space], 8))
+    states, _ = initial_agents(plan, task, space)
     played = evaluate_learner(task, space, LEARNERS["bc"], states, 20, 0, deterministic=False)
     assert np.isfinite(played.returns).all()
     asked = np.asarray(played.metrics["asked_too_much"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ohio_jax import data
+from ohio_jax.agent import Agent, Preprocessor
 from ohio_jax.data.corruption import FIELDS, LARGEST_REWARD, Adversary, corrupt
 from ohio_jax.errors import UserError
 from ohio_jax.learners import Spec, bc, iql
@@ -82,18 +83,19 @@ def test_returns_follow_their_rewards():
 
 
 def adversary(sizes=(4, 6)) -> Adversary:
-    """IQL's networks, untrained: their critics rank goals all the same."""
+    """IQL's networks, untrained: their critics rank goals all the same, of observations in other units as well."""
     action = Box((10.0,) * sizes[1])
     spec = Spec(sizes[0], action, mlp_networks(action, 16))
-    return Adversary(iql, iql.init(jax.random.key(0), spec, iql.Config()))
+    see = Preprocessor.plain(sizes[0]).replace(mean=jnp.full(sizes[0], 0.3), deviation=jnp.full(sizes[0], 0.5))
+    return Adversary(iql, Agent(iql.init(jax.random.key(0), spec, iql.Config()), see))
 
 
 def least_values(of: Adversary, kind: str, rows: data.Transitions) -> np.ndarray:
     """What the critics say of each transition, as its corruption lowers it."""
-    state = of.state
+    state, see = of.agent
     obs = jnp.asarray(rows.next_obs if kind == "next_observation" else rows.obs)
-    goal = of.learner.act(state, obs, jax.random.key(0), True) if kind == "next_observation" else jnp.asarray(rows.goal)
-    return np.asarray(jnp.min(state.spec.critics(state.critic.params, obs, goal), axis=0))
+    goal = of.agent.act(of.learner, obs, jax.random.key(0), True) if kind == "next_observation" else jnp.asarray(rows.goal)
+    return np.asarray(jnp.min(state.spec.critics(state.critic.params, see(obs), goal), axis=0))
 
 
 @pytest.mark.parametrize("kind", ["observation", "label", "next_observation"])
@@ -114,7 +116,7 @@ def test_under_a_linear_critic_noise_goes_straight_down():
     spec = Spec(4, action, mlp_networks(action, 1, layers=0))
     state = iql.init(jax.random.key(0), spec, iql.Config())
     twice = state.critic._replace(params=jax.tree.map(lambda x: x[jnp.array([0, 0])], state.critic.params))
-    enemy = Adversary(iql, state.replace(critic=twice))
+    enemy = Adversary(iql, Agent(state.replace(critic=twice), Preprocessor.plain(4)))
     before = dataclasses.replace(transitions(), goal=transitions().goal.reshape(ROWS, 6))
     chance, worst = (corrupt(before, "label", 1.0, 1.0, 3, of) for of in (None, enemy))
     share = lambda after: (after.goal - before.goal) / before.goal.std(axis=0)[None]
@@ -128,8 +130,10 @@ def test_an_adversary_turns_rewards_around_and_is_asked_about_its_own_sizes():
     np.testing.assert_allclose(after.reward, -2.0 * before.reward)
     with pytest.raises(UserError, match=r"goals of sizes \(4, 6\), found \(4, 5\)"):
         corrupt(before, "label", adversary=adversary((4, 5)))
+    state, see = adversary().agent
+    cloned = Agent(bc.init(jax.random.key(0), state.spec, bc.Config()), see)
     with pytest.raises(UserError, match="expected a learner with critics"):
-        corrupt(before, "label", adversary=Adversary(bc, bc.init(jax.random.key(0), adversary().state.spec, bc.Config())))
+        corrupt(before, "label", adversary=Adversary(bc, cloned))
     with pytest.raises(UserError, match="corruption action: expected transitions for an adversary"):
         corrupt(given("action"), "action", adversary=adversary())
 

@@ -12,8 +12,8 @@ from ohio_jax.networks.heads import Product, Simplex, UnitBox
 from tests.ohio_jax.networks.modules import apply, start
 
 S, FEATURES, HIDDEN = 3, 5, 8
-STAR = edge_conv.Graph((0.5,) * FEATURES, (1.0, 2.0, 2.0))
-ALIKE = edge_conv.Graph((0.5,) * FEATURES, (2.0,) * S)
+STAR = edge_conv.Graph((1.0, 2.0, 2.0))
+ALIKE = edge_conv.Graph((2.0,) * S)
 SPECS = {"nodes": Product((Simplex(S + 1), UnitBox(1))), "edges": UnitBox(S + 1)}
 KINDS = {"nodes": edge_conv.node_networks, "edges": edge_conv.edge_networks}
 
@@ -28,7 +28,7 @@ def test_messages_by_hand():
     params = jax.jit(encoder.init)(jax.random.key(0), obs)
     h = apply(encoder, params, obs)
     first, second = (params["params"][f"Linear_{k}"] for k in (0, 1))
-    x = 0.5 * np.asarray(obs, np.float64).reshape(S + 1, FEATURES)
+    x = np.asarray(obs, np.float64).reshape(S + 1, FEATURES)
 
     def message(to, of):
         z = np.maximum(
@@ -76,7 +76,7 @@ def test_exchanging_stores_exchanges_what_is_said_of_them(kind):
 
 
 def test_parameter_counts_are_the_papers():
-    networks = edge_conv.node_networks(edge_conv.Graph((1.0,) * 18, (1.0,) * 3), 256)
+    networks = edge_conv.node_networks(edge_conv.Graph((1.0,) * 3), 256)
     obs, goal, key = jnp.zeros((1, 72)), jnp.zeros((1, 5)), jax.random.key(0)
     shapes = jax.eval_shape(
         lambda: (networks.actor.init(key, obs), networks.critic.init(key, obs, goal), networks.value.init(key, obs))

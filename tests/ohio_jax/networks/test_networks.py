@@ -119,7 +119,7 @@ def test_a_critic_counts_actions_in_what_is_usual():
     np.testing.assert_allclose(apply(counting, params, obs, goal), expected, rtol=1e-5)
 
 
-CHAIN = edge_conv.Graph((1.0, 0.5, 2.0), (1.0, 2.0))  # three numbers a node; two stores
+CHAIN = edge_conv.Graph((1.0, 2.0))  # two stores
 FAMILIES = {
     **{name: (networks, spec, 12 if name.startswith("mlp") else N * F) for name, (networks, spec) in CRITICS.items()},
     "chain": (edge_conv.node_networks(CHAIN, 8), Product((Simplex(3), UnitBox(1))), 9),

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from ohio_envs import registry
 
+from ohio_jax.agent import Preprocessor
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_learner
 from ohio_jax.learners import LEARNERS, bc
 from ohio_jax.training import hdpo
 from ohio_jax.training.checkpoint import load_policy
-from ohio_jax.training.plan import Plan, initial_states, spec_of
+from ohio_jax.training.plan import Plan, initial_agents, spec_of
 from tests.ohio_jax.runs import assert_same, kill_after
 
 
@@ -29,11 +30,12 @@ def plan(**changes) -> Plan:
 
 def test_the_gradient_is_the_derivative_of_the_return(task, x64):
     spec = spec_of(task, task.spaces["ohio"], 8)
+    see = Preprocessor.plain(task.env.observation_size, task.spaces["ohio"].features, task.spaces["ohio"].nodes)
     to64 = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, float) if x.dtype == jnp.float32 else x, tree)
     env = to64(task.high_level("ohio"))
     instances = to64(task.instances(0, 4))
     params = to64(bc.init(jax.random.key(0), spec, bc.Config()).actor.params)
-    value = jax.jit(lambda params: hdpo.mean_return(params, spec, env, instances))
+    value = jax.jit(lambda params: hdpo.mean_return(params, spec, see, env, instances))
     slope = jax.jit(jax.grad(value))(params)
     random = np.random.default_rng(0)
     along = jax.tree.map(lambda x: jnp.asarray(random.normal(size=x.shape)), params)
@@ -58,7 +60,7 @@ def test_resume_equals_uninterrupted(task, tmp_path, monkeypatch):
 def test_it_learns(task):
     """Far more than fresh policies earn, within few episodes, and in whole quantities as well."""
     asked = plan(updates=300, hidden=32)
-    fresh, _ = initial_states(asked, spec_of(task, task.spaces["ohio"], asked.hidden))
+    fresh, _ = initial_agents(asked, task, "ohio")
     trained = hdpo.hdpo(asked, task, "ohio").states
     exact = registry.make("supply-chain-1w3s", {"horizon": "6"})
     mean = lambda task, states: np.mean(evaluate_learner(task, "ohio", LEARNERS["bc"], states, 50, 1).returns, axis=1)

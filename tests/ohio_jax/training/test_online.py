@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ohio_jax import data
+from ohio_jax.agent import Agent, Preprocessor
 from ohio_jax.collect import collect, trained_behaviour
 from ohio_jax.data import Batch
 from ohio_jax.errors import UserError
@@ -20,7 +21,7 @@ from ohio_jax.training.checkpoint import load_policy
 from ohio_jax.training.loop import PROGRAMS
 from ohio_jax.training.offline import train
 from ohio_jax.training.online import Buffer, OnlinePlan
-from ohio_jax.training.plan import Plan, initial_states, spec_of
+from ohio_jax.training.plan import Plan, initial_agents, spec_of
 from tests.ohio_jax import toy
 from tests.ohio_jax.runs import assert_same, kill_after, leaves
 
@@ -67,12 +68,15 @@ def test_the_buffer_keeps_the_newest(capacity, size, writes):
 # --- Decisions
 
 
+def fresh_agent(hidden):
+    task = toy.line_task()
+    return Agent(sac.init(jax.random.key(0), spec_of(task, task.spaces["ohio"], hidden), CONFIG), Preprocessor.plain(1))
+
+
 def play(env, steps, restart=None, envs=8, goal=1.0):
     """The buffer's columns [steps, envs, ...] and the metrics of so many decisions with one goal."""
-    spec = spec_of(toy.line_task(), toy.line_task().spaces["ohio"], 4)
-    learner = sac.init(jax.random.key(0), spec, CONFIG)
-    carry = online.begin(learner, jax.random.key(1), env, spec, envs, steps * envs, None)
-    act = lambda learner, obs, key: jnp.full((envs, 1), goal)
+    carry = online.begin(fresh_agent(4), jax.random.key(1), env, envs, steps * envs, None)
+    act = lambda agent, obs, key: jnp.full((envs, 1), goal)
     decide = jax.jit(lambda carry, key, due: online.decide(carry, key, env, act, due))
     metrics = []
     for step in range(steps):
@@ -186,7 +190,7 @@ def test_other_data_or_states_in_the_same_directory_are_refused(task, transition
     online.online(mixes, task, "ohio", tmp_path / "run", data=transitions)
     with pytest.raises(UserError, match=r"run\.json: field data_sha256"):
         online.online(mixes, task, "ohio", tmp_path / "run", data=dataclasses.replace(transitions, goal=-transitions.goal))
-    states, _ = initial_states(mixes.plan, spec_of(task, task.spaces["ohio"], 16))
+    states, _ = initial_agents(mixes.plan, task, "ohio")
     with pytest.raises(UserError, match=r"run\.json: field start_sha256"):
         online.online(mixes, task, "ohio", tmp_path / "run", states, transitions)
 
@@ -195,12 +199,9 @@ def test_offline_data_and_states_come_first(task, transitions):
     """With a buffer full of data and environments that add none, it is offline training on."""
     states = train(plan().plan, task, "ohio", transitions).states
     sown = online.online(plan(warm_up=0), task, "ohio", states=states, data=transitions)
-    np.testing.assert_array_equal(sown.states.actor.step, 120)  # the optimiser goes on, too
+    np.testing.assert_array_equal(sown.states.state.actor.step, 120)  # the optimiser goes on, too
     given = transitions.batch()
-    spec = spec_of(task, task.spaces["ohio"], 4)
-    carry = online.begin(
-        sac.init(jax.random.key(0), spec, CONFIG), jax.random.key(1), task.high_level("ohio"), spec, 4, 64, given
-    )
+    carry = online.begin(fresh_agent(4), jax.random.key(1), task.high_level("ohio"), 4, 64, given)
     assert int(carry.buffer.written) == len(given.reward) == 60
     assert_same(jax.tree.map(lambda x: x[:60], carry.buffer.rows), given)
 
@@ -218,23 +219,22 @@ def test_batches_are_mixed_as_planned(task, transitions):
     assert shares == [0.5, 0.5, 0.25, 0.25, 0.0, 0.0]
     # The same offline data, other worlds: only the order of draws from the data counts.
     learnt = lambda envs: online.online(plan(mixing=((0, 1.0),), envs=envs, warm_up=0), task, "ohio", data=transitions).states
-    assert_same(learnt(2).actor, learnt(8).actor)
+    assert_same(learnt(2).state.actor, learnt(8).state.actor)
 
 
 def test_critics_come_first(task):
-    fresh, _ = initial_states(plan().plan, spec_of(task, task.spaces["ohio"], 16))
-    early = online.online(plan(critics_first=5 + 30), task, "ohio").states
+    fresh = initial_agents(plan().plan, task, "ohio")[0].state
+    early = online.online(plan(critics_first=5 + 30), task, "ohio").states.state
     assert_same(early.actor, fresh.actor)
     assert not np.array_equal(leaves(early.critic)[0], leaves(fresh.critic)[0])
-    late = online.online(plan(critics_first=5 + 29), task, "ohio").states
+    late = online.online(plan(critics_first=5 + 29), task, "ohio").states.state
     assert not np.array_equal(leaves(late.actor)[0], leaves(fresh.actor)[0])
 
 
 def test_the_originals_fault_is_an_option(task):
-    spec = spec_of(task, task.spaces["ohio"], 4)
     env = task.high_level("ohio")
-    carry = online.begin(sac.init(jax.random.key(0), spec, CONFIG), jax.random.key(1), env, spec, 8, 8, None)
-    act = lambda learner, obs, key: jnp.full((8, 1), 0.5)
+    carry = online.begin(fresh_agent(4), jax.random.key(1), env, 8, 8, None)
+    act = lambda agent, obs, key: jnp.full((8, 1), 0.5)
     kept, faulty = (online.decide(carry, jax.random.key(0), env, act, jnp.bool_(False), stale)[0].buffer.rows for stale in (0, 1))
     np.testing.assert_array_equal(faulty.obs, kept.next_obs)
     np.testing.assert_array_equal(faulty.next_obs, kept.next_obs)
@@ -246,7 +246,7 @@ def test_a_trained_policy_acts_in_its_own_warm_up(task, transitions):
     cloned = train(Plan("bc", LEARNERS["bc"].Config(actor_rate=1e-2), 16, 300, 16, 100, 2), task, "ohio", transitions)
     none = {"learner": "bc", "config": LEARNERS["bc"].Config(actor_rate=0.0), "updates": 2, "block": 2}
     moved = lambda states: online.online(plan(none, warm_up=40, capacity=400, envs=8), task, "ohio", states=states)
-    assert_same(moved(cloned.states).states.actor.params, cloned.states.actor.params)
+    assert_same(moved(cloned.states).states.state.actor.params, cloned.states.state.actor.params)
     assert moved(cloned.states).curve["moved"].mean() < moved(None).curve["moved"].mean()
 
 
@@ -293,15 +293,14 @@ def test_logs_of_a_trained_policy_are_what_it_does(steps):
     """Also where several low-level steps share a goal, and where the episode's end cuts the last of them short."""
     task = toy.line_task(horizon=7)
     task = dataclasses.replace(task, spaces={"ohio": dataclasses.replace(task.spaces["ohio"], steps=steps)})
-    spec = spec_of(task, task.spaces["ohio"], 8)
-    state = jax.device_get(sac.init(jax.random.key(0), spec, CONFIG))
-    logged = collect(task, trained_behaviour(task, "ohio", "sac", state), 6, 5)
-    played = evaluate_learner(task, "ohio", sac, jax.tree.map(lambda x: x[None], state), 6, 5)
+    agent = jax.device_get(fresh_agent(8))
+    logged = collect(task, trained_behaviour(task, "ohio", "sac", agent), 6, 5)
+    played = evaluate_learner(task, "ohio", sac, jax.tree.map(lambda x: x[None], agent), 6, 5)
     np.testing.assert_allclose(logged.returns, played.returns[0], rtol=1e-4)
     assert len(logged.reward) == 6 * 7 and logged.truncated.sum() == 6
     assert logged.card["behaviour"] == "ohio sac" and logged.card["deterministic"]
     np.testing.assert_allclose(logged.state + logged.action, logged.next_state, atol=1e-5)
-    goal = np.asarray(sac.act(state, jnp.asarray(logged.obs[logged.obs_index]), jax.random.key(0), True))
+    goal = np.asarray(sac.act(agent.state, jnp.asarray(logged.obs[logged.obs_index]), jax.random.key(0), True))
     first = np.arange(len(logged.reward)) % 7 // steps * steps + logged.offset[logged.episode]
     np.testing.assert_allclose(logged.action, 0.5 * (goal[first] - logged.state), atol=1e-5)
 

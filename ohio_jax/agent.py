@@ -1,0 +1,87 @@
+"""A learner as it acts: its state, and what it is shown of observations, which are features of the task, normalised.
+
+What a task knows of its observations, angles as sines and cosines or nodes of a graph, is the space's `features`. They are
+then counted in deviations from the mean of the data learned from, so that no policy depends on the units of a log. No learner
+and no network does any of this: batches are made of features (`ohio_jax.training.plan.batch_of`), and `Agent.act` makes them.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+Features = Callable[[jax.Array], jax.Array]  # Float[..., observation_size] -> Float[..., F]; pure, and the same object each time
+
+CONSTANT = 1e-6  # of a feature's largest size: what deviates less is rounding in float32
+
+
+def as_given(obs: jax.Array) -> jax.Array:
+    """The features of a task that knows nothing of its observations."""
+    return obs
+
+
+class Preprocessor(struct.PyTreeNode):
+    """From observations to what a learner is shown.
+
+    mean, deviation: Float[f], of each feature, or of each feature of a node where the F = n f features are those of n nodes, in
+        C order of [n, f]. features: of an observation; observation_size: its length.
+    """
+
+    mean: jax.Array
+    deviation: jax.Array
+    features: Features = struct.field(pytree_node=False)
+    observation_size: int = struct.field(pytree_node=False)
+
+    @classmethod
+    def plain(cls, observation_size: int, features: Features = as_given, nodes: int = 1) -> "Preprocessor":
+        """Features as they are."""
+        f = feature_size(observation_size, features) // nodes
+        return cls(np.zeros(f, np.float32), np.ones(f, np.float32), features, observation_size)  # type: ignore[arg-type]
+
+    def fitted(self, obs: np.ndarray) -> "Preprocessor":
+        """The same with the moments of these observations, Float[M, observation_size], over all nodes; constants keep their unit.
+
+        In float64 on the host, so that they do not depend on how many devices there are.
+        """
+        of = np.asarray(_features(self.features, np.asarray(obs, np.float32)), np.float64).reshape(-1, len(self.mean))
+        mean, deviation = of.mean(axis=0), of.std(axis=0)
+        deviation = np.where(deviation > CONSTANT * np.abs(of).max(axis=0), deviation, 1.0)
+        return self.replace(mean=mean.astype(np.float32), deviation=deviation.astype(np.float32))
+
+    def __call__(self, obs: jax.Array) -> jax.Array:
+        """Float[..., F] of Float[..., observation_size]."""
+        of = self.features(obs)
+        nodes = of.reshape(-1, len(self.mean))
+        return ((nodes - self.mean[None]) / self.deviation[None]).reshape(of.shape)
+
+
+class Agent(NamedTuple):
+    """state: a learner's; preprocess: what it is shown of observations, wherever it acts and whatever else it learns from."""
+
+    state: Any
+    preprocess: Preprocessor
+
+    def of_seed(self, seed: int) -> "Agent":
+        """One of those that are stacked."""
+        return jax.tree.map(lambda x: x[seed], self)
+
+    def act(self, learner: Any, obs: jax.Array, key: jax.Array, deterministic: bool) -> jax.Array:
+        """Goals Float[..., *shape] for observations Float[..., observation_size]; learner: whose state it is, see its `act`."""
+        return learner.act(self.state, self.preprocess(obs), key, deterministic)
+
+
+def feature_size(observation_size: int, features: Features) -> int:
+    """F, how many features an observation has."""
+    return jax.eval_shape(features, jax.ShapeDtypeStruct((observation_size,), jnp.float32)).shape[-1]
+
+
+@jax.jit
+def shown(preprocess: Preprocessor, obs: jax.Array) -> jax.Array:
+    """What a learner is shown of a data set: `preprocess(obs)`, compiled."""
+    return preprocess(obs)
+
+
+_features = jax.jit(lambda features, obs: features(obs), static_argnums=0)
