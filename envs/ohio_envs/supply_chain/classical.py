@@ -16,7 +16,7 @@ from ohio_envs.settings import Rule, integer, number, one_of, parse
 from ohio_envs.supply_chain import optimum, policies, scenario, search
 from ohio_envs.supply_chain.scenario import Scenario, check, lead_time_demand, supplies, way
 from ohio_envs.supply_chain.simulator import SupplyChain, echelon_positions
-from ohio_envs.supply_chain.task import REFERENCE_SEED, in_tens, instances_of
+from ohio_envs.supply_chain.task import REFERENCE_SEED, in_tens
 from ohio_jax.controllers import order_up_to, orders
 from ohio_jax.environment import State, instances_of
 from ohio_jax.errors import UserError
