@@ -219,7 +219,8 @@ def test_batches_are_mixed_as_planned(task, transitions):
     assert shares == [0.5, 0.5, 0.25, 0.25, 0.0, 0.0]
     # The same offline data, other worlds: only the order of draws from the data counts.
     learnt = lambda envs: online.online(plan(mixing=((0, 1.0),), envs=envs, warm_up=0), task, "ohio", data=transitions).states
-    assert_same(learnt(2).state.actor, learnt(8).state.actor)
+    for x, y in zip(leaves(learnt(2).state.actor), leaves(learnt(8).state.actor), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)  # of two programs, which round alike but for the last bits
 
 
 def test_critics_come_first(task):
