@@ -17,7 +17,7 @@ both_actions = pytest.mark.parametrize("action", ACTIONS)
 
 
 # Tests compile without optimizations (see conftest.py), but for what then runs thousands of updates.
-OPTIMIZED = {"xla_backend_optimization_level": 3}
+OPTIMIZED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
 
 
 @functools.partial(jax.jit, static_argnums=0, compiler_options=OPTIMIZED)

@@ -15,6 +15,7 @@ from ohio_jax.controllers import transport
 from ohio_jax.relabel import relabel
 from ohio_jax.solvers.transport import solve
 from tests.ohio_envs.cities import published
+from tests.ohio_jax.learning import OPTIMIZED
 
 CITIES = ("routing-nyc", "routing-shenzhen")
 EPISODES = 36
@@ -61,7 +62,9 @@ def test_round_trip_costs_nothing(city, policy):
     moved = data.action * (1 - np.eye(len(tau), dtype=int))
     end = data.state - moved.sum(axis=2) + moved.sum(axis=1)
     goal = (end / end.sum(axis=1, keepdims=True)).astype(np.float32)
-    again = jax.jit(jax.vmap(lambda s, g: transport.act(space.params, (), s, g)[0]))(jnp.asarray(data.state), goal)
+    # As users compile it: without optimizations one of 2,880 goals is rounded differently in two places of the program.
+    act = jax.jit(jax.vmap(lambda s, g: transport.act(space.params, (), s, g)[0]), compiler_options=OPTIMIZED)
+    again = act(jnp.asarray(data.state), goal)
     again = np.asarray(again) * (1 - np.eye(len(tau), dtype=int))
     np.testing.assert_array_equal(data.state - again.sum(axis=2) + again.sum(axis=1), end)
     np.testing.assert_array_equal((tau * again).sum(axis=(1, 2)), (tau * moved).sum(axis=(1, 2)))
