@@ -77,14 +77,14 @@ class Drawn:
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def draws(env: Any, key: jax.Array, episodes: int) -> Any:
+def sample_instances(env: Any, key: jax.Array, episodes: int) -> Any:
     """Instances of so many episodes, leading axis E; that of an episode does not depend on how many follow it."""
     return jax.vmap(lambda episode: env.draw(jax.random.fold_in(key, episode)))(jnp.arange(episodes))
 
 
 def instances_of(env: Any) -> Callable[[int, int], Any]:
     """`Task.instances` of an environment: as it draws them itself."""
-    return lambda seed, episodes: draws(env, jax.random.key(seed), episodes)
+    return lambda seed, episodes: sample_instances(env, jax.random.key(seed), episodes)
 
 
 @struct.dataclass
