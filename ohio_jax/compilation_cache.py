@@ -34,21 +34,20 @@ def enable(where: str | None = None) -> Path | None:
     """
     import jax
 
-    if where:
-        os.environ[VARIABLE] = where if where == "off" else str(Path(where).expanduser().absolute())
-    where = os.environ.get(VARIABLE)
+    if where := where or os.environ.get(VARIABLE):
+        where = os.environ[VARIABLE] = where if where == "off" else str(Path(where).expanduser().absolute())
     if where == "off":
         jax.config.update("jax_enable_compilation_cache", False)
         return None
     if not where and (own := os.environ.get("JAX_COMPILATION_CACHE_DIR")):
         return Path(own)
-    root = Path(where).expanduser().absolute() if where else _users_cache()
+    root = Path(where) if where else _users_cache()
     folder = root / f"jax-{version('jax')}-{processor()}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tidy(folder)
         _delete_unused(root)
-    except OSError as error:  # a lock that stays held is one as well
+    except OSError as error:
         if where:
             raise UserError(f"compilation cache: expected a folder to write to, found {folder}: {error}") from error
         logging.info("no compilation cache: %s: %s", folder, error)
@@ -66,7 +65,7 @@ def processor(described: str | None = None) -> str:
     """
     if described is None:
         with contextlib.suppress(OSError):
-            described = Path("/proc/cpuinfo").read_text()
+            described = Path("/proc/cpuinfo").read_text(errors="replace")
     wanted = ("model name", "flags", "Features", "CPU implementer", "CPU part")
     lines = {line for line in (described or "").splitlines() if line.startswith(wanted)}
     cores = os.environ.get("NPROC") or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
@@ -78,11 +77,11 @@ def tidy(folder: Path) -> None:
     """Deletes what a killed process left half-written: JAX writes an entry first, then the time of its last use.
 
     Without this JAX would neither read such an entry nor write it anew, and stop deleting old ones.
-    Raises OSError where the folder cannot be written to, or another process keeps it locked.
+    Raises OSError where the folder cannot be written to. Where other processes keep it locked nothing is done.
     """
     import filelock
 
-    with filelock.FileLock(folder / ".lockfile", timeout=LOCK_SECONDS):  # JAX's own lock
+    with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / ".lockfile", timeout=LOCK_SECONDS):  # JAX's own lock
         os.utime(folder / ".lockfile")
         names = {path.name for path in folder.iterdir()}
         for name in names:
@@ -95,8 +94,9 @@ def tidy(folder: Path) -> None:
 def _delete_unused(root: Path) -> None:
     """Deletes the folders of other versions and processors that no command has used for long."""
     for lock in root.glob("jax-*/.lockfile"):
-        if time.time() - lock.stat().st_mtime > UNUSED_DAYS * 86_400:
-            shutil.rmtree(lock.parent, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process was faster
+            if time.time() - lock.stat().st_mtime > UNUSED_DAYS * 86_400:
+                shutil.rmtree(lock.parent)
 
 
 def _users_cache() -> Path:

@@ -142,6 +142,7 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, we
         "weights": weights,
         "steps": steps,
         "source_sha256": trajectories.digest,
+        "source_sha256_v1": trajectories.card.get("sha256_v1"),
         "transitions": len(starts),
         "cut_short": int((lengths < steps).sum()),
         "residual_max": float(found["residual"][~failed].max()),

@@ -52,7 +52,7 @@ def sources(room: str) -> dict[str, str]:
     return {name(file): file.read_text() for file in sorted(FOLDERS[room].rglob("*.py"))}
 
 
-def tests() -> dict[str, str]:
+def texts_of_tests() -> dict[str, str]:
     """The texts of the test suite's modules by name."""
     name = lambda file: ".".join(file.relative_to(ROOT).with_suffix("").parts)
     return {name(file): file.read_text() for file in sorted((ROOT / "tests").rglob("*.py"))}
@@ -172,7 +172,7 @@ def test_a_started_backend_would_be_seen(tmp_path, monkeypatch):
 
 def test_what_tests_share_lies_in_no_test():
     """A test module stands alone: what others use as well lies beside it, in a module without tests."""
-    files = tests()
+    files = texts_of_tests()
     cases = {name for name in files if name.rpartition(".")[2].startswith("test_")}
     assert __name__ in cases and len(cases) < len(files)
     assert not {name: found for name, source in files.items() if (found := files_imported(source, cases) - {name})}

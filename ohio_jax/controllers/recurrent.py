@@ -24,7 +24,7 @@ from ohio_jax.controllers import torques
 from ohio_jax.controllers.osc import vector_of
 from ohio_jax.dynamics.chain import Chain, frames, pose
 from ohio_jax.errors import UserError
-from ohio_jax.low_level import UNEXPLAINED, UNIQUE, Problem, Segment, StateModel, active_residual, side_of
+from ohio_jax.low_level import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment, StateModel, active_residual, side_of
 from ohio_jax.networks.recurrent import Carry, Recurrent
 from ohio_jax.solvers.small import product
 
@@ -139,7 +139,9 @@ def problem(params: Params) -> Problem:
 
 
 def _closed_form(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:
-    return at.observed, jnp.where(jnp.all(at.observed == at.reached), UNIQUE, UNEXPLAINED)
+    # A goal is the change over all of its steps: that over fewer tells little of it.
+    status = jnp.where(jnp.all(segment.taken), UNIQUE, AMBIGUOUS)
+    return at.observed, jnp.where(jnp.all(at.observed == at.reached), status, UNEXPLAINED)
 
 
 def _observed(segment: Segment, at: Context) -> jax.Array:

@@ -133,8 +133,8 @@ def read_run(directory: str | Path) -> dict[str, Any]:
         raise UserError(f"{described}: expected JSON, found {error}") from error
     found = run.get("format") if isinstance(run, dict) else None
     if found != FORMAT:
-        made = "a run of another version" if found else "a run of an older version, without it"
-        raise UserError(f"{described}: field format: expected {FORMAT}, found {made}; train anew in another directory")
+        made = "it is of another version; train anew in another directory"
+        raise UserError(f"{described}: field format: expected {FORMAT}, found {found}; {made}")
     return run
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ohio_jax.agent import Agent, Preprocessor, feature_size, shown
 from ohio_jax.data import Batch, Transitions
+from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, Spec
 from ohio_jax.task import Space, Task
 
@@ -52,6 +53,8 @@ def initial_agents(plan: Plan, task: Task, space: str, transitions: Transitions 
     chosen = task.spaces[space]
     states, keys = initial_states(plan, spec_of(task, chosen, plan.hidden))
     preprocess = Preprocessor.plain(task.env.observation_size, chosen.features, chosen.nodes)
+    if transitions is not None and not np.any(transitions.weight > 0):
+        raise UserError("transitions: field weight: expected some above 0, found none: there is nothing to learn from")
     if plan.normalise and transitions is not None:
         preprocess = preprocess.fitted(transitions.obs[transitions.weight > 0])  # of others no loss hears, and some are made up
     return Agent(states, jax.tree.map(lambda x: np.stack([x] * plan.seeds), preprocess)), keys

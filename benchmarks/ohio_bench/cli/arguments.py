@@ -2,13 +2,15 @@
 
 import argparse
 import json
+import math
+import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ohio_jax.errors import UserError, unknown
 
-Add = Callable[..., argparse.ArgumentParser]  # (name, function, compiles=True) -> the parser of a new command
+Add = Callable[..., argparse.ArgumentParser]  # (name, function, cached=True) -> the parser of a new command
 
 
 def settings(pairs: list[str], flag: str = "--set") -> dict[str, str]:
@@ -26,7 +28,10 @@ def settings(pairs: list[str], flag: str = "--set") -> dict[str, str]:
 
 def names(text: str) -> tuple[str, ...]:
     """argparse type of a comma-separated list."""
-    return tuple(name for name in text.split(",") if name)
+    found = tuple(name for name in text.split(",") if name)
+    if not found:
+        raise argparse.ArgumentTypeError(f"expected names, comma-separated, found {text!r}")
+    return found
 
 
 def positive(text: str) -> int:
@@ -94,12 +99,23 @@ def config_of(config: Any, pairs: list[str]) -> Any:
     for name, text in settings(pairs, "--config").items():
         if name not in vars(config):
             raise unknown("field of Config", name, vars(config))
-        kind = type(getattr(config, name))
-        try:
-            changes[name] = kind(json.loads(text)) if kind is not str else text
-        except (ValueError, TypeError) as error:
-            raise UserError(f"--config: field {name}: expected {kind.__name__}, found {text!r}") from error
+        changes[name] = _value(name, text, typing.get_type_hints(type(config))[name])
     return config.replace(**changes)
+
+
+def _value(name: str, text: str, kind: Any) -> Any:
+    if typing.get_origin(kind) is Literal:
+        if text not in typing.get_args(kind):
+            raise unknown(f"value of --config {name}", text, typing.get_args(kind))
+        return text
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    of_kind = type(value) is kind or (kind is float and type(value) is int)
+    if not of_kind or (kind is float and not math.isfinite(value)):
+        raise UserError(f"--config: field {name}: expected {kind.__name__}, found {text!r}")
+    return kind(value)
 
 
 def add_set(command) -> None:

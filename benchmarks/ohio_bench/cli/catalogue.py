@@ -44,7 +44,7 @@ def data_command(args) -> None:
 
 
 def add_to(add: Add) -> None:
-    add("list", list_command, compiles=False)
+    add("list", list_command, cached=False)
 
-    command = add("data", data_command, compiles=False)
+    command = add("data", data_command, cached=False)
     command.add_argument("action", choices=("list", "fetch", "verify"))

@@ -80,8 +80,8 @@ def submit_command(args) -> None:
 
 
 def add_to(add: Add) -> None:
-    def add_fill(name: str, function, groups: str):
-        command = add(name, function)
+    def add_fill(name: str, function, groups: str, cached: bool = True):
+        command = add(name, function, cached)
         command.add_argument("--preset", default="quick")
         command.add_argument("--only", type=names, default=(), help=f"only these {groups} or cells, comma-separated")
         command.add_argument("--results", default="results")
@@ -96,16 +96,16 @@ def add_to(add: Add) -> None:
     command.add_argument("--learner", help="only this one, on every method: its name, or module:object of your own")
     add_processes(command)
     add_fill("finetune", finetune_command, "domains")
-    add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, cost)")
+    add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, cost)", cached=False)
 
-    command = add("leaderboard", leaderboard_command, compiles=False)
+    command = add("leaderboard", leaderboard_command)
     command.add_argument("--results", default="results")
 
-    command = add("submit", submit_command, compiles=False)
+    command = add("submit", submit_command, cached=False)
     command.add_argument("file", metavar="FILE")
     command.add_argument("--results", default="results")
 
-    command = add("speed", speed_command)
+    command = add("speed", speed_command, cached=False)
     command.add_argument("name", nargs="?")
     command.add_argument("--quick", action="store_true", help="seconds instead of minutes; noisier")
     command.add_argument("--results", default="results")

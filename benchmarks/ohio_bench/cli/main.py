@@ -19,11 +19,11 @@ def parser() -> argparse.ArgumentParser:
     top = argparse_flags.ArgumentParser(prog="ohio-jax", description="Offline hierarchical RL via inverse optimisation.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, function, compiles: bool = True) -> argparse.ArgumentParser:
+    def add(name: str, function, cached: bool = True) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
         command.set_defaults(function=function)
         command.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-        if compiles:
+        if cached:
             command.add_argument("--compilation-cache", metavar="DIR", help="where compiled programs are kept, or off")
         return command
 
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args) -> int:
     try:
-        if "compilation_cache" in args:  # of commands that compile
+        if "compilation_cache" in args:  # not of commands that compile nothing, or measure how long that takes
             compilation_cache.enable(args.compilation_cache)
         with together(args):
             args.function(args)

@@ -140,7 +140,7 @@ def scores(b: Budget) -> Listed:
     test = {"plan": plan, "test_seed": TEST_SEED, "test_episodes": b.test_episodes}
     ends = beliefs((*b.factors[:1], *b.factors[-1:]), (*b.shares[:1], *b.shares[-1:]))
     others = [steps for steps in b.lengths if steps != b.middle]
-    wanted = [
+    wanted: list[Any] = [
         *itertools.product(beliefs(b.factors, b.shares), (b.middle,), (0.0,), b.scored),
         *itertools.product(ends, others, (0.0,), b.compared),
         *itertools.product(b.noisy, (b.middle,), (0.0, *b.noises), b.judged),

@@ -4,6 +4,7 @@ Cells do not depend on each other. What comes back from a worker is the content 
 workers need no disk in common; datasets and checkpoints lie in each worker's own work folder, made from the same seeds.
 """
 
+import contextlib
 import functools
 import importlib
 import os
@@ -16,7 +17,7 @@ from typing import Any
 from ohio_bench.runner.cell import Cell
 from ohio_jax import compilation_cache, mesh, provenance
 from ohio_jax.errors import UserError, unknown
-from ohio_jax.learners import LEARNERS
+from ohio_jax.learners import LEARNERS, outside
 from ohio_jax.progress import progress
 
 RETRIES = 3  # of a cell whose worker dies
@@ -87,7 +88,7 @@ def over_ray(cpus: int | None = None, gpus: float | None = None) -> Executor:
         if (where := os.environ.get(compilation_cache.VARIABLE)) is not None:
             environment["env_vars"] = {compilation_cache.VARIABLE: where}
         task = ray.remote(max_retries=RETRIES, runtime_env=environment, **need)(_carried_out)
-        packed = ray.cloudpickle.dumps((again, learners))
+        packed = ray.cloudpickle.dumps((again, learners, outside.FROM))
         waiting = {task.remote(packed, cell.name, cell.config, need["num_cpus"]): cell.name for cell in wanted}
         with progress("bench", len(wanted), "cell") as bar:
             while waiting:
@@ -139,7 +140,8 @@ def _carried_out(packed: bytes, name: str, config: dict[str, Any], cpus: int) ->
     flags = DEVICES.sub("", os.environ.get("XLA_FLAGS", ""))
     os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={max(1, int(cpus))}".strip()
     os.environ["NPROC"] = str(max(1, int(cpus)))  # size of XLA's thread pool
-    compilation_cache.enable()
+    with contextlib.suppress(UserError):  # a folder that the command's machine alone can write to
+        compilation_cache.enable()
     cell = _listed(packed)[name]
     if (found := cell.config) != config:
         different = next(key for key in {**found, **config} if found.get(key) != config.get(key))
@@ -153,6 +155,7 @@ def _carried_out(packed: bytes, name: str, config: dict[str, Any], cpus: int) ->
 @functools.lru_cache(maxsize=1)
 def _listed(packed: bytes) -> dict[str, Cell]:
     """The cells of an experiment, listed once for all that a worker runs of it: what one compiled serves the next."""
-    again, learners = importlib.import_module("ray").cloudpickle.loads(packed)
+    again, learners, sources = importlib.import_module("ray").cloudpickle.loads(packed)
     LEARNERS.update(learners)
+    outside.FROM.update(sources)
     return {cell.name: cell for cell in again()}

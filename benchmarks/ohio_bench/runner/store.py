@@ -51,6 +51,8 @@ def read(path: Path, fields: Iterable[str]) -> dict[str, Any]:
         missing = sorted(set(fields) - set(cell))
         if missing:
             raise ValueError(f"no field {missing[0]!r}")
+        if not isinstance(cell.get("version", 0), int):
+            raise ValueError(f"field version is {cell['version']!r}, no number")
     except ValueError as error:
         raise UserError(f"{path}: expected a run file, found damage ({error}); delete it to run the cell again") from error
     if cell.get("version", 0) > VERSION:

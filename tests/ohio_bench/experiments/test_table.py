@@ -324,5 +324,5 @@ def test_bench_survives_kills(tmp_path):
     assert whole.keys() == cut.keys() and len(whole) == 9
     for name, cell in whole.items():
         assert cut[name]["returns"] == cell["returns"] and cut[name]["metrics"] == cell["metrics"]
-    left = [p for p in (tmp_path / "cut" / "results").rglob("*") if p.is_file() and p.suffix != ".json"]
+    left = [p for p in (tmp_path / "cut" / "results" / "runs").rglob("*") if p.is_file() and p.suffix != ".json"]
     assert all(p.name.endswith(".part") for p in left)

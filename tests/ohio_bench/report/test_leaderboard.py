@@ -236,7 +236,7 @@ def test_a_sound_file_joins(board, command, monkeypatch):
     code, out, err = command(f"submit {path} --results {board}")
     written = board / "runs" / "submitted" / "reacher" / "cpu" / "reacher-expert.ours-iql.json"
     assert (code, err) == (0, "") and str(written) in out
-    assert json.loads(written.read_text()) == {"version": store.VERSION, **boards.submission()}
+    assert json.loads(written.read_text()) == store.migrated(boards.submission())
     found = entries.board(TABLES["reacher"], "cpu", board)
     assert "Ours IQL" in {entry.column for entry in found.entries}
     assert "already" not in out

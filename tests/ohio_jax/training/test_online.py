@@ -162,7 +162,7 @@ def test_one_compilation_serves_all_hyperparameters(task):
 def test_a_seed_does_not_depend_on_its_neighbours(task):
     two, three = (online.online(plan({"seeds": seeds}), task, "ohio") for seeds in (2, 3))
     for x, y in zip(leaves(two.states), leaves(three.states), strict=True):
-        np.testing.assert_allclose(x, y[:2], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(x, y[:2], rtol=1e-3, atol=1e-3)  # two programs, whose last bits grow with each update
     assert any(not np.array_equal(x[1], x[0]) for x in leaves(three.states))
 
 
