@@ -54,7 +54,7 @@ def _log(env, act: Act, params, view, reached, instances, keys):
 def _trajectories(first_reward, steps: dict[str, Any]) -> data.Trajectories:
     """Drops what lies behind an episode's end and flattens [E, T, ...] to [N, ...]."""
     steps = {name: np.asarray(value) for name, value in steps.items()}
-    alive = steps.pop("alive")
+    alive = np.logical_and.accumulate(steps.pop("alive"), axis=1)  # an end is one, whatever the simulator goes on to say
     lengths = alive.sum(axis=1)
     obs = np.concatenate([steps["obs"], steps["next_obs"][:, -1:]], axis=1)
     last = np.take_along_axis(steps["next_obs"], (lengths - 1)[:, None, None], axis=1)

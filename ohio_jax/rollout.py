@@ -52,9 +52,10 @@ def _play(env, act: Act, params, instances, keys, devices: tuple[Any, ...]) -> E
     def play(env, params, instances, keys):
         def episode(instance, key):
             alive = lambda state: 1.0 - jnp.maximum(state.done, state.info["truncation"])
-            record = lambda before, _, after: jax.tree.map(lambda x: alive(before) * x, (after.reward, after.metrics))
-            first, (rewards, metrics) = horizon_scan(env, act, params, instance, key, record)
-            total = lambda at_start, later: at_start + jnp.sum(later, axis=0)
+            record = lambda before, _, after: (alive(before), after.reward, after.metrics)
+            first, (counted, rewards, metrics) = horizon_scan(env, act, params, instance, key, record)
+            counted = jnp.cumprod(counted)  # an end is one, whatever the simulator goes on to say
+            total = lambda at_start, later: at_start + jnp.sum(counted * later, axis=0)
             return Episodes(total(first.reward, rewards), jax.tree.map(total, first.metrics, metrics))
 
         return jax.vmap(episode)(instances, keys)

@@ -205,8 +205,9 @@ def _fit(config: Config, held_out: int, key: jax.Array, params: Params, segments
     def errors(weights, row: jax.Array) -> jax.Array:
         _, out = jax.lax.scan(lambda carry, x: network.apply(weights, carry, x), network.rest(), inputs[row])
         torque = segments.action[row][:, :-1]
-        away = (out * bound - torque) / (torques.NOISE * bound)
-        return torques.NOISE * active_residual(away, side_of(torque, -bound, bound))
+        most = jnp.broadcast_to(bound, torque.shape)
+        away = (out * most - torque) / (torques.NOISE * most)
+        return torques.NOISE * active_residual(away, side_of(torque, -most, most))
 
     def loss(weights, rows):
         return jnp.mean(jnp.square(jax.vmap(functools.partial(errors, weights))(rows)))

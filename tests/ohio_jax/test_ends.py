@@ -27,7 +27,7 @@ EPISODES = 6
 
 def goal_of(env, key, state):
     """A goal that depends on where one is in a way that hardly repeats."""
-    return 1.7 * jnp.sin(37.0 * state.pipeline_state.x)[None]
+    return 1.7 * jnp.sin(7.0 * state.pipeline_state.x)[None]
 
 
 def line(horizon: int, steps: int, wall: float):
@@ -55,7 +55,7 @@ def played(env: HighLevelEnv, instances):
 
 
 @settings(max_examples=25)
-@given(st.integers(1, 11), st.integers(1, 5), st.sampled_from([0.9, 1.1, 1.2, 100.0]), st.integers(0, 3))
+@given(st.integers(1, 11), st.integers(1, 5), st.sampled_from([0.91, 1.13, 1.21, 100.0]), st.integers(0, 3))
 def test_relabelled_transitions_are_those_of_the_hierarchy_online(horizon, steps, wall, seed):
     task = line(horizon, steps, wall)
     found = relabel(collect(task, "goals", EPISODES, seed), task, "ohio", "analytic")
