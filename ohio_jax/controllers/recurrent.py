@@ -203,7 +203,8 @@ def _fit(config: Config, held_out: int, key: jax.Array, params: Params, segments
     inputs = jax.lax.map(seen, segments, batch_size=256)  # once: they hold the arm's kinematics
 
     def errors(weights, row: jax.Array) -> jax.Array:
-        _, out = jax.lax.scan(lambda carry, x: network.apply(weights, carry, x), network.rest(), inputs[row])
+        step: Any = lambda carry, x: network.apply(weights, carry, x)
+        _, out = jax.lax.scan(step, network.rest(), inputs[row])
         torque = segments.action[row][:, :-1]
         most = jnp.broadcast_to(bound, torque.shape)
         away = (out * most - torque) / (torques.NOISE * most)

@@ -1,6 +1,7 @@
 """What commands share: the types of their arguments, the groups of flags, and how a result is shown."""
 
 import argparse
+import contextlib
 import json
 import math
 import typing
@@ -108,10 +109,9 @@ def _value(name: str, text: str, kind: Any) -> Any:
         if text not in typing.get_args(kind):
             raise unknown(f"value of --config {name}", text, typing.get_args(kind))
         return text
-    try:
+    value: Any = None
+    with contextlib.suppress(ValueError):
         value = json.loads(text)
-    except ValueError:
-        value = None
     of_kind = type(value) is kind or (kind is float and type(value) is int)
     if not of_kind or (kind is float and not math.isfinite(value)):
         raise UserError(f"--config: field {name}: expected {kind.__name__}, found {text!r}")

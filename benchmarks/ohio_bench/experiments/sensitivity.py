@@ -107,7 +107,8 @@ def cells(b: Budget, kinds: Iterable[str]) -> Iterator[Cell]:
     """Every cell of these kinds; its name is `<kind>/<what>`. What it is measured with is its configuration."""
     for kind in kinds:
         for words, measure, given in CELLS[kind](b):
-            config = {name: asdict(value) if is_dataclass(value) else value for name, value in given.items()}
+            plain = lambda value: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+            config = {name: plain(value) for name, value in given.items()}
             yield Cell(f"{kind}/{slug(*words)}", config, partial(timed, measure, given))
 
 
