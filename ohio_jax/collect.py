@@ -15,7 +15,7 @@ from ohio_jax.environment import State
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS
 from ohio_jax.progress import progress
-from ohio_jax.rollout import Act, Behaviour, Steered, episode_keys, horizon_scan, learned, scripted_behaviour
+from ohio_jax.rollout import POLICY, Act, Behaviour, Steered, episode_keys, horizon_scan, learned, scripted_behaviour
 from ohio_jax.task import Task
 from ohio_jax.training.checkpoint import tree_digest
 
@@ -78,7 +78,7 @@ def collect(task: Task, policy: str | Behaviour, episodes: int, seed: int, parts
     who = scripted_behaviour(task, policy) if isinstance(policy, str) else policy
     if episodes < 1:
         raise UserError(f"episodes: expected at least 1, found {episodes}")
-    identity = {"task": task.name, "settings": task.settings, "behaviour": who.name, "seed": seed, **who.card}
+    identity = {"task": task.name, "settings": task.settings, "behaviour": who.name, "seed": seed, "stream": POLICY, **who.card}
     instances, keys = task.instances(seed, episodes), episode_keys(seed, episodes)
 
     def chunks() -> Iterator[data.Trajectories]:

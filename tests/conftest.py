@@ -24,11 +24,15 @@ import pytest
 from ohio_jax import compilation_cache
 
 ROOT = Path(__file__).resolve().parents[1]
+MAPS = 30_000
 CITY_FILES = ("scenario_nyc_brooklyn.json", "scenario_shenzhen_downtown_west.json")
 
 # Programs compiled once are found again: by files that come later, by the commands that tests start, by the next run.
 compilation_cache.enable()
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)  # of tests' many small programs most are not worth a file
+jax.config.update("jax_traceback_in_locations_limit", 0)  # where each operation was written takes a twelfth of the time
 jax.config.update("jax_numpy_rank_promotion", "raise")
+gc.set_threshold(50_000, 20, 20)  # tracing makes many objects and little garbage
 
 # No deadline: the first example compiles. The same examples each time: a failure seen once is seen again.
 hypothesis.settings.register_profile("ohio", deadline=None, derandomize=True)
@@ -42,8 +46,10 @@ if not os.environ.get("OHIO_DATA") and _beside.is_dir():
 
 @pytest.fixture(scope="module", autouse=True)
 def few_programs():
-    """Forgets compiled programs after each file: each holds memory maps, of which a process may have some 65,000."""
+    """Forgets compiled programs where there are many: each holds memory maps, of which a process may have some 65,000."""
     yield
+    if Path("/proc/self/maps").read_text().count("\n") < MAPS:
+        return
     from ohio_jax.training import hdpo, loop, offline, online  # a run of files that train nothing must not pay for it
 
     loop.PROGRAMS.clear()

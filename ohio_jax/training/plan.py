@@ -25,8 +25,8 @@ class Plan:
     seeds: so many independent runs, with keys 0 .. seeds-1.
     sampling: "uniform", or trajectory-weighted: "return" (RW) or "advantage" (AW), with temperature; or "top", of so large a
         share of the episodes as temperature says.
-    normalise: whether features are counted in deviations from the mean of the data trained on, see `ohio_jax.agent`; without data
-        to begin with, as online and in `hdpo`, they never are.
+    normalise: whether `train` counts features in deviations from the mean of its data, see `ohio_jax.agent`. `online` and `hdpo`
+        keep what the agents they start from do, and count new ones' features as they are.
     """
 
     learner: str

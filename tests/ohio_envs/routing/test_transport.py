@@ -79,7 +79,7 @@ def test_flooring_loses_vehicles_and_largest_remainder_none():
         rounding = task.spaces[space].params.rounding
         counts = np.asarray(jax.vmap(lambda g, t, r=rounding: transport.counts(g, t, r))(goals, total))
         lost = total - counts.sum(axis=1)
-        assert (lost == 0).all() if exact else lost.mean() > 0.9
+        assert (lost == 0).all() if exact else lost[~data.truncated].mean() > 1
 
 
 @published
