@@ -19,10 +19,12 @@ $(error ACCEL: expected cuda12, cuda13 or tpu, found $(ACCEL))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help bench bench-routing bench-reacher bench-supply-chain bench-finetune bench-manipulation bench-paper leaderboard serve docs test lint clean
+.PHONY: help install bench bench-routing bench-reacher bench-supply-chain bench-finetune bench-manipulation bench-paper leaderboard serve docs test lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## .venv with everything, for work on the project; the command is .venv/bin/ohio-jax
 
 bench: $(STAMP) ## the tables, small: under ten minutes on two cores
 	$(BIN)/ohio-jax bench reacher --preset quick
@@ -65,8 +67,9 @@ docs: $(DOCS) ## the documentation as a site, docs/_build/html; warnings are err
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	@echo docs/_build/html/index.html
 
+# Tests start many processes: modules are compiled once for all of them.
 test: $(STAMP) ## the tests, without the slow ones
-	$(BIN)/python -m pytest
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
 lint: $(STAMP) ## style, formatting and types
 	$(BIN)/ruff check .
@@ -74,7 +77,7 @@ lint: $(STAMP) ## style, formatting and types
 	$(BIN)/pyright
 
 clean: ## removes the virtual environment, work files and caches; results stay
-	rm -rf .venv .work build dist docs/_build docs/api/modules docs/figures/*.svg docs/results .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .work build dist docs/_build docs/api/modules docs/figures/*.svg docs/results docs/tasks docs/reference .pytest_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # A half-made environment has no pip yet and is made anew; a failed installation leaves no stamp and is tried again.

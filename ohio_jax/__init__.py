@@ -1,3 +1,3 @@
-"""Offline hierarchical reinforcement learning via inverse optimisation, in JAX."""
+"""Offline hierarchical reinforcement learning via inverse optimization, in JAX."""
 
 __version__ = "0.1.0"

@@ -1,6 +1,6 @@
-"""A learner as it acts: its state, and what it is shown of observations, which are features of the task, normalised.
+"""A learner as it acts: its state, and what it is shown of observations, which are features of the task, normalized.
 
-What a task knows of its observations, angles as sines and cosines or nodes of a graph, is the space's `features`. They are
+What a task knows of its observations, angles as sines and cosines or nodes of a graph, is the interface's `features`. They are
 then counted in deviations from the mean of the data learned from, so that no policy depends on the units of a log. No learner
 and no network does any of this: batches are made of features (`ohio_jax.training.plan.batch_of`), and `Agent.act` makes them.
 """
@@ -12,13 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jaxtyping import Array, Float, Num, PRNGKeyArray
 
 Features = Callable[[jax.Array], jax.Array]  # Float[..., observation_size] -> Float[..., F]; pure, and the same object each time
 
 CONSTANT = 1e-6  # of a feature's largest size: what deviates less is rounding in float32
 
 
-def as_given(obs: jax.Array) -> jax.Array:
+def as_given(obs: Num[Array, "..."]) -> Num[Array, "..."]:
     """The features of a task that knows nothing of its observations."""
     return obs
 
@@ -26,8 +27,11 @@ def as_given(obs: jax.Array) -> jax.Array:
 class Preprocessor(struct.PyTreeNode):
     """From observations to what a learner is shown.
 
-    mean, deviation: Float[f], of each feature, or of each feature of a node where the F = n f features are those of n nodes, in
-        C order of [n, f]. features: of an observation; observation_size: its length.
+    Attributes:
+        mean, deviation: `Float[f]`, of each feature, or of each feature of a node where the F = n f features are those of n
+            nodes, in C order of [n, f].
+        features: of an observation.
+        observation_size: its length.
     """
 
     mean: jax.Array
@@ -41,8 +45,9 @@ class Preprocessor(struct.PyTreeNode):
         f = feature_size(observation_size, features) // nodes
         return cls(np.zeros(f, np.float32), np.ones(f, np.float32), features, observation_size)  # type: ignore[arg-type]
 
-    def fitted(self, obs: np.ndarray) -> "Preprocessor":
-        """The same with the moments of these observations, Float[M, observation_size], over all nodes; constants keep their unit.
+    def fitted(self, obs: Num[np.ndarray, "M observation_size"]) -> "Preprocessor":
+        """The same with the moments of these observations, `Float[M, observation_size]`, over all nodes; constants keep their
+        unit.
 
         In float64 on the host, so that they do not depend on how many devices there are.
         """
@@ -52,14 +57,19 @@ class Preprocessor(struct.PyTreeNode):
         return self.replace(mean=mean.astype(np.float32), deviation=deviation.astype(np.float32))
 
     def __call__(self, obs: jax.Array) -> jax.Array:
-        """Float[..., F] of Float[..., observation_size]."""
+        """`Float[..., F]` of `Float[..., observation_size]`."""
         of = self.features(obs)
         nodes = of.reshape(-1, len(self.mean))
         return ((nodes - self.mean[None]) / self.deviation[None]).reshape(of.shape)
 
 
 class Agent(NamedTuple):
-    """state: a learner's; preprocess: what it is shown of observations, wherever it acts and whatever else it learns from."""
+    """A learner as it acts.
+
+    Attributes:
+        state: a learner's.
+        preprocess: what it is shown of observations, wherever it acts and whatever else it learns from.
+    """
 
     state: Any
     preprocess: Preprocessor
@@ -68,8 +78,8 @@ class Agent(NamedTuple):
         """One of those that are stacked."""
         return jax.tree.map(lambda x: x[seed], self)
 
-    def act(self, learner: Any, obs: jax.Array, key: jax.Array, deterministic: bool) -> jax.Array:
-        """Goals Float[..., *shape] for observations Float[..., observation_size]; learner: whose state it is, see its `act`."""
+    def act(self, learner: Any, obs: Float[Array, "*batch n"], key: PRNGKeyArray, deterministic: bool) -> Float[Array, "..."]:
+        """Goals `Float[..., *shape]` for observations Float[..., observation_size]; learner: whose state it is, see its `act`."""
         return learner.act(self.state, self.preprocess(obs), key, deterministic)
 
 

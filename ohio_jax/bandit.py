@@ -12,12 +12,21 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float64, PRNGKeyArray
+from numpy.typing import ArrayLike
 
 
-def chosen(key: jax.Array, returns, arms: int = 8, pulls: int = 128, trials: int = 1000) -> np.ndarray:
-    """Float64[pulls], mean over trials of the true mean of the arm that looks best after each pull.
+def chosen(
+    key: PRNGKeyArray, returns: ArrayLike, arms: int = 8, pulls: int = 128, trials: int = 1000
+) -> Float64[np.ndarray, "{pulls}"]:
+    """Mean over trials of the true mean of the arm that looks best after each pull.
 
-    returns: Float[A, E], test returns (or scores) of A trained policies. arms: that many of them, drawn anew in each trial.
+    Args:
+        returns: `Float[A, E]`, test returns (or scores) of A trained policies.
+        arms: that many of them, drawn anew in each trial.
+
+    Returns:
+        `Float64[pulls]`.
     """
     returns = np.asarray(returns, np.float64)
     ours, theirs = jax.random.split(key)
@@ -28,7 +37,7 @@ def chosen(key: jax.Array, returns, arms: int = 8, pulls: int = 128, trials: int
 
 @functools.partial(jax.jit, static_argnames="pulls")
 def _played(key: jax.Array, returns: jax.Array, scale: jax.Array, pulls: int) -> jax.Array:
-    """Float[trials, pulls]: UCB, argmax of mean + scale sqrt(2 ln t / n), on returns Float[trials, arms, E]."""
+    """`Float[trials, pulls]`: UCB, argmax of mean + scale sqrt(2 ln t / n), on returns `Float[trials, arms, E]`."""
 
     def trial(key, returns):
         truth = returns.mean(axis=1)

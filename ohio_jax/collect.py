@@ -15,18 +15,18 @@ from ohio_jax.environment import State
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS
 from ohio_jax.progress import progress
-from ohio_jax.rollout import POLICY, Act, Behaviour, Steered, episode_keys, horizon_scan, learned, scripted_behaviour
+from ohio_jax.rollout import POLICY, Act, BehaviorPolicy, StepwiseHierarchy, episode_keys, horizon_scan, learned, scripted_policy
 from ohio_jax.task import Task
 from ohio_jax.training.checkpoint import tree_digest
 
 CHUNK = 64  # episodes a compiled call: large enough to be fast, small enough for progress and resume
 
 
-def trained_behaviour(task: Task, space: str, learner: str, state, deterministic: bool = True) -> Behaviour:
+def trained_policy(task: Task, interface: str, learner: str, state, deterministic: bool = True) -> BehaviorPolicy:
     """A trained policy of one seed; learner: name in LEARNERS; state: the agent's, see `ohio_jax.agent`."""
-    env = Steered(task.high_level(space), task.spaces[space].spec.shape)
+    env = StepwiseHierarchy(task.high_level(interface), task.interfaces[interface].spec.shape)
     card = {"deterministic": deterministic, "policy_sha256": tree_digest(state)}
-    return Behaviour(f"{space} {learner}", env, learned(LEARNERS[learner], deterministic), state, card)
+    return BehaviorPolicy(f"{interface} {learner}", env, learned(LEARNERS[learner], deterministic), state, card)
 
 
 @functools.partial(jax.jit, static_argnames=("act", "view", "reached"))
@@ -37,7 +37,7 @@ def _log(env, act: Act, params, view, reached, instances, keys):
             "next_obs": after.obs,
             "state": view(before),
             "next_state": reached(after),
-            "action": after.info.get("action", action),  # of a learned policy `action` is a goal, see `Steered`
+            "action": after.info.get("action", action),  # of a learned policy `action` is a goal, see `StepwiseHierarchy`
             "reward": after.reward,
             "terminated": after.done > 0,
             "truncated": (after.info["truncation"] > 0) & (after.done == 0),
@@ -69,16 +69,26 @@ def _trajectories(first_reward, steps: dict[str, Any]) -> data.Trajectories:
     )
 
 
-def collect(task: Task, policy: str | Behaviour, episodes: int, seed: int, parts: Path | None = None) -> data.Trajectories:
-    """Logs a policy, scripted (its name) or trained (see `trained_behaviour`), step by low-level step.
+def collect(task: Task, policy: str | BehaviorPolicy, episodes: int, seed: int, parts: Path | None = None) -> data.Trajectories:
+    """Logs a policy, scripted (its name) or trained (see `trained_policy`), step by low-level step.
 
-    Episodes are played in chunks; with a folder `parts` each finished chunk is kept there until all are done, so a killed
-    call goes on where it stopped and ends with the same data. Raises UserError for an unknown policy or no episodes.
+    Episodes are played in chunks; with a folder `parts` each finished chunk is kept there until all are done, so a killed call
+    goes on where it stopped and ends with the same data.
+
+    Raises:
+        UserError: for an unknown policy or no episodes.
     """
-    who = scripted_behaviour(task, policy) if isinstance(policy, str) else policy
+    who = scripted_policy(task, policy) if isinstance(policy, str) else policy
     if episodes < 1:
         raise UserError(f"episodes: expected at least 1, found {episodes}")
-    identity = {"task": task.name, "settings": task.settings, "behaviour": who.name, "seed": seed, "stream": POLICY, **who.card}
+    identity = {
+        "task": task.name,
+        "settings": task.settings,
+        "behavior_policy": who.name,
+        "seed": seed,
+        "stream": POLICY,
+        **who.card,
+    }
     instances, keys = task.instances(seed, episodes), episode_keys(seed, episodes)
 
     def chunks() -> Iterator[data.Trajectories]:
@@ -91,7 +101,7 @@ def collect(task: Task, policy: str | Behaviour, episodes: int, seed: int, parts
                     # The last chunk is filled up with its last episode, so that every call has one shape and compiles once.
                     rows = np.minimum(np.arange(start, start + min(CHUNK, episodes)), stop - 1)
                     played = jax.tree.map(lambda x, rows=rows: x[rows], (instances, keys))
-                    logged = _log(who.env, who.act, who.params, task.view, task.reached, *played)
+                    logged = _log(who.env, who.act, who.params, task.controller_obs, task.next_controller_obs, *played)
                     chunk = _trajectories(*jax.tree.map(lambda x, kept=stop - start: x[:kept], logged))
                     if part is not None:
                         data.save(part, replace(chunk, card=identity))

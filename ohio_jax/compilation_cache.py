@@ -28,9 +28,12 @@ LOCK_SECONDS = 10.0
 def enable(where: str | None = None) -> Path | None:
     """Lets JAX keep compiled programs on disk; returns the folder, None for none. Before the first program is compiled.
 
-    where: a folder, or "off"; commands that this process starts follow it. Without it `$OHIO_COMPILATION_CACHE`, likewise; else
-    JAX's own `$JAX_COMPILATION_CACHE_DIR`, under JAX's own rules; else `ohio_jax/programs` in the user's cache.
-    Raises UserError where a folder that was asked for cannot be written to. The user's cache may be missing.
+    Args:
+        where: a folder, or "off"; commands that this process starts follow it. Without it `$OHIO_COMPILATION_CACHE`, likewise;
+            else JAX's own `$JAX_COMPILATION_CACHE_DIR`, under JAX's own rules; else `ohio_jax/programs` in the user's cache.
+
+    Raises:
+        UserError: where a folder that was asked for cannot be written to. The user's cache may be missing.
     """
     import jax
 
@@ -61,7 +64,8 @@ def enable(where: str | None = None) -> Path | None:
 def processor(described: str | None = None) -> str:
     """Short digest of what compiled programs depend on: the processor's model and instructions, and how many cores XLA uses.
 
-    described: what Linux says of it in /proc/cpuinfo, by default this machine's.
+    Args:
+        described: what Linux says of it in /proc/cpuinfo, by default this machine's.
     """
     if described is None:
         with contextlib.suppress(OSError):
@@ -77,7 +81,9 @@ def tidy(folder: Path) -> None:
     """Deletes what a killed process left half-written: JAX writes an entry first, then the time of its last use.
 
     Without this JAX would neither read such an entry nor write it anew, and stop deleting old ones.
-    Raises OSError where the folder cannot be written to. Where other processes keep it locked nothing is done.
+
+    Raises:
+        OSError: where the folder cannot be written to. Where other processes keep it locked nothing is done.
     """
     import filelock
 

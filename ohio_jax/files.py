@@ -23,7 +23,7 @@ from ohio_jax import mesh
 
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Writes the file atomically, making its folder if need be. Raises OSError where the system does."""
-    if not mesh.leads():
+    if not mesh.is_main_process():
         return
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,9 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, fields: dict[str, Any]) -> None:
     """Writes one JSON object atomically, a field a line: arrays stay short, and a diff shows which field changed.
 
-    Raises ValueError for NaN and infinity, TypeError for what JSON does not know; nothing is written then.
+    Raises:
+        ValueError: for NaN and infinity.
+        TypeError: for what JSON does not know; nothing is written then.
     """
     try:
         lines = [f"  {json.dumps(str(name))}: {json.dumps(value, allow_nan=False)}" for name, value in fields.items()]
@@ -72,17 +74,17 @@ def read_npz(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 @contextlib.contextmanager
-def alone(path: str | Path) -> Iterator[None]:
+def file_lock(path: str | Path) -> Iterator[None]:
     """Keeps other commands from making the same file or folder meanwhile: they wait here until this one is done, or dead."""
     path = Path(path)
     with contextlib.ExitStack() as held:
-        if mesh.leads():
+        if mesh.is_main_process():
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = held.enter_context(path.with_name(f".{path.name}.lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
-        mesh.meet()
+        mesh.barrier()
         yield
-        mesh.meet()
+        mesh.barrier()
 
 
 def sha256(path: str | Path) -> str:

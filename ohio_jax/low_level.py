@@ -2,17 +2,19 @@
 
 A controller describes itself to inverses by at most two models over one prepared context: `ActionModel`, the action before its
 bounds, and `StateModel`, where the segment leads. What inverses ask for is derived from them here, in one place, where the mask
-of a segment's steps is heeded and goals are counted from their origin: `residual`, `imitation`, `acted`, `affine`, ...
+of a segment's steps is heeded and goals are counted from their origin: `residual`, `action_residual`, `executed_action`,
+`affine`, ...
 """
 
-import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from ohio_jax.errors import UserError
+from ohio_jax.solvers.linear_program import LinearProgram
 
 # What is known of a recovered goal.
 UNIQUE = 0  # the goal is the only one that explains the segment
@@ -27,11 +29,12 @@ SLACK = 1e-3  # deviations by which an unclipped action may fall short of a boun
 class Segment(NamedTuple):
     """The low-level steps that share one goal, h of them, or fewer where the episode ended.
 
-    state: pytree with leaves [h, ...], what the controller saw before each step.
-    action: [h, ...], what it did. State-only inverses must not read it.
-    next_state: pytree like `state` with leaves [h, ...], what the state was once the step's action had its effect.
-    mask: Bool[h], the steps that were taken, the first one always; None: all. What stands in the others' place repeats the last
-        one taken, so that [-1] is the segment's end whatever its length.
+    Attributes:
+        state: pytree with leaves [h, ...], what the controller saw before each step.
+        action: [h, ...], what it did. State-only inverses must not read it.
+        next_state: pytree like `state` with leaves [h, ...], what the state was once the step's action had its effect.
+        mask: `Bool[h]`, the steps that were taken, the first one always; None: all. What stands in the others' place repeats the
+            last one taken, so that [-1] is the segment's end whatever its length.
     """
 
     state: Any
@@ -40,26 +43,32 @@ class Segment(NamedTuple):
     mask: Any = None
 
     @property
-    def taken(self) -> jax.Array:
-        """Bool[h], the mask."""
+    def taken(self) -> Bool[Array, "h"]:
+        """`Bool[h]`, the mask."""
         return jnp.ones(jax.tree.leaves(self)[0].shape[0], bool) if self.mask is None else jnp.asarray(self.mask)
 
 
 class ActionModel(NamedTuple):
     """How a low level acts in the logged states. Functions of a goal are called in a search, over and over; the others once.
 
-    unclipped(goal, context) -> Float[h, *action], before any bound.
-    scale(segment, context) -> Float, deviation of the unclipped action, broadcast over [h, m] (an action's m numbers flattened).
-    bounds(unclipped, context) -> (low, high), broadcast over [h, *action]; one may depend on what else is asked for. None: none.
-    execute(goal, context) -> Float[h, *action], the action as executed, where that is more than the unclipped one within its
-        bounds: rounded to whole units, or exact, without noise before the bounds. Its derivative is taken to be that of the
-        unclipped action within bounds. Then executed actions are compared, else unclipped ones, one-sided on bounds.
-    stationarity(goal, context) -> Float[h, *action], for an action that is an optimum: how far from the logged action, other
-        things equal, optimality pushes. The implicit form of unclipped less logged, without solving for the optimum.
-    affine(segment, context) -> (J: Float[h, m, g], r: Float[h, m]), where unclipped is J goal + r, flattened. None: it is not.
-    logged(segment) -> [h, *action], what of the log is compared.
-    once: so many last numbers of an action are not acted on step by step but given once for the segment (a gripper's command);
-        they count once, at the first step, and are not part of what `acted` compares.
+    Attributes:
+        unclipped: `unclipped(goal, context) -> Float[h, *action]`, before any bound.
+        scale: `scale(segment, context) -> Float`, deviation of the unclipped action, broadcast over [h, m] (an action's m numbers
+            flattened).
+        bounds: `bounds(unclipped, context) -> (low, high)`, broadcast over `[h, *action]`; one may depend on what else is asked
+            for. None: none.
+        execute: `execute(goal, context) -> Float[h, *action]`, the action as executed, where that is more than the unclipped one
+            within its bounds: rounded to whole units, or exact, without noise before the bounds. Its derivative is taken to be
+            that of the unclipped action within bounds. Then executed actions are compared, else unclipped ones, one-sided on
+            bounds.
+        stationarity: `stationarity(goal, context) -> Float[h, *action]`, for an action that is an optimum: how far from the
+            logged action, other things equal, optimality pushes. The implicit form of unclipped less logged, without solving for
+            the optimum.
+        affine: `affine(segment, context) -> (J: Float[h, m, g], r: Float[h, m])`, where unclipped is J goal + r, flattened. None:
+            it is not.
+        logged: `logged(segment) -> [h, *action]`, what of the log is compared.
+        once: so many last numbers of an action are not acted on step by step but given once for the segment (a gripper's
+            command); they count once, at the first step, and are not part of what `executed_action` compares.
     """
 
     unclipped: Callable[[jax.Array, Any], jax.Array]
@@ -75,11 +84,13 @@ class ActionModel(NamedTuple):
 class StateModel(NamedTuple):
     """Where a goal leads.
 
-    predict(goal, context) -> Float[h, n], what each step leads to; or Float[1, n], what the segment does, however long.
-    observed(segment, context) -> Float[n], what the last step led to.
-    scale(segment, context) -> Float[n], its deviation, or Float[n, n], a lower root of its covariance.
-    affine(segment, context) -> (J: Float[h, n, g], r: Float[h, n]): J goal + r is predict's, without bounds and linearised at
-        the logged states. None: there is no such form.
+    Attributes:
+        predict: `predict(goal, context) -> Float[h, n]`, what each step leads to; or `Float[1, n]`, what the segment does,
+            however long.
+        observed: `observed(segment, context) -> Float[n]`, what the last step led to.
+        scale: `scale(segment, context) -> Float[n]`, its deviation, or `Float[n, n]`, a lower root of its covariance.
+        affine: `affine(segment, context) -> (J: Float[h, n, g], r: Float[h, n])`, J goal + r is predict's, without bounds and
+            linearized at the logged states. None: there is no such form.
     """
 
     predict: Callable[[jax.Array, Any], jax.Array]
@@ -88,53 +99,32 @@ class StateModel(NamedTuple):
     affine: Callable[[Segment, Any], tuple[jax.Array, jax.Array]] | None = None
 
 
-class Program(NamedTuple):
-    """A low level that is a linear program, as it stood before a logged action (arrays, or numbers where they fit):
-
-        minimise (cost + price u)'x   subject to   A x = b + B u,  x >= 0,   for the goal u, flattened, least <= u <= most
-
-    Bounds and inequalities are rows with a slack entry, |.| is the sum of two entries. A row of zeros in A binds the goal
-    alone, as shares that sum to 1. First one objective, then another: their sum, the first times a weight above what a unit of
-    it can save in the second. One weight does for all b, since optimal bases are finitely many and b picks among them only.
-
-    cost: [n]; A: [m, n]; b: [m]; B: [m, g]; price: [n, g], None if the goal prices nothing. In units in which a millionth is
-        nothing, of entries as of costs.
-    action: [...], k numbers, the logged values of the first k entries of x; k may be n.
-    slack: [...], of the entries after those, where they follow from the action. Not needed; it spares work.
-    goal: [*goal], the one returned where it explains the action; else the nearest to it that does (sum of differences).
-    least, most: [*goal] or numbers; may be infinite.
-    """
-
-    cost: Any
-    A: Any
-    b: Any
-    B: Any
-    action: Any
-    goal: Any
-    slack: Any = ()
-    price: Any = None
-    least: Any = 0.0
-    most: Any = math.inf
-
-
 class Problem(NamedTuple):
     """What inverses may know of a low level with certain parameters. Ask for it through the functions of this file.
 
     Functions read what they need of the parameters from the context, all but `prepare` and `project`: then the problems of a low
     level's different parameters share them, and `mixture` can choose parameters by choosing a context.
 
-    project(goal) -> goal, onto the admissible goals.
-    start(segment, context) -> goal, where a search begins.
-    state, action: the models; residual: which of them says how well a goal explains a segment. None: the only one.
-    prepare(segment) -> context, the work that no goal changes, done once before a search. None: the segment itself.
-    origin(segment) -> what goals are counted from, where they are displacements; the models are told origin + goal. None: 0.
-    observed(segment, context) -> goal, the reached state read as one, without looking at actions; None: states do not show it.
-    closed_form(segment, context) -> (goal, status), an acceleration: equal to what minimises the residual where UNIQUE.
-    program(segment, context) -> Program, another: the low level as a linear program, of a segment of one step.
-    width(segment, context) -> Float[*goal], deviation of goals about `start` before anything is seen, a broad prior; None: 1.
-    likeliest: whether many goals may explain a segment, as where many of its actions are on their bounds, and the likeliest
-        under `width` is wanted. A search then sees both sides of each bound, so that it does not run into it.
-    tolerance: norm of the residual up to which a goal counts as an explanation of the segment.
+    Attributes:
+        project: `project(goal) -> goal`, onto the admissible goals.
+        start: `start(segment, context) -> goal`, where a search begins.
+        state, action: the models.
+        residual: which of them says how well a goal explains a segment. None: the only one.
+        prepare: `prepare(segment) -> context`, the work that no goal changes, done once before a search. None: the segment
+            itself.
+        origin: `origin(segment)`, what goals are counted from, where they are displacements; the models are told origin + goal.
+            None: 0.
+        observed: `observed(segment, context) -> goal`, the reached state read as one, without looking at actions; None: states do
+            not show it.
+        closed_form: `closed_form(segment, context) -> (goal, status)`, an acceleration: equal to what minimizes the residual
+            where UNIQUE.
+        program: `program(segment, context) -> LinearProgram`, another: the low level as a linear program, of a segment of one
+            step.
+        width: `width(segment, context) -> Float[*goal]`, deviation of goals about `start` before anything is seen, a broad prior;
+            None: 1.
+        likeliest: whether many goals may explain a segment, as where many of its actions are on their bounds, and the likeliest
+            under `width` is wanted. A search then sees both sides of each bound, so that it does not run into it.
+        tolerance: norm of the residual up to which a goal counts as an explanation of the segment.
     """
 
     project: Callable[[jax.Array], jax.Array]
@@ -146,7 +136,7 @@ class Problem(NamedTuple):
     origin: Callable[[Segment], jax.Array] | None = None
     observed: Callable[[Segment, Any], jax.Array] | None = None
     closed_form: Callable[[Segment, Any], tuple[jax.Array, Any]] | None = None
-    program: Callable[[Segment, Any], Program] | None = None
+    program: Callable[[Segment, Any], LinearProgram] | None = None
     width: Callable[[Segment, Any], jax.Array] | None = None
     likeliest: bool = False
     # Half a unit of a whitened residual: goals read off in counts are exact, those read off in floats nearly so.
@@ -156,8 +146,11 @@ class Problem(NamedTuple):
 class Prepared(NamedTuple):
     """A logged segment and what no goal changes.
 
-    context, origin: see `Problem`; scale: `StateModel.scale`; logged: [h, m], what the action model compares, flattened;
-    weight: Float[h, m], 1 / `ActionModel.scale`.
+    Attributes:
+        context, origin: see `Problem`.
+        scale: `StateModel.scale`.
+        logged: [h, m], what the action model compares, flattened.
+        weight: `Float[h, m]`, 1 / `ActionModel.scale`.
     """
 
     segment: Segment
@@ -168,20 +161,21 @@ class Prepared(NamedTuple):
     weight: Any
 
 
+@runtime_checkable
 class Controller(Protocol):
     """A low-level policy, the known map from (state, goal) to action; a module or any object with these functions.
 
-    init(params) -> memory: what the controller carries between steps (warm starts); `()` if nothing.
-    plan(params, memory, state, goal) -> memory: called where a goal is given, before the first of its steps.
-    act(params, memory, state, goal) -> (action, memory): differentiable in `goal` wherever the mathematics is.
-    problem(params) -> what inverses may know of it.
+    - `init(params) -> memory`: what the controller carries between steps (warm starts); `()` if nothing.
+    - `plan(params, memory, state, goal) -> memory`: called where a goal is given, before the first of its steps.
+    - `act(params, memory, state, goal) -> (action, memory)`: differentiable in `goal` wherever the mathematics is.
+    - `problem(params)`: what inverses may know of it.
     """
 
     def init(self, params: Any) -> Any: ...
 
-    def plan(self, params: Any, memory: Any, state: Any, goal: jax.Array) -> Any: ...
+    def plan(self, params: Any, memory: Any, state: Any, goal: Num[Array, "..."]) -> Any: ...
 
-    def act(self, params: Any, memory: Any, state: Any, goal: jax.Array) -> tuple[jax.Array, Any]: ...
+    def act(self, params: Any, memory: Any, state: Any, goal: Num[Array, "..."]) -> tuple[Num[Array, "..."], Any]: ...
 
     def problem(self, params: Any) -> Problem: ...
 
@@ -198,14 +192,17 @@ def prepare(problem: Problem, segment: Segment) -> Prepared:
     return Prepared(segment, context, origin, scale, logged, weight)
 
 
-def residual(problem: Problem, goal: jax.Array, at: Prepared) -> jax.Array:
-    """Float[k], whitened: half its squared norm is the negative log-likelihood. Where a logged action is on its bound only one
-    side counts: an unclipped action beyond it explains the logged one as well as any, and so does one that falls short by next to
-    nothing, where a search that comes from inside ends."""
+def residual(problem: Problem, goal: Float[Array, "*goal"], at: Prepared) -> Float[Array, "k"]:
+    """Whitened: half its squared norm is the negative log-likelihood. Where a logged action is on its bound only one sign counts:
+    an unclipped action beyond it explains the logged one as well as any, and so does one that falls short by next to nothing,
+    where a search that comes from inside ends.
+    """
     return active_residual(*signed_residual(problem, goal, at))
 
 
-def signed_residual(problem: Problem, goal: jax.Array, at: Prepared) -> tuple[jax.Array, jax.Array | None]:
+def signed_residual(
+    problem: Problem, goal: Float[Array, "*goal"], at: Prepared
+) -> tuple[Float[Array, "k"], Int[Array, "k"] | None]:
     """(Float[k], Int[k]), what the residual is made of, and which side of 0 of it counts: 1, -1, or 0 for both; None: both."""
     state = problem.state
     if state is None or model_of(problem) is not state:
@@ -214,35 +211,35 @@ def signed_residual(problem: Problem, goal: jax.Array, at: Prepared) -> tuple[ja
     return _whiten(at.scale, predicted - state.observed(at.segment, at.context)), None
 
 
-def imitation(problem: Problem, goal: jax.Array, at: Prepared) -> jax.Array:
-    """Float[k], the residual of the action model, whichever is the problem's."""
+def action_residual(problem: Problem, goal: Float[Array, "*goal"], at: Prepared) -> Float[Array, "k"]:
+    """`Float[k]`, the residual of the action model, whichever is the problem's."""
     return active_residual(*_of_actions(problem, goal, at))
 
 
-def acted(problem: Problem, goal: jax.Array, at: Prepared) -> jax.Array:
-    """Float[k], actions as the goal's would have been executed in the logged states less those logged, in their own unit."""
+def executed_action(problem: Problem, goal: Float[Array, "*goal"], at: Prepared) -> Float[Array, "k"]:
+    """`Float[k]`, actions as the goal's would have been executed in the logged states less those logged, in their own unit."""
     model = _needed(problem.action, "how it acts")
     steps = _where_taken(at.segment, _executed(model, _absolute(goal, at), at) - at.logged)
     return steps[:, : steps.shape[1] - model.once].reshape(-1)
 
 
-def saturated(problem: Problem, at: Prepared) -> jax.Array:
-    """Bool[h, m], which logged actions are on a bound, of the steps taken; bounds that depend on what is asked have no say."""
+def saturated(problem: Problem, at: Prepared) -> Bool[Array, "h m"]:
+    """`Bool[h, m]`, which logged actions are on a bound, of the steps taken; bounds that depend on what is asked have no say."""
     model = _needed(problem.action, "how it acts")
-    side = _sides(model, at.logged, at)
-    return jnp.zeros(at.logged.shape, bool) if side is None else _where_taken(at.segment, side != 0)
+    sign = _signs(model, at.logged, at)
+    return jnp.zeros(at.logged.shape, bool) if sign is None else _where_taken(at.segment, sign != 0)
 
 
-def entries(problem: Problem, at: Prepared) -> jax.Array | None:
-    """Float[], how many entries of the residual come from steps that were taken; None: all."""
+def entries(problem: Problem, at: Prepared) -> Num[Array, ""] | None:
+    """`Float[]`, how many entries of the residual come from steps that were taken; None: all."""
     if at.segment.mask is None or model_of(problem) is problem.state:
         return None
     model = _needed(problem.action, "how it acts")
     return jnp.sum(at.segment.taken) * (at.logged.shape[1] - model.once) + float(model.once)
 
 
-def affine(problem: Problem, at: Prepared) -> tuple[jax.Array, jax.Array]:
-    """(J: Float[k, g], r: Float[k]), residual J goal + r as if nothing met a bound; logged actions on one are left out."""
+def affine(problem: Problem, at: Prepared) -> tuple[Float[Array, "k g"], Float[Array, "k"]]:
+    """(J: `Float[k, g]`, r: `Float[k]`), residual J goal + r as if nothing met a bound; logged actions on one are left out."""
     model = _needed(model_of(problem), "what its goals do")
     J, r = _needed(model.affine, "a form affine in its goal")(at.segment, at.context)
     if at.origin is not None:
@@ -254,28 +251,28 @@ def affine(problem: Problem, at: Prepared) -> tuple[jax.Array, jax.Array]:
     return _once(model, J * weight[:, :, None]), _once(model, weight * (r - at.logged))
 
 
-def start(problem: Problem, at: Prepared) -> jax.Array:
+def start(problem: Problem, at: Prepared) -> Float[Array, "*goal"]:
     """Where a search begins, a goal."""
     return _relative(problem.start(at.segment, at.context), at)
 
 
-def observed(problem: Problem, at: Prepared) -> jax.Array:
+def observed(problem: Problem, at: Prepared) -> Float[Array, "*goal"]:
     """The reached state read as a goal."""
     return _relative(_needed(problem.observed, "a state that shows its goals")(at.segment, at.context), at)
 
 
-def width(problem: Problem, at: Prepared) -> jax.Array:
-    """Float[*goal], the prior's deviation."""
+def width(problem: Problem, at: Prepared) -> Float[Array, "*goal"]:
+    """`Float[*goal]`, the prior's deviation."""
     return jnp.ones_like(start(problem, at)) if problem.width is None else problem.width(at.segment, at.context)
 
 
-def closed_form(problem: Problem, at: Prepared) -> tuple[jax.Array, jax.Array]:
+def closed_form(problem: Problem, at: Prepared) -> tuple[Float[Array, "*goal"], Int[Array, ""]]:
     """(goal, status)."""
     goal, status = _needed(problem.closed_form, "a closed form")(at.segment, at.context)
     return _relative(goal, at), jnp.asarray(status, jnp.int32)
 
 
-def program(problem: Problem, at: Prepared) -> Program:
+def program(problem: Problem, at: Prepared) -> LinearProgram:
     """The low level as a linear program in the goal."""
     p = _needed(problem.program, "a linear program")(at.segment, at.context)
     if at.origin is None:
@@ -304,17 +301,17 @@ def is_affine(problem: Problem) -> bool:
     return model is not None and model.affine is not None
 
 
-def active(away: jax.Array, side: jax.Array | None, slack: float = SLACK) -> jax.Array:
-    """Bool[k], which entries of a signed residual are a disagreement, of more than the slack; all, if none has a side."""
-    return jnp.ones(away.shape, bool) if side is None else (side == 0) | (side * away > slack)
+def active(signed: Float[Array, "k"], sign: Int[Array, "k"] | None, slack: float = SLACK) -> Bool[Array, "k"]:
+    """`Bool[k]`, which entries of a signed residual are a disagreement, of more than the slack; all, if none has a sign."""
+    return jnp.ones(signed.shape, bool) if sign is None else (sign == 0) | (sign * signed > slack)
 
 
-def active_residual(away: jax.Array, side: jax.Array | None) -> jax.Array:
-    """Float[k], the residual that is made of a signed one."""
-    return jnp.where(active(away, side), away, 0.0)
+def active_residual(signed: Float[Array, "k"], sign: Int[Array, "k"] | None) -> Float[Array, "k"]:
+    """`Float[k]`, the residual that is made of a signed one."""
+    return jnp.where(active(signed, sign), signed, 0.0)
 
 
-def side_of(action: jax.Array, low: Any, high: Any) -> jax.Array:
+def sign_of(action: Float[Array, "*shape"], low: Any, high: Any) -> Int[Array, "*shape"]:
     """Int like action, which side of its unclipped action counts: 1 on the lower bound, -1 on the upper, 0 (both) between."""
     near = lambda bound: (1.0 - ON) * jnp.where(jnp.isfinite(bound), jnp.abs(bound), 0.0)
     return jnp.where(action >= high - near(high), -1, jnp.where(action <= low + near(low), 1, 0))
@@ -324,17 +321,17 @@ def _of_actions(problem: Problem, goal: jax.Array, at: Prepared) -> tuple[jax.Ar
     """`signed_residual` of the action model."""
     model, goal = _needed(problem.action, "how it acts"), _absolute(goal, at)
     if model.execute is not None:
-        away, side = _executed(model, goal, at) - at.logged, None
+        signed, sign = _executed(model, goal, at) - at.logged, None
     else:
         push = model.stationarity
-        away = _rows(model.unclipped(goal, at.context)) - at.logged if push is None else _rows(push(goal, at.context))
-        side = _sides(model, at.logged + away, at)
-    away = _once(model, _where_taken(at.segment, away * at.weight))
-    return away, None if side is None else _once(model, side)
+        signed = _rows(model.unclipped(goal, at.context)) - at.logged if push is None else _rows(push(goal, at.context))
+        sign = _signs(model, at.logged + signed, at)
+    signed = _once(model, _where_taken(at.segment, signed * at.weight))
+    return signed, None if sign is None else _once(model, sign)
 
 
 def _executed(model: ActionModel, goal: jax.Array, at: Prepared) -> jax.Array:
-    """Float[h, m], the goal's actions in the logged states."""
+    """`Float[h, m]`, the goal's actions in the logged states."""
     action = model.unclipped(goal, at.context)
     if model.bounds is not None:
         action = jnp.clip(action, *(jnp.broadcast_to(x, action.shape) for x in model.bounds(action, at.context)))
@@ -343,13 +340,13 @@ def _executed(model: ActionModel, goal: jax.Array, at: Prepared) -> jax.Array:
     return _rows(action)
 
 
-def _sides(model: ActionModel, unclipped: jax.Array, at: Prepared) -> jax.Array | None:
-    """Int[h, m], see `side_of`."""
+def _signs(model: ActionModel, unclipped: jax.Array, at: Prepared) -> jax.Array | None:
+    """`Int[h, m]`, see `sign_of`."""
     if model.bounds is None:
         return None
     like = jnp.shape(model.logged(at.segment))
     low, high = (_rows(jnp.broadcast_to(x, like)) for x in model.bounds(unclipped.reshape(like), at.context))
-    return side_of(at.logged, low, high)
+    return sign_of(at.logged, low, high)
 
 
 def _needed(offered: Any, what: str) -> Any:
@@ -359,7 +356,7 @@ def _needed(offered: Any, what: str) -> Any:
 
 
 def _rows(x: Any) -> jax.Array:
-    """[h, m] of [h, *action]."""
+    """[h, m] of `[h, *action]`."""
     return jnp.reshape(x, (jnp.shape(x)[0], -1))
 
 

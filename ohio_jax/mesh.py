@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ohio_jax.errors import UserError
 
-LONGEST_WAIT = 7 * 24 * 3600  # seconds that `meet` waits; a process that dies is noticed much earlier
+LONGEST_WAIT = 7 * 24 * 3600  # seconds that `barrier` waits; a process that dies is noticed much earlier
 SHUTDOWN = 10  # seconds that a process waits for the others at its end
 
 # One name for what is shared and what is spread: programs that call out, as MuJoCo's do, take all their inputs from one mesh.
@@ -30,10 +30,15 @@ meetings = itertools.count()
 def join(coordinator: str, processes: int | None = None, process: int | None = None, seconds: int = 300) -> None:
     """Makes this process one of several that work as one; before anything is computed, in each of them.
 
-    coordinator: HOST:PORT at which the first process listens and all others find it, with `processes`, how many there are, and
-    `process`, which of them this is, from 0; or "auto" on clusters that JAX knows (Slurm, Open MPI, TPU pods), without these.
-    seconds: how long to wait for the first one. Raises UserError for half of these, an address that is none, a port that is
-    taken, and if the first one does not listen in time. If it is another that never comes, JAX ends the first one itself.
+    Args:
+        coordinator: HOST:PORT at which the first process listens and all others find it, with `processes`, how many there are,
+            and `process`, which of them this is, from 0; or "auto" on clusters that JAX knows (Slurm, Open MPI, TPU pods),
+            without these.
+        seconds: how long to wait for the first one.
+
+    Raises:
+        UserError: for half of these, an address that is none, a port that is taken, and if the first one does not listen in time.
+            If it is another that never comes, JAX ends the first one itself.
     """
     given = {"--processes": processes, "--process": process}
     if coordinator == "auto":
@@ -90,12 +95,12 @@ def joined() -> bool:
     return jax.distributed.is_initialized()
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Whether this process decides, writes and prints: the first, or the only one."""
     return not joined() or jax.process_index() == 0
 
 
-def meet() -> None:
+def barrier() -> None:
     """Waits until every process has come as far; what the first one wrote before it is there for all after it."""
     if joined():
         from orbax.checkpoint import multihost  # slow to import
@@ -104,7 +109,7 @@ def meet() -> None:
         multihost.sync_global_processes(name, timeout=LONGEST_WAIT, processes=everybody)
 
 
-def decide(answer: bool) -> bool:
+def broadcast_bool(answer: bool) -> bool:
     """The first process's answer, for all: clocks differ, and so may what a shared disk shows at one moment."""
     return bool(multihost_utils.broadcast_one_to_all(np.int32(answer))) if joined() else answer
 

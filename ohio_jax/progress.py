@@ -18,7 +18,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 def progress(label: str, total: int, unit: str, done: int = 0) -> "tqdm | Lines":
     """A context manager with `update(n)`, for `total` units of work of which an earlier, killed run did `done`."""
-    if not mesh.leads():
+    if not mesh.is_main_process():
         return tqdm(disable=True)
     if sys.stderr.isatty():
         # Asked here because tqdm draws nothing on a terminal that does not know its size, as in some containers.

@@ -20,8 +20,9 @@ CODE = (":/ohio_jax", ":/envs", ":/benchmarks", ":/pyproject.toml", ":/constrain
 def collect() -> dict[str, Any]:
     """Everything below as one dictionary, ready for JSON.
 
-    time: UTC, ISO 8601. revision: git commit of the checkout this package lies in, None outside one.
-    dirty: whether the code differs from that revision (results do not count), None outside a checkout.
+    - time: UTC, ISO 8601.
+    - revision: git commit of the checkout this package lies in, None outside one.
+    - dirty: whether the code differs from that revision (results do not count), None outside a checkout.
     """
     revision, dirty = git_state()
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -37,8 +38,11 @@ def versions() -> dict[str, str]:
 def hardware() -> dict[str, Any]:
     """The machine and how busy it is.
 
-    cpu: model; cores: logical ones this process may use; memory: GiB; load: average number of running processes over
-    1, 5 and 15 minutes; platform, device, devices: JAX's backend, kind and number of devices.
+    - cpu: model.
+    - cores: logical ones this process may use.
+    - memory: GiB.
+    - load: average number of running processes over 1, 5 and 15 minutes.
+    - platform, device, devices: JAX's backend, kind and number of devices.
     """
     devices = jax.devices()
     return {
@@ -63,8 +67,9 @@ def cpu_model() -> str:
 def git_state(folder: Path | None = None) -> tuple[str | None, bool | None]:
     """(commit, dirty) of the checkout that tracks this package, (None, None) if git tracks it nowhere.
 
-    folder: another one than this package's. Being tracked is asked for because a package installed into a virtual
-    environment inside somebody's checkout lies within it and yet has nothing to do with its commits.
+    Args:
+        folder: another one than this package's. Being tracked is asked for because a package installed into a virtual environment
+            inside somebody's checkout lies within it and yet has nothing to do with its commits.
     """
     folder = Path(__file__).parent if folder is None else folder
     if not _git(folder, "ls-files", "."):

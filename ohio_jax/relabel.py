@@ -1,4 +1,4 @@
-"""Relabelling: one inverse applied to every segment of a dataset, the step from low-level logs to high-level data."""
+"""Relabeling: one inverse applied to every segment of a dataset, the step from low-level logs to high-level data."""
 
 import functools
 import itertools
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from ohio_jax import mesh
 from ohio_jax.data import Trajectories, Transitions
@@ -14,7 +15,7 @@ from ohio_jax.inverse import INVERSES
 from ohio_jax.inverse.result import Recovered
 from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Segment
 from ohio_jax.progress import progress
-from ohio_jax.task import Space, Task
+from ohio_jax.task import ActionInterface, Task
 
 CHUNK = 4096  # segments a compiled call, on each device
 LANES = 64  # segments side by side on a CPU: what they touch stays in its cache; accelerators take whole chunks
@@ -31,7 +32,8 @@ def lanes(inverse: str) -> int:
 def invert_all(inverse: str, problem, segments: Segment) -> Recovered:
     """An inverse of so many segments, leading axis M, a multiple of the number of devices they are spread over.
 
-    inverse: name in INVERSES; it and the problem are static. No device waits for another's iterations.
+    Args:
+        inverse: name in INVERSES; it and the problem are static. No device waits for another's iterations.
     """
     invert = lambda segment: INVERSES[inverse](problem, segment)
     some = lambda segments: jax.lax.map(invert, segments, batch_size=lanes(inverse))
@@ -74,34 +76,39 @@ def chunk_size(segments: int, devices: int) -> int:
     return max((size for size in sizes if in_all(size) <= 1.25 * segments), default=sizes[0])
 
 
-def segments_of(offset: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """(Int[M] first step, Int[M] length) of every segment: `steps` steps from an episode's start on, fewer where it ends."""
+def segments_of(offset: Int[np.ndarray, "offsets"], steps: int) -> tuple[Int[np.ndarray, "M"], Int[np.ndarray, "M"]]:
+    """(`Int[M]` first step, `Int[M]` length) of every segment: `steps` steps from an episode's start on, fewer where it ends."""
     starts = np.concatenate([np.arange(a, b, steps) for a, b in itertools.pairwise(offset)])
     ends = offset[np.searchsorted(offset, starts, side="right")]
     return starts, np.minimum(ends - starts, steps)
 
 
-def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, weights: str | None = None) -> Transitions:
+def relabel(trajectories: Trajectories, task: Task, interface: str, inverse: str, weights: str | None = None) -> Transitions:
     """High-level transitions (s, u, R, s') of a logged dataset (OHIO, Algorithm 1).
 
     Segments are inverted in chunks under one compiled, vmapped call, spread over all devices. One that is cut short, by a true
     end or a time limit, is a segment of the steps that were taken, as `HighLevelEnv.step` would have made it.
-    weights: a name in WEIGHTS; None is `posterior` for the inverse of that name and `keep` for others. Weight is 0 where the
-    inverse failed, and what is not finite there is made so.
+
     The task may have other settings than the one that was logged: goals are then those of its own low level.
-    Raises UserError for an unknown space, inverse or weights, an inverse the low level does not offer, a dataset of another
-    task, and where every weight is 0.
+
+    Args:
+        weights: a name in WEIGHTS; None is `posterior` for the inverse of that name and `keep` for others. Weight is 0 where the
+            inverse failed, and what is not finite there is made so.
+
+    Raises:
+        UserError: for an unknown interface, inverse or weights, an inverse the low level does not offer, a dataset of another
+            task, and where every weight is 0.
     """
     weights = weights or ("posterior" if inverse == "posterior" else "keep")
-    if space not in task.spaces:
-        raise unknown(f"action space for {task.name}", space, task.spaces)
+    if interface not in task.interfaces:
+        raise unknown(f"action interface for {task.name}", interface, task.interfaces)
     if inverse not in INVERSES:
         raise unknown("inverse", inverse, INVERSES)
     if weights not in WEIGHTS:
         raise unknown("weights", weights, WEIGHTS)
     if trajectories.card.get("task") != task.name:
         raise UserError(f"dataset: field card.task: expected {task.name!r}, found {trajectories.card.get('task')!r}")
-    chosen: Space = task.spaces[space]
+    chosen: ActionInterface = task.interfaces[interface]
     steps = chosen.steps
     starts, lengths = segments_of(trajectories.offset, steps)
     last, every = starts + lengths - 1, np.arange(steps)
@@ -111,7 +118,7 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, we
     # Where a step was not taken stands the last one that was, see `Segment`.
     gather = lambda array, rows: array[np.minimum(starts[rows, None] + every, last[rows, None])]
     logged, recovered = (trajectories.state, trajectories.action, trajectories.next_state), []
-    with progress(f"invert {task.name} {space}", len(starts), "segment") as bar:
+    with progress(f"invert {task.name} {interface}", len(starts), "segment") as bar:
         chunk = chunk_size(len(starts), len(mesh.devices()))
         for first in range(0, len(starts), chunk):
             rows = np.arange(first, min(first + chunk, len(starts)))
@@ -137,7 +144,7 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, we
     card = {
         **{k: v for k, v in trajectories.card.items() if k not in ("format", "kind", "sha256", "sha256_v1")},
         "settings": task.settings,
-        "space": space,
+        "interface": interface,
         "inverse": inverse,
         "weights": weights,
         "steps": steps,
@@ -153,7 +160,7 @@ def relabel(trajectories: Trajectories, task: Task, space: str, inverse: str, we
     }
     return Transitions(
         obs=number(trajectories.obs[obs_row]),
-        goal=found["goal"].astype(np.float32),
+        action=found["goal"].astype(np.float32),
         reward=number(np.where(taken, gather(trajectories.reward, np.arange(len(starts))), 0).sum(axis=1)),
         next_obs=number(trajectories.obs[obs_row + lengths]),
         elapsed=lengths.astype(np.int32),

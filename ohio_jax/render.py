@@ -41,18 +41,23 @@ def render(
 ) -> None:
     """Writes the first `decisions` of so many episodes.
 
-    env: the environment the policy acts in; act, params: see `ohio_jax.rollout`; fps: frames a second, one of `every` decisions.
-    Raises UserError for a task that cannot be drawn and a file name that does not end in .gif.
+    Args:
+        env: the environment the policy acts in.
+        act, params: see `ohio_jax.rollout`.
+        fps: frames a second, one of `every` decisions.
+
+    Raises:
+        UserError: for a task that cannot be drawn and a file name that does not end in .gif.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
 
-    if task.draw is None:
+    if task.render is None:
         raise UserError(f"render: expected a task that can be drawn, found {task.name}")
     if Path(path).suffix != ".gif":
         raise UserError(f"--out: expected a file name that ends in .gif, found {str(path)!r}")
-    draw, decisions = task.draw, min(decisions, env.horizon)
+    draw, decisions = task.render, min(decisions, env.horizon)
     states = _states(env, act, params, task.instances(seed, episodes), episode_keys(seed, episodes), decisions)
     states = jax.tree.map(np.asarray, states)
     figure = Figure(figsize=(2.4 * episodes, 2.4), dpi=60, layout="constrained")

@@ -12,7 +12,7 @@ from flax import struct
 from ohio_jax import mesh
 from ohio_jax.environment import HighLevelEnv, State
 from ohio_jax.errors import unknown
-from ohio_jax.task import Guide, Policy, Task
+from ohio_jax.task import HighLevelPolicy, Policy, Task
 
 # How any policy acts, scripted or learned: (params, environment, key, state) -> action of that environment.
 Act = Callable[[Any, Any, jax.Array, State], jax.Array]
@@ -24,7 +24,7 @@ POLICY = 2**32 - 1  # folded into a seed's key: policies draw from another strea
 
 
 class Episodes(NamedTuple):
-    """Results of E episodes: returns Float[E] and metrics Float[E] each, summed over the episode."""
+    """Results of E episodes: returns `Float[E]` and metrics `Float[E]` each, summed over the episode."""
 
     returns: Any
     metrics: dict[str, Any]
@@ -35,9 +35,10 @@ def horizon_scan(
 ) -> tuple[State, Any]:
     """One episode: the state it starts in, and what `record(before, action, after)` says of each step, stacked.
 
-    steps: so many, all of the episode's unless given.
+    Args:
+        steps: so many, all of the episode's unless given.
     """
-    first = env.start(instance)
+    first = env.reset_to(instance)
 
     def step(state, key):
         action = act(params, env, key, state)
@@ -68,7 +69,12 @@ def _play(env, act: Act, params, instances, keys, devices: tuple[Any, ...]) -> E
 def rollouts(env, act: Act, params, instances, keys) -> Episodes:
     """Plays one episode for each instance, up to `AT_ONCE` at a time on each device; results are on the host.
 
-    env: environment (pytree); act: static; params: whatever `act` needs; instances: leading axis E; keys: [E].
+    Args:
+        env: environment (pytree).
+        act: static.
+        params: whatever `act` needs.
+        instances: leading axis E.
+        keys: [E].
     """
     episodes = len(keys)
     devices = mesh.devices(episodes)
@@ -96,7 +102,9 @@ def scripted(policy) -> Act:
 
 @functools.cache
 def guiding(policy: Policy) -> Act:
-    """The policy of a `Guide` as an `Act`, whose params are the low-level environment that it is told of; cached likewise."""
+    """The policy of a `HighLevelPolicy` as an `Act`, whose params are the low-level environment that it is told of; cached
+    likewise.
+    """
     return lambda params, env, key, state: policy(params, key, state)
 
 
@@ -107,10 +115,10 @@ def learned(learner, deterministic: bool) -> Act:
 
 
 @struct.dataclass
-class Steered:
+class StepwiseHierarchy:
     """A `HighLevelEnv` taken one low-level step at a time, so that each can be logged.
 
-    Its action is a goal, Float[*goal_shape], heeded only where one is due: every `high.steps` steps.
+    Its action is a goal, `Float[*goal_shape]`, heeded only where one is due: every `high.steps` steps.
     """
 
     high: HighLevelEnv
@@ -120,16 +128,16 @@ class Steered:
     def horizon(self) -> int:
         return self.high.env.horizon
 
-    def start(self, instance: Any) -> State:
-        high, state, goal = self.high, self.high.start(instance), jnp.zeros(self.goal_shape)
-        action, _ = jax.eval_shape(high.controller.act, high.params, state.info["controller"], high.view(state), goal)
+    def reset_to(self, instance: Any) -> State:
+        high, state, goal = self.high, self.high.reset_to(instance), jnp.zeros(self.goal_shape)
+        action, _ = jax.eval_shape(high.controller.act, high.params, state.info["controller"], high.controller_obs(state), goal)
         own = {"goal": goal, "step": jnp.int32(0), "action": jnp.zeros(action.shape, action.dtype)}
         return state.replace(info={**state.info, **own})
 
     def step(self, state: State, goal: jax.Array) -> State:
         """One low-level step; `info["action"]` is the action it took."""
         high, info = self.high, state.info
-        due, seen = info["step"] % high.steps == 0, high.view(state)
+        due, seen = info["step"] % high.steps == 0, high.controller_obs(state)
         choose = lambda new, old: jax.tree.map(lambda a, b: jnp.where(due, a, b), new, old)
         goal = choose(goal, info["goal"])
         memory = choose(high.controller.plan(high.params, info["controller"], seen, goal), info["controller"])
@@ -139,7 +147,7 @@ class Steered:
         return after.replace(info={**info, **after.info, **own})
 
 
-class Behaviour(NamedTuple):
+class BehaviorPolicy(NamedTuple):
     """A policy that can be logged. name: for the card; env, act, params: as for `rollouts`; card: what else to note."""
 
     name: str
@@ -149,12 +157,12 @@ class Behaviour(NamedTuple):
     card: dict[str, Any]
 
 
-def scripted_behaviour(task: Task, policy: str, others: Sequence[str] = ()) -> Behaviour:
+def scripted_policy(task: Task, policy: str, others: Sequence[str] = ()) -> BehaviorPolicy:
     """A scripted policy by its name. Raises UserError for an unknown one, naming `others` that are known as well."""
     if policy not in task.policies:
         raise unknown(f"policy for {task.name}", policy, [*task.policies, *others])
     chosen = task.policies[policy]
-    if isinstance(chosen, Guide):
-        env = Steered(task.under(chosen.space), chosen.space.spec.shape)
-        return Behaviour(policy, env, guiding(chosen.policy), task.env, {})
-    return Behaviour(policy, task.env, scripted(chosen), (), {})
+    if isinstance(chosen, HighLevelPolicy):
+        env = StepwiseHierarchy(task.under(chosen.interface), chosen.interface.spec.shape)
+        return BehaviorPolicy(policy, env, guiding(chosen.policy), task.env, {})
+    return BehaviorPolicy(policy, task.env, scripted(chosen), (), {})

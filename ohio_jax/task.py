@@ -1,6 +1,6 @@
-"""The task contract: an environment, the action spaces a learner may see, and what its scores mean.
+"""The task contract: an environment, the action interfaces a learner may see, and what its scores mean.
 
-A learner never knows whether it is hierarchical: `Space` says which numbers it emits, which low-level policy turns them
+A learner never knows whether it is hierarchical: `ActionInterface` says which numbers it emits, which low-level policy turns them
 into actions, and how a logged action is turned back into such numbers.
 """
 
@@ -12,10 +12,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from ohio_jax import scores
 from ohio_jax.agent import Features, as_given
 from ohio_jax.data import Trajectories
 from ohio_jax.environment import Environment, HighLevelEnv, State
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, unknown
 from ohio_jax.low_level import Controller, Problem
 from ohio_jax.networks import Networks
 from ohio_jax.networks.heads import ActionSpec
@@ -25,17 +26,18 @@ Policy = Callable[[Any, jax.Array, State], jax.Array]
 
 
 @dataclass(frozen=True)
-class Space:
-    """An action space of a task.
+class ActionInterface:
+    """An action interface of a task.
 
-    spec: what a goal is (box, simplex, product of simplices, ...): density, sampler, mode, projection.
-    controller, params: the low-level policy from goal to low-level action.
-    problem: what inverses need to recover goals from logged low-level actions.
-    networks: `networks(hidden) -> Networks` sized for this task and space, whose observations are features.
-    steps: h, low-level steps that share one goal.
-    fit(trajectories) -> Problem: for inverses that learn their model from the logs they explain; replaces `problem`.
-    features: what learners are shown of an observation, see `ohio_jax.agent`.
-    nodes: n, where the features are those of the nodes of a graph, in C order of [n, F / n], which share their moments.
+    Attributes:
+        spec: what a goal is (box, simplex, product of simplices, ...): density, sampler, mode, projection.
+        controller, params: the low-level policy from goal to low-level action.
+        problem: what inverses need to recover goals from logged low-level actions.
+        networks: `networks(hidden) -> Networks` sized for this task and interface, whose observations are features.
+        steps: h, low-level steps that share one goal.
+        fit: `fit(trajectories) -> Problem`, for inverses that learn their model from the logs they explain; replaces `problem`.
+        features: what learners are shown of an observation, see `ohio_jax.agent`.
+        nodes: n, where the features are those of the nodes of a graph, in C order of [n, F / n], which share their moments.
     """
 
     spec: ActionSpec
@@ -50,16 +52,18 @@ class Space:
 
 
 @dataclass(frozen=True)
-class Guide:
-    """A scripted high-level policy: it gives the goals, and the low level of a space acts.
+class HighLevelPolicy:
+    """A scripted high-level policy: it gives the goals, and the low level of an interface acts.
 
-    policy: (environment, key, state) -> goal, as the space's spec has it; may be asked at every low-level step, and is heeded
-        where a goal is due.
-    space: what follows the goals. It need not be one that learners see: behaviour may have other gains than they will have.
+    Attributes:
+        policy: (environment, key, state) -> goal, as the interface's spec has it; may be asked at every low-level step, and is
+            heeded where a goal is due.
+        interface: what follows the goals. It need not be one that learners see: behavior may have other gains than they will
+            have.
     """
 
     policy: Policy
-    space: Space
+    interface: ActionInterface
 
 
 @dataclass(frozen=True)
@@ -75,41 +79,67 @@ class Reference:
 class Task:
     """Everything the suite knows about a task.
 
-    settings: every parameter of the task with its value, as JSON has it.
-    instances(seed, episodes): exogenous randomness of so many episodes, a pytree with leading axis `episodes`.
-        Episode e of a seed does not depend on how many follow it.
-    view(state): Float or Int[k], what of the environment's `State` controllers and inverses see; logged before a step.
-    reached(state): like `view`, read from the `State` after a step: what `view` became through the step's action.
-    spaces: action spaces by name; "ohio" is the hierarchical one, "end_to_end" the fair flat one.
-    policies: scripted behaviour by name; a policy acts itself, a `Guide` through a low level.
-    bound(instances): Float64[episodes], upper bound of the return, of full information or in the mean of any policy (slow,
-        outside jit); None if unknown.
-    draw(axes, pipeline_state): draws one moment into Matplotlib axes, see `ohio_jax.render`; None if the task has no picture.
+    Attributes:
+        settings: every parameter of the task with its value, as JSON has it.
+        instances: `instances(seed, episodes)`, exogenous randomness of so many episodes, a pytree with leading axis `episodes`.
+            Episode e of a seed does not depend on how many follow it.
+        controller_obs: `controller_obs(state)`, Float or `Int[k]`, what of the environment's `State` controllers and inverses
+            see; logged before a step.
+        next_controller_obs: `next_controller_obs(state)`, like `controller_obs`, read from the `State` after a step: what
+            `controller_obs` became through the step's action.
+        interfaces: action interfaces by name; "ohio" is the hierarchical one, "end_to_end" the fair flat one.
+        policies: scripted behavior by name; a policy acts itself, a `HighLevelPolicy` through a low level.
+        bound: `bound(instances)`, `Float64[episodes]`, upper bound of the return, of full information or in the mean of any
+            policy (slow, outside jit); None if unknown.
+        render: `render(axes, pipeline_state)`, draws one moment into Matplotlib axes, see `ohio_jax.render`; None if the task has
+            no picture.
+        plans: `plans(learner, interface, preset)`, see `plan`; None: the task has none.
     """
 
     name: str
     settings: dict[str, Any]
     env: Environment
-    view: Callable[[State], jax.Array]
-    reached: Callable[[State], jax.Array]
-    spaces: dict[str, Space]
-    policies: Mapping[str, Policy | Guide]
+    controller_obs: Callable[[State], jax.Array]
+    next_controller_obs: Callable[[State], jax.Array]
+    interfaces: dict[str, ActionInterface]
+    policies: Mapping[str, Policy | HighLevelPolicy]
     instances: Callable[[int, int], Any]
     reference: Reference
     bound: Callable[[Any], np.ndarray] | None = None
-    draw: Callable[[Any, Any], None] | None = None
+    render: Callable[[Any, Any], None] | None = None
+    plans: Callable[[str, str, str], Any] | None = None
 
-    def high_level(self, space: str) -> HighLevelEnv:
-        """The environment a learner of this space acts in."""
-        return self.under(self.spaces[space])
+    def plan(self, learner: str, interface: str = "ohio", preset: str = "quick") -> Any:
+        """How a learner is trained on an action interface of this task, an `ohio_jax.training.Plan`: hyperparameters and budget.
 
-    def under(self, space: Space) -> HighLevelEnv:
-        """The environment as it is for whoever gives the goals of a space, one of the task's or not."""
-        goal_size = int(np.prod(space.spec.shape))
-        return HighLevelEnv(self.env, space.params, space.controller, goal_size, space.steps, self.view)
+        Args:
+            learner: name in LEARNERS.
+            preset: `quick` takes seconds to minutes on two cores, `cpu` up to hours, `paper` is what was published.
+
+        Raises:
+            UserError: for an unknown learner, interface or preset, and for a task without plans.
+        """
+        if interface not in self.interfaces:
+            raise unknown(f"action interface for {self.name}", interface, self.interfaces)
+        if self.plans is None:
+            raise UserError(f"task {self.name!r}: expected plans of its own, found none: write a `Plan`")
+        return self.plans(learner, interface, preset)
+
+    def score(self, returns: Any) -> np.ndarray:
+        """Normalized scores of returns, Float64 of any shape, see `Reference`."""
+        return scores.normalize(returns, self.reference.zero, self.reference.full)
+
+    def high_level(self, interface: str) -> HighLevelEnv:
+        """The environment a learner of this interface acts in."""
+        return self.under(self.interfaces[interface])
+
+    def under(self, interface: ActionInterface) -> HighLevelEnv:
+        """The environment as it is for whoever gives the goals of an interface, one of the task's or not."""
+        goal_size = int(np.prod(interface.spec.shape))
+        return HighLevelEnv(self.env, interface.params, interface.controller, goal_size, interface.steps, self.controller_obs)
 
 
-def of_logs(name: str, observation_size: int, spaces: dict[str, Space]) -> Task:
+def of_logs(name: str, observation_size: int, interfaces: dict[str, ActionInterface]) -> Task:
     """A task of which there are logs and low levels but no simulator: enough to read logs, recover goals and train.
 
     Whatever would play an episode raises UserError.
@@ -121,4 +151,4 @@ def of_logs(name: str, observation_size: int, spaces: dict[str, Space]) -> Task:
     env: Any = SimpleNamespace(observation_size=observation_size)
     view = lambda state: state.pipeline_state
     reference = Reference(0.0, 100.0, "logs alone: a score is a return")
-    return Task(name, {}, env, view, view, spaces, {}, instances, reference)
+    return Task(name, {}, env, view, view, interfaces, {}, instances, reference)

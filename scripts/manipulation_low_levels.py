@@ -20,24 +20,30 @@ from ohio_jax.controllers import recurrent
 from ohio_jax.low_level import Segment
 from ohio_jax.relabel import segments_of
 
-BEHAVIOUR, EPISODES, SEED = "noisy-0.3", 64, 2000  # logs of their own: neither those of a table nor its tests
+BEHAVIOR, EPISODES, SEED = "noisy-0.3", 64, 2000  # logs of their own: neither those of a table nor its tests
 
 
 def teach(path: Path) -> None:
     """Writes the file anew: logs the script, and teaches every low level on what it did."""
     config = recurrent.Config()
     arrays: dict[str, Any] = {}
-    card: dict[str, Any] = {"behaviour": BEHAVIOUR, "episodes": EPISODES, "seed": SEED, "hidden": low_levels.HIDDEN, "error": {}}
+    card: dict[str, Any] = {
+        "behavior_policy": BEHAVIOR,
+        "episodes": EPISODES,
+        "seed": SEED,
+        "hidden": low_levels.HIDDEN,
+        "error": {},
+    }
     for scene in low_levels.JOINT:
-        logs = collect(registry.make(scene), BEHAVIOUR, EPISODES, SEED)
+        logs = collect(registry.make(scene), BEHAVIOR, EPISODES, SEED)
         starts, lengths = segments_of(logs.offset, SUBSTEPS)
         rows = starts[lengths == SUBSTEPS, None] + np.arange(SUBSTEPS)
         segments = Segment(logs.state[rows], logs.action[rows], logs.next_state[rows])
-        for space in low_levels.SPACES:
-            taught, error = recurrent.fit(config, jax.random.key(0), low_levels.blank(scene, space), segments)
-            print(f"{scene} {space}: torques are {100 * error:.2f} % of the largest off on held-out segments")
-            card["error"][f"{scene}/{space}"] = error
-            arrays |= flatten_dict({scene: {space: jax.tree.map(np.asarray, taught.weights)}}, sep="/")
+        for interface in low_levels.INTERFACES:
+            taught, error = recurrent.fit(config, jax.random.key(0), low_levels.blank(scene, interface), segments)
+            print(f"{scene} {interface}: torques are {100 * error:.2f} % of the largest off on held-out segments")
+            card["error"][f"{scene}/{interface}"] = error
+            arrays |= flatten_dict({scene: {interface: jax.tree.map(np.asarray, taught.weights)}}, sep="/")
     files.write_npz(path, card, arrays)
 
 

@@ -1,9 +1,9 @@
-"""Makes `agents.npz`, the trained agents that are behaviour on the reacher: their actors, out of training directories.
+"""Makes `agents.npz`, the trained agents that are behavior on the reacher: their actors, out of training directories.
 
     for decisions in 25600 40000 70000 200000; do
-        ohio-jax online reacher --space end_to_end --learner sac --hidden 64 --envs 128 --updates-per-step 16 --restart 200 \\
-            --warm-up 12800 --capacity 400000 --decisions $decisions --out sac-$decisions \\
-            --config actor_rate=5e-4,critic_rate=5e-4,temperature=0.1,temperature_rate=3e-4
+        ohio-jax online reacher --interface end_to_end --learner sac --hidden 64 --envs 128 --updates-per-step 16 \\
+            --reset-every 200 --learning-starts 12800 --buffer-size 400000 --env-steps $decisions --out sac-$decisions \\
+            --config actor_lr=5e-4,critic_lr=5e-4,temperature=0.1,temperature_lr=3e-4
     done
     python -m scripts.reacher_agents sac-25600 sac-40000 sac-70000 sac-200000
 

@@ -1,19 +1,25 @@
-"""What the README tells a reader to type works: its bash and python blocks are run, in order, in an empty folder.
+"""README is short, and what it tells a reader to type works: its bash and python blocks are run, in order, in one folder.
 
 A block after the line `<!-- slow -->` runs with `-m slow` only. `make` lines are checked to name targets that exist;
 lines that fetch or install the project are what brought the reader here, and are not repeated.
 """
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.typed import ROOT, Block, blocks, commands, type_in
 
+README = (ROOT / "README.md").read_text()
+MAX_BYTES = 10_000
+TEXTS = ("README.md", "CONTRIBUTING.md")
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)\)")
+
 
 def readme_params():
-    found = blocks((ROOT / "README.md").read_text())
-    return [pytest.param(block, id=f"line{block.line}", marks=[pytest.mark.slow] if block.slow else []) for block in found]
+    marks = lambda block: [pytest.mark.slow] if block.slow else []
+    return [pytest.param(block, id=f"line{block.line}", marks=marks(block)) for block in blocks(README)]
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +34,40 @@ def test_blocks_are_found():
     assert commands("# note\na \\\n  b\n\nc  # why\n") == ["a    b", "c"]
 
 
+def test_readme_is_short():
+    assert len(README.encode()) <= MAX_BYTES
+
+
 def test_readme_has_commands():
-    typed = [line for block in blocks((ROOT / "README.md").read_text()) for line in commands(block.code)]
-    assert "make bench" in typed
-    assert "make test" in typed
+    typed = [line for block in blocks(README) for line in commands(block.code)]
+    assert {"make bench", "make test", "make install"} <= set(typed)
+    assert any(line.startswith("ohio-jax evaluate") for line in typed)  # the quickstart ends in a score
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_links_lead_somewhere(name):
+    links = LINK.findall((ROOT / name).read_text())
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_make_targets_of_contributing_exist(folder, environment):
+    for block in blocks((ROOT / "CONTRIBUTING.md").read_text()):
+        type_in(block, folder, environment)
+
+
+def test_numbers_of_the_results_table_are_those_of_the_pages():
+    """Each number with its interval stands, as it is, on the page of its domain's table."""
+    section = README.partition("## Results")[2].partition("\n## ")[0]
+    pages = {
+        name: (ROOT / "results" / f"{name}-cpu.md").read_text() for name in re.findall(r"bench ([\w-]+) --preset cpu", section)
+    }
+    assert len(pages) == 4
+    rows = [line for line in section.splitlines() if "--preset cpu" in line and line.startswith("|")]
+    for (name, page), row in zip(pages.items(), rows, strict=True):
+        numbers = re.findall(r"\d+\.\d \(\d+\.\d to \d+\.\d\)", row)
+        assert len(numbers) >= 2
+        assert [number for number in numbers if number not in page] == [], name
 
 
 @pytest.mark.parametrize("block", readme_params())

@@ -61,7 +61,8 @@ def list_files() -> list[File]:
 def locate(name: str) -> Path:
     """Path of a published file, given by its own name or by that of the task that needs it; the content is not checked.
 
-    Raises UserError for an unknown name, or if the file is nowhere.
+    Raises:
+        UserError: for an unknown name, or if the file is nowhere.
     """
     name = TASK_FILES.get(name, name)
     if name not in SHA256:
@@ -86,7 +87,11 @@ def _sha256(path: Path) -> str:
 def verify() -> list[File]:
     """Checks the SHA-256 of every published file that is found.
 
-    Returns all files, found or not. Raises UserError naming file, expected and found checksum of the first wrong one.
+    Returns:
+        all files, found or not.
+
+    Raises:
+        UserError: naming file, expected and found checksum of the first wrong one.
     """
     files = list_files()
     for file in files:
@@ -98,7 +103,8 @@ def verify() -> list[File]:
 def fetch() -> list[File]:
     """Downloads into the cache what is not there yet, each file from the first mirror whose content is the pinned one.
 
-    Raises UserError with every mirror's answer if none delivers.
+    Raises:
+        UserError: with every mirror's answer if none delivers.
     """
     import pooch
     import requests

@@ -20,7 +20,13 @@ FEW = 8  # states that are stepped sooner by one thread than handed to others
 
 
 class Bodies(NamedTuple):
-    """q: Float[nq], positions; v: Float[nv], velocities; a: Float[nv], last accelerations, where the solver begins."""
+    """The state of MuJoCo's bodies.
+
+    Attributes:
+        q: `Float[nq]`, positions.
+        v: `Float[nv]`, velocities.
+        a: `Float[nv]`, last accelerations, where the solver begins.
+    """
 
     q: jax.Array
     v: jax.Array
@@ -45,9 +51,13 @@ class Threads:
         self._told = sum(int(part) for part in parts)
 
     def step(self, given: jax.Array) -> np.ndarray:
-        """Float[..., nq + nv + sensors], positions, velocities, and readings before them, on the host.
+        """Positions, velocities, and readings before them, on the host.
 
-        given: Float[..., k], any batch of positions, velocities, controls with places, and accelerations to begin with.
+        Args:
+            given: `Float[..., k]`, any batch of positions, velocities, controls with places, and accelerations to begin with.
+
+        Returns:
+            `Float[..., nq + nv + sensors]`.
         """
         body = self.model
         rows = np.asarray(given, np.float64).reshape(math.prod(given.shape[:-1]), given.shape[-1])
@@ -76,7 +86,9 @@ class Threads:
 class Native:
     """MuJoCo on the host's threads, called from within compiled programs with a whole batch at once.
 
-    sensors: where the readings of each lie; velocities: how many there are.
+    Attributes:
+        sensors: where the readings of each lie.
+        velocities: how many there are.
     """
 
     threads: Threads = struct.field(pytree_node=False)
@@ -121,7 +133,10 @@ class Mjx:
 def on_mjx(body: Any, iterations: int, searches: int) -> Any:
     """The `mjx.Model` of a `mujoco.MjModel`, whose solver and its line search stop after so many, rather than 100 and 50.
 
-    Leaves are NumPy arrays, tied to no device. Raises UserError without MJX.
+    Leaves are NumPy arrays, tied to no device.
+
+    Raises:
+        UserError: without MJX.
     """
     put = jax.device_get(imported("mujoco", "mujoco.mjx").put_model(body, impl="jax"))
     return put.replace(opt=put.opt.replace(iterations=iterations, ls_iterations=searches))

@@ -15,55 +15,59 @@ from ohio_jax.errors import UserError, unknown
 from ohio_jax.learners import LEARNERS, bc, cql, iql, td3_bc
 from ohio_jax.training.plan import Plan
 
-Plans = dict[tuple[str, str], Plan]  # by (action space, learner)
+Plans = dict[tuple[str, str], Plan]  # by (action interface, learner)
 
 PUBLISHED: dict[str, dict[str, Any]] = {
-    "routing": {"bc": bc.Config(), "iql": iql.Config(), "cql": cql.Config()},
+    "routing": {
+        "bc": bc.Config(),
+        "iql": iql.Config(discount=0.97, reward_scale=0.01),
+        "cql": cql.Config(discount=0.97, reward_scale=0.1),
+    },
     "supply-chain": {
         "bc": bc.Config(),
         "iql": iql.Config(discount=0.99, reward_scale=0.1),
-        "cql": cql.Config(discount=0.99, samples=20, largest_gradient=10.0),
+        "cql": cql.Config(discount=0.99, reward_scale=0.1, n_actions=20, max_grad_norm=10.0),
     },
     "reacher": {
         "bc": bc.Config(),
-        "iql": iql.Config(expectile=0.9, inverse_temperature=1.0, discount=0.99, reward_scale=1.0),
+        "iql": iql.Config(expectile=0.9, beta=1.0, discount=0.99, reward_scale=1.0),
     },
     "manipulation": {  # IQL's are those of Door
-        "iql": iql.Config(expectile=0.9, inverse_temperature=0.1, discount=0.99, reward_scale=1.0),
+        "iql": iql.Config(expectile=0.9, beta=0.1, discount=0.99, reward_scale=1.0),
         "td3_bc": td3_bc.Config(),
         "bc": bc.Config(),
     },
 }
 SHORT: dict[str, dict[str, Any]] = {
     "routing": {
-        "bc": bc.Config(actor_rate=1e-3),
-        "iql": iql.Config(actor_rate=1e-3, reward_scale=1e-3, expectile=0.7, inverse_temperature=1.0),
-        "cql": cql.Config(actor_rate=1e-3, critic_rate=1e-3, reward_scale=1e-2, samples=4, draws=1, chunk=10),
+        "bc": bc.Config(actor_lr=1e-3),
+        "iql": iql.Config(actor_lr=1e-3, discount=0.97, reward_scale=1e-3, expectile=0.7, beta=1.0),
+        "cql": cql.Config(
+            actor_lr=1e-3, critic_lr=1e-3, discount=0.97, reward_scale=1e-2, n_actions=4, n_sampled_terms=1, chunk=10
+        ),
     },
     "supply-chain": {
-        "bc": bc.Config(actor_rate=1e-3),
-        "iql": iql.Config(actor_rate=1e-3, critic_rate=1e-3, discount=0.99, reward_scale=1e-2),
+        "bc": bc.Config(actor_lr=1e-3),
+        "iql": iql.Config(actor_lr=1e-3, critic_lr=1e-3, discount=0.99, reward_scale=1e-2),
         "cql": cql.Config(
-            actor_rate=1e-3,
-            critic_rate=1e-3,
+            actor_lr=1e-3,
+            critic_lr=1e-3,
             discount=0.99,
             temperature=1e-2,
             # With ten stores a policy that is not held close leaves the data for good.
-            conservatism=100.0,
+            cql_alpha=100.0,
             importance=False,
-            cloning=2_000.0,
+            bc_warmup=2_000.0,
             reward_scale=1e-2,
-            samples=4,
-            draws=1,
+            n_actions=4,
+            n_sampled_terms=1,
         ),
     },
-    "reacher": {name: replace(config, actor_rate=1e-3) for name, config in PUBLISHED["reacher"].items()},
+    "reacher": {name: replace(config, actor_lr=1e-3) for name, config in PUBLISHED["reacher"].items()},
     "manipulation": {
-        "iql": iql.Config(
-            actor_rate=1e-3, critic_rate=1e-3, expectile=0.7, inverse_temperature=3.0, discount=0.99, reward_scale=1.0
-        ),
-        "td3_bc": td3_bc.Config(actor_rate=1e-3, critic_rate=1e-3),
-        "bc": bc.Config(actor_rate=1e-3),
+        "iql": iql.Config(actor_lr=1e-3, critic_lr=1e-3, expectile=0.7, beta=3.0, discount=0.99, reward_scale=1.0),
+        "td3_bc": td3_bc.Config(actor_lr=1e-3, critic_lr=1e-3),
+        "bc": bc.Config(actor_lr=1e-3),
     },
 }
 # The classical inventories cost tens of dollars a period, as the supply chains earn.
@@ -71,7 +75,7 @@ for _configs in (PUBLISHED, SHORT):
     _configs["inventory"] = {learner: _configs["supply-chain"][learner] for learner in ("bc", "iql")}
 
 
-SPACES = {
+INTERFACES = {
     "routing": ("ohio", "ohio_compat", "end_to_end", "end_to_end_compat"),
     "supply-chain": ("ohio", "end_to_end", "end_to_end_compat"),
     "reacher": ("ohio", "ohio_true", "ohio_mpc", "ohio_compat", "ohio_compat_unit", "end_to_end"),
@@ -80,9 +84,9 @@ SPACES = {
 }
 
 
-def as_released(space: str) -> bool:
-    """Whether learners see on this action space what the original's saw: nothing is normalised."""
-    return "_compat" in space
+def as_released(interface: str) -> bool:
+    """Whether learners see on this action interface what the original's saw: nothing is normalized."""
+    return "_compat" in interface
 
 
 def make(
@@ -92,34 +96,41 @@ def make(
     updates: Mapping[str, int],
     batch: int = 100,
     block: int = 1000,
-    spaces: Iterable[str] = (),
+    interfaces: Iterable[str] = (),
     published: bool = False,
 ) -> Plans:
-    """One plan for each (space, learner). updates: of each learner. spaces: all of the family's, unless some are named."""
+    """One plan for each (interface, learner).
+
+    Args:
+        updates: of each learner.
+        interfaces: all of the family's, unless some are named.
+    """
     out = {}
-    for space, (learner, amount) in itertools.product(spaces or SPACES[family], updates.items()):
+    for interface, (learner, amount) in itertools.product(interfaces or INTERFACES[family], updates.items()):
         config = (PUBLISHED if published else SHORT)[family][learner]
-        config = config if published else replace(config, decay=float(amount))
-        plan = Plan(learner, config, hidden, amount, batch, min(block, amount), seeds, normalise=not as_released(space))
-        out[space, learner] = plan
+        config = config if published else replace(config, actor_lr_decay_steps=float(amount))
+        plan = Plan(learner, config, hidden, amount, batch, min(block, amount), seeds, normalize=not as_released(interface))
+        out[interface, learner] = plan
     return out
 
 
 def routing(
     seeds: int, hidden: tuple[int, int], on_goals: Iterable[int], on_flows: Iterable[int], published: bool = False
 ) -> Plans:
-    """hidden: width of networks on goals (n numbers) and on flows (n^2 numbers, n times the work an update).
+    """Plans of vehicle routing.
 
-    on_goals, on_flows: updates of BC, IQL, CQL on each.
+    Args:
+        hidden: width of networks on goals (n numbers) and on flows (n^2 numbers, n times the work an update).
+        on_goals, on_flows: updates of BC, IQL, CQL on each.
     """
-    high, flat, learners = SPACES["routing"][:2], SPACES["routing"][2:], list(SHORT["routing"])
+    high, flat, learners = INTERFACES["routing"][:2], INTERFACES["routing"][2:], list(SHORT["routing"])
     amounts = lambda updates: dict(zip(learners, updates, strict=True))
-    out = make("routing", seeds, hidden[0], amounts(on_goals), block=500, spaces=high, published=published)
-    out |= make("routing", seeds, hidden[1], amounts(on_flows), block=500, spaces=flat, published=published)
-    for space in () if published else flat:
-        plan = out[space, "cql"]
+    out = make("routing", seeds, hidden[0], amounts(on_goals), block=500, interfaces=high, published=published)
+    out |= make("routing", seeds, hidden[1], amounts(on_flows), block=500, interfaces=flat, published=published)
+    for interface in () if published else flat:
+        plan = out[interface, "cql"]
         # One state's edges fill the cache that ten states' nodes do.
-        out[space, "cql"] = replace(plan, config=replace(plan.config, chunk=1))
+        out[interface, "cql"] = replace(plan, config=replace(plan.config, chunk=1))
     return out
 
 
@@ -154,10 +165,11 @@ PRESETS: dict[str, dict[str, Callable[[], Plans]]] = {
 FAMILIES = {"lift": "manipulation", "door": "manipulation"}  # of tasks whose names do not begin with their family's
 
 
-def plan(task: str, learner: str, space: str, preset: str = "quick") -> Plan:
-    """How a learner is trained on an action space of a task; of a task that is none of the suite's: the defaults of `Plan`.
+def plan(task: str, learner: str, interface: str, preset: str = "quick") -> Plan:
+    """How a learner is trained on an action interface of a task; of a task that is none of the suite's: the defaults of `Plan`.
 
-    Raises UserError for an unknown learner or preset, or a space that no task of the family has.
+    Raises:
+        UserError: for an unknown learner or preset, or an interface that no task of the family has.
     """
     if learner not in LEARNERS:
         raise unknown("learner", learner, LEARNERS)
@@ -166,19 +178,22 @@ def plan(task: str, learner: str, space: str, preset: str = "quick") -> Plan:
         return Plan(learner, LEARNERS[learner].Config())
     if preset not in PRESETS[family]:
         raise unknown(f"preset of {family}", preset, PRESETS[family])
-    return find(PRESETS[family][preset](), space, learner)
+    return find(PRESETS[family][preset](), interface, learner)
 
 
-def find(plans: Plans, space: str, learner: str) -> Plan:
+def find(plans: Plans, interface: str, learner: str) -> Plan:
     """The plan of a learner, one that is not among them as well.
 
-    It gets the budget of the space's IQL, and its default Config but for IQL's discount and unit of rewards, which are the
-    task's. Raises UserError for an unknown space.
+    It gets the budget of the interface's IQL, and its default Config but for IQL's discount and unit of rewards, which are the
+    task's.
+
+    Raises:
+        UserError: for an unknown interface.
     """
-    if (space, learner) in plans:
-        return plans[space, learner]
-    if (space, "iql") not in plans:
-        raise UserError(f"expected a plan for {learner} on {space}, found none")
-    like, config = plans[space, "iql"], LEARNERS[learner].Config()
+    if (interface, learner) in plans:
+        return plans[interface, learner]
+    if (interface, "iql") not in plans:
+        raise UserError(f"expected a plan for {learner} on {interface}, found none")
+    like, config = plans[interface, "iql"], LEARNERS[learner].Config()
     of_task = {field: getattr(like.config, field) for field in ("discount", "reward_scale") if hasattr(config, field)}
     return replace(like, learner=learner, config=config.replace(**of_task))

@@ -1,9 +1,11 @@
 """All tasks by name."""
 
+import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from ohio_envs import files
+from ohio_envs import files, plans
 from ohio_envs.manipulation import policies as manipulation_policies
 from ohio_envs.manipulation import task as manipulation
 from ohio_envs.reacher import brax_reacher, mujoco_reacher
@@ -34,11 +36,18 @@ TASKS: dict[str, Callable[[dict[str, Any]], Task]] = {
 }
 
 
-def make(name: str, settings: dict[str, Any] | None = None) -> Task:
-    """Builds a task; settings: typed, or text as given by `--set`. Raises UserError for an unknown task or a bad setting."""
+def make(name: str, settings: dict[str, Any] | None = None, **more: Any) -> Task:
+    """Builds a task: `make("reacher", horizon=200)`.
+
+    Args:
+        settings: the same as a dict, typed, or text as given by `--set`.
+
+    Raises:
+        UserError: for an unknown task or a bad setting.
+    """
     if name not in TASKS:
         raise unknown("task", name, TASKS)
-    return TASKS[name](settings or {})
+    return replace(TASKS[name]({**(settings or {}), **more}), plans=functools.partial(plans.plan, name))
 
 
 def policies() -> dict[str, list[str]]:

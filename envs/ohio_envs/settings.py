@@ -73,7 +73,8 @@ def number_or(word: str, low: float, high: float) -> Convert:
 def parse(task: str, rules: dict[str, Rule], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Every setting of a task with its value, given (typed, or as text) or by default.
 
-    Raises UserError naming task, setting, value found and values expected.
+    Raises:
+        UserError: naming task, setting, value found and values expected.
     """
     for name in settings:
         if name not in rules:

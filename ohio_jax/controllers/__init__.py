@@ -1,9 +1,9 @@
 """Low-level policies, one a file, all with the same functions (see `ohio_jax.low_level.Controller`):
 
-init(params) -> memory
-plan(params, memory, state, goal) -> memory, where a goal is given
-act(params, memory, state, goal) -> (action, memory)
-problem(params) -> what inverses need to recover goals from logged actions
+- `init(params) -> memory`
+- `plan(params, memory, state, goal) -> memory`, where a goal is given
+- `act(params, memory, state, goal) -> (action, memory)`
+- `problem(params)`: what inverses need to recover goals from logged actions
 """
 
 from ohio_jax.controllers import (

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ohio_jax.low_level import ActionModel, Problem, Segment, StateModel
 from ohio_jax.solvers.riccati import Gains
@@ -15,7 +16,12 @@ Act = Callable[[Any, Any, jax.Array, jax.Array], tuple[jax.Array, Any]]
 
 
 class Context(NamedTuple):
-    """params: of the low level; start: Float[n], the segment's first state."""
+    """What a segment says that no goal changes.
+
+    Attributes:
+        params: of the low level.
+        start: `Float[n]`, the segment's first state.
+    """
 
     params: Any
     start: jax.Array
@@ -54,8 +60,8 @@ def problem(params: Any, prepare: Callable[[Any, Segment], Any], state: StateMod
     )
 
 
-def reached(segment: Segment, at: Any) -> jax.Array:
-    """Float[n], where the segment ended; read as the goal as well, where goals are states."""
+def reached(segment: Segment, at: Any) -> Float[Array, "n"]:
+    """`Float[n]`, where the segment ended; read as the goal as well, where goals are states."""
     return segment.next_state[-1]
 
 
@@ -69,7 +75,7 @@ def limit(segment: Segment, at: Any) -> jax.Array:
     return jnp.asarray(at.params.limit)
 
 
-def bounds(unclipped: jax.Array, at: Any) -> tuple[jax.Array, jax.Array]:
+def bounds(unclipped: Float[Array, "h m"], at: Any) -> tuple[jax.Array, jax.Array]:
     """`ActionModel.bounds`."""
     return -at.params.bound, at.params.bound
 
@@ -80,10 +86,12 @@ def effect(segment: Segment, at: Any) -> jax.Array:
     return 1.0 / jnp.linalg.norm(B / at.params.noise[None, :, None], axis=1)
 
 
-def affine(gains: Gains, linear: Callable, segment: Segment) -> tuple[jax.Array, jax.Array]:
-    """(J: Float[h, n, n], r: Float[h, n]), `StateModel.affine` of feedback, in a model linearised at the observed states.
+def affine(gains: Gains, linear: Callable, segment: Segment) -> tuple[Float[Array, "h n n"], Float[Array, "h n"]]:
+    """(J: `Float[h, n, n]`, r: `Float[h, n]`), `StateModel.affine` of feedback, in a model linearized at the observed states.
 
-    gains: of each of the segment's h steps; linear(x) -> (A, B, c). OHIO, section 4.1.
+    Args:
+        gains: of each of the segment's h steps.
+        linear: `linear(x) -> (A, B, c)`. OHIO, section 4.1.
     """
 
     def step(carry, at):

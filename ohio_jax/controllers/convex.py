@@ -1,6 +1,7 @@
 """Any convex program as low-level policy: a CVXPY problem whose optimum is the action. Needs the extra `convex`.
 
-goal: Float[g] and state: Float[n], the values of its two parameters; action: Float[m], the value of one of its variables.
+- goal, state: `Float[g]`, `Float[n]`, the values of its two parameters.
+- action: `Float[m]`, the value of one of its variables.
 
 cvxpylayers (Agrawal et al. 2019) brings the problem into a form whose optimum diffcp differentiates. Both work outside compiled
 code: `jit` calls back to the host, a whole batch at once. So anything may be tried here; what must be fast is better written
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jaxtyping import Array, Bool, Float
 
 from ohio_jax.controllers import closed_loop, stateless
 from ohio_jax.errors import UserError
@@ -24,10 +26,14 @@ from ohio_jax.low_level import ActionModel, Problem, Segment
 
 
 @dataclass(frozen=True, eq=False)
-class Program:
+class CvxpyProgram:
     """A CVXPY problem made ready by `program`; equal to itself only, so that what was compiled for it is found again.
 
-    form: cvxpylayers' canonical form; place: Int[n + g], the form's columns of state and goal; action: m; mode: of diffcp.
+    Attributes:
+        form: cvxpylayers' canonical form.
+        place: `Int[n + g]`, the form's columns of state and goal.
+        action: `m`.
+        mode: of diffcp.
     """
 
     form: Any
@@ -36,13 +42,16 @@ class Program:
     mode: str
 
 
-def program(problem, state, goal, action, mode: str = "dense", **options) -> Program:
+def program(problem, state, goal, action, mode: str = "dense", **options) -> CvxpyProgram:
     """Makes a `cvxpy.Problem` with the `cvxpy.Parameter`s state: [n] and goal: [g] and the `cvxpy.Variable` action: [m] ready.
 
-    mode: how diffcp solves for derivatives; "lsqr" is for problems of thousands of unknowns. options: diffcp's `solve_method`
-    and that solver's own; none means SCS to 1e-10.
-    Raises UserError where the extra is missing, for a problem that is not DPP (whose optimum cannot be differentiated), for
-    parameters other than these two, and for a state, goal or action that is no plain vector of the problem.
+    Args:
+        mode: how diffcp solves for derivatives; "lsqr" is for problems of thousands of unknowns.
+        **options: diffcp's `solve_method` and that solver's own; none means SCS to 1e-10.
+
+    Raises:
+        UserError: where the extra is missing, for a problem that is not DPP (whose optimum cannot be differentiated), for
+            parameters other than these two, and for a state, goal or action that is no plain vector of the problem.
     """
     parse_args = imported("convex", "cvxpylayers.utils.parse_args").parse_args
     names = lambda found: ", ".join(sorted(x.name() for x in found))
@@ -59,17 +68,17 @@ def program(problem, state, goal, action, mode: str = "dense", **options) -> Pro
     form = parse_args(problem, [action], [state, goal], None, solver_args=options)
     entries = np.arange(state.size + goal.size)
     goal_first = form.user_order_to_col_order == (1, 0)
-    return Program(form, np.roll(entries, -goal.size) if goal_first else entries, action.size, mode)
+    return CvxpyProgram(form, np.roll(entries, -goal.size) if goal_first else entries, action.size, mode)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def optimum(program: Program, state: jax.Array, goal: jax.Array) -> jax.Array:
-    """Float[m], the action; NaN where the program has no solution, or the solver finds none. For `jit`, `vmap` and `grad`."""
+def optimum(program: CvxpyProgram, state: Float[Array, "n"], goal: Float[Array, "g"]) -> Float[Array, "m"]:
+    """`Float[m]`, the action; NaN where the program has no solution, or the solver finds none. For `jit`, `vmap` and `grad`."""
     return _solve(program, state, goal, 0)[0]
 
 
 @optimum.defjvp
-def _derivative(program: Program, at, along) -> tuple[jax.Array, jax.Array]:
+def _derivative(program: CvxpyProgram, at, along) -> tuple[jax.Array, jax.Array]:
     # The whole Jacobian, so that the rule is linear in `along` and works forward and backward.
     state, goal = at
     u, J = _solve(program, state, goal, program.place.size)
@@ -78,12 +87,17 @@ def _derivative(program: Program, at, along) -> tuple[jax.Array, jax.Array]:
 
 @struct.dataclass
 class Params:
-    """program: see `program`; limit: Float[g], largest goal; noise: Float[m], deviation of logged actions.
+    """Parameters of the low level.
 
-    read(state) -> Float[g], the goal that a reached state stands for, where inverses begin; as it is unless said otherwise.
+    Attributes:
+        program: see `program`.
+        limit: `Float[g]`, largest goal.
+        noise: `Float[m]`, deviation of logged actions.
+        read: `read(state) -> Float[g]`, the goal that a reached state stands for, where inverses begin; as it is unless said
+            otherwise.
     """
 
-    program: Program = struct.field(pytree_node=False)
+    program: CvxpyProgram = struct.field(pytree_node=False)
     limit: jax.Array
     noise: jax.Array
     read: Any = struct.field(pytree_node=False, default=lambda state: state)
@@ -92,13 +106,15 @@ class Params:
 plan = stateless.plan
 
 
-def init(params: Params) -> jax.Array:
-    """Bool[], whether the last step's program was solved."""
+def init(params: Params) -> Bool[Array, ""]:
+    """`Bool[]`, whether the last step's program was solved."""
     return jnp.bool_(True)
 
 
-def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Float[m], the optimum, differentiable in goal and state; 0 where there is none, and the memory says so."""
+def act(
+    params: Params, memory: Bool[Array, ""], state: Float[Array, "n"], goal: Float[Array, "g"]
+) -> tuple[Float[Array, "m"], Bool[Array, ""]]:
+    """`Float[m]`, the optimum, differentiable in goal and state; 0 where there is none, and the memory says so."""
     u = optimum(params.program, state, goal)
     solved = jnp.all(jnp.isfinite(u))
     return jnp.where(solved, u, 0.0), solved
@@ -106,7 +122,8 @@ def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) ->
 
 def problem(params: Params) -> Problem:
     """Action model: the optimum in each observed state, in units of `noise`; NaN where there is none. Its bounds, which may be
-    anything, are part of the program; its derivative is that of the optimality conditions."""
+    anything, are part of the program; its derivative is that of the optimality conditions.
+    """
     return Problem(
         project=lambda goal: jnp.clip(goal, -params.limit, params.limit),
         start=_reached,
@@ -128,8 +145,8 @@ def _optima(goal: jax.Array, at: stateless.Context) -> jax.Array:
 ACTION = ActionModel(_optima, closed_loop.noise)
 
 
-def _solve(program: Program, state: jax.Array, goal: jax.Array, columns: int) -> tuple[jax.Array, jax.Array]:
-    """The action, Float[m], and its derivative by (state, goal), Float[m, columns], all columns or none."""
+def _solve(program: CvxpyProgram, state: jax.Array, goal: jax.Array, columns: int) -> tuple[jax.Array, jax.Array]:
+    """The action, `Float[m]`, and its derivative by (state, goal), `Float[m, columns]`, all columns or none."""
     dtype = jnp.result_type(state, goal)
     # The callback's thread does not see `with jax.enable_x64()`: there float64 arrives rounded, unless it is set globally.
     shapes = tuple(jax.ShapeDtypeStruct(shape, dtype) for shape in ((program.action,), (program.action, columns)))
@@ -137,7 +154,7 @@ def _solve(program: Program, state: jax.Array, goal: jax.Array, columns: int) ->
     return jax.pure_callback(host, shapes, state, goal, vmap_method="broadcast_all")
 
 
-def _on_host(program: Program, columns: int, dtype, state, goal) -> tuple[np.ndarray, np.ndarray]:
+def _on_host(program: CvxpyProgram, columns: int, dtype, state, goal) -> tuple[np.ndarray, np.ndarray]:
     """`_solve` of a batch: [..., n] and [..., g] to [..., m] and [..., m, columns], NaN and 0 where there is no solution."""
     import diffcp
 

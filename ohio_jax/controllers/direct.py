@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Num
 
 from ohio_jax.controllers import stateless
 from ohio_jax.low_level import UNIQUE, ActionModel, Problem, Segment
@@ -12,12 +13,16 @@ init, plan = stateless.init, stateless.plan
 
 
 class Params(NamedTuple):
-    """bound: Float[m], largest action."""
+    """Parameters of the low level.
+
+    Attributes:
+        bound: `Float[m]`, largest action.
+    """
 
     bound: jax.Array
 
 
-def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:
+def act(params: Params, memory: Any, state: Num[Array, "..."], goal: Float[Array, "m"]) -> tuple[Float[Array, "m"], Any]:
     return jnp.clip(goal, -params.bound, params.bound), memory
 
 

@@ -1,9 +1,11 @@
 """The paper's low level in supply chains: a goal says how a warehouse's stock shall be shared and how much to produce.
 
-goal: Float[S + 2], shares of the stock for S stores and for the warehouse itself, then production as a share of its limit;
-state: Float[S + 1], what stores still have room for, and the stock that can be shipped; action: Float[S + 1], shipments and
-production. All in units but for the shares. OHIO (ICLR 2025), supply-chain experiment: the original solves a lexicographic
-linear program; what follows is its optimum in closed form, see `act`.
+- goal: `Float[S + 2]`, shares of the stock for S stores and for the warehouse itself, then production as a share of its limit.
+- state: `Float[S + 1]`, what stores still have room for, and the stock that can be shipped.
+- action: `Float[S + 1]`, shipments and production.
+
+All in units but for the shares. OHIO (ICLR 2025), supply-chain experiment: the original solves a lexicographic linear program;
+what follows is its optimum in closed form, see `act`.
 """
 
 from dataclasses import replace
@@ -13,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jaxtyping import Array, Float
 
 from ohio_jax.controllers import stateless
 from ohio_jax.controllers.order_up_to import TOLERANCE
 from ohio_jax.controllers.transport import counts, proportions
-from ohio_jax.low_level import AMBIGUOUS, UNIQUE, ActionModel, Problem, Program, Segment
+from ohio_jax.low_level import AMBIGUOUS, UNIQUE, ActionModel, LinearProgram, Problem, Segment
 
 Rounding = Literal["largest_remainder", "floor", "none"]
 
@@ -26,11 +29,14 @@ init, plan = stateless.init, stateless.plan
 
 @struct.dataclass
 class Params:
-    """limit: Float[], largest production. storage: Float[], of the warehouse, which the original's low level keeps free for
-    all it produces, though the simulator lets it ship first; infinite without that rule.
+    """Parameters of the low level.
 
-    rounding: of what is asked for: to whole units whose sum is the stock, the original's cut to the integer below, or none,
-    in which case actions have a derivative.
+    Attributes:
+        limit: `Float[]`, largest production.
+        storage: `Float[]`, of the warehouse, which the original's low level keeps free for all it produces, though the simulator
+            lets it ship first; infinite without that rule.
+        rounding: of what is asked for: to whole units whose sum is the stock, the original's cut to the integer below, or none,
+            in which case actions have a derivative.
     """
 
     limit: jax.Array
@@ -38,8 +44,8 @@ class Params:
     rounding: Rounding = struct.field(pytree_node=False, default="largest_remainder")
 
 
-def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:
-    """Float[S + 1]: every store gets what the goal asks for as far as it has room, production as far as there is room.
+def act(params: Params, memory: Any, state: Float[Array, "n"], goal: Float[Array, "n+1"]) -> tuple[Float[Array, "n"], Any]:
+    """Every store gets what the goal asks for as far as it has room, production as far as there is room.
 
     The optimum of: first exceed as little storage as can be, then deviate as little as can be from what is asked. Where the
     warehouse's storage binds, cutting production and shipping more cost the same; production is cut.
@@ -49,7 +55,7 @@ def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple
 
 
 def _asked(params: Params, goal: jax.Array, stock: jax.Array) -> jax.Array:
-    """Float[S + 1], shipments and production before any limit but production's own."""
+    """`Float[S + 1]`, shipments and production before any limit but production's own."""
     share, produce = goal[:-1], params.limit * jnp.clip(jnp.nan_to_num(goal[-1]), 0.0, 1.0)
     if params.rounding == "none":
         return jnp.append((proportions(share) * stock)[:-1], produce)
@@ -59,14 +65,14 @@ def _asked(params: Params, goal: jax.Array, stock: jax.Array) -> jax.Array:
 
 
 def _bounds(params: Params, state: jax.Array, asked: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Float[S + 1] each, least and most that is done of what is asked: more is produced where more is shipped."""
+    """`Float[S + 1]` each, least and most that is done of what is asked: more is produced where more is shipped."""
     room, stock = state[:-1], state[-1]
     ship = jnp.minimum(asked[:-1], room)
     free = jnp.maximum(params.storage - stock + jnp.sum(ship), 0.0)
     return jnp.append(jnp.full_like(room, -jnp.inf), 0.0), jnp.append(room, free)
 
 
-def project(goal: jax.Array) -> jax.Array:
+def project(goal: Float[Array, "n"]) -> Float[Array, "n"]:
     """The nearest goal: shares that sum to 1 (see `proportions`), production within [0, 1]."""
     return jnp.append(proportions(goal[:-1]), jnp.clip(jnp.nan_to_num(goal[-1]), 0.0, 1.0))
 
@@ -103,7 +109,7 @@ def _closed_form(segment: Segment, at: stateless.Context) -> tuple[jax.Array, ja
     return goal, jnp.where(full | (stock <= 0), AMBIGUOUS, UNIQUE)
 
 
-def _program(segment: Segment, at: stateless.Context) -> Program:
+def _program(segment: Segment, at: stateless.Context) -> LinearProgram:
     """The low level before it rounds, its optimum the only one. Entries: shipments, production, the room they leave in
     stores and in the warehouse, what is above its storage, and what shipments and production fall short of the goal.
 
@@ -118,7 +124,7 @@ def _program(segment: Segment, at: stateless.Context) -> Program:
     ends = np.cumsum([S, 1, S, 1, 1, S, 1])
     f, p, spare, free, over, short, cut = np.split(np.eye(ends[-1], dtype=np.float32), ends[:-1])
     wish, sums_to_1 = jnp.eye(S + 2), np.append(np.ones((1, S + 1), np.float32), [[0.0]], axis=1)
-    return Program(
+    return LinearProgram(
         # A unit above the storage costs more than to cut production by one, no more than to ship one less.
         cost=short.sum(0) + cut.sum(0) + 2.0 * over.sum(0),
         A=np.concatenate([f + spare, p - f.sum(0) + free - over, f + short, p + cut, 0.0 * p]),

@@ -1,13 +1,15 @@
 """Joint impedance control as low-level policy: decoupled springs and dampers on the joints (JOINT_POSITION of robosuite 1.4.1).
 
+::
+
     torque = M (kp (q_g - q) - kd v) + b,   kd = 2 zeta sqrt(kp)
 
 with the mass matrix M and the bias force b of the arm. The goal is a displacement of the joints from where they are when it is
 given.
 
-goal: Float[8], displacement of the 7 joints [rad], and the gripper's command.
-state: Float[21], joint angles and velocities, and the angles at reset, which are not used. action: Float[8], torques [N m]
-within their bounds, and the command.
+- goal: `Float[8]`, displacement of the 7 joints [rad], and the gripper's command.
+- state: `Float[21]`, joint angles and velocities, and the angles at reset, which are not used.
+- action: `Float[8]`, torques [N m] within their bounds, and the command.
 """
 
 from typing import Any, NamedTuple
@@ -15,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Float
 
 from ohio_jax.controllers import torques
 from ohio_jax.dynamics.chain import Chain, bias, frames, like, mass_matrix
@@ -24,9 +27,13 @@ from ohio_jax.solvers.small import product
 
 @struct.dataclass
 class Params:
-    """chain: the arm; kp, zeta: Float[7], stiffness [1 / s^2] and damping ratio of each joint.
+    """Parameters of the low level.
 
-    output: Float[7], largest displacement; bound: Float[7], largest torques.
+    Attributes:
+        chain: the arm.
+        kp, zeta: `Float[7]`, stiffness [1 / s^2] and damping ratio of each joint.
+        output: `Float[7]`, largest displacement.
+        bound: `Float[7]`, largest torques.
     """
 
     chain: Chain
@@ -39,7 +46,11 @@ class Params:
 class Known(NamedTuple):
     """What a segment's torques depend on beside the goal: those of step j are free[j] + spring[j] displacement.
 
-    params: the low level's; free: Float[h, 7]; spring: Float[h, 7, 7]; q: Float[7], the angles before the first step.
+    Attributes:
+        params: the low level's.
+        free: `Float[h, 7]`.
+        spring: `Float[h, 7, 7]`.
+        q: `Float[7]`, the angles before the first step.
     """
 
     params: Params
@@ -48,20 +59,22 @@ class Known(NamedTuple):
     q: jax.Array
 
 
-def init(params: Params) -> jax.Array:
-    """Float[7], the joint angles aimed at."""
+def init(params: Params) -> Float[Array, "7"]:
+    """`Float[7]`, the joint angles aimed at."""
     return jnp.zeros(len(params.bound))
 
 
-def plan(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) -> jax.Array:
+def plan(params: Params, memory: Float[Array, "7"], state: Float[Array, "21"], goal: Float[Array, "8"]) -> Float[Array, "7"]:
     return torques.split(state)[0] + torques.inside(goal, params.output)[:-1]
 
 
-def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Float[8]; differentiable in the goal, its slope 0 in torques that are clipped."""
+def act(
+    params: Params, memory: Float[Array, "7"], state: Float[Array, "21"], goal: Float[Array, "8"]
+) -> tuple[Float[Array, "8"], Float[Array, "7"]]:
+    """`Float[8]`; differentiable in the goal, its slope 0 in torques that are clipped."""
     free, spring = law(params, state)
-    wish = free + product(spring, memory - torques.split(state)[0])
-    return torques.action(wish, params.bound, goal), memory
+    unclipped = free + product(spring, memory - torques.split(state)[0])
+    return torques.action(unclipped, params.bound, goal), memory
 
 
 def problem(params: Params) -> Problem:
@@ -98,8 +111,8 @@ def _usual(segment: Segment, at: Known) -> jax.Array:
 ACTION = torques.model(_torque, _affine)
 
 
-def law(params: Params, state: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(Float[7], Float[7, 7]), the torques where no displacement is left, and a unit of each entry of it."""
+def law(params: Params, state: Float[Array, "21"]) -> tuple[Float[Array, "7"], Float[Array, "7 7"]]:
+    """(`Float[7]`, `Float[7, 7]`), the torques where no displacement is left, and a unit of each entry of it."""
     params = like(params, state)
     q, v, _ = torques.split(state)
     at = frames(params.chain, q)

@@ -1,6 +1,9 @@
 """A linear-quadratic regulator as low-level policy (the paper's Reacher): feedback gains toward a goal in joint space.
 
-goal: Float[n], the state asked for, in the state's units; state: Float[n]; action: Float[m], within bounds.
+- goal: `Float[n]`, the state asked for, in the state's units.
+- state: `Float[n]`.
+- action: `Float[m]`, within bounds.
+
 Gains are computed where a goal is given, at the state of that moment, and kept for the h steps the goal lasts.
 """
 
@@ -9,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Float
 
 from ohio_jax.controllers import closed_loop
 from ohio_jax.low_level import ActionModel, Problem, Segment, StateModel
@@ -18,11 +22,17 @@ from ohio_jax.solvers.small import product
 
 @struct.dataclass
 class Params:
-    """dynamics: the model (see `ohio_jax.dynamics`) whose linearisation gives the gains; model: the one inverses predict with.
+    """Parameters of the low level.
 
-    Q, R, P: Float[n], Float[m], Float[n], diagonals of the costs of state, action and last state.
-    bound: Float[m], largest action; limit: Float[n], largest goal; noise: Float[n], deviation of the reached state.
-    steps: h. drift: whether gains and closed form know the part of the dynamics that moves by itself. The original's do not.
+    Attributes:
+        dynamics: the model (see `ohio_jax.dynamics`) whose linearization gives the gains.
+        model: the one inverses predict with.
+        Q, R, P: `Float[n]`, `Float[m]`, `Float[n]`, diagonals of the costs of state, action and last state.
+        bound: `Float[m]`, largest action.
+        limit: `Float[n]`, largest goal.
+        noise: `Float[n]`, deviation of the reached state.
+        steps: `h`.
+        drift: whether gains and closed form know the part of the dynamics that moves by itself. The original's do not.
     """
 
     dynamics: Any
@@ -38,7 +48,12 @@ class Params:
 
 
 class Memory(NamedTuple):
-    """gains: of the current goal; t: Int[], steps since it was given."""
+    """What the low level carries between steps.
+
+    Attributes:
+        gains: of the current goal.
+        t: `Int[]`, steps since it was given.
+    """
 
     gains: riccati.Gains
     t: jax.Array
@@ -50,20 +65,26 @@ def init(params: Params) -> Memory:
     return Memory(empty, jnp.int32(0))
 
 
-def plan(params: Params, memory: Memory, state: jax.Array, goal: jax.Array) -> Memory:
+def plan(params: Params, memory: Memory, state: Float[Array, "n"], goal: Float[Array, "n"]) -> Memory:
     """The gains of a new goal, from the dynamics at the state it is given in."""
     return Memory(_gains(params, params.dynamics, state), jnp.int32(0))
 
 
-def act(params: Params, memory: Memory, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Memory]:
-    """Float[m], the gains' action clipped to the bound."""
+def act(params: Params, memory: Memory, state: Float[Array, "n"], goal: Float[Array, "n"]) -> tuple[Float[Array, "m"], Memory]:
+    """`Float[m]`, the gains' action clipped to the bound."""
     t = jnp.minimum(memory.t, params.steps - 1)
     wanted = _wanted(memory.gains.K[t], memory.gains.k[t], state, goal)
     return jnp.clip(wanted, -params.bound, params.bound), memory._replace(t=memory.t + 1)
 
 
 class Context(NamedTuple):
-    """start: Float[n], the state a goal is given in; gains: of the h steps it lasts; state: Float[h, n], the logged ones."""
+    """What a segment says that no goal changes.
+
+    Attributes:
+        start: `Float[n]`, the state a goal is given in.
+        gains: of the h steps it lasts.
+        state: `Float[h, n]`, the logged ones.
+    """
 
     params: Params
     start: jax.Array
@@ -79,7 +100,8 @@ def problem(params: Params) -> Problem:
     """What inverses may know. Its residual sees states, not actions: any policy's data can be explained.
 
     State model: where the goal's clipped feedback leads in `model`, in units of `noise`; its affine form is without clipping,
-    and with `model` linearised at the observed states (OHIO, section 4.1).
+    and with `model` linearized at the observed states (OHIO, section 4.1).
+
     Action model: the feedback before clipping, in the observed states.
     """
     return closed_loop.problem(params, prepare, STATE, ACTION)
@@ -119,5 +141,5 @@ def _gains(params: Params, model: Any, x: jax.Array) -> riccati.Gains:
 
 
 def _wanted(K: jax.Array, k: jax.Array, state: jax.Array, goal: jax.Array) -> jax.Array:
-    """Float[m], before clipping."""
+    """`Float[m]`, before clipping."""
     return product(K, state - goal) + product(k[:, :-1], goal) + k[:, -1]

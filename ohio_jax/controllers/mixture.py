@@ -1,6 +1,6 @@
 """Several low levels of one kind, each state saying which of them acts: logs of a fleet of controllers that are set differently.
 
-goal, state, action: those of the controller that is mixed.
+- goal, state, action: those of the controller that is mixed.
 """
 
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Int, Num
 
 from ohio_jax.errors import UserError
 from ohio_jax.low_level import Controller, Problem, Segment
@@ -16,16 +17,19 @@ from ohio_jax.low_level import Controller, Problem, Segment
 
 @struct.dataclass
 class Params:
-    """inner: parameters of the K low levels, stacked; controller: what they are parameters of.
+    """Parameters of the low level.
 
-    which: state -> Int[], the one that acts there; the same throughout an episode.
+    Attributes:
+        inner: parameters of the K low levels, stacked.
+        controller: what they are parameters of.
+        which: state -> `Int[]`, the one that acts there; the same throughout an episode.
     """
 
     inner: Any
     controller: Controller = struct.field(pytree_node=False)
     which: Callable[[Any], jax.Array] = struct.field(pytree_node=False)
 
-    def at(self, index: jax.Array | int) -> Any:
+    def at(self, index: Int[Array, ""] | int) -> Any:
         """Parameters of one of them."""
         return jax.tree.map(lambda leaf: leaf[index], self.inner)
 
@@ -39,18 +43,19 @@ def init(params: Params) -> Any:
     return params.controller.init(params.at(0))
 
 
-def plan(params: Params, memory: Any, state: Any, goal: jax.Array) -> Any:
+def plan(params: Params, memory: Any, state: Any, goal: Num[Array, "..."]) -> Any:
     return params.controller.plan(params.at(params.which(state)), memory, state, goal)
 
 
-def act(params: Params, memory: Any, state: Any, goal: jax.Array) -> tuple[jax.Array, Any]:
+def act(params: Params, memory: Any, state: Any, goal: Num[Array, "..."]) -> tuple[Num[Array, "..."], Any]:
     return params.controller.act(params.at(params.which(state)), memory, state, goal)
 
 
 def problem(params: Params) -> Problem:
     """A segment is explained by the low level that acted in it: its context is prepared with that one's parameters.
 
-    Raises UserError for a low level whose problem does not read its parameters from the context alone.
+    Raises:
+        UserError: for a low level whose problem does not read its parameters from the context alone.
     """
     own = lambda index: params.controller.problem(params.at(index))
     # Admissible goals are those of all: they cannot depend on a segment.

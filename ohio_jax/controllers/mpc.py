@@ -1,6 +1,10 @@
 """Linear model-predictive control as low-level policy: at every step the first action of the best plan within bounds.
 
-goal: Float[n], the state asked for; state: Float[n]; action: Float[m]. The model is linearised at the state of each step.
+- goal: `Float[n]`, the state asked for.
+- state: `Float[n]`.
+- action: `Float[m]`.
+
+The model is linearized at the state of each step.
 """
 
 from typing import Any, NamedTuple
@@ -8,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Float, Int
 
 from ohio_jax.controllers import closed_loop, stateless
 from ohio_jax.low_level import ActionModel, Problem, Segment, StateModel
@@ -16,11 +21,17 @@ from ohio_jax.solvers import qp, riccati
 
 @struct.dataclass
 class Params:
-    """dynamics: the model (see `ohio_jax.dynamics`) that plans; model: the one inverses predict with.
+    """Parameters of the low level.
 
-    Q, R, P: Float[n], Float[m], Float[n], diagonals of the costs of state, action and last state.
-    bound: Float[m], largest action; limit: Float[n], largest goal; noise: Float[n], deviation of the reached state.
-    horizon: H, steps planned ahead; steps: h, steps a goal lasts.
+    Attributes:
+        dynamics: the model (see `ohio_jax.dynamics`) that plans.
+        model: the one inverses predict with.
+        Q, R, P: `Float[n]`, `Float[m]`, `Float[n]`, diagonals of the costs of state, action and last state.
+        bound: `Float[m]`, largest action.
+        limit: `Float[n]`, largest goal.
+        noise: `Float[n]`, deviation of the reached state.
+        horizon: H, steps planned ahead.
+        steps: h, steps a goal lasts.
     """
 
     dynamics: Any
@@ -38,13 +49,15 @@ class Params:
 plan = stateless.plan
 
 
-def init(params: Params) -> jax.Array:
-    """Int[H, m], the active set that the next step starts from."""
+def init(params: Params) -> Int[Array, "H m"]:
+    """`Int[H, m]`, the active set that the next step starts from."""
     return jnp.zeros((params.horizon, params.R.shape[0]), jnp.int32)
 
 
-def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Float[m], differentiable in the goal through the optimality conditions; 0 where the state is not finite."""
+def act(
+    params: Params, memory: Int[Array, "H m"], state: Float[Array, "n"], goal: Float[Array, "n"]
+) -> tuple[Float[Array, "m"], Int[Array, "H m"]]:
+    """`Float[m]`, differentiable in the goal through the optimality conditions; 0 where the state is not finite."""
     best = qp.solve(_program(params, state), state, goal, memory)
     ahead = jnp.concatenate([best.active[1:], best.active[-1:]])
     usable = jnp.all(jnp.isfinite(best.u[0]))
@@ -52,8 +65,14 @@ def act(params: Params, memory: jax.Array, state: jax.Array, goal: jax.Array) ->
 
 
 class Context(NamedTuple):
-    """start: Float[n], a segment's first state. Of its h steps: A, B, c, the model that plans, linearised at the logged states;
-    state, action: as logged; after: Float[h, n], where the logged actions lead."""
+    """What a segment says of its low level that no goal changes.
+
+    Attributes:
+        start: `Float[n]`, a segment's first state.
+        A, B, c: of its h steps, the model that plans, linearized at the logged states.
+        state, action: of its h steps, as logged.
+        after: `Float[h, n]`, where the logged actions lead.
+    """
 
     params: Params
     start: jax.Array
@@ -72,13 +91,14 @@ def prepare(params: Params, segment: Segment) -> Context:
 
 
 def problem(params: Params) -> Problem:
-    """What inverses may know: the states of a segment and, for `imitation` alone, its actions, as for `lqr`.
+    """What inverses may know: the states of a segment and, for `action_residual` alone, its actions, as for `lqr`.
 
     State model: the goal's closed loop in `model`, in units of `noise`. Affine form: the gains of each observed state, without
     bounds. Equal gains at all steps show a goal in as many dimensions as there are actions.
-    Action model: each observed state's plan; compared are the optimality conditions of each logged action in its observed state,
-    later actions being optimal: off its bounds the slope of the plan's cost must vanish, on one of them it must push outward. In
-    actions: slope over curvature.
+
+    Action model: each observed state's plan; compared are the optimality conditions of each logged action in its observed
+    state, later actions being optimal: off its bounds the slope of the plan's cost must vanish, on one of them it must push
+    outward. In actions: slope over curvature.
     """
     return closed_loop.problem(params, prepare, STATE, ACTION)
 
@@ -115,11 +135,11 @@ STATE = StateModel(closed_loop.predict(init, act), closed_loop.reached, closed_l
 ACTION = ActionModel(_planned, closed_loop.effect, closed_loop.bounds, stationarity=_push)
 
 
-def _program(params: Params, x: jax.Array) -> qp.Program:
+def _program(params: Params, x: jax.Array) -> qp.BoxLQ:
     return _program_of(params, params.horizon, *params.dynamics.linear(x))
 
 
-def _program_of(params: Params, horizon: int, A: jax.Array, B: jax.Array, c: jax.Array) -> qp.Program:
+def _program_of(params: Params, horizon: int, A: jax.Array, B: jax.Array, c: jax.Array) -> qp.BoxLQ:
     over = lambda y: jnp.broadcast_to(y, (horizon, *y.shape))
     Q, R, P = (jnp.diag(weight) for weight in (params.Q, params.R, params.P))
-    return qp.Program(over(A), over(B), over(c), Q, R, P, -params.bound, params.bound)
+    return qp.BoxLQ(over(A), over(B), over(c), Q, R, P, -params.bound, params.bound)

@@ -1,16 +1,23 @@
 """Base stock as a low level: every node of a supply chain orders up to the level its goal names.
 
+::
+
     action = max(goal * largest - position, 0)
 
-goal: Float[N] within [0, 1], levels as shares of the largest; state: Float[N], each node's inventory position, what it holds,
-expects and owes (see `echelon_positions` in the supply chain's simulator); action: Float[N], orders. All in units but for the
-goal. Under levels that never change it is the classical policy, optimal in serial chains (Clark and Scarf 1960).
+- goal: `Float[N]` within [0, 1], levels as shares of the largest.
+- state: `Float[N]`, each node's inventory position, what it holds, expects and owes (see `echelon_positions` in the supply
+  chain's simulator).
+- action: `Float[N]`, orders.
+
+All in units but for the goal. Under levels that never change it is the classical policy, optimal in serial chains (Clark and
+Scarf 1960).
 """
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ohio_jax.controllers import stateless
 from ohio_jax.controllers.orders import half, project
@@ -22,13 +29,17 @@ TOLERANCE = 1e-2  # units by which all orders together may differ from those log
 
 
 class Params(NamedTuple):
-    """largest: Float[N], the levels of a goal of ones, in units, above 0."""
+    """Parameters of the low level.
+
+    Attributes:
+        largest: `Float[N]`, the levels of a goal of ones, in units, above 0.
+    """
 
     largest: jax.Array
 
 
-def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:
-    """Float[N], orders, differentiable in the goal; 0 with slope 0 where a position is above its level."""
+def act(params: Params, memory: Any, state: Float[Array, "N"], goal: Float[Array, "N"]) -> tuple[Float[Array, "N"], Any]:
+    """`Float[N]`, orders, differentiable in the goal; 0 with slope 0 where a position is above its level."""
     return jnp.maximum(params.largest * project(goal) - state, 0.0), memory
 
 

@@ -1,8 +1,10 @@
 """End-to-end control of a supply chain: the policy says itself what to ship to each store and how much to produce.
 
-goal: Float[S + 1] within [0, 1], each shipment and the production as a share of its largest; state: Float[S + 1], what stores
-have room for (not looked at) and the stock that can be shipped; action: Float[S + 1], shipments and production. All in units but
-for the goal. The end-to-end agent of OHIO's (ICLR 2025) supply-chain experiment, and a fairer one.
+- goal: `Float[S + 1]` within [0, 1], each shipment and the production as a share of its largest.
+- state: `Float[S + 1]`, what stores have room for (not looked at) and the stock that can be shipped.
+- action: `Float[S + 1]`, shipments and production.
+
+All in units but for the goal. The end-to-end agent of OHIO's (ICLR 2025) supply-chain experiment, and a fairer one.
 """
 
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Float
 
 from ohio_jax.controllers import stateless
 from ohio_jax.controllers.transport import counts
@@ -20,11 +23,13 @@ init, plan = stateless.init, stateless.plan
 
 @struct.dataclass
 class Params:
-    """largest: Float[S + 1], shipments and production of a goal of ones.
+    """Parameters of the low level.
 
-    within_stock: shipments are shares of the stock instead, cut in proportion where they exceed it, in whole units: a fair
-    control, which never asks for more than there is. The original's asks for what it likes.
-    whole: orders are whole units; if not, they have a derivative.
+    Attributes:
+        largest: `Float[S + 1]`, shipments and production of a goal of ones.
+        within_stock: shipments are shares of the stock instead, cut in proportion where they exceed it, in whole units: a fair
+            control, which never asks for more than there is. The original's asks for what it likes.
+        whole: orders are whole units; if not, they have a derivative.
     """
 
     largest: jax.Array
@@ -32,8 +37,8 @@ class Params:
     whole: bool = struct.field(pytree_node=False, default=True)
 
 
-def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:
-    """Float[S + 1], orders."""
+def act(params: Params, memory: Any, state: Float[Array, "n"], goal: Float[Array, "n"]) -> tuple[Float[Array, "n"], Any]:
+    """`Float[S + 1]`, orders."""
     goal, stock = project(goal), state[-1]
     smooth = _smooth(params, goal, stock)
     if not params.whole:
@@ -46,7 +51,7 @@ def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple
 
 
 def _smooth(params: Params, goal: jax.Array, stock: jax.Array) -> jax.Array:
-    """Float[S + 1], orders before they are rounded."""
+    """`Float[S + 1]`, orders before they are rounded."""
     ship = _within(goal[:-1]) * stock if params.within_stock else params.largest[:-1] * goal[:-1]
     return jnp.append(ship, params.largest[-1] * goal[-1])
 
@@ -55,7 +60,7 @@ def _within(share: jax.Array) -> jax.Array:
     return share / jnp.maximum(jnp.sum(share), 1.0)
 
 
-def project(goal: jax.Array) -> jax.Array:
+def project(goal: Float[Array, "*goal"]) -> Float[Array, "*goal"]:
     """Within [0, 1]; what is no number counts as 0."""
     return jnp.clip(jnp.nan_to_num(goal), 0.0, 1.0)
 
@@ -76,8 +81,8 @@ def problem(params: Params) -> Problem:
     )
 
 
-def half(segment: Segment, at: Any) -> jax.Array:
-    """Float[S + 1], where searches begin: half of everything."""
+def half(segment: Segment, at: Any) -> Float[Array, "n"]:
+    """`Float[S + 1]`, where searches begin: half of everything."""
     return jnp.full(segment.action.shape[-1], 0.5)
 
 

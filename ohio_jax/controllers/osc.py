@@ -1,14 +1,16 @@
 """Operational-space control of an arm's site as low-level policy (Khatib 1987; OSC_POSE of robosuite 1.4.1).
 
+::
+
     F = kp_p (p_g - p) - kd_p v,   T = kp_r e(R_g, R) - kd_r w,   kd = 2 zeta sqrt(kp)
     torque = Jp' Lp F + Jr' Lr T + b + (I - J' L J M^-1) M (10 (q_0 - q) - 2 sqrt(10) v_q),   L = (J M^-1 J')^-1
 
 with e(R_g, R) = sin(angle) axis of the rotation R_g R' that is left, and Lp, Lr as L, of the rows of J for position and
 rotation alone. The goal is a displacement of the pose in which it is given, and is held for the steps that it lasts.
 
-goal: Float[7], displacement [m], rotation vector in world axes [rad], and the gripper's command.
-state: Float[21], joint angles and velocities, and the angles at reset, which the null space is drawn to.
-action: Float[8], torques [N m] within their bounds, and the command.
+- goal: `Float[7]`, displacement [m], rotation vector in world axes [rad], and the gripper's command.
+- state: `Float[21]`, joint angles and velocities, and the angles at reset, which the null space is drawn to.
+- action: `Float[8]`, torques [N m] within their bounds, and the command.
 """
 
 from typing import Any, NamedTuple
@@ -16,6 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Float
 
 from ohio_jax.controllers import torques
 from ohio_jax.dynamics.chain import Chain, bias, frames, jacobian, like, mass_matrix, pose
@@ -27,12 +30,16 @@ POSTURE = 10.0  # 1 / s^2, stiffness of the null space
 
 @struct.dataclass
 class Params:
-    """chain: the arm; kp, zeta: Float[6], stiffness [1 / s^2] and damping ratio of position and rotation.
+    """Parameters of the low level.
 
-    output: Float[6], largest displacement [m] and rotation [rad] a goal may ask for, entry by entry; bound: Float[7], largest
-    torques. log_map: whether the rotation left is angle axis instead of sin(angle) axis, which falls again beyond a right
-    angle. stale: compat; a goal without any rotation keeps the last goal's orientation (at first that at reset) and not its own.
-    usual: Float[6], the size that goals have where they may be far larger; None: output.
+    Attributes:
+        chain: the arm.
+        kp, zeta: `Float[6]`, stiffness [1 / s^2] and damping ratio of position and rotation.
+        output: `Float[6]`, largest displacement [m] and rotation [rad] a goal may ask for, entry by entry.
+        bound: `Float[7]`, largest torques.
+        log_map: whether the rotation left is angle axis instead of sin(angle) axis, which falls again beyond a right angle.
+        stale: compat; a goal without any rotation keeps the last goal's orientation (at first that at reset) and not its own.
+        prior_std: `Float[6]`, the size that goals have where they may be far larger; None: output.
     """
 
     chain: Chain
@@ -40,13 +47,13 @@ class Params:
     zeta: Any
     output: Any
     bound: Any
-    usual: Any = None
+    prior_std: Any = None
     log_map: bool = struct.field(pytree_node=False, default=False)
     stale: bool = struct.field(pytree_node=False, default=False)
 
 
 class Pose(NamedTuple):
-    """What is aimed at. position: Float[3]; rotation: Float[3, 3], 0 before the first goal."""
+    """What is aimed at. position: `Float[3]`; rotation: `Float[3, 3]`, 0 before the first goal."""
 
     position: jax.Array
     rotation: jax.Array
@@ -55,7 +62,10 @@ class Pose(NamedTuple):
 class Law(NamedTuple):
     """The torques in one state, position and rotation being left: free + force left_p + twist left_r.
 
-    free: Float[n]; force, twist: Float[n, 3]; position, rotation: Float[3], Float[3, 3], where the site is.
+    Attributes:
+        free: `Float[n]`.
+        force, twist: `Float[n, 3]`.
+        position, rotation: `Float[3]`, `Float[3, 3]`, where the site is.
     """
 
     free: jax.Array
@@ -68,8 +78,10 @@ class Law(NamedTuple):
 class Known(NamedTuple):
     """What a segment's torques depend on beside the goal: c, P, T, D of `problem` for each step.
 
-    params: the low level's; law: of each step, leaves [h, ...], `free` counted from the pose before the first;
-    turned: Float[h, 3, 3].
+    Attributes:
+        params: the low level's.
+        law: of each step, leaves [h, ...], `free` counted from the pose before the first.
+        turned: `Float[h, 3, 3]`.
     """
 
     params: Params
@@ -81,7 +93,7 @@ def init(params: Params) -> Pose:
     return Pose(jnp.zeros(3), jnp.zeros((3, 3)))
 
 
-def plan(params: Params, memory: Pose, state: jax.Array, goal: jax.Array) -> Pose:
+def plan(params: Params, memory: Pose, state: Float[Array, "21"], goal: Float[Array, "7"]) -> Pose:
     """The pose the goal asks for, counted from the one of this moment."""
     goal = torques.inside(goal, params.output)
     q, _, first = torques.split(state)
@@ -94,12 +106,12 @@ def plan(params: Params, memory: Pose, state: jax.Array, goal: jax.Array) -> Pos
     return Pose(position + goal[:3], turned)
 
 
-def act(params: Params, memory: Pose, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Pose]:
-    """Float[8]; differentiable in the goal, its slope 0 in torques that are clipped."""
+def act(params: Params, memory: Pose, state: Float[Array, "21"], goal: Float[Array, "7"]) -> tuple[Float[Array, "8"], Pose]:
+    """`Float[8]`; differentiable in the goal, its slope 0 in torques that are clipped."""
     at = law(params, state)
     left = turn_left(params, product(memory.rotation, at.rotation.T))
-    wish = at.free + product(at.force, memory.position - at.position) + product(at.twist, left)
-    return torques.action(wish, params.bound, goal), memory
+    unclipped = at.free + product(at.force, memory.position - at.position) + product(at.twist, left)
+    return torques.action(unclipped, params.bound, goal), memory
 
 
 def problem(params: Params) -> Problem:
@@ -107,8 +119,9 @@ def problem(params: Params) -> Problem:
 
     Of a goal u the torques of step j are c_j + P_j u_p + T_j e(Rot(u_r) D_j), where only u is unknown. Observed: the
     displacement of the site over the segment; the command is read off the actions, for no joint of the arm shows it.
-    A goal outside the range is returned at its edge and, as it does not explain the torques, UNEXPLAINED; with a wider `output`
-    it is returned as it is. `torques.outside` tells which are.
+
+    A goal outside the range is returned at its edge and, as it does not explain the torques, UNEXPLAINED; with a wider
+    `output` it is returned as it is. `torques.outside` tells which are.
     """
     return torques.problem(params, prepare, ACTION, width=_usual, observed=_observed)
 
@@ -137,14 +150,14 @@ def _observed(segment: Segment, at: Known) -> jax.Array:
 
 
 def _usual(segment: Segment, at: Known) -> jax.Array:
-    usual = at.params.output if at.params.usual is None else at.params.usual
-    return jnp.append(like(usual, segment.action), 1.0)
+    prior_std = at.params.output if at.params.prior_std is None else at.params.prior_std
+    return jnp.append(like(prior_std, segment.action), 1.0)
 
 
 ACTION = torques.model(_torque)
 
 
-def law(params: Params, state: jax.Array) -> Law:
+def law(params: Params, state: Float[Array, "21"]) -> Law:
     """Everything of the torques that no goal changes."""
     params = like(params, state)
     q, v, first = torques.split(state)
@@ -160,13 +173,13 @@ def law(params: Params, state: jax.Array) -> Law:
     return Law(free, force * params.kp[None, :3], twist * params.kp[None, 3:], position, rotation)
 
 
-def turn_left(params: Params, R: jax.Array) -> jax.Array:
-    """Float[3], e of the rotation R: Float[3, 3] that is left."""
+def turn_left(params: Params, R: Float[Array, "3 3"]) -> Float[Array, "3"]:
+    """`Float[3]`, e of the rotation R: `Float[3, 3]` that is left."""
     return vector_of(R) if params.log_map else _sine(R)
 
 
-def rotation_of(vector: jax.Array) -> jax.Array:
-    """Float[3, 3], the rotation about `vector`: Float[3] by its length (Rodrigues); smooth at 0."""
+def rotation_of(vector: Float[Array, "3"]) -> Float[Array, "3 3"]:
+    """`Float[3, 3]`, the rotation about `vector`: `Float[3]` by its length (Rodrigues); smooth at 0."""
     square = jnp.sum(jnp.square(vector))
     near = square < 1e-4
     angle = jnp.sqrt(jnp.where(near, 1.0, square))
@@ -179,8 +192,8 @@ def rotation_of(vector: jax.Array) -> jax.Array:
     return one + a * cross + b * (jnp.outer(vector, vector) - square * one)
 
 
-def vector_of(R: jax.Array) -> jax.Array:
-    """Float[3], the inverse of `rotation_of` for angles below pi; smooth at 0."""
+def vector_of(R: Float[Array, "3 3"]) -> Float[Array, "3"]:
+    """`Float[3]`, the inverse of `rotation_of` for angles below pi; smooth at 0."""
     sine = _sine(R)
     square = jnp.sum(jnp.square(sine))
     cosine = 0.5 * (jnp.trace(R) - 1.0)
@@ -190,5 +203,5 @@ def vector_of(R: jax.Array) -> jax.Array:
 
 
 def _sine(R: jax.Array) -> jax.Array:
-    """Float[3], sin(angle) axis."""
+    """`Float[3]`, sin(angle) axis."""
     return 0.5 * jnp.stack([R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]])

@@ -1,25 +1,34 @@
 """Proportional-derivative control as low-level policy: every joint is drawn to its own goal and braked by its velocity.
 
+::
+
     action = clip(kp (goal - q) - kd v, -bound, bound)
 
-goal: Float[m], the joint angles asked for; state: Float[2 m], angles q and velocities v; action: Float[m], within bounds.
+- goal: `Float[m]`, the joint angles asked for.
+- state: `Float[2 m]`, angles q and velocities v.
+- action: `Float[m]`, within bounds.
 """
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ohio_jax.controllers import closed_loop, stateless
-from ohio_jax.low_level import AMBIGUOUS, UNIQUE, ActionModel, Problem, Segment, side_of
+from ohio_jax.low_level import AMBIGUOUS, UNIQUE, ActionModel, Problem, Segment, sign_of
 
 init, plan = stateless.init, stateless.plan
 
 
 class Params(NamedTuple):
-    """kp, kd: Float[m], action a unit of angle and of velocity, kp > 0; bound: Float[m], largest action.
+    """Parameters of the low level, as NumPy or JAX arrays.
 
-    limit: Float[m], largest goal; noise: Float[m], deviation of logged actions before they are clipped. NumPy or JAX.
+    Attributes:
+        kp, kd: `Float[m]`, action a unit of angle and of velocity, kp > 0.
+        bound: `Float[m]`, largest action.
+        limit: `Float[m]`, largest goal.
+        noise: `Float[m]`, deviation of logged actions before they are clipped.
     """
 
     kp: Any
@@ -29,13 +38,17 @@ class Params(NamedTuple):
     noise: Any
 
 
-def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:
-    """Float[m], differentiable in the goal; its slope is 0 where it is clipped."""
+def act(params: Params, memory: Any, state: Float[Array, "n"], goal: Float[Array, "m"]) -> tuple[Float[Array, "m"], Any]:
+    """`Float[m]`, differentiable in the goal; its slope is 0 where it is clipped."""
     return jnp.clip(_unclipped(params, *_split(state), goal), -params.bound, params.bound), memory
 
 
 class Context(NamedTuple):
-    """q, v: Float[h, m], angles and velocities in the logged states."""
+    """What a segment says that no goal changes.
+
+    Attributes:
+        q, v: `Float[h, m]`, angles and velocities in the logged states.
+    """
 
     params: Params
     q: jax.Array
@@ -71,12 +84,12 @@ def _observed(segment: Segment, at: Context) -> jax.Array:
 def _closed_form(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:
     over = lambda x: jnp.broadcast_to(x, segment.action.shape)
     goals = at.q + (segment.action + over(at.params.kd) * at.v) / over(at.params.kp)
-    side = side_of(segment.action, -over(at.params.bound), over(at.params.bound))
-    free = (side == 0) & segment.taken[:, None]
+    sign = sign_of(segment.action, -over(at.params.bound), over(at.params.bound))
+    free = (sign == 0) & segment.taken[:, None]
     count = jnp.sum(free, axis=0)
     mean = jnp.sum(jnp.where(free, goals, 0.0), axis=0) / jnp.maximum(count, 1)
-    least = jnp.max(jnp.where(side < 0, goals, -jnp.inf), axis=0)
-    most = jnp.min(jnp.where(side > 0, goals, jnp.inf), axis=0)
+    least = jnp.max(jnp.where(sign < 0, goals, -jnp.inf), axis=0)
+    most = jnp.min(jnp.where(sign > 0, goals, jnp.inf), axis=0)
     goal = _within(at.params, jnp.clip(jnp.where(count > 0, mean, _observed(segment, at)), least, most))
     return goal, jnp.where(jnp.all(count > 0), UNIQUE, AMBIGUOUS)
 
@@ -101,5 +114,5 @@ def _split(state: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _unclipped(params: Params, q: jax.Array, v: jax.Array, goal: jax.Array) -> jax.Array:
-    """Float[m], before clipping."""
+    """`Float[m]`, before clipping."""
     return params.kp * (goal - q) - params.kd * v

@@ -1,13 +1,16 @@
 """A recurrent network as low-level policy: hierarchical RL whose low level is learned too (OHIO, ICLR 2025, HRL baselines).
 
+::
+
     h_j = LSTM(h_{j-1}, [sin q, cos q, v, (p, R,) goal / output]),   torque = clip(bound (W h_j + w), -bound, bound)
 
 It knows nothing of an arm's dynamics but what logs show, and nothing of another controller's gains. One step of the network is
 taken for each low-level step, from rest where a goal is given.
 
-goal: Float[2 n + 1], change of joint angles [rad] and velocities [rad/s] over the steps that it lasts ("joint"), or Float[7],
-displacement [m] and rotation vector [rad] of the arm's site ("site"); and the gripper's command.
-state: Float[3 n], joint angles and velocities, and the angles at reset, which are not used. action: Float[n + 1].
+- goal: `Float[2 n + 1]`, change of joint angles [rad] and velocities [rad/s] over the steps that it lasts ("joint"), or
+  `Float[7]`, displacement [m] and rotation vector [rad] of the arm's site ("site"); and the gripper's command.
+- state: `Float[3 n]`, joint angles and velocities, and the angles at reset, which are not used.
+- action: `Float[n + 1]`.
 """
 
 import functools
@@ -19,23 +22,30 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ohio_jax.controllers import torques
 from ohio_jax.controllers.osc import vector_of
 from ohio_jax.dynamics.chain import Chain, frames, pose
 from ohio_jax.errors import UserError
-from ohio_jax.low_level import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment, StateModel, active_residual, side_of
+from ohio_jax.low_level import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Segment, StateModel, active_residual, sign_of
 from ohio_jax.networks.recurrent import Carry, Recurrent
 from ohio_jax.solvers.small import product
 
 
 @struct.dataclass
 class Params:
-    """weights: of the network; chain: the arm; output: Float[g - 1], largest goal, entry by entry; bound: Float[n], largest
-    torques.
+    """Parameters of the low level.
 
-    by: what goals speak of. hidden: width of the network. replays: compat, for goals that last so many steps: each step shows
-    the network all steps since the goal was given once more, on top of what it remembers of them; 0 for one step each.
+    Attributes:
+        weights: of the network.
+        chain: the arm.
+        output: `Float[g - 1]`, largest goal, entry by entry.
+        bound: `Float[n]`, largest torques.
+        by: what goals speak of.
+        hidden: width of the network.
+        replays: compat, for goals that last so many steps: each step shows the network all steps since the goal was given once
+            more, on top of what it remembers of them; 0 for one step each.
     """
 
     weights: Any
@@ -52,7 +62,13 @@ class Params:
 
 
 class Memory(NamedTuple):
-    """carry: the network's; seen: Float[replays, k], inputs since the goal was given; steps: Int[], how many."""
+    """What the low level carries between steps.
+
+    Attributes:
+        carry: the network's.
+        seen: `Float[replays, k]`, inputs since the goal was given.
+        steps: `Int[]`, how many.
+    """
 
     carry: Carry
     seen: jax.Array
@@ -65,12 +81,12 @@ def init(params: Params) -> Memory:
     return Memory(params.network.rest(), jnp.zeros((params.replays, inputs)), jnp.int32(0))
 
 
-def plan(params: Params, memory: Memory, state: jax.Array, goal: jax.Array) -> Memory:
+def plan(params: Params, memory: Memory, state: Float[Array, "n"], goal: Float[Array, "g"]) -> Memory:
     return jax.tree.map(jnp.zeros_like, memory)
 
 
-def act(params: Params, memory: Memory, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Memory]:
-    """Float[n + 1]; differentiable in the goal, its slope 0 in torques that are clipped."""
+def act(params: Params, memory: Memory, state: Float[Array, "n"], goal: Float[Array, "g"]) -> tuple[Float[Array, "m"], Memory]:
+    """`Float[n + 1]`; differentiable in the goal, its slope 0 in torques that are clipped."""
     x = inputs_of(params, state, goal)
     if params.replays:
         seen = memory.seen.at[memory.steps].set(x)
@@ -86,8 +102,8 @@ def act(params: Params, memory: Memory, state: jax.Array, goal: jax.Array) -> tu
     return torques.action(out * params.bound, params.bound, goal), memory
 
 
-def inputs_of(params: Params, state: jax.Array, goal: jax.Array) -> jax.Array:
-    """Float[k], what the network sees."""
+def inputs_of(params: Params, state: Float[Array, "n"], goal: Float[Array, "g"]) -> Float[Array, "k"]:
+    """`Float[k]`, what the network sees."""
     q, v, _ = torques.split(state)
     parts = [jnp.sin(q), jnp.cos(q), v]
     if params.by == "site":
@@ -96,8 +112,8 @@ def inputs_of(params: Params, state: jax.Array, goal: jax.Array) -> jax.Array:
     return jnp.concatenate([*parts, torques.inside(goal, params.output)[:-1] / params.output])
 
 
-def reached(params: Params, segment: Segment) -> jax.Array:
-    """Float[g], the change over a segment that a goal would speak of, and the command."""
+def reached(params: Params, segment: Segment) -> Float[Array, "g"]:
+    """`Float[g]`, the change over a segment that a goal would speak of, and the command."""
     before, after = segment.state[0], segment.next_state[-1]
     if params.by == "joint":
         moved = (after - before)[: len(params.output)]
@@ -109,7 +125,12 @@ def reached(params: Params, segment: Segment) -> jax.Array:
 
 
 class Context(NamedTuple):
-    """reached: Float[g], see `reached`; observed: Float[g], the same within the range of goals."""
+    """What a segment says that no goal changes.
+
+    Attributes:
+        reached: `Float[g]`, see `reached`.
+        observed: `Float[g]`, the same within the range of goals.
+    """
 
     params: Params
     reached: jax.Array
@@ -163,8 +184,10 @@ STATE = StateModel(
 class Config:
     """How a network is taught.
 
-    updates, batch: Adam's steps and segments in each; rate: its rate at first, falling to zero; held_out: share of the segments
-    that it never sees.
+    Attributes:
+        updates, batch: Adam's steps and segments in each.
+        rate: its rate at first, falling to zero.
+        held_out: share of the segments that it never sees.
     """
 
     updates: int = 10_000
@@ -173,12 +196,19 @@ class Config:
     held_out: float = 0.1
 
 
-def fit(config: Config, key: jax.Array, params: Params, segments: Segment) -> tuple[Params, float]:
+def fit(config: Config, key: PRNGKeyArray, params: Params, segments: Segment) -> tuple[Params, float]:
     """Teaches the network to give the torques logged in M segments of h steps, on goals read off them.
 
-    Returns (params with its weights, root mean square error on held-out segments as a share of the largest torque, saturated
-    ones one-sided). segments: whole ones, leaves [M, h, ...]; params: with any weights. Segments that are not finite are left
-    out. Raises UserError for fewer others than a batch and the held out.
+    Args:
+        segments: whole ones, leaves [M, h, ...].
+        params: with any weights. Segments that are not finite are left out.
+
+    Returns:
+        (params with its weights, root mean square error on held-out segments as a share of the largest torque, saturated ones
+        one-sided).
+
+    Raises:
+        UserError: for fewer others than a batch and the held out.
     """
     rows = np.all([np.isfinite(leaf).all(axis=(1, 2)) for leaf in segments[:3]], axis=0)
     segments = Segment(*(np.asarray(leaf, np.float32)[rows] for leaf in segments[:3]))
@@ -207,8 +237,8 @@ def _fit(config: Config, held_out: int, key: jax.Array, params: Params, segments
         _, out = jax.lax.scan(step, network.rest(), inputs[row])
         torque = segments.action[row][:, :-1]
         most = jnp.broadcast_to(bound, torque.shape)
-        away = (out * most - torque) / (torques.NOISE * most)
-        return torques.NOISE * active_residual(away, side_of(torque, -most, most))
+        signed = (out * most - torque) / (torques.NOISE * most)
+        return torques.NOISE * active_residual(signed, sign_of(torque, -most, most))
 
     def loss(weights, rows):
         return jnp.mean(jnp.square(jax.vmap(functools.partial(errors, weights))(rows)))

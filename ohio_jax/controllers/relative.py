@@ -1,6 +1,9 @@
 """Goals as displacements: any low level whose goals are states, asked for the state at which a goal is given plus the goal.
 
-goal: Float[n], a displacement in the state's units; state: Float[n]; action: that of the low level.
+- goal: `Float[n]`, a displacement in the state's units.
+- state: `Float[n]`.
+- action: that of the low level.
+
 A policy need not learn where it is, only where to go: no goal depends on how often a joint has turned.
 """
 
@@ -9,13 +12,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Float
 
-from ohio_jax.low_level import Controller, Problem, Program, Segment
+from ohio_jax.low_level import Controller, LinearProgram, Problem, Segment
 
 
 @struct.dataclass
 class Params:
-    """params, controller: the low level; limit: Float[n], the largest displacement."""
+    """Parameters of the low level.
+
+    Attributes:
+        params, controller: the low level.
+        limit: `Float[n]`, the largest displacement.
+    """
 
     params: Any
     limit: jax.Array
@@ -23,7 +32,12 @@ class Params:
 
 
 class Memory(NamedTuple):
-    """memory: of the low level; origin: Float[n], the state in which the current goal was given."""
+    """What the low level carries between steps.
+
+    Attributes:
+        memory: of the low level.
+        origin: `Float[n]`, the state in which the current goal was given.
+    """
 
     memory: Any
     origin: jax.Array
@@ -33,12 +47,12 @@ def init(params: Params) -> Memory:
     return Memory(params.controller.init(params.params), jnp.zeros_like(params.limit))
 
 
-def plan(params: Params, memory: Memory, state: jax.Array, goal: jax.Array) -> Memory:
+def plan(params: Params, memory: Memory, state: Float[Array, "n"], goal: Float[Array, "n"]) -> Memory:
     """The low level's plan for the state asked for."""
     return Memory(params.controller.plan(params.params, memory.memory, state, state + goal), state)
 
 
-def act(params: Params, memory: Memory, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Memory]:
+def act(params: Params, memory: Memory, state: Float[Array, "n"], goal: Float[Array, "n"]) -> tuple[Float[Array, "m"], Memory]:
     action, inner = params.controller.act(params.params, memory.memory, state, memory.origin + goal)
     return action, memory._replace(memory=inner)
 
@@ -47,7 +61,7 @@ def problem(params: Params) -> Problem:
     """The low level's problem with goals counted from the segment's first state."""
     inner: Problem = params.controller.problem(params.params)
 
-    def program(segment: Segment, context: Any) -> Program:
+    def program(segment: Segment, context: Any) -> LinearProgram:
         """The low level's, with the goals that a displacement within its limit asks for."""
         assert inner.program is not None
         p, origin = inner.program(segment, context), _first(segment)

@@ -1,13 +1,17 @@
-"""A fair end-to-end control of vehicle routing: each region says where its own idle vehicles go; nothing is optimised.
+"""A fair end-to-end control of vehicle routing: each region says where its own idle vehicles go; nothing is optimized.
 
-goal: Float[n, n], row i = shares of region i's idle vehicles over destinations, the diagonal for those that stay;
-state: Int[n], idle vehicles; action: Int[n, n], flows. Every goal is feasible: it is rounded to the vehicles at hand.
+- goal: `Float[n, n]`, row i = shares of region i's idle vehicles over destinations, the diagonal for those that stay.
+- state: `Int[n]`, idle vehicles.
+- action: `Int[n, n]`, flows.
+
+Every goal is feasible: it is rounded to the vehicles at hand.
 """
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from ohio_jax.controllers import stateless
 from ohio_jax.controllers.transport import counts, moved, possible
@@ -20,14 +24,14 @@ class Params(NamedTuple):
     """Nothing to set."""
 
 
-def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:
-    """Int[n, n], each row's vehicles by largest remainder; row sums are the idle vehicles."""
+def act(params: Params, memory: Any, state: Int[Array, "n"], goal: Float[Array, "n n"]) -> tuple[Int[Array, "n n"], Any]:
+    """`Int[n, n]`, each row's vehicles by largest remainder; row sums are the idle vehicles."""
     n = state.shape[0]
     return jax.vmap(counts)(project(goal.reshape(n, n)), state), memory
 
 
-def project(goal: jax.Array) -> jax.Array:
-    """Float[n, n] whose rows sum to 1: what is not positive counts as 0; all stay where nothing is left."""
+def project(goal: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """`Float[n, n]` whose rows sum to 1: what is not positive counts as 0; all stay where nothing is left."""
     positive = jnp.where(goal > 0, goal, 0.0)
     total = jnp.sum(positive, axis=1, keepdims=True)
     return jnp.where(total > 0, positive / jnp.where(total > 0, total, 1.0), jnp.eye(goal.shape[0]))
@@ -55,7 +59,7 @@ def _closed_form(segment: Segment, at: Segment) -> tuple[jax.Array, jax.Array]:
 
 
 def _shared(goal: jax.Array, at: Segment) -> jax.Array:
-    """Float[1, n, n], before rounding."""
+    """`Float[1, n, n]`, before rounding."""
     idle, n = at.state[-1], at.state.shape[-1]
     return jnp.where(jnp.eye(n, dtype=bool), 0.0, project(goal.reshape(n, n)) * idle[:, None])[None]
 

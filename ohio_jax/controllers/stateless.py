@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+from jaxtyping import Array, Num
 
 
 class Context(NamedTuple):
@@ -17,6 +18,6 @@ def init(params: Any) -> Any:
     return ()
 
 
-def plan(params: Any, memory: Any, state: jax.Array, goal: jax.Array) -> Any:
+def plan(params: Any, memory: Any, state: Num[Array, "..."], goal: Num[Array, "..."]) -> Any:
     """See `ohio_jax.low_level.Controller`."""
     return memory

@@ -1,7 +1,8 @@
 """The paper's low level in vehicle routing: a goal says how idle vehicles shall be spread, cheapest flows make it so.
 
-goal: Float[n], shares of the idle vehicles; state: Int[n], idle vehicles; action: Int[n, n], flows from row to column,
-the diagonal holding the vehicles that stay.
+- goal: `Float[n]`, shares of the idle vehicles.
+- state: `Int[n]`, idle vehicles.
+- action: `Int[n, n]`, flows from row to column, the diagonal holding the vehicles that stay.
 """
 
 from typing import Any, Literal
@@ -10,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jaxtyping import Array, Float, Int
 
 from ohio_jax.controllers import stateless
-from ohio_jax.low_level import AMBIGUOUS, UNEXPLAINED, UNIQUE, Problem, Program, Segment, StateModel
+from ohio_jax.low_level import AMBIGUOUS, UNEXPLAINED, UNIQUE, LinearProgram, Problem, Segment, StateModel
 from ohio_jax.solvers.transport import solve
 
 Rounding = Literal["largest_remainder", "floor"]
@@ -22,32 +24,36 @@ init, plan = stateless.init, stateless.plan
 
 @struct.dataclass
 class Params:
-    """cost: Int[n, n], of moving one vehicle, as `solvers.transport.perturb` returns it; rounding: see `counts`."""
+    """Parameters of the low level.
+
+    Attributes:
+        cost: `Int[n, n]`, of moving one vehicle, as `solvers.transport.perturb` returns it.
+        rounding: see `counts`.
+    """
 
     cost: jax.Array
     rounding: Rounding = struct.field(pytree_node=False, default="largest_remainder")
 
 
-def act(params: Params, memory: Any, state: jax.Array, goal: jax.Array) -> tuple[jax.Array, Any]:
-    """Int[n, n], cheapest flows after which every region has at least the vehicles the goal asks for."""
+def act(params: Params, memory: Any, state: Int[Array, "n"], goal: Float[Array, "n"]) -> tuple[Int[Array, "n n"], Any]:
+    """`Int[n, n]`, cheapest flows after which every region has at least the vehicles the goal asks for."""
     best = solve(params.cost, state, counts(goal, _total(state), params.rounding))
     return best.flow + jnp.diag(best.slack), memory
 
 
-def proportions(shares: jax.Array) -> jax.Array:
-    """Float[n] that sums to 1: what is not positive counts as 0; uniform if nothing is left."""
+def proportions(shares: Float[Array, "n"]) -> Float[Array, "n"]:
+    """`Float[n]` that sums to 1: what is not positive counts as 0; uniform if nothing is left."""
     positive = jnp.where(shares > 0, shares, 0.0)
     total = jnp.sum(positive)
     return jnp.where(total > 0, positive / jnp.where(total > 0, total, 1.0), 1.0 / shares.shape[0])
 
 
-def counts(shares: jax.Array, total: jax.Array, rounding: Rounding = "largest_remainder") -> jax.Array:
-    """Int[n], `total` vehicles (at most 100,000) in proportion to `shares: Float[n]`, any reals (see `proportions`).
+def counts(shares: Float[Array, "n"], total: Int[Array, ""], rounding: Rounding = "largest_remainder") -> Int[Array, "n"]:
+    """`total` vehicles (at most 100,000) in proportion to `shares: Float[n]`, any reals (see `proportions`).
 
-    "largest_remainder": whole parts first, then one vehicle each to the largest remainders, ties to the lowest index.
-        Sums to `total` exactly, and returns k exactly for shares k / total in float32.
-    "floor": the original's, floor(share * total). Loses up to one vehicle a region; vehicles left over stay where they
-        are.
+    - "largest_remainder": whole parts first, then one vehicle each to the largest remainders, ties to the lowest index. Sums to
+      `total` exactly, and returns k exactly for shares k / total in float32.
+    - "floor": the original's, floor(share * total). Loses up to one vehicle a region; vehicles left over stay where they are.
     """
     total = jnp.asarray(total, jnp.int32)
     if rounding == "floor":
@@ -95,7 +101,7 @@ def _observed(segment: Segment, at: stateless.Context) -> jax.Array:
 
 
 def _asked(goal: jax.Array, at: stateless.Context) -> jax.Array:
-    """Float[1, n], vehicles."""
+    """`Float[1, n]`, vehicles."""
     total = _total(at.state)
     asked = proportions(goal) * total
     return (asked + jax.lax.stop_gradient(counts(goal, total, at.params.rounding) - asked))[None]
@@ -107,7 +113,7 @@ def _closed_form(segment: Segment, at: stateless.Context) -> tuple[jax.Array, ja
     return goal, jnp.where(_total(at.state) > 0, possible(at.state, moves), AMBIGUOUS)
 
 
-def _program(segment: Segment, at: stateless.Context) -> Program:
+def _program(segment: Segment, at: stateless.Context) -> LinearProgram:
     """Cheapest flows that leave every region its share of the fleet. Entries: moves row by row, then who stays.
 
     Its flows are whole where the goal asks for whole vehicles, as that of logged flows does. Flows that are as cheap by
@@ -118,7 +124,7 @@ def _program(segment: Segment, at: stateless.Context) -> Program:
     away, home = np.nonzero(~np.eye(n, dtype=bool)), np.diag_indices(n)
     i, j = np.concatenate([away, home], axis=1)
     unit = np.eye(n, dtype=np.float32)
-    return Program(
+    return LinearProgram(
         cost=at.params.cost[i, j],  # integers, beyond what float32 can tell apart
         A=np.concatenate([unit[:, i], unit[:, j], np.zeros((1, n * n), np.float32)]),
         b=jnp.concatenate([idle, jnp.zeros(n, idle.dtype), -jnp.ones(1, idle.dtype)]),
@@ -133,13 +139,13 @@ def _program(segment: Segment, at: stateless.Context) -> Program:
 STATE = StateModel(_asked, lambda segment, at: segment.next_state[-1], lambda segment, at: 1.0)
 
 
-def moved(flows: jax.Array) -> jax.Array:
-    """Int[n, n], flows between different regions: logs differ in whether the diagonal holds the vehicles that stay."""
+def moved(flows: Int[Array, "n n"]) -> Int[Array, "n n"]:
+    """`Int[n, n]`, flows between different regions: logs differ in whether the diagonal holds the vehicles that stay."""
     return jnp.where(jnp.eye(flows.shape[0], dtype=bool), 0, flows).astype(jnp.int32)
 
 
-def possible(idle: jax.Array, moves: jax.Array) -> jax.Array:
-    """Int[], UNIQUE or UNEXPLAINED: whether `idle: Int[n]` vehicles could have made the moves `Int[n, n]`."""
+def possible(idle: Int[Array, "n"], moves: Int[Array, "n n"]) -> Int[Array, ""]:
+    """`Int[]`, UNIQUE or UNEXPLAINED: whether `idle: Int[n]` vehicles could have made the moves `Int[n, n]`."""
     fits = jnp.all(_total(moves, axis=1) <= idle) & jnp.all(moves >= 0)
     return jnp.where(fits, UNIQUE, UNEXPLAINED)
 

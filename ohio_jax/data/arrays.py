@@ -16,7 +16,8 @@ CHUNK = 1 << 24  # bytes hashed at a time: an array mapped from a file never lie
 class Arrays:
     """Flat arrays, each with a leading axis of its own, and where they come from.
 
-    card: a JSON object; its digests, format and kind are those of the file the data were read from.
+    Attributes:
+        card: a JSON object; its digests, format and kind are those of the file the data were read from.
     """
 
     card: dict[str, Any]

@@ -1,8 +1,9 @@
 """Corruption of datasets, to see what learners lose to it: the protocols of robust IQL (Yang et al. 2024).
 
-One field of a part of the rows is spoilt. An observation, a next observation, an action or a goal gets noise of the field's
-own size in each number; a reward is replaced. Actions are spoilt in the logs, before an inverse sees them; `label` spoils
-what an inverse recovered, and is for learners what a wrong inverse is. Noise is random, or the worst that a trained learner
+One field of a part of the rows is spoiled. An observation, a next observation, or an action, low-level or high-level, gets
+noise of the field's own size in each number; a reward is replaced. Actions are spoiled in the logs, before an inverse sees
+them; `label` spoils what an inverse recovered, and is for learners what a wrong inverse is. Noise is random, or the worst that
+a trained learner
 knows of: what its critics value least.
 """
 
@@ -20,13 +21,13 @@ from ohio_jax.data.trajectories import Trajectories
 from ohio_jax.data.transitions import Transitions
 from ohio_jax.errors import UserError, unknown
 
-# What is spoilt: (kind of dataset, field).
+# What is spoiled: (kind of dataset, field).
 FIELDS = {
     "observation": ("transitions", "obs"),
     "action": ("trajectories", "action"),
     "reward": ("transitions", "reward"),
     "next_observation": ("transitions", "next_obs"),
-    "label": ("transitions", "goal"),
+    "label": ("transitions", "action"),
 }
 LARGEST_REWARD = 30.0  # of a replaced reward, in deviations: the protocol's number, for tasks whose rewards deviate by about 1
 STEPS, STEP = 100, 0.01  # of Adam in search of the worst noise, and their size as a share of the largest: the protocol's
@@ -43,15 +44,18 @@ class Adversary(NamedTuple):
 def corrupt(
     dataset: Dataset, kind: str, rate: float = 0.3, scale: float = 1.0, seed: int = 0, adversary: Adversary | None = None
 ) -> Dataset:
-    """The dataset with one field of `rate` of its rows spoilt.
+    """The dataset with one field of `rate` of its rows spoiled.
 
-    kind: a name in FIELDS. Noise is uniform within `scale` deviations of each number over the dataset, rewards become uniform
-    within `LARGEST_REWARD scale` deviations of zero; whole numbers stay whole, within those logged. An episode's return
-    follows its rewards. The card says what was done.
-    adversary: noise is then, within the same bounds, what its critics value least: Q(s + noise, u), Q(s, u + noise), or
-    Q(s' + noise, pi(s' + noise)); rewards are turned around, times `scale`.
-    Raises UserError for an unknown kind, a dataset of another kind than it spoils, a rate outside [0, 1], a negative scale, and
-    for an adversary without critics, of other sizes than the dataset, or asked about actions in logs.
+    Args:
+        kind: a name in FIELDS. Noise is uniform within `scale` deviations of each number over the dataset, rewards become uniform
+            within `LARGEST_REWARD scale` deviations of zero; whole numbers stay whole, within those logged. An episode's return
+            follows its rewards. The card says what was done.
+        adversary: noise is then, within the same bounds, what its critics value least: Q(s + noise, u), Q(s, u + noise), or Q(s'
+            + noise, pi(s' + noise)); rewards are turned around, times `scale`.
+
+    Raises:
+        UserError: for an unknown kind, a dataset of another kind than it spoils, a rate outside [0, 1], a negative scale, and for
+            an adversary without critics, of other sizes than the dataset, or asked about actions in logs.
     """
     if kind not in FIELDS:
         raise unknown("corruption", kind, FIELDS)
@@ -72,15 +76,15 @@ def corrupt(
     share = rng.uniform(-1.0, 1.0, (len(rows), *values.shape[1:]))
     largest = scale * np.std(values, axis=0, dtype=np.float64)[None]
     if kind == "reward":
-        spoilt = LARGEST_REWARD * largest * share if adversary is None else -scale * values[rows]
+        spoiled = LARGEST_REWARD * largest * share if adversary is None else -scale * values[rows]
     else:
         if isinstance(dataset, Transitions) and adversary is not None:
             share = _worst(adversary, kind, dataset, rows, share, largest)
-        spoilt = values[rows] + largest * share
+        spoiled = values[rows] + largest * share
     if values.dtype.kind in "iu":
-        spoilt = np.clip(np.rint(spoilt), values.min(axis=0)[None], values.max(axis=0)[None])
+        spoiled = np.clip(np.rint(spoiled), values.min(axis=0)[None], values.max(axis=0)[None])
     new = values.copy()
-    new[rows] = spoilt.astype(values.dtype)
+    new[rows] = spoiled.astype(values.dtype)
 
     changes = {name: new}
     if not isinstance(dataset, Trajectories) and kind == "reward":
@@ -98,9 +102,9 @@ def _check(dataset: Dataset, kind: str, adversary: Adversary) -> None:
     if not hasattr(state, "critic"):
         raise UserError("corruption: adversary: expected a learner with critics, found one without")
     expected = preprocess.observation_size, *state.spec.action.shape
-    found = (dataset.obs.shape[1], *dataset.goal.shape[1:])
+    found = (dataset.obs.shape[1], *dataset.action.shape[1:])
     if found != expected:
-        raise UserError(f"corruption: adversary: expected one of observations and goals of sizes {found}, found {expected}")
+        raise UserError(f"corruption: adversary: expected one of observations and actions of sizes {found}, found {expected}")
 
 
 def _worst(
@@ -108,21 +112,24 @@ def _worst(
 ) -> np.ndarray:
     """The noise that critics value least, as shares of the largest, within [-1, 1]: by Adam from `start`.
 
-    rows: Int[N]; start: Float[N, *field], as is what returns; largest: Float[1, *field], in the field's unit.
+    Args:
+        rows: `Int[N]`.
+        start: `Float[N, *field]`, as is what returns.
+        largest: `Float[1, *field]`, in the field's unit.
     """
     (state, preprocess), learner = adversary.agent, adversary.learner
     bound = jnp.asarray(largest, jnp.float32)
 
-    def value(share, obs, goal, next_obs):
+    def value(share, obs, action, next_obs):
         noise = bound * share
         if kind == "observation":
             obs = obs + noise
         elif kind == "label":
-            goal = goal + noise
+            action = action + noise
         else:
             obs = next_obs + noise
-            goal = adversary.agent.act(learner, obs, jax.random.key(0), True)
-        q = state.spec.critics(state.critic.params, preprocess(obs), state.spec.action.project(goal))
+            action = adversary.agent.act(learner, obs, jax.random.key(0), True)
+        q = state.spec.critics(state.critic.params, preprocess(obs), state.spec.action.project(action))
         return jnp.sum(jnp.min(q, axis=0))
 
     adam = optax.adam(STEP)
@@ -140,6 +147,6 @@ def _worst(
     for first in range(0, len(start), ROWS):
         # The last rows are filled up so that every call has one shape and compiles once.
         part = np.resize(np.arange(first, min(first + ROWS, len(start))), min(ROWS, len(start)))
-        given = (np.asarray(x[rows[part]], np.float32) for x in (dataset.obs, dataset.goal, dataset.next_obs))
+        given = (np.asarray(x[rows[part]], np.float32) for x in (dataset.obs, dataset.action, dataset.next_obs))
         found.append(np.asarray(search(np.asarray(start[part], np.float32), *given))[: len(start) - first])
     return np.concatenate(found) if found else start

@@ -22,15 +22,20 @@ BEFORE, AFTER = ("state",), ("next_state", "elapsed", "status", "residual", "wei
 def export(dataset: data.Dataset, name: str, **about: Any) -> Any:
     """Writes a dataset into Minari's store and returns the `MinariDataset`.
 
-    Trajectories keep low-level actions; `load` gives them back. Transitions become what other libraries train on: action
-    = goal, and an episode for every run of transitions that follow one another.
-    name: "name-v0" or "namespace/name-v0". about: further metadata: author, author_email, code_permalink.
-    Raises UserError if the name is taken, or none that Minari allows.
+    Trajectories keep low-level actions; `load` gives them back. Transitions become what other libraries train on: action =
+    goal, and an episode for every run of transitions that follow one another.
+
+    Args:
+        name: "name-v0" or "namespace/name-v0".
+        **about: further metadata: author, author_email, code_permalink.
+
+    Raises:
+        UserError: if the name is taken, or none that Minari allows.
     """
     gymnasium, minari = imported("minari", "gymnasium"), imported("minari", "minari")
     _named(minari, name, exists=False)
     low_level = isinstance(dataset, data.Trajectories)
-    action = dataset.action if low_level else dataset.goal
+    action = dataset.action
     # Unbounded: bounds are the task's business, and the data only show what happened.
     box = lambda x: gymnasium.spaces.Box(-np.inf, np.inf, x.shape[1:], x.dtype)
     whole = lambda x: gymnasium.spaces.Box(np.iinfo(x.dtype).min, np.iinfo(x.dtype).max, x.shape[1:], x.dtype)
@@ -42,8 +47,8 @@ def export(dataset: data.Dataset, name: str, **about: Any) -> Any:
             [_buffer(minari, dataset, steps) for steps in _episodes(dataset)],
             observation_space=box(dataset.obs),
             action_space=(whole if action.dtype.kind == "i" else box)(action),
-            algorithm_name=dataset.card.get("behaviour"),
-            description=f"{dataset.card.get('task')}: {'low-level actions' if low_level else 'recovered goals'}",
+            algorithm_name=dataset.card.get("behavior_policy"),
+            description=f"{dataset.card.get('task')}: {'low-level actions' if low_level else 'recovered high-level actions'}",
             requirements=["ohio-jax"],
             **about,
         )
@@ -54,9 +59,12 @@ def export(dataset: data.Dataset, name: str, **about: Any) -> Any:
 def load(name: str, task: Task, state: Callable[[Any], np.ndarray] | None = None) -> data.Trajectories:
     """Reads a Minari dataset from its local store as low-level logs of a task.
 
-    state: for datasets of other projects, `state(episode) -> [T + 1, k]`, what the task's low level sees beside each
-        observation of a Minari episode; the row after a step is taken for what its action made of it.
-    Raises UserError if there is no such dataset, or it does not fit the task.
+    Args:
+        state: for datasets of other projects, `state(episode) -> [T + 1, k]`, what the task's low level sees beside each
+            observation of a Minari episode; the row after a step is taken for what its action made of it.
+
+    Raises:
+        UserError: if there is no such dataset, or it does not fit the task.
     """
     minari = imported("minari", "minari")
     _named(minari, name, exists=True)
@@ -65,7 +73,7 @@ def load(name: str, task: Task, state: Callable[[Any], np.ndarray] | None = None
     if card.get("task", task.name) != task.name:
         raise UserError(f"{name}: field card.task: expected {task.name!r}, found {card['task']!r}")
     parts = [_trajectory(name, task, episode, state) for episode in source.iterate_episodes()]
-    whole = data.concatenate(parts, {"task": task.name, "settings": task.settings, "behaviour": name, **card})
+    whole = data.concatenate(parts, {"task": task.name, "settings": task.settings, "behavior_policy": name, **card})
     whole.check(name)
     return whole
 
@@ -98,7 +106,7 @@ def _buffer(minari, dataset: data.Dataset, steps: np.ndarray):
         first_reward = dataset.first_reward[dataset.episode[steps[0]]]
     else:
         obs = np.concatenate([dataset.obs[steps], dataset.next_obs[steps[-1:]]])
-        action, terminated = dataset.goal[steps], dataset.terminal[steps]
+        action, terminated = dataset.action[steps], dataset.terminal[steps]
         # Where a run of transitions stops without an end, nothing is known of what followed.
         truncated = ~terminated & (steps == steps[-1])
         first_reward = np.float32(0)

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ohio_jax.data.arrays import digest_v1
+from ohio_jax.data.arrays import digest, digest_v1
+from ohio_jax.data.migration import FORMAT, digest_of_format_1, migrated, migrated_card
 from ohio_jax.data.trajectories import Trajectories
 from ohio_jax.data.transitions import Transitions
 from ohio_jax.errors import UserError
 from ohio_jax.files import read_npz, write_npz
 
-FORMAT = 2  # 1: `sha256` was what `sha256_v1` is now, and transitions had a discount of 0 or 1
 Dataset = Trajectories | Transitions
 KINDS: dict[str, type] = {"trajectories": Trajectories, "transitions": Transitions}
 
@@ -25,8 +25,8 @@ def save(path: str | Path, dataset: Dataset) -> str:
     """Writes the data set to one `.npz` file, atomically; returns its digest."""
     kind = next(name for name, cls in KINDS.items() if isinstance(dataset, cls))
     arrays = dataset.arrays
-    old = {"sha256_v1": digest_v1(_to_format_1(arrays))}  # by which what is made again is known to be what an old file holds
-    card = {**dataset.card, "format": FORMAT, "kind": kind, "sha256": dataset.digest, **old}
+    digests = {"sha256": dataset.digest, "sha256_v1": digest_of_format_1(arrays)}
+    card = {**dataset.card, "format": FORMAT, "kind": kind, **digests}
     write_npz(path, card, arrays)
     return dataset.digest
 
@@ -34,7 +34,8 @@ def save(path: str | Path, dataset: Dataset) -> str:
 def load(path: str | Path, kind: str) -> Any:
     """Reads a data set of the given kind ("trajectories" or "transitions") and checks it.
 
-    Raises UserError if the file is missing, is no data set, is of another kind, is damaged, or holds NaN.
+    Raises:
+        UserError: if the file is missing, is no data set, is of another kind, is damaged, or holds NaN.
     """
     path = Path(path)
     if not path.is_file():
@@ -46,42 +47,27 @@ def load(path: str | Path, kind: str) -> Any:
     except Exception as error:  # zlib.error has no public base class of its own
         raise UserError(f"{path}: damaged ({type(error).__name__}: {error}); expected a dataset") from error
     found = card.get("format") if isinstance(card, dict) else None
-    if found not in (1, FORMAT):
-        raise UserError(f"{path}: field card.format: expected 1 or {FORMAT}, found {found!r}")
+    if found not in range(1, FORMAT + 1):
+        raise UserError(f"{path}: field card.format: expected 1 to {FORMAT}, found {found!r}")
     if card.get("kind") != kind:
         raise UserError(f"{path}: field card.kind: expected {kind!r}, found {card.get('kind')!r}")
     return _checked(path, kind, arrays, card)
 
 
 def _checked(path: Path, kind: str, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Dataset:
-    """The data set of a file's content, its card with both digests whichever the file's format."""
+    """The data set of a file's content, as today's format has it whichever the file's."""
     if card["format"] == 1:
         _compare(path, "sha256", card, digest_v1(arrays))
-        arrays = _from_format_1(arrays, card)
+    arrays = migrated(arrays, card)
     names = {field.name for field in fields(KINDS[kind])} - {"card"}
     if set(arrays) != names:
         raise UserError(f"{path}: fields: expected {sorted(names)}, found {sorted(arrays)}")
+    found = digest(arrays[field.name] for field in fields(KINDS[kind]) if field.name != "card")
+    card = migrated_card(card, found)
+    _compare(path, "sha256", card, found)
     dataset = KINDS[kind](card=card, **arrays)
-    if card["format"] == 1:
-        card |= {"format": FORMAT, "sha256": dataset.digest, "sha256_v1": card["sha256"]}
-    _compare(path, "sha256", card, dataset.digest)
     dataset.check(str(path))
     return dataset
-
-
-def _to_format_1(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays of format 1, which knew whole segments alone."""
-    then = {name: array for name, array in arrays.items() if name not in ("elapsed", "terminal")}
-    return then | ({"discount": (~arrays["terminal"]).astype(np.float32)} if "terminal" in arrays else {})
-
-
-def _from_format_1(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays as they are today: all segments were whole, and a discount of 0 meant a true end. Nothing is lost."""
-    today = {name: array for name, array in arrays.items() if name != "discount"}
-    if "discount" in arrays:
-        today["elapsed"] = np.full(len(arrays["discount"]), card.get("steps", 1), np.int32)
-        today["terminal"] = arrays["discount"] == 0
-    return today
 
 
 def _compare(path: Path, field: str, card: dict[str, Any], found: str) -> None:

@@ -1,10 +1,11 @@
-"""Low-level trajectories: what a behaviour policy logged, step by step, or logs of any other origin."""
+"""Low-level trajectories: what a behavior policy logged, step by step, or logs of any other origin."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Float64, Int, Num
 
 from ohio_jax.data.arrays import Arrays
 from ohio_jax.errors import UserError
@@ -16,13 +17,14 @@ BLOCK = 1 << 16  # rows that `coverage` takes at a time in float64
 class Trajectories(Arrays):
     """E logged episodes of N low-level steps in all. Episode e owns steps offset[e] .. offset[e+1]-1.
 
-    obs: Float[N + E, observation_size], one more row an episode than steps; see `obs_index`.
-    state, next_state: [N, k], what the low-level policy saw, and what that became through the step's action.
-    action: [N, *action], low-level actions as executed.
-    reward: Float[N].
-    first_reward: Float[E], earned before the first decision; part of the episode's return.
-    terminated, truncated: Bool[N].
-    offset: Int[E + 1].
+    Attributes:
+        obs: `Float[N + E, observation_size]`, one more row an episode than steps; see `obs_index`.
+        state, next_state: [N, k], what the low-level policy saw, and what that became through the step's action.
+        action: `[N, *action]`, low-level actions as executed.
+        reward: `Float[N]`.
+        first_reward: `Float[E]`, earned before the first decision; part of the episode's return.
+        terminated, truncated: `Bool[N]`.
+        offset: `Int[E + 1]`.
     """
 
     obs: np.ndarray
@@ -37,19 +39,30 @@ class Trajectories(Arrays):
     card: dict[str, Any]
 
     @property
-    def episode(self) -> np.ndarray:
-        """Int[N], the episode of each step."""
+    def episode(self) -> Int[np.ndarray, "N"]:
+        """`Int[N]`, the episode of each step."""
         return np.repeat(np.arange(len(self.offset) - 1), np.diff(self.offset))
 
     @property
-    def obs_index(self) -> np.ndarray:
-        """Int[N], the row of `obs` before each step; the row after it is the next one."""
+    def obs_index(self) -> Int[np.ndarray, "N"]:
+        """`Int[N]`, the row of `obs` before each step; the row after it is the next one."""
         return np.arange(len(self.reward)) + self.episode
 
     @property
-    def returns(self) -> np.ndarray:
-        """Float64[E], undiscounted return of each episode."""
+    def returns(self) -> Float64[np.ndarray, "E"]:
+        """`Float64[E]`, undiscounted return of each episode."""
         return self.first_reward + np.bincount(self.episode, self.reward, len(self.offset) - 1)
+
+    def as_dict(self) -> dict[str, np.ndarray]:
+        """The data under the names that offline learners elsewhere read, as in D4RL and OGBench: a row a low-level step."""
+        return {
+            "observations": self.obs[self.obs_index],
+            "actions": self.action,
+            "rewards": self.reward,
+            "next_observations": self.obs[self.obs_index + 1],
+            "terminals": self.terminated,
+            "timeouts": self.truncated,
+        }
 
     def check(self, where: str) -> None:
         """Raises UserError naming `where` and the field if lengths disagree or a number is not finite."""
@@ -63,23 +76,27 @@ class Trajectories(Arrays):
 
 
 def from_arrays(
-    obs: np.ndarray,
-    action: np.ndarray,
-    reward: np.ndarray,
-    next_obs: np.ndarray,
+    obs: Num[np.ndarray, "N observation_size"],
+    action: Num[np.ndarray, "N ..."],
+    reward: Num[np.ndarray, "N"],
+    next_obs: Num[np.ndarray, "N observation_size"],
     card: dict[str, Any],
-    terminated: np.ndarray | None = None,
-    truncated: np.ndarray | None = None,
-    state: np.ndarray | None = None,
-    next_state: np.ndarray | None = None,
+    terminated: Bool[np.ndarray, "N"] | None = None,
+    truncated: Bool[np.ndarray, "N"] | None = None,
+    state: Num[np.ndarray, "N ..."] | None = None,
+    next_state: Num[np.ndarray, "N ..."] | None = None,
 ) -> Trajectories:
     """Logs of any origin as trajectories: arrays with a row a step, in the order in which the steps were taken.
 
-    obs, next_obs: Float[N, observation_size], before and after each step; action, reward: as in `Trajectories`.
-    card: where the data come from; `task` must name the task whose low level explains them.
-    terminated, truncated: Bool[N], the last steps of episodes; None: no step. What is left open at the end counts as truncated.
-    state, next_state: [N, k], see `Trajectories`; None: obs and next_obs, where the low level saw what policies see.
-    Raises UserError if the numbers of rows differ, a number is not finite, or an episode has a gap.
+    Args:
+        obs, next_obs: before and after each step.
+        action, reward: as in `Trajectories`.
+        card: where the data come from; `task` must name the task whose low level explains them.
+        terminated, truncated: the last steps of episodes; None: no step. What is left open at the end counts as truncated.
+        state, next_state: [N, k], see `Trajectories`; None: obs and next_obs, where the low level saw what policies see.
+
+    Raises:
+        UserError: if the numbers of rows differ, a number is not finite, or an episode has a gap.
     """
     never = np.zeros(len(reward), bool)
     arrays = {
@@ -132,12 +149,12 @@ def concatenate(parts: Iterable[Trajectories], card: dict[str, Any]) -> Trajecto
     return Trajectories(**arrays, offset=offset, card=card)
 
 
-def quality(returns: np.ndarray, zero: float, full: float) -> float:
+def quality(returns: Float[np.ndarray, "E"], zero: float, full: float) -> float:
     """Trajectory quality: mean return of the data between score zero (0) and full score (1)."""
     return float((np.mean(returns) - zero) / (full - zero))
 
 
-def coverage(obs: np.ndarray, action: np.ndarray, bins: int = 20) -> float:
+def coverage(obs: Num[np.ndarray, "M n"], action: Num[np.ndarray, "M ..."], bins: int = 20) -> float:
     """Distinct (state, action) cells as a share of the transitions, in (0, 1].
 
     In tens of dimensions every pair is unique, so both are first projected on their three leading principal components
@@ -149,9 +166,9 @@ def coverage(obs: np.ndarray, action: np.ndarray, bins: int = 20) -> float:
         x = x.reshape(len(x), -1)
         blocks = [slice(first, first + BLOCK) for first in range(0, len(x), BLOCK)]
         mean = sum(np.sum(x[rows], axis=0, dtype=np.float64) for rows in blocks) / len(x)
-        centred = lambda rows: x[rows].astype(np.float64) - mean
-        _, axes = np.linalg.eigh(sum(part.T @ part for part in map(centred, blocks)))
-        y = np.concatenate([centred(rows) @ axes[:, -3:] for rows in blocks])
+        centered = lambda rows: x[rows].astype(np.float64) - mean
+        _, axes = np.linalg.eigh(sum(part.T @ part for part in map(centered, blocks)))
+        y = np.concatenate([centered(rows) @ axes[:, -3:] for rows in blocks])
         low, width = y.min(axis=0), np.maximum(np.ptp(y, axis=0), 1e-12)
         return np.minimum((bins * (y - low) / width).astype(int), bins - 1)
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float32, Num
 
 from ohio_jax.data.arrays import Arrays
 
@@ -13,32 +14,36 @@ from ohio_jax.data.arrays import Arrays
 class Batch(NamedTuple):
     """What a learner sees of B transitions (or of a whole dataset).
 
-    obs, next_obs: Float[B, observation_size]; in what a learner is given, features, see `ohio_jax.agent`.
-    goal: Float[B, *spec.shape].
-    reward: Float[B], summed over the segment, in the task's unit.
-    discount: Float[B], what follows counts, beside the learner's own discount, see `continuation`: 0 where the episode truly
-        ended, 1 after a segment of full length.
-    weight: Float[B], trust in the transition; multiplies its loss.
-    outcome: Float[B], discounted reward from here to the episode's end, where a learner asks for it.
-    next_goal: Float[B, *spec.shape], the goal of the next decision, where a learner asks for it.
+    Attributes:
+        obs, next_obs: `Float[B, observation_size]`; in what a learner is given, features, see `ohio_jax.agent`.
+        action: `Float[B, *spec.shape]`, the high-level one.
+        reward: `Float[B]`, summed over the segment, in the task's unit.
+        discount: `Float[B]`, what follows counts, beside the learner's own discount, see `continuation`: 0 where the episode
+            truly ended, 1 after a segment of full length.
+        weight: `Float[B]`, trust in the transition; multiplies its loss.
+        mc_return: `Float[B]`, discounted reward from here to the episode's end, where a learner asks for it.
+        next_action: `Float[B, *spec.shape]`, the action of the next decision, where a learner asks for it.
     """
 
     obs: jax.Array
-    goal: jax.Array
+    action: jax.Array
     reward: jax.Array
     next_obs: jax.Array
     discount: jax.Array
     weight: jax.Array
-    outcome: jax.Array | None = None
-    next_goal: jax.Array | None = None
+    mc_return: jax.Array | None = None
+    next_action: jax.Array | None = None
 
 
 def continuation(discount: Any, elapsed: Any, steps: int, terminal: Any) -> Any:
-    """Float[...], what stands in `Batch.discount`: 0 at true ends, else discount^(elapsed / steps - 1).
+    """What stands in `Batch.discount`: 0 at true ends, else discount^(elapsed / steps - 1).
 
     Learners multiply by their discount, which is that of a decision of `steps` low-level steps, so that what follows a transition
     that took `elapsed` of them counts discount^(elapsed / steps). Kept apart like this, it changes nothing of what a learner does
     with segments of full length, bit by bit. NumPy or JAX; a discount of 0 stays one.
+
+    Returns:
+        `Float[...]`.
     """
     return (discount + (discount == 0.0)) ** (elapsed / steps - 1.0) * (1.0 - terminal)
 
@@ -47,15 +52,17 @@ def continuation(discount: Any, elapsed: Any, steps: int, terminal: Any) -> Any:
 class Transitions(Arrays):
     """M high-level transitions.
 
-    obs, goal, reward, next_obs, weight: as in `Batch`, leading axis M.
-    elapsed: Int[M], low-level steps that it took, `steps` but where the episode ended earlier; terminal: Bool[M], whether it
-        ended truly. After a time limit `next_obs` is what followed, and learners look beyond it.
-    status: Int[M] and residual: Float[M], what the inverse said of each (see `ohio_jax.low_level`).
-    episode: Int[M]; episode_return: Float[E].
+    Attributes:
+        obs, action, reward, next_obs, weight: as in `Batch`, leading axis M.
+        elapsed: `Int[M]`, low-level steps that it took, `steps` but where the episode ended earlier.
+        terminal: `Bool[M]`, whether it ended truly. After a time limit `next_obs` is what followed, and learners look beyond it.
+        status, residual: `Int[M]`, `Float[M]`, what the inverse said of each (see `ohio_jax.low_level`).
+        episode: `Int[M]`.
+        episode_return: `Float[E]`.
     """
 
     obs: np.ndarray
-    goal: np.ndarray
+    action: np.ndarray
     reward: np.ndarray
     next_obs: np.ndarray
     elapsed: np.ndarray
@@ -67,10 +74,22 @@ class Transitions(Arrays):
     episode_return: np.ndarray
     card: dict[str, Any]
 
+    def as_dict(self) -> dict[str, np.ndarray]:
+        """The data under the names that offline learners elsewhere read, as in D4RL and OGBench: a row a decision."""
+        last = np.append(self.episode[1:] != self.episode[:-1], True)
+        return {
+            "observations": self.obs,
+            "actions": self.action,
+            "rewards": self.reward,
+            "next_observations": self.next_obs,
+            "terminals": self.terminal,
+            "timeouts": last & ~self.terminal,
+        }
+
     def check(self, where: str) -> None:
         """Raises UserError naming `where` and the field if lengths disagree or a number is not finite."""
         super().check(where)
-        names = ("obs", "goal", "next_obs", "elapsed", "terminal", "weight", "status", "residual", "episode")
+        names = ("obs", "action", "next_obs", "elapsed", "terminal", "weight", "status", "residual", "episode")
         self._check_lengths(where, names, len(self.reward))
 
     @property
@@ -81,10 +100,10 @@ class Transitions(Arrays):
     def batch(self, discount: float = 1.0) -> Batch:
         """All transitions as one batch of float32 arrays, on the host; discount: a learner's, for a whole segment."""
         follows = continuation(discount, self.elapsed, self.steps, self.terminal)
-        arrays = (self.obs, self.goal, self.reward, self.next_obs, follows, self.weight)
+        arrays = (self.obs, self.action, self.reward, self.next_obs, follows, self.weight)
         return Batch(*(np.asarray(array, np.float32) for array in arrays))  # type: ignore[arg-type]
 
-    def outcomes(self, discount: float) -> np.ndarray:
+    def mc_returns(self, discount: float) -> Float32[np.ndarray, "M"]:
         """Float32[M], reward from each transition to the end of its episode; discount: of a whole segment, see `continuation`."""
         last = np.append(self.episode[1:] != self.episode[:-1], True)
         share = np.where(last, 0.0, discount ** (self.elapsed / self.steps)).astype(np.float32)
@@ -96,9 +115,9 @@ class Transitions(Arrays):
 
         return np.asarray(jax.lax.scan(back, jnp.float32(0.0), (self.reward.astype(np.float32), share), reverse=True)[1])
 
-    def next_goals(self) -> np.ndarray:
-        """Float[M, *goal], the goal of each transition's next one; its own where that is of another episode or has no weight."""
+    def next_actions(self) -> Num[np.ndarray, "M ..."]:
+        """The action of each transition's next one; its own where that is of another episode or has no weight."""
         follows = (self.episode[1:] == self.episode[:-1]) & (self.weight[1:] > 0)
-        rows = np.arange(len(self.goal))
+        rows = np.arange(len(self.action))
         rows[:-1] += follows
-        return self.goal[rows]
+        return self.action[rows]

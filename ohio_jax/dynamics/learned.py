@@ -1,5 +1,7 @@
 """Models learned from logged steps: an ensemble of small networks for what moves by itself and what actions do.
 
+::
+
     x' = x + s (f(x) + G(x) u),   s the deviation of logged changes
 
 The mean of the ensemble predicts; its error on held-out steps says how far a prediction is to be trusted.
@@ -14,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
+from jaxtyping import Float, PRNGKeyArray
 
 from ohio_jax.dynamics.model import Homogeneous, Model
 from ohio_jax.errors import UserError
@@ -23,12 +26,17 @@ from ohio_jax.solvers.small import product
 
 @dataclass(frozen=True)
 class Config:
-    """hidden: width of the two layers; members: of the ensemble, each from its own start; rate: Adam's, falling to zero.
+    """How a model is learned.
 
-    epochs, batch: passes over the steps and steps an update; held_out: share of steps for validation, drawn once.
-    angles: entries of the state that are angles and enter as sine and cosine.
-    homogeneous: the original's form x' = A(x) x + B(x) u, on raw states, with its constant rate lowered tenfold every ten
-        epochs and its last epoch kept.
+    Attributes:
+        hidden: width of the two layers.
+        members: of the ensemble, each from its own start.
+        rate: Adam's, falling to zero.
+        epochs, batch: passes over the steps and steps an update.
+        held_out: share of steps for validation, drawn once.
+        angles: entries of the state that are angles and enter as sine and cosine.
+        homogeneous: the original's form x' = A(x) x + B(x) u, on raw states, with its constant rate lowered tenfold every ten
+            epochs and its last epoch kept.
     """
 
     hidden: int = 64
@@ -41,31 +49,50 @@ class Config:
     homogeneous: bool = False
 
 
-Array = np.ndarray | jax.Array
 ORIGINAL = Config(hidden=128, members=1, rate=1e-2, batch=32, homogeneous=True)
 
 
 class Scales(NamedTuple):
-    """centre, width: Float[n], of the inputs; change: Float[n], of x' - x."""
+    """Units of a network's inputs and outputs.
 
-    centre: jax.Array
+    Attributes:
+        center, width: `Float[n]`, of the inputs.
+        change: `Float[n]`, of x' - x.
+    """
+
+    center: jax.Array
     width: jax.Array
     change: jax.Array
 
 
 class Fitted(NamedTuple):
-    """model: see `ohio_jax.dynamics`; error: Float[n], root mean square error of a step on held-out steps; epoch: Int[]."""
+    """A learned model and how good it is.
+
+    Attributes:
+        model: see `ohio_jax.dynamics`.
+        error: `Float[n]`, root mean square error of a step on held-out steps.
+        epoch: `Int[]`.
+    """
 
     model: Any
     error: jax.Array
     epoch: jax.Array
 
 
-def fit(config: Config, key: jax.Array, x: Array, u: Array, after: Array) -> Fitted:
+def fit(
+    config: Config,
+    key: PRNGKeyArray,
+    x: Float[jax.Array | np.ndarray, "N n"],
+    u: Float[jax.Array | np.ndarray, "N m"],
+    after: Float[jax.Array | np.ndarray, "N n"],
+) -> Fitted:
     """Fits a model to N logged steps; keeps the epoch that predicts held-out steps best.
 
-    x, after: Float[N, n]; u: Float[N, m]. Steps that are not finite are left out. Raises UserError for fewer other steps
-    than one batch and a validation set need.
+    Args:
+        u: `Float[N, m]`. Steps that are not finite are left out.
+
+    Raises:
+        UserError: for fewer other steps than one batch and a validation set need.
     """
     x, u, after = (np.asarray(y, np.float32) for y in (x, u, after))
     usable = np.isfinite(np.concatenate([x, u, after], axis=1)).all(axis=1)
@@ -87,12 +114,12 @@ def _features(config: Config, scales: Scales, x: jax.Array) -> jax.Array:
         return x
     angles = jnp.array(config.angles, jnp.int32)
     rest = jnp.array([i for i in range(x.shape[0]) if i not in config.angles], jnp.int32)
-    straight = ((x - scales.centre) / scales.width)[rest]
+    straight = ((x - scales.center) / scales.width)[rest]
     return jnp.concatenate([jnp.sin(x[angles]), jnp.cos(x[angles]), straight])
 
 
 def _heads(config: Config, m: int, scales: Scales, parameters, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """What moves by itself, Float[n] (or A: Float[n, n]), and what actions do, Float[n, m]; means over the ensemble."""
+    """What moves by itself, `Float[n]` (or A: `Float[n, n]`), and what actions do, `Float[n, m]`; means over the ensemble."""
     n = x.shape[0]
     one = lambda member: _network(config, n, m).apply(member, _features(config, scales, x))
     out = jnp.mean(cast(jax.Array, jax.vmap(one)(parameters)), axis=0)

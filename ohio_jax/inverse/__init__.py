@@ -1,6 +1,7 @@
 """Inverses, one a file: `invert(problem, segment) -> Recovered`, the goal that explains a logged segment.
 
-Files have them for segments that are prepared (see `ohio_jax.low_level`); INVERSES, of segments as logged. None raises inside a
+Files have them for segments that are prepared (see `ohio_jax.low_level`); INVERSES, of segments as logged. None
+raises inside a
 batch: what is ambiguous or failed says so in its status, which becomes a weight of the transition.
 """
 
@@ -15,7 +16,7 @@ from ohio_jax.low_level import Prepared, Problem, Segment
 Inverse = Callable[[Problem, Segment], Recovered]
 
 
-def prepared(invert: Callable[[Problem, Prepared], Recovered]) -> Inverse:
+def on_logged_segments(invert: Callable[[Problem, Prepared], Recovered]) -> Inverse:
     """The inverse, of segments as logged."""
 
     def of_logged(problem: Problem, segment: Segment) -> Recovered:
@@ -24,9 +25,9 @@ def prepared(invert: Callable[[Problem, Prepared], Recovered]) -> Inverse:
     return of_logged
 
 
-BARE: dict[str, Callable[[Problem, Prepared], Recovered]] = {
+_INVERSES: dict[str, Callable[[Problem, Prepared], Recovered]] = {
     "analytic": analytic.invert,
-    "reg_analytic": gradient.regularised,
+    "reg_analytic": gradient.regularized,
     "ridge": ridge.invert,
     "numerical": gradient.invert,
     "gradient": gradient.matching,
@@ -38,6 +39,6 @@ BARE: dict[str, Callable[[Problem, Prepared], Recovered]] = {
     "posterior": posterior.invert,
     "program": program.invert,
 }
-INVERSES = {name: prepared(invert) for name, invert in BARE.items()}
+INVERSES = {name: on_logged_segments(invert) for name, invert in _INVERSES.items()}
 
 __all__ = ["INVERSES"]

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from ohio_jax import low_level
-from ohio_jax.inverse.result import Recovered, explain, shows
+from ohio_jax.inverse.result import Recovered, goal_status, is_identifiable
 from ohio_jax.low_level import Prepared, Problem, residual
 
 ROUNDS, SAMPLES, ELITE = 60, 64, 8
@@ -33,5 +33,5 @@ def invert(problem: Problem, at: Prepared) -> Recovered:
         deviation = jnp.minimum(deviation, 0.5 * low_level.width(problem, at))
     first = (start, deviation, start, squared(start[None])[0])
     (_, deviation, best, _), _ = jax.lax.scan(search, first, jax.random.split(jax.random.key(0), ROUNDS))
-    calm = jnp.max(deviation) < 1e-2 * (1.0 + jnp.max(jnp.abs(best)))
-    return explain(problem, at, best, shows(problem, at, best), calm, ROUNDS)
+    converged = jnp.max(deviation) < 1e-2 * (1.0 + jnp.max(jnp.abs(best)))
+    return goal_status(problem, at, best, is_identifiable(problem, at, best), converged, ROUNDS)

@@ -8,14 +8,14 @@ import optax
 
 from ohio_jax import low_level
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.result import Recovered, explain, shows
-from ohio_jax.low_level import Prepared, Problem, acted, residual
+from ohio_jax.inverse.result import Recovered, goal_status, is_identifiable
+from ohio_jax.low_level import Prepared, Problem, executed_action, residual
 from ohio_jax.solvers.small import product
 
 RATE, ITERATIONS, EVERY, CHANGE = 1e-2, 1000, 10, 1e-6
-# Of `matching`: its rate falls to a hundredth every STAGE; it ends once BORED iterations in a row gained less than GAIN, or below
-# ENOUGH [N^2 m^2].
-STAGE, LONGEST, BORED, GAIN, ENOUGH = 2000, 10_000, 20, 1e-3, 1e-4
+# Of `matching`: its rate falls to a hundredth every STAGE; it ends once PATIENCE iterations in a row gained less than GAIN, or
+# below ENOUGH [N^2 m^2].
+STAGE, LONGEST, PATIENCE, GAIN, ENOUGH = 2000, 10_000, 20, 1e-3, 1e-4
 
 
 def invert(problem: Problem, at: Prepared) -> Recovered:
@@ -23,11 +23,13 @@ def invert(problem: Problem, at: Prepared) -> Recovered:
     return _descend(lambda goal: jnp.mean(jnp.square(residual(problem, goal, at))), problem, at)
 
 
-def regularised(problem: Problem, at: Prepared) -> Recovered:
-    """The paper's regularised analytical inverse: Adam on |J'(J goal + r)|^2, the residual of the normal equations.
+def regularized(problem: Problem, at: Prepared) -> Recovered:
+    """The paper's regularized analytical inverse: Adam on `|J'(J goal + r)|^2`, the residual of the normal equations.
 
-    It has no penalty: starting at the observed state and stopping early is the regularisation. Raises UserError, while
-    tracing, for a low level that is not affine in its goal.
+    It has no penalty: starting at the observed state and stopping early is the regularization.
+
+    Raises:
+        UserError: while tracing, for a low level that is not affine in its goal.
     """
     if not low_level.is_affine(problem):
         raise UserError("inverse 'reg_analytic': expected a low level affine in its goal, found another")
@@ -40,13 +42,16 @@ def matching(problem: Problem, at: Prepared, last: bool = False) -> Recovered:
     """The paper's inverse of manipulation: Adam on the squared distance of actions as executed, a mean over their entries and a
     sum over the steps. A saturated action has no slope.
 
-    last: compat; returns the last goal, as the original does whose best one is the same object, and not the best. Raises
-    UserError, while tracing, for a low level without an action model.
+    Args:
+        last: compat; returns the last goal, as the original does whose best one is the same object, and not the best.
+
+    Raises:
+        UserError: while tracing, for a low level without an action model.
     """
     if problem.action is None:
         raise UserError("inverse 'gradient': expected a low level that says how it acts in logged states, found another")
     steps = jax.tree.leaves(at.segment.action)[0].shape[0]
-    loss = lambda goal: steps * jnp.mean(jnp.square(acted(problem, goal, at)))
+    loss = lambda goal: steps * jnp.mean(jnp.square(executed_action(problem, goal, at)))
     adam = optax.adam(optax.exponential_decay(RATE, STAGE, 0.01, staircase=True))
 
     def step(carry):
@@ -59,20 +64,21 @@ def matching(problem: Problem, at: Prepared, last: bool = False) -> Recovered:
 
     def going(carry):
         *_, least, bored, i = carry
-        return (bored <= BORED) & (least >= ENOUGH) & (i < LONGEST)
+        return (bored <= PATIENCE) & (least >= ENOUGH) & (i < LONGEST)
 
     start = low_level.start(problem, at)
     far = jnp.full((), jnp.inf, start.dtype)
     first = (start, adam.init(start), start, far, jnp.int32(0), jnp.int32(0))
     goal, _, best, least, bored, iterations = jax.lax.while_loop(going, step, first)
     goal = problem.project(goal if last else best)
-    calm = (bored > BORED) | (least < ENOUGH)
-    return explain(problem, at, goal, shows(problem, at, goal), calm, iterations, loss=least)
+    converged = (bored > PATIENCE) | (least < ENOUGH)
+    return goal_status(problem, at, goal, is_identifiable(problem, at, goal), converged, iterations, loss=least)
 
 
 def _descend(loss: Callable[[jax.Array], jax.Array], problem: Problem, at: Prepared) -> Recovered:
     """The original's loop. Every tenth iteration, from the first, compares the loss with the one ten before; two small
-    changes in a row end it. The loss returned is, as there, the one before the last step."""
+    changes in a row end it. The loss returned is, as there, the one before the last step.
+    """
     adam = optax.adam(RATE)
 
     def step(carry):
@@ -92,5 +98,5 @@ def _descend(loss: Callable[[jax.Array], jax.Array], problem: Problem, at: Prepa
     first = (start, adam.init(start), far, jnp.int32(0), jnp.int32(0), far)
     goal, _, _, small, iterations, value = jax.lax.while_loop(going, step, first)
     goal = problem.project(goal)
-    status = shows(problem, at, goal)
-    return explain(problem, at, goal, status, small >= 2, iterations, loss=value)
+    status = is_identifiable(problem, at, goal)
+    return goal_status(problem, at, goal, status, small >= 2, iterations, loss=value)

@@ -1,6 +1,6 @@
 """The inverse that imitates: the goal whose low-level actions, in the logged states, are the logged actions.
 
-For a low level that is itself an optimisation problem the derivative of its actions with respect to the goal comes from its
+For a low level that is itself an optimization problem the derivative of its actions with respect to the goal comes from its
 optimality conditions (see `ohio_jax.solvers.qp`). An action on a bound says only on which side the goal lies.
 """
 
@@ -14,8 +14,11 @@ def invert(problem: Problem, at: Prepared) -> Recovered:
     """Levenberg-Marquardt on the action model, from the problem's start; residual and status are about actions. It needs no model
     of the world.
 
-    AMBIGUOUS where the actions leave some direction of the goal open, as where all are on their bounds. UNEXPLAINED where
-    they are not this low level's. Raises UserError, while tracing, for a low level without an action model.
+    AMBIGUOUS where the actions leave some direction of the goal open, as where all are on their bounds. UNEXPLAINED where they
+    are not this low level's.
+
+    Raises:
+        UserError: while tracing, for a low level without an action model.
     """
     if problem.action is None:
         raise UserError("inverse 'implicit': expected a low level that compares its actions with logged ones, found another")

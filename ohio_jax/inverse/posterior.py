@@ -1,5 +1,7 @@
 """The inverse as a Gaussian over goals: Laplace's approximation, for low levels that are noisy or only partly seen.
 
+::
+
     p(goal | segment) ~ exp(-1/2 |residual(goal)|^2 - 1/2 |(goal - start) / width|^2) ~ N(mode, C)
     C = (J' J + diag(1 / width^2))^-1,  J the residual's derivative at the mode
 
@@ -8,10 +10,11 @@ The residual is whitened, so the noise of the low level is in it. The prior is a
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ohio_jax import low_level
 from ohio_jax.inverse.least_squares import flat, search
-from ohio_jax.inverse.result import Recovered, explain, identified
+from ohio_jax.inverse.result import Recovered, goal_status, jacobian_rank_status
 from ohio_jax.low_level import Prepared, Problem
 
 
@@ -21,24 +24,24 @@ def invert(problem: Problem, at: Prepared) -> Recovered:
     Residual, likelihood and status are of the segment alone, without the prior. A mode on the edge of the admissible goals
     keeps the deviation it would have without the edge.
     """
-    signed, project, start = flat(problem, at)
-    centre = low_level.start(problem, at)
+    signed_at, project, start = flat(problem, at)
+    center = low_level.start(problem, at)
     width = low_level.width(problem, at).reshape(-1)
 
     def with_prior(goal):
-        away, side = signed(goal)
-        return jnp.concatenate([away, (goal - centre.reshape(-1)) / width]), None if side is None else jnp.append(
-            side, jnp.zeros_like(side, shape=len(width))
+        signed, sign = signed_at(goal)
+        return jnp.concatenate([signed, (goal - center.reshape(-1)) / width]), None if sign is None else jnp.append(
+            sign, jnp.zeros_like(sign, shape=len(width))
         )
 
     end = search(with_prior, project, start)
     J = end.J[: -len(width)]
-    goal, deviation = (x.reshape(centre.shape) for x in (end.goal, spread(J, width)))
-    return explain(problem, at, goal, identified(J), end.calm, end.iterations, deviation=deviation)
+    goal, deviation = (x.reshape(center.shape) for x in (end.goal, spread(J, width)))
+    return goal_status(problem, at, goal, jacobian_rank_status(J), end.converged, end.iterations, deviation=deviation)
 
 
-def spread(J, width):
-    """Float[g], square root of the diagonal of (J' J + diag(1 / width^2))^-1. J: Float[k, g]; width: Float[g].
+def spread(J: Float[Array, "k g"], width: Float[Array, "g"]) -> Float[Array, "g"]:
+    """Square root of the diagonal of (J' J + diag(1 / width^2))^-1.
 
     By an orthogonal factor R of [J; 1 / width] in units of the width: C = width R^-1 R^-T width. Its condition number is the
     root of C's, which float32 does not bear where some entries are seen well and others not at all. Gram-Schmidt by hand,

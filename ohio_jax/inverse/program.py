@@ -1,22 +1,24 @@
 """The inverse of a linear program: the goal whose optimality conditions the logged action meets.
 
-An x that satisfies the program (see `Program`) is optimal for the goal u if and only if some prices y of its rows leave every
-entry a reduced cost r = cost + price u - A'y >= 0, and r = 0 wherever x > 0 (strong duality). Where x is logged, this is one
-linear program in u, y and what is not logged. Of every other entry either x or r must be 0: these cases are searched, depth
+An x that satisfies the program (see `LinearProgram`) is optimal for the goal u if and only if some prices y of its rows leave
+every entry a reduced cost r = cost + price u - A'y >= 0, and r = 0 wherever x > 0 (strong duality). Where x is logged, this is
+one linear program in u, y and what is not logged. Of every other entry either x or r must be 0: these cases are searched, depth
 first, each a linear program too. SciPy's HiGHS solves them in float64, outside compiled code, one segment after the other.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy  # its parts are imported where they are used first
+from jaxtyping import Bool, Float, Int
 
 from ohio_jax import low_level
 from ohio_jax.errors import UserError
-from ohio_jax.inverse.result import Recovered, explain
-from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Prepared, Problem, Program
+from ohio_jax.inverse.result import Recovered, goal_status
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, LinearProgram, Prepared, Problem
 
 EXACT = 1e-5  # share of the largest right-hand side by which logs in float32 may miss the program's optimum
 ZERO = 1e-6  # what counts as 0, of entries and of reduced costs
@@ -26,17 +28,19 @@ NEAR = 1e3  # what a unit of action weighs more than a unit of goal, where no go
 LIMIT = 200  # linear programs a search
 
 KINDS = np.int32, np.bool_, np.int32  # of status, converged and iterations
-DIMENSIONS = Program(cost=1, A=2, b=1, B=2, action=1, goal=1, slack=1, price=2, least=1, most=1)
+DIMENSIONS = LinearProgram(cost=1, A=2, b=1, B=2, action=1, goal=1, slack=1, price=2, least=1, most=1)
 
 
 def invert(problem: Problem, at: Prepared) -> Recovered:
     """The goal nearest to the program's preferred one of all that explain the action.
 
-    Proven, where converged: UNIQUE if it is the only one, AMBIGUOUS if there are others, UNEXPLAINED if there is none; then the
-    goal whose action comes nearest (sum of differences). Not converged where a search met its limit. As with other inverses
-    UNEXPLAINED is also what leaves a residual above the problem's tolerance, as actions between whole numbers do to a low
-    level that rounds. FAILED where the program is not finite. iterations: linear programs solved.
-    Raises UserError, while tracing, for a low level that is no linear program, and for arrays that do not fit together.
+    Proven, where converged: UNIQUE if it is the only one, AMBIGUOUS if there are others, UNEXPLAINED if there is none; then
+    the goal whose action comes nearest (sum of differences). Not converged where a search met its limit. As with other
+    inverses UNEXPLAINED is also what leaves a residual above the problem's tolerance, as actions between whole numbers do to a
+    low level that rounds. FAILED where the program is not finite. iterations: linear programs solved.
+
+    Raises:
+        UserError: while tracing, for a low level that is no linear program, and for arrays that do not fit together.
     """
     if problem.program is None:
         raise UserError("inverse 'program': expected a low level that is a linear program, found another")
@@ -45,10 +49,10 @@ def invert(problem: Problem, at: Prepared) -> Recovered:
     # In float32, as exact as HiGHS: under `with jax.enable_x64()` the callback's thread cannot return float64.
     result = [jax.ShapeDtypeStruct(given.goal.shape, jnp.float32)] + [jax.ShapeDtypeStruct((), kind) for kind in KINDS]
     goal, *found = jax.pure_callback(_on_host, result, given, vmap_method="expand_dims")
-    return explain(problem, at, goal.astype(given.goal.dtype).reshape(shape), *found)
+    return goal_status(problem, at, goal.astype(given.goal.dtype).reshape(shape), *found)
 
 
-def _flat(given: Program) -> Program:
+def _flat(given: LinearProgram) -> LinearProgram:
     """The program with arrays of `DIMENSIONS` in all fields that are not None."""
     goal = jnp.asarray(given.goal, jnp.result_type(given.goal, jnp.float32))
     flat = lambda x: jnp.reshape(jnp.asarray(x), -1)
@@ -64,7 +68,7 @@ def _flat(given: Program) -> Program:
     return jax.tree.map(jnp.asarray, given)
 
 
-def _on_host(given: Program) -> list[np.ndarray]:
+def _on_host(given: LinearProgram) -> list[np.ndarray]:
     """(goal, status, converged, iterations) of a batch; what its programs share may have leading axes of length 1."""
     ranks = {name: rank for name, rank in DIMENSIONS._asdict().items() if getattr(given, name) is not None}
     fields = {name: np.asarray(getattr(given, name), np.float64) for name in ranks}
@@ -75,7 +79,7 @@ def _on_host(given: Program) -> list[np.ndarray]:
         lanes[name] = np.broadcast_to(x, lead + own).reshape(amount, *own)
     found, possible, before = [], {}, None
     for lane in range(amount):
-        program = Program(**{name: x[lane] for name, x in lanes.items()})
+        program = LinearProgram(**{name: x[lane] for name, x in lanes.items()})
         if before is None or not all(np.array_equal(getattr(program, name), getattr(before, name)) for name in ("A", "cost")):
             possible = {}
         before = program
@@ -84,7 +88,7 @@ def _on_host(given: Program) -> list[np.ndarray]:
     return [x.reshape(lead + x.shape[1:]) for x in (np.array(column, kind) for kind, column in columns)]
 
 
-def _recover(p: Program, possible: dict[bytes, bool]) -> tuple[np.ndarray, int, bool, int]:
+def _recover(p: LinearProgram, possible: dict[bytes, bool]) -> tuple[np.ndarray, int, bool, int]:
     """(goal, status, converged, iterations) of one program; possible: see `Conditions`."""
     bounds, numbers = (p.least, p.most), (x for x in p._replace(least=None, most=None) if x is not None)
     if not all(np.all(np.isfinite(x)) for x in numbers) or np.any(np.isnan(bounds)):
@@ -113,11 +117,13 @@ class Conditions:
     """The optimality conditions of one program, as linear programs in a vector z of x, how far the goal is above and below the
     preferred one, how far the action is above and below the logged one, and where costs depend on the goal, prices y.
 
-    absent, present: Bool[n], entries of x that are 0, and entries whose reduced cost is; one of the two must hold of each.
-    possible: which entries have reduced costs that can be 0 together, for all programs of one A and cost.
+    - absent, present: `Bool[n]`, entries of x that are 0, and entries whose reduced cost is; one of the two must hold of each.
+
+    Args:
+        possible: which entries have reduced costs that can be 0 together, for all programs of one A and cost.
     """
 
-    def __init__(self, p: Program, possible: dict[bytes, bool]):
+    def __init__(self, p: LinearProgram, possible: dict[bytes, bool]):
         (m, n), g, k = p.A.shape, p.goal.size, p.action.size
         self.p, self.n, self.possible, self.solved = p, n, possible, 0
         self.goal = np.clip(p.goal, p.least, p.most)
@@ -134,22 +140,32 @@ class Conditions:
         self.nearest = np.zeros(self.size)
         self.nearest[self.above], self.nearest[self.below], self.nearest[self.off] = 1.0, 1.0, NEAR
 
-    def goal_of(self, z: np.ndarray) -> np.ndarray:
-        """Float[g], the goal itself; what differs from the preferred one by round-off does not differ."""
+    def goal_of(self, z: Float[np.ndarray, "z"]) -> Float[np.ndarray, "g"]:
+        """`Float[g]`, the goal itself; what differs from the preferred one by round-off does not differ."""
         moved = z[self.above] - z[self.below]
         return np.clip(self.goal + np.where(np.abs(moved) > ZERO, moved, 0.0), self.p.least, self.p.most)
 
-    def cost_of_goal(self, cost: np.ndarray) -> np.ndarray:
-        """Of z; cost: Float[g], of the goal."""
+    def cost_of_goal(self, cost: Float[np.ndarray, "g"]) -> Float[np.ndarray, "z"]:
+        """Of z; cost: `Float[g]`, of the goal."""
         of_z = np.zeros(self.size)
         of_z[self.above], of_z[self.below] = cost, -cost
         return of_z
 
-    def search(self, cost, absent, present, off, below=np.inf, reach=np.inf) -> tuple[np.ndarray | None, bool]:
+    def search(
+        self,
+        cost: Float[np.ndarray, "z"],
+        absent: Bool[np.ndarray, "n"],
+        present: Bool[np.ndarray, "n"],
+        off: float | Float[np.ndarray, "..."],
+        below: float = np.inf,
+        reach: float | Float[np.ndarray, "..."] = np.inf,
+    ) -> tuple[Float[np.ndarray, "z"] | None, bool]:
         """(z of the lowest cost that meets the conditions, or None if none is found; whether the search came to its end).
 
-        absent, present: where that is known. off, reach: largest distances from the logged action and the preferred goal.
-        below: looks only for a z of lower cost than this number, and is content with the first.
+        Args:
+            absent, present: where that is known.
+            off, reach: largest distances from the logged action and the preferred goal.
+            below: looks only for a z of lower cost than this number, and is content with the first.
         """
         best, content, cases, limit = None, below < np.inf, [(absent, present)], self.solved + LIMIT
         while cases and not (content and best is not None):
@@ -161,14 +177,21 @@ class Conditions:
                 continue
             wrong = self.wrong(z, absent, present)
             if not wrong.size:
-                best, below = z, cost @ z
+                best, below = z, float(cost @ z)
                 continue
             # All the wrong entries are absent, which is looked at first; or one is present, and those before it are absent.
             cases += [(_and(absent, wrong[:j]), _and(present, wrong[j : j + 1])) for j in range(wrong.size)]
             cases.append((_and(absent, wrong), present))
         return best, True
 
-    def solve(self, cost, absent, present, off, reach) -> np.ndarray | None:
+    def solve(
+        self,
+        cost: Float[np.ndarray, "z"],
+        absent: Bool[np.ndarray, "n"],
+        present: Bool[np.ndarray, "n"],
+        off: float | Float[np.ndarray, "..."],
+        reach: float | Float[np.ndarray, "..."],
+    ) -> Float[np.ndarray, "z"] | None:
         """z of the lowest cost, or None; of entries neither absent nor present nothing is asked."""
         least, most, low = np.zeros(self.size), np.full(self.size, np.inf), self.right.copy()
         least[self.y] = -np.inf
@@ -180,7 +203,7 @@ class Conditions:
             low[self.costs][~present] = -np.inf
         return self.optimum(cost, self.matrix, low, self.right, least, most)
 
-    def can_be(self, present: np.ndarray) -> bool:
+    def can_be(self, present: Bool[np.ndarray, "n"]) -> bool:
         """Whether some prices make all these reduced costs 0; taken for granted where that depends on the goal."""
         if self.p.price is not None:
             return True
@@ -188,12 +211,16 @@ class Conditions:
             self.possible[present.tobytes()] = self.prices(np.zeros(self.n), self.p.cost, present) is not None
         return self.possible[present.tobytes()]
 
-    def prices(self, x: np.ndarray, cost: np.ndarray, present: np.ndarray) -> np.ndarray | None:
+    def prices(
+        self, x: Float[np.ndarray, "n"], cost: Float[np.ndarray, "n"], present: Bool[np.ndarray, "n"]
+    ) -> Float[np.ndarray, "m"] | None:
         """The y under which x is least above what its rows are worth, or None."""
         return self.optimum(-(self.p.A @ x), self.dual, np.where(present, cost, -np.inf), cost, -np.inf, np.inf)
 
-    def wrong(self, z: np.ndarray, absent: np.ndarray, present: np.ndarray) -> np.ndarray:
-        """Int[w], entries neither absent nor present, the worst last, at the best prices for this x and this goal."""
+    def wrong(
+        self, z: Float[np.ndarray, "z"], absent: Bool[np.ndarray, "n"], present: Bool[np.ndarray, "n"]
+    ) -> Int[np.ndarray, "w"]:
+        """`Int[w]`, entries neither absent nor present, the worst last, at the best prices for this x and this goal."""
         x, cost = z[self.x], self.p.cost
         there = (x > ZERO) & ~absent & ~present
         if not there.any():
@@ -205,7 +232,7 @@ class Conditions:
         wrong = np.flatnonzero(there & (reduced > ZERO))
         return wrong[np.argsort((x * reduced)[wrong])]
 
-    def optimum(self, cost, matrix, low, high, least, most) -> np.ndarray | None:
+    def optimum(self, cost: Any, matrix: Any, low: Any, high: Any, least: Any, most: Any) -> Float[np.ndarray, "z"] | None:
         """Where cost'z is least, least <= z <= most, low <= matrix z <= high; None if nowhere."""
         self.solved += 1
         # Presolve calls some programs infeasible that are not, where round-off leaves entries a range of 1e-8.

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
 from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Prepared, Problem, residual
 from ohio_jax.solvers.small import product, solve_definite
@@ -14,14 +15,15 @@ INDEPENDENT = 1e-5  # smallest pivot at which a direction of the goal still show
 class Recovered(NamedTuple):
     """The goal an inverse found.
 
-    goal: Float[goal], always finite; where FAILED, the projection of zero.
-    residual: Float[], norm of the whitened residual at the goal; inf where FAILED.
-    log_likelihood: Float[], minus half the squared residual (up to a constant).
-    converged: Bool[].
-    iterations: Int[].
-    status: Int[], one of the codes in `ohio_jax.low_level`.
-    deviation: Float[goal], posterior standard deviation of each entry; 0 from inverses that give a point, and where FAILED.
-    loss: Float[], what the paper's descents minimised, before their last step; its filter reads it. 0 from other inverses.
+    Attributes:
+        goal: `Float[goal]`, always finite; where FAILED, the projection of zero.
+        residual: `Float[]`, norm of the whitened residual at the goal; inf where FAILED.
+        log_likelihood: `Float[]`, minus half the squared residual (up to a constant).
+        converged: `Bool[]`.
+        iterations: `Int[]`.
+        status: `Int[]`, one of the codes in `ohio_jax.low_level`.
+        deviation: `Float[goal]`, posterior standard deviation of each entry; 0 from inverses that give a point, and where FAILED.
+        loss: `Float[]`, what the paper's descents minimized, before their last step; its filter reads it. 0 from other inverses.
     """
 
     goal: jax.Array
@@ -34,31 +36,31 @@ class Recovered(NamedTuple):
     loss: jax.Array
 
 
-def identified(J: jax.Array) -> jax.Array:
-    """Int[], UNIQUE or AMBIGUOUS: whether every direction of the goal shows in a residual with derivative J: Float[k, g]."""
+def jacobian_rank_status(J: Float[Array, "k g"]) -> Int[Array, ""]:
+    """`Int[]`, UNIQUE or AMBIGUOUS: whether every direction of the goal shows in a residual with derivative J: `Float[k, g]`."""
     _, pivot = solve_definite(product(J.T, J), jnp.zeros(J.shape[1], J.dtype))
     return jnp.where(pivot > INDEPENDENT, UNIQUE, AMBIGUOUS)
 
 
-def shows(problem: Problem, at: Prepared, goal: jax.Array) -> jax.Array:
-    """Int[], UNIQUE or AMBIGUOUS at this goal: a low level that saturates there would end alike for others nearby.
+def is_identifiable(problem: Problem, at: Prepared, goal: Float[Array, "*goal"]) -> Int[Array, ""]:
+    """UNIQUE or AMBIGUOUS at this goal: a low level that saturates there would end alike for others nearby.
 
     A low level with a closed form is taken to be UNIQUE: its counts hide most small changes.
     """
     if problem.closed_form is not None:
         return jnp.int32(UNIQUE)
-    return identified(jax.jacfwd(lambda y: residual(problem, y.reshape(goal.shape), at))(goal.reshape(-1)))
+    return jacobian_rank_status(jax.jacfwd(lambda y: residual(problem, y.reshape(goal.shape), at))(goal.reshape(-1)))
 
 
-def explain(
+def goal_status(
     problem: Problem,
     at: Prepared,
-    goal: jax.Array,
-    status: jax.Array,
-    converged: jax.Array | bool = True,
-    iterations: jax.Array | int = 0,
-    deviation: jax.Array | float = 0.0,
-    loss: jax.Array | float = 0.0,
+    goal: Float[Array, "*goal"],
+    status: Int[Array, ""],
+    converged: Bool[Array, ""] | bool = True,
+    iterations: Int[Array, ""] | int = 0,
+    deviation: Float[Array, "*goal"] | float = 0.0,
+    loss: Float[Array, ""] | float = 0.0,
 ) -> Recovered:
     """An inverse's answer; FAILED where the segment's states, the goal or its residual are not finite.
 

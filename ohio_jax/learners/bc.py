@@ -1,10 +1,11 @@
-"""Behaviour cloning: the policy that makes the logged goals most likely."""
+"""Behavior cloning: the policy that makes the logged actions most likely."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import PRNGKeyArray
 
 from ohio_jax.data import Batch
 from ohio_jax.learners import common
@@ -16,8 +17,8 @@ act = common.act
 class Config(struct.PyTreeNode):
     """Defaults: the original's for vehicle routing."""
 
-    actor_rate: float = 1e-4  # Adam's learning rate
-    decay: float = 0.0  # updates over which the actor's rate falls to zero along a cosine; 0 keeps it
+    actor_lr: float = 1e-4  # Adam's learning rate
+    actor_lr_decay_steps: float = 0.0  # updates over which the actor's rate falls to zero along a cosine; 0 keeps it
 
 
 class State(struct.PyTreeNode):
@@ -28,22 +29,22 @@ class State(struct.PyTreeNode):
     spec: Spec = struct.field(pytree_node=False)
 
 
-def init(key: jax.Array, spec: Spec, config: Config) -> State:
+def init(key: PRNGKeyArray, spec: Spec, config: Config) -> State:
     """A fresh learner."""
     actor, _, _ = common.init_params(key, spec)
     return State(TrainState.create(actor), common.as_arrays(config), spec)
 
 
 def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
-    """One gradient step on a batch whose goals lie where the density is finite (`spec.action.project`)."""
-    config, spec, action = state.config, state.spec, state.spec.action
+    """One gradient step on a batch whose actions lie where the density is finite (`spec.action.project`)."""
+    config, spec = state.config, state.spec
 
     # --- Actor
     def actor_loss(params: Any):
-        log_prob = action.log_prob(spec.actor(params, batch.obs), batch.goal)
+        log_prob = spec.action.log_prob(spec.actor(params, batch.obs), batch.action)
         return -jnp.mean(batch.weight * log_prob)
 
     loss, gradient = jax.value_and_grad(actor_loss)(state.actor.params)
-    actor = common.adam_step(state.actor, gradient, config.actor_rate, config.decay)
+    actor = common.adam_step(state.actor, gradient, config.actor_lr, config.actor_lr_decay_steps)
 
     return state.replace(actor=actor), {"actor_loss": loss}

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ohio_jax.errors import UserError
 from ohio_jax.networks import Networks
@@ -15,35 +16,41 @@ from ohio_jax.networks.heads import ActionSpec
 class Spec(NamedTuple):
     """What a learner needs to know of a task: hashable, so that it can be static.
 
-    observation_size: how many features an observation has, see `ohio_jax.agent`; action: the space of goals; networks: sized for
-        both.
+    Attributes:
+        observation_size: how many features an observation has, see `ohio_jax.agent`.
+        action: the space of actions.
+        networks: sized for both.
     """
 
     observation_size: int
     action: ActionSpec
     networks: Networks
 
-    def actor(self, params: Any, obs: jax.Array) -> jax.Array:
-        """Raw head parameters, Float[..., *action.raw_shape]."""
+    def actor(self, params: Any, obs: Float[Array, "... features"]) -> Float[Array, "..."]:
+        """Raw head parameters, `Float[..., *spec.action.raw_shape]`."""
         return cast(jax.Array, self.networks.actor.apply(params, obs))
 
-    def value(self, params: Any, obs: jax.Array) -> jax.Array:
-        """Float[...]."""
+    def value(self, params: Any, obs: Float[Array, "*batch features"]) -> Float[Array, "*batch"]:
+        """`Float[...]`."""
         return cast(jax.Array, self.networks.value.apply(params, obs))
 
-    def critics(self, params: Any, obs: jax.Array, goal: jax.Array) -> jax.Array:
-        """Float[C, ...] of C critics whose parameters are stacked; batch axes of obs and goal broadcast."""
-        return cast(jax.Array, jax.vmap(self.networks.critic.apply, (0, None, None))(params, obs, goal))
+    def critics(self, params: Any, obs: Float[Array, "... features"], action: Float[Array, "..."]) -> Float[Array, "C ..."]:
+        """`Float[C, ...]` of C critics whose parameters are stacked; batch axes of obs and action broadcast."""
+        return cast(jax.Array, jax.vmap(self.networks.critic.apply, (0, None, None))(params, obs, action))
 
-    def critics_apart(self, params: Any, obs: jax.Array, goals: jax.Array) -> jax.Array:
-        """As `critics`, with goals of its own for each critic on the leading axis."""
-        return cast(jax.Array, jax.vmap(self.networks.critic.apply, (0, None, 0))(params, obs, goals))
+    def critics_apart(
+        self, params: Any, obs: Float[Array, "... features"], actions: Float[Array, "C ..."]
+    ) -> Float[Array, "C ..."]:
+        """As `critics`, with actions of its own for each critic on the leading axis."""
+        return cast(jax.Array, jax.vmap(self.networks.critic.apply, (0, None, 0))(params, obs, actions))
 
-    def flow(self, params: Any, obs: jax.Array, coordinates: jax.Array, time: jax.Array) -> jax.Array:
-        """Velocity Float[..., *action.shape] of coordinates of the same shape at times Float[...]."""
+    def flow(
+        self, params: Any, obs: Float[Array, "... features"], coordinates: Float[Array, "..."], time: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        """Velocity `Float[..., *spec.action.shape]` of coordinates of the same shape at times `Float[...]`."""
         return cast(jax.Array, self._flow.apply(params, obs, coordinates, time))
 
-    def init_flow(self, key: jax.Array) -> Any:
+    def init_flow(self, key: PRNGKeyArray) -> Any:
         """Initial parameters of `flow`. Raises UserError if the networks have none."""
         obs, coordinates = jnp.zeros((1, self.observation_size)), jnp.zeros((1, *self.action.shape))
         return self._flow.init(key, obs, coordinates, jnp.zeros(1))
@@ -55,7 +62,7 @@ class Spec(NamedTuple):
         return self.networks.flow
 
     def with_layer_norm(self) -> "Spec":
-        """The same with critics whose hidden layers are normalised. Raises UserError if they have no such layers."""
+        """The same with critics whose hidden layers are normalized. Raises UserError if they have no such layers."""
         critic: Any = self.networks.critic
         if not hasattr(critic, "layer_norm"):
             raise UserError(f"networks: critic: expected a field layer_norm, found none in {type(critic).__name__}")
@@ -74,15 +81,16 @@ class TrainState(NamedTuple):
         return cls(params, optax.adam(0.0).init(params))  # the rate is no part of it, and comes with each step
 
     @property
-    def step(self) -> jax.Array:
-        """Int[], steps taken."""
+    def step(self) -> Int[Array, ""]:
+        """`Int[]`, steps taken."""
         return self.opt_state[0].count
 
 
 def adam_step(model: TrainState, gradient: Any, rate: float | jax.Array, decay: float | jax.Array = 0.0) -> TrainState:
     """One step of Adam; `rate` and `decay` may be traced, so one compilation serves every schedule.
 
-    decay: steps over which the rate falls to zero along a cosine; 0 keeps it constant.
+    Args:
+        decay: steps over which the rate falls to zero along a cosine; 0 keeps it constant.
     """
     elapsed = jnp.minimum(model.step / jnp.maximum(decay, 1.0), 1.0)  # not optax's schedule, whose length cannot be traced
     rate = rate * jnp.where(decay > 0.0, 0.5 * (1.0 + jnp.cos(jnp.pi * elapsed)), 1.0)
@@ -98,20 +106,20 @@ def as_arrays(config: Any) -> Any:
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float)), config)
 
 
-def init_params(key: jax.Array, spec: Spec, critics: int = 2) -> tuple[Any, Any, Any]:
+def init_params(key: PRNGKeyArray, spec: Spec, critics: int = 2) -> tuple[Any, Any, Any]:
     """Initial parameters: actor, so many critics stacked, value."""
     for_actor, for_critic, for_value = jax.random.split(key, 3)
-    obs, goal = jnp.zeros((1, spec.observation_size)), jnp.zeros((1, *spec.action.shape))
+    obs, action = jnp.zeros((1, spec.observation_size)), jnp.zeros((1, *spec.action.shape))
     actor, critic, value, _ = spec.networks
     return (
         actor.init(for_actor, obs),
-        jax.vmap(critic.init, (0, None, None))(jax.random.split(for_critic, critics), obs, goal),
+        jax.vmap(critic.init, (0, None, None))(jax.random.split(for_critic, critics), obs, action),
         value.init(for_value, obs),
     )
 
 
-def act(state: Any, obs: jax.Array, key: jax.Array, deterministic: bool) -> jax.Array:
-    """Goals Float[..., *shape] for observations Float[..., observation_size].
+def act(state: Any, obs: Float[Array, "... features"], key: PRNGKeyArray, deterministic: bool) -> Float[Array, "..."]:
+    """Actions `Float[..., *shape]` for observations `Float[..., observation_size]`.
 
     deterministic is static: True plays the density's mode (for a Dirichlet its mean), False draws from it.
     """

@@ -1,4 +1,4 @@
-"""Conservative Q-learning (Kumar, Zhou, Tucker, Levine 2020): soft actor-critic whose critics distrust unseen goals."""
+"""Conservative Q-learning (Kumar, Zhou, Tucker, Levine 2020): soft actor-critic whose critics distrust unseen actions."""
 
 from typing import Any, NamedTuple
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ohio_jax.data import Batch
 from ohio_jax.errors import UserError
@@ -16,34 +17,34 @@ act = common.act
 
 
 class Config(struct.PyTreeNode):
-    """Defaults: the original's for vehicle routing (its end-to-end variant has conservatism 5)."""
+    """Defaults: the OHIO release's, but for the discount and the scale of rewards, which are a task's."""
 
-    actor_rate: float = 1e-4  # Adam's learning rate of the actor
-    decay: float = 0.0  # updates over which the actor's rate falls to zero along a cosine; 0 keeps it
-    cloning: float = 0.0  # updates in which the actor only clones, as the authors' code begins, while the critics learn
-    critic_rate: float = 3e-4  # and of the critics
-    discount: float = 0.97  # of the reward one decision later
-    polyak: float = 0.995  # share of the target critics kept at an update
+    actor_lr: float = 1e-4  # Adam's learning rate of the actor
+    actor_lr_decay_steps: float = 0.0  # updates over which the actor's rate falls to zero along a cosine; 0 keeps it
+    bc_warmup: float = 0.0  # updates in which the actor only clones, as the authors' code begins, while the critics learn
+    critic_lr: float = 3e-4  # and of the critics
+    discount: float = 0.99  # of the reward one decision later
+    tau: float = 0.005  # share of the new critics that the target critics take at an update
     temperature: float = 0.3  # weight of the actor's entropy; the backup has none
-    conservatism: float = 1.0  # weight of the penalty; 0 leaves soft actor-critic
-    largest_gradient: float = 200.0  # norm at which a critic's gradient is clipped
-    reward_scale: float = 0.1  # multiplies rewards before learning
-    # Goals drawn for the penalty at each state, from each of three sources: the whole space, pi(s) and pi(s').
-    samples: int = struct.field(pytree_node=False, default=10)
+    cql_alpha: float = 1.0  # weight of the penalty; 0 leaves soft actor-critic
+    max_grad_norm: float = 200.0  # norm at which a critic's gradient is clipped
+    reward_scale: float = 1.0  # multiplies rewards before learning
+    # Actions drawn for the penalty at each state, from each of three sources: the whole space, pi(s) and pi(s').
+    n_actions: int = struct.field(pytree_node=False, default=10)
     # How many of them the penalty's gradient goes through, drawn by their soft-max weights, which leaves it unbiased;
     # 0 goes through all, at three times the work.
-    draws: int = struct.field(pytree_node=False, default=0)
+    n_sampled_terms: int = struct.field(pytree_node=False, default=0)
     # States treated at a time in the penalty, so that activations stay in cache; must divide the batch; 0 takes all.
     chunk: int = struct.field(pytree_node=False, default=0)
     # Whether they count by how densely they were drawn, as the paper has it. In many dimensions what a narrow policy asks for
-    # is drawn so densely that it hardly counts, and the policy leaves the data; without, all proposed goals count alike.
+    # is drawn so densely that it hardly counts, and the policy leaves the data; without, all proposed actions count alike.
     importance: bool = struct.field(pytree_node=False, default=True)
     # Compat: a log-sum-exp over samples of different states, as the original's tiled states and reshaped values give.
     mixed_states: bool = struct.field(pytree_node=False, default=False)
 
 
 class State(struct.PyTreeNode):
-    """The learner; a pytree whose leaves include the hyperparameters. key: UInt32[2], data of the next update's key."""
+    """The learner; a pytree whose leaves include the hyperparameters. key: `UInt32[2]`, data of the next update's key."""
 
     actor: TrainState
     critic: TrainState
@@ -53,27 +54,31 @@ class State(struct.PyTreeNode):
     spec: Spec = struct.field(pytree_node=False)
 
 
-def init(key: jax.Array, spec: Spec, config: Config) -> State:
+def init(key: PRNGKeyArray, spec: Spec, config: Config) -> State:
     """A fresh learner. Raises UserError for `draws` among `mixed_states`, whose values have no state."""
-    if config.draws and config.mixed_states:
-        raise UserError(f"cql: field draws: expected 0 with mixed_states, found {config.draws}")
+    if config.n_sampled_terms and config.mixed_states:
+        raise UserError(f"cql: field n_sampled_terms: expected 0 with mixed_states, found {config.n_sampled_terms}")
     for_networks, for_updates = jax.random.split(key)
     actor, critic, _ = map(TrainState.create, common.init_params(for_networks, spec))
     target = jax.tree.map(jnp.copy, critic.params)  # so that both may be donated
     return State(actor, critic, target, jax.random.key_data(for_updates), common.as_arrays(config), spec)
 
 
-class Question(NamedTuple):
+class CriticBatch(NamedTuple):
     """What the critics learn from at B states.
 
-    obs: Float[B, observation_size]; goal: Float[B, *shape]; backup, weight: Float[B], the weights already over B.
-    proposed: Float[B, 3 K, *shape], goals of the penalty, drawn with log_density: Float[B, 3 K] (zeros without `importance`).
-    asked: Float[B, 1 or 3 K, observation_size], the states the penalty asks about them.
-    least: Float[B, 3 K], what the critics' answers about them count as at least; None: nothing.
+    Attributes:
+        obs: `Float[B, observation_size]`.
+        action: `Float[B, *shape]`.
+        backup, weight: `Float[B]`, the weights already over B.
+        proposed: `Float[B, 3 K, *shape]`, actions of the penalty.
+        log_density: `Float[B, 3 K]`, of these actions (zeros without `importance`).
+        asked: `Float[B, 1 or 3 K, observation_size]`, the states the penalty asks about them.
+        least: `Float[B, 3 K]`, what the critics' answers about them count as at least; None: nothing.
     """
 
     obs: jax.Array
-    goal: jax.Array
+    action: jax.Array
     backup: jax.Array
     weight: jax.Array
     asked: jax.Array
@@ -82,8 +87,12 @@ class Question(NamedTuple):
     least: jax.Array | None = None
 
 
-def update(state: State, batch: Batch, least: jax.Array | None = None) -> tuple[State, dict[str, jax.Array]]:
-    """One gradient step on a batch whose goals lie where the density is finite (`spec.action.project`); least: see `Question`."""
+def update(state: State, batch: Batch, least: Float[Array, "B k"] | None = None) -> tuple[State, dict[str, jax.Array]]:
+    """One gradient step on a batch whose actions lie where the density is finite (`spec.action.project`).
+
+    Args:
+        least: see `CriticBatch`.
+    """
     config, spec = state.config, state.spec
     for_backup, for_proposals, for_draws, for_actor, for_next = jax.random.split(jax.random.wrap_key_data(state.key), 5)
 
@@ -92,30 +101,32 @@ def update(state: State, batch: Batch, least: jax.Array | None = None) -> tuple[
     next_q, _ = sac.drawn_value(spec, state.target, batch.next_obs, next_raw, for_backup)
     backup = config.reward_scale * batch.reward + config.discount * batch.discount * next_q
     proposals = propose(state, for_proposals, batch.obs, raw, next_raw)
-    question = Question(batch.obs, batch.goal, backup, batch.weight / len(backup), *proposals, least)
-    gradient, loss_q, penalty = critic_gradient(state, for_draws, question)
-    clip = optax.clip_by_global_norm(config.largest_gradient).update
+    critic_batch = CriticBatch(batch.obs, batch.action, backup, batch.weight / len(backup), *proposals, least)
+    gradient, loss_q, penalty = critic_gradient(state, for_draws, critic_batch)
+    clip = optax.clip_by_global_norm(config.max_grad_norm).update
     gradient, _ = jax.vmap(clip)(gradient, optax.EmptyState())  # of each critic by itself
-    critic = common.adam_step(state.critic, gradient, config.critic_rate)
+    critic = common.adam_step(state.critic, gradient, config.critic_lr)
 
     # --- Actor, with the new critics
-    clones = state.actor.step < config.cloning
+    clones = state.actor.step < config.bc_warmup
     actor, metrics = sac.actor_step(state, batch, critic, config.temperature, for_actor, clones)
 
     # --- Targets
-    target = optax.incremental_update(critic.params, state.target, 1.0 - config.polyak)
+    target = optax.incremental_update(critic.params, state.target, config.tau)
 
     metrics = {**metrics, "critic_loss": loss_q, "penalty": penalty}
     return state.replace(actor=actor, critic=critic, target=target, key=jax.random.key_data(for_next)), metrics
 
 
-def propose(state: State, key: jax.Array, obs: jax.Array, raw: jax.Array, next_raw: jax.Array):
-    """The penalty's `asked`, `proposed` and `log_density` (see `Question`): K goals of each source."""
-    action, K = state.spec.action, state.config.samples
+def propose(
+    state: State, key: PRNGKeyArray, obs: Float[Array, "B features"], raw: Float[Array, "B ..."], next_raw: Float[Array, "B ..."]
+):
+    """The penalty's `asked`, `proposed` and `log_density` (see `CriticBatch`): K actions of each source."""
+    spec, K = state.spec, state.config.n_actions
     for_space, for_here, for_next = jax.random.split(key, 3)
-    draw = jax.vmap(action.sample, (None, 0), 1)
+    draw = jax.vmap(spec.action.sample, (None, 0), 1)
     sources = (
-        action.random(for_space, (len(obs), K)),
+        spec.action.random(for_space, (len(obs), K)),
         draw(raw, jax.random.split(for_here, K)),
         draw(next_raw, jax.random.split(for_next, K)),
     )
@@ -125,75 +136,75 @@ def propose(state: State, key: jax.Array, obs: jax.Array, raw: jax.Array, next_r
         mix = lambda x: jnp.swapaxes(x, 0, 1).reshape(x.shape)
         sources = jax.tree.map(mix, sources)
         asked = jnp.tile(mix(jnp.broadcast_to(asked, (len(obs), K, obs.shape[-1]))), (1, 3, 1))
-    goals, log_densities = zip(*sources, strict=True)
+    actions, log_densities = zip(*sources, strict=True)
     log_density = jnp.concatenate(log_densities, axis=1)
-    return asked, jnp.concatenate(goals, axis=1), log_density if state.config.importance else jnp.zeros_like(log_density)
+    return asked, jnp.concatenate(actions, axis=1), log_density if state.config.importance else jnp.zeros_like(log_density)
 
 
-def critic_gradient(state: State, key: jax.Array, question: Question):
+def critic_gradient(state: State, key: PRNGKeyArray, batch: CriticBatch):
     """Gradient of both critics' losses (leading axis 2), the loss, and the mean penalty before its weight.
 
-    The loss of a state is (Q(s, u) - backup)^2 + conservatism * (log sum_k exp(Q(s, u_k) - log density_k) - Q(s, u)):
+    The loss of a state is (Q(s, u) - backup)^2 + cql_alpha * (log sum_k exp(Q(s, u_k) - log density_k) - Q(s, u)):
     equation 4 of the paper with the log-sum-exp estimated by importance sampling (its appendix F).
     """
     config, spec, params = state.config, state.spec, state.critic.params
 
-    def ratios(params, part: Question):
+    def ratios(params, part: CriticBatch):
         q = spec.critics(params, part.asked, part.proposed)
         if part.least is not None:
             q = jnp.maximum(q, part.least[None])
         return q - part.log_density[None]
 
-    def loss(params, part: Question, highest):
-        q = spec.critics(params, part.obs, part.goal)
+    def loss(params, part: CriticBatch, highest):
+        q = spec.critics(params, part.obs, part.action)
         penalty = highest(params, part) - q
-        loss = jnp.square(q - part.backup[None]) + config.conservatism * penalty
+        loss = jnp.square(q - part.backup[None]) + config.cql_alpha * penalty
         total = lambda x: jnp.sum(part.weight[None] * x)
         return total(loss), total(penalty) / 2.0
 
     gradient_of = jax.value_and_grad(loss, has_aux=True)
 
-    if config.draws == 0:
+    if config.n_sampled_terms == 0:
         soft_max = lambda params, part: jax.nn.logsumexp(ratios(params, part), axis=-1)
-        (value, penalty), gradient = sum_over(config.chunk, lambda part: gradient_of(params, part, soft_max), question)
+        (value, penalty), gradient = sum_over(config.chunk, lambda part: gradient_of(params, part, soft_max), batch)
         return gradient, value, penalty
 
     # The gradient of a log-sum-exp is the mean of its terms' gradients under their soft-max weights.
-    all_ratios = map_over(config.chunk, lambda part: jnp.moveaxis(ratios(params, part), 0, 1), question)
-    picks = jax.random.categorical(key, all_ratios[..., None, :], shape=(*all_ratios.shape[:2], config.draws))
+    all_ratios = map_over(config.chunk, lambda part: jnp.moveaxis(ratios(params, part), 0, 1), batch)
+    picks = jax.random.categorical(key, all_ratios[..., None, :], shape=(*all_ratios.shape[:2], config.n_sampled_terms))
     rows = jnp.arange(len(picks))[:, None, None]
-    picked = jnp.swapaxes(question.proposed[rows, picks], 0, 1)
-    least = -jnp.inf if question.least is None else jnp.swapaxes(question.least[rows, picks], 0, 1)
+    picked = jnp.swapaxes(batch.proposed[rows, picks], 0, 1)
+    least = -jnp.inf if batch.least is None else jnp.swapaxes(batch.least[rows, picks], 0, 1)
     level = jax.nn.logsumexp(all_ratios, axis=-1).T
 
     def through_picked(params, part):
         q = jnp.mean(jnp.maximum(spec.critics_apart(params, part.asked, picked), least), axis=-1)
         return level + q - jax.lax.stop_gradient(q)
 
-    (value, penalty), gradient = gradient_of(params, question, through_picked)
+    (value, penalty), gradient = gradient_of(params, batch, through_picked)
     return gradient, value, penalty
 
 
-def _chunks(chunk: int, question: Question) -> Question:
-    if len(question.obs) % chunk:
-        raise UserError(f"cql: field chunk: expected a divisor of the batch size {len(question.obs)}, found {chunk}")
-    return jax.tree.map(lambda x: x.reshape(-1, chunk, *x.shape[1:]), question)
+def _chunks(chunk: int, batch: CriticBatch) -> CriticBatch:
+    if len(batch.obs) % chunk:
+        raise UserError(f"cql: field chunk: expected a divisor of the batch size {len(batch.obs)}, found {chunk}")
+    return jax.tree.map(lambda x: x.reshape(-1, chunk, *x.shape[1:]), batch)
 
 
-def sum_over(chunk: int, function, question: Question):
+def sum_over(chunk: int, function, batch: CriticBatch):
     """Sum of `function` over chunks of states: a scan, since XLA fuses an unrolled loop back into one large array."""
     if chunk == 0:
-        return function(question)
+        return function(batch)
     add = lambda total, part: (jax.tree.map(jnp.add, total, function(part)), None)
-    pieces = _chunks(chunk, question)
+    pieces = _chunks(chunk, batch)
     shapes = jax.eval_shape(function, jax.tree.map(lambda x: x[0], pieces))
     zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     return jax.lax.scan(add, zero, pieces)[0]
 
 
-def map_over(chunk: int, function, question: Question) -> jax.Array:
+def map_over(chunk: int, function, batch: CriticBatch) -> jax.Array:
     """`function` of all states, computed chunk by chunk."""
     if chunk == 0:
-        return function(question)
-    values = jax.lax.map(function, _chunks(chunk, question))
+        return function(batch)
+    values = jax.lax.map(function, _chunks(chunk, batch))
     return values.reshape(-1, *values.shape[2:])

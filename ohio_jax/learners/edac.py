@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ohio_jax.data import Batch
 from ohio_jax.learners import sac, sac_n
@@ -26,16 +27,16 @@ def update(state: sac.State, batch: Batch) -> tuple[sac.State, dict[str, jax.Arr
     return sac.update(state, batch, lambda params: config.diversity * alike(params))
 
 
-def likeness(spec: Spec, params: Any, batch: Batch) -> jax.Array:
-    """Float[B], sum over pairs i, j of C critics of cos(grad Q_i, grad Q_j) / (C - 1), gradients by the goal's coordinates.
+def likeness(spec: Spec, params: Any, batch: Batch) -> Float[Array, "B"]:
+    """Sum over pairs i, j of C critics of cos(grad Q_i, grad Q_j) / (C - 1), gradients by the action's coordinates.
 
-    One gradient serves all critics, since each is asked about a copy of the goal that is its own; and the sum over pairs is
+    One gradient serves all critics, since each is asked about a copy of the action that is its own; and the sum over pairs is
     the squared length of the sum of all directions, less those of critics with themselves.
     """
     critics = len(jax.tree.leaves(params)[0])
-    where = jnp.broadcast_to(spec.action.coordinates(batch.goal)[None], (critics, *batch.goal.shape))
+    where = jnp.broadcast_to(spec.action.coordinates(batch.action)[None], (critics, *batch.action.shape))
     total = lambda where: jnp.sum(spec.critics_apart(params, batch.obs, spec.action.at(where)))
-    slope = jax.grad(total)(where).reshape(critics, len(batch.goal), -1)
+    slope = jax.grad(total)(where).reshape(critics, len(batch.action), -1)
     direction = slope * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(slope), axis=-1, keepdims=True), 1e-20))
     pairs = jnp.sum(jnp.square(jnp.sum(direction, axis=0)), axis=-1) - jnp.sum(jnp.square(direction), axis=(0, 2))
     return pairs / (critics - 1)

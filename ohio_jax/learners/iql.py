@@ -1,4 +1,4 @@
-"""Implicit Q-learning (Kostrikov, Nair, Levine 2022): values by expectile regression, no unseen goals asked about."""
+"""Implicit Q-learning (Kostrikov, Nair, Levine 2022): values by expectile regression, no unseen actions asked about."""
 
 from typing import Any, Literal
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jaxtyping import PRNGKeyArray
 
 from ohio_jax.data import Batch
 from ohio_jax.learners import common
@@ -15,19 +16,19 @@ act = common.act
 
 
 class Config(struct.PyTreeNode):
-    """Defaults: the original's for vehicle routing."""
+    """Defaults: the OHIO release's, but for the discount and the scale of rewards, which are a task's."""
 
-    actor_rate: float = 1e-4  # Adam's learning rate of the actor
-    decay: float = 0.0  # updates over which the actor's rate falls to zero along a cosine; 0 keeps it
-    critic_rate: float = 3e-4  # and of the critics and the value
-    discount: float = 0.97  # of the reward one decision later
-    polyak: float = 0.995  # share of the target critics kept at an update
-    expectile: float = 0.9  # 0.5 values the behaviour, towards 1 the best the data supports
-    inverse_temperature: float = 3.0  # how strongly the actor prefers goals of high advantage
-    largest_weight: float = 100.0  # of a sample in the actor's loss, before the batch's own weight
-    reward_scale: float = 0.01  # multiplies rewards before learning
-    # Where the target critics are asked for the value's regression: at (s, goal), or, as the original's code for the
-    # reacher, manipulation and supply chain does, at (s', goal).
+    actor_lr: float = 1e-4  # Adam's learning rate of the actor
+    actor_lr_decay_steps: float = 0.0  # updates over which the actor's rate falls to zero along a cosine; 0 keeps it
+    critic_lr: float = 3e-4  # and of the critics and the value
+    discount: float = 0.99  # of the reward one decision later
+    tau: float = 0.005  # share of the new critics that the target critics take at an update
+    expectile: float = 0.9  # 0.5 values the behavior, towards 1 the best the data supports
+    beta: float = 3.0  # how strongly the actor prefers actions of high advantage
+    exp_adv_max: float = 100.0  # of a sample in the actor's loss, before the batch's own weight
+    reward_scale: float = 1.0  # multiplies rewards before learning
+    # Where the target critics are asked for the value's regression: at (s, action), or, as the original's code for the
+    # reacher, manipulation and supply chain does, at (s', action).
     v_target: Literal["s", "s_next"] = struct.field(pytree_node=False, default="s")
 
 
@@ -42,7 +43,7 @@ class State(struct.PyTreeNode):
     spec: Spec = struct.field(pytree_node=False)
 
 
-def init(key: jax.Array, spec: Spec, config: Config) -> State:
+def init(key: PRNGKeyArray, spec: Spec, config: Config) -> State:
     """A fresh learner."""
     actor, critic, value = map(TrainState.create, common.init_params(key, spec))
     target = jax.tree.map(jnp.copy, critic.params)  # so that both may be donated
@@ -50,46 +51,46 @@ def init(key: jax.Array, spec: Spec, config: Config) -> State:
 
 
 def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
-    """One gradient step on a batch whose goals lie where the density is finite (`spec.action.project`)."""
-    config, spec, action = state.config, state.spec, state.spec.action
+    """One gradient step on a batch whose actions lie where the density is finite (`spec.action.project`)."""
+    config, spec = state.config, state.spec
     mean = lambda x: jnp.mean(batch.weight * x)
 
     # --- Value: equation 5 of the paper
     asked = batch.obs if config.v_target == "s" else batch.next_obs
-    q_target = jnp.min(spec.critics(state.target, asked, batch.goal), axis=0)
+    q_target = jnp.min(spec.critics(state.target, asked, batch.action), axis=0)
 
     def value_loss(params: Any):
         gap = q_target - spec.value(params, batch.obs)
         return mean(jnp.where(gap > 0.0, config.expectile, 1.0 - config.expectile) * jnp.square(gap))
 
     loss_v, gradient = jax.value_and_grad(value_loss)(state.value.params)
-    value = common.adam_step(state.value, gradient, config.critic_rate)
+    value = common.adam_step(state.value, gradient, config.critic_lr)
 
     # --- Actor: equation 7, with the new value
     advantage = q_target - spec.value(value.params, batch.obs)
     # The same as min(exp(b A), largest), without its overflow.
-    weight = jnp.exp(jnp.minimum(config.inverse_temperature * advantage, jnp.log(config.largest_weight)))
+    weight = jnp.exp(jnp.minimum(config.beta * advantage, jnp.log(config.exp_adv_max)))
 
     def actor_loss(params: Any):
-        log_prob = action.log_prob(spec.actor(params, batch.obs), batch.goal)
+        log_prob = spec.action.log_prob(spec.actor(params, batch.obs), batch.action)
         return -mean(weight * log_prob)
 
     loss_pi, gradient = jax.value_and_grad(actor_loss)(state.actor.params)
-    actor = common.adam_step(state.actor, gradient, config.actor_rate, config.decay)
+    actor = common.adam_step(state.actor, gradient, config.actor_lr, config.actor_lr_decay_steps)
 
     # --- Critics: equation 6, with the new value
     next_value = spec.value(value.params, batch.next_obs)
     backup = config.reward_scale * batch.reward + config.discount * batch.discount * next_value
 
     def critic_loss(params: Any):
-        q = spec.critics(params, batch.obs, batch.goal)
+        q = spec.critics(params, batch.obs, batch.action)
         return mean(jnp.sum(jnp.square(q - backup[None]), axis=0)), q
 
     (loss_q, q), gradient = jax.value_and_grad(critic_loss, has_aux=True)(state.critic.params)
-    critic = common.adam_step(state.critic, gradient, config.critic_rate)
+    critic = common.adam_step(state.critic, gradient, config.critic_lr)
 
     # --- Targets
-    target = optax.incremental_update(critic.params, state.target, 1.0 - config.polyak)
+    target = optax.incremental_update(critic.params, state.target, config.tau)
 
     metrics = {
         "actor_loss": loss_pi,
@@ -97,6 +98,6 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         "value_loss": loss_v,
         "q": jnp.mean(q),
         "advantage": jnp.mean(advantage),
-        "saturated": jnp.mean(weight >= config.largest_weight * (1.0 - 1e-6)),
+        "saturated": jnp.mean(weight >= config.exp_adv_max * (1.0 - 1e-6)),
     }
     return state.replace(actor=actor, critic=critic, value=value, target=target), metrics

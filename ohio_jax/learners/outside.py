@@ -15,8 +15,9 @@ def find(name: str) -> str:
     """The name in LEARNERS of a learner: one that is there, or `module:object`, which joins under the object's name in small
     letters, as `module` does under its own.
 
-    Raises UserError for a name that is neither, a module that cannot be imported, an object without the parts of a learner, and
-    a name that is taken.
+    Raises:
+        UserError: for a name that is neither, a module that cannot be imported, an object without the parts of a learner, and a
+            name that is taken.
     """
     module, sign, thing = name.partition(":")
     if not sign:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jaxtyping import PRNGKeyArray
 
 from ohio_jax.data import Batch
 from ohio_jax.learners import common
@@ -16,16 +17,16 @@ act = common.act
 
 
 class Config(struct.PyTreeNode):
-    """Defaults: the paper's. Observations are normalised as every learner's are (`ohio_jax.agent`), not here."""
+    """Defaults: the paper's. Observations are normalized as every learner's are (`ohio_jax.agent`), not here."""
 
-    actor_rate: float = 3e-4  # Adam's learning rate of the actor
-    decay: float = 0.0  # updates over which the actor's rate falls to zero along a cosine; 0 keeps it
-    critic_rate: float = 3e-4  # and of the critics and the value
+    actor_lr: float = 3e-4  # Adam's learning rate of the actor
+    actor_lr_decay_steps: float = 0.0  # updates over which the actor's rate falls to zero along a cosine; 0 keeps it
+    critic_lr: float = 3e-4  # and of the critics and the value
     discount: float = 0.99  # of the reward one decision later
-    polyak: float = 0.995  # share of the target critics kept at an update
-    expectile: float = 0.7  # 0.5 values the behaviour, towards 1 the best the data supports
-    inverse_temperature: float = 3.0  # how strongly the actor prefers goals of high advantage
-    largest_weight: float = 100.0  # of a sample in the actor's loss, before the batch's own weight
+    tau: float = 0.005  # share of the new critics that the target critics take at an update
+    expectile: float = 0.7  # 0.5 values the behavior, towards 1 the best the data supports
+    beta: float = 3.0  # how strongly the actor prefers actions of high advantage
+    exp_adv_max: float = 100.0  # of a sample in the actor's loss, before the batch's own weight
     quantile: float = 0.25  # of the critics' answers that is believed; 0 is their least
     threshold: float = 4.0  # errors of the critics count squared up to here and in proportion beyond, in scaled reward
     lowest: float = -100.0  # what critics are asked to learn lies between these, in scaled reward
@@ -34,7 +35,7 @@ class Config(struct.PyTreeNode):
     critics: int = struct.field(pytree_node=False, default=5)  # how many
 
 
-def init(key: jax.Array, spec: Spec, config: Config) -> State:
+def init(key: PRNGKeyArray, spec: Spec, config: Config) -> State:
     """A fresh learner."""
     actor, critic, value = map(TrainState.create, common.init_params(key, spec, config.critics))
     target = jax.tree.map(jnp.copy, critic.params)  # so that both may be donated
@@ -42,32 +43,32 @@ def init(key: jax.Array, spec: Spec, config: Config) -> State:
 
 
 def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
-    """One gradient step on a batch whose goals lie where the density is finite (`spec.action.project`)."""
+    """One gradient step on a batch whose actions lie where the density is finite (`spec.action.project`)."""
     config: Any = state.config
-    spec, action = state.spec, state.spec.action
+    spec = state.spec
     mean = lambda x: jnp.mean(batch.weight * x)
 
     # --- Value: a low quantile of the target critics instead of the smaller of two
-    q_target = jnp.quantile(spec.critics(state.target, batch.obs, batch.goal), config.quantile, axis=0)
+    q_target = jnp.quantile(spec.critics(state.target, batch.obs, batch.action), config.quantile, axis=0)
 
     def value_loss(params: Any):
         gap = q_target - spec.value(params, batch.obs)
         return mean(jnp.where(gap > 0.0, config.expectile, 1.0 - config.expectile) * jnp.square(gap))
 
     loss_v, gradient = jax.value_and_grad(value_loss)(state.value.params)
-    value = common.adam_step(state.value, gradient, config.critic_rate)
+    value = common.adam_step(state.value, gradient, config.critic_lr)
 
     # --- Actor, with the new value
     advantage = q_target - spec.value(value.params, batch.obs)
     # The same as min(exp(b A), largest), without its overflow.
-    weight = jnp.exp(jnp.minimum(config.inverse_temperature * advantage, jnp.log(config.largest_weight)))
+    weight = jnp.exp(jnp.minimum(config.beta * advantage, jnp.log(config.exp_adv_max)))
 
     def actor_loss(params: Any):
-        log_prob = action.log_prob(spec.actor(params, batch.obs), batch.goal)
+        log_prob = spec.action.log_prob(spec.actor(params, batch.obs), batch.action)
         return -mean(weight * log_prob)
 
     loss_pi, gradient = jax.value_and_grad(actor_loss)(state.actor.params)
-    actor = common.adam_step(state.actor, gradient, config.actor_rate, config.decay)
+    actor = common.adam_step(state.actor, gradient, config.actor_lr, config.actor_lr_decay_steps)
 
     # --- Critics, with the new value: Huber's loss of their error
     next_value = spec.value(value.params, batch.next_obs)
@@ -75,15 +76,15 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
     backup = jnp.clip(backup, config.lowest, config.highest)
 
     def critic_loss(params: Any):
-        q = spec.critics(params, batch.obs, batch.goal)
+        q = spec.critics(params, batch.obs, batch.action)
         error = optax.huber_loss(q, backup[None], delta=config.threshold) / config.threshold  # of slope 1 beyond it
         return mean(jnp.sum(error, axis=0)), q
 
     (loss_q, q), gradient = jax.value_and_grad(critic_loss, has_aux=True)(state.critic.params)
-    critic = common.adam_step(state.critic, gradient, config.critic_rate)
+    critic = common.adam_step(state.critic, gradient, config.critic_lr)
 
     # --- Targets
-    target = optax.incremental_update(critic.params, state.target, 1.0 - config.polyak)
+    target = optax.incremental_update(critic.params, state.target, config.tau)
 
     metrics = {
         "actor_loss": loss_pi,
@@ -91,6 +92,6 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         "value_loss": loss_v,
         "q": jnp.mean(q),
         "advantage": jnp.mean(advantage),
-        "saturated": jnp.mean(weight >= config.largest_weight * (1.0 - 1e-6)),
+        "saturated": jnp.mean(weight >= config.exp_adv_max * (1.0 - 1e-6)),
     }
     return state.replace(actor=actor, critic=critic, value=value, target=target), metrics

@@ -8,10 +8,11 @@ from flax import linen as nn
 class Networks(NamedTuple):
     """The networks of an offline learner. Leading batch axes are allowed everywhere.
 
-    actor: obs -> raw head parameters, shape [..., *spec.raw_shape].
-    critic: (obs, action) -> Float[...]; with a field `layer_norm` for learners whose critics need it.
-    value: obs -> Float[...].
-    flow: (obs, coordinates of an action, time Float[...]) -> velocity of the coordinates, for learners that need one.
+    Attributes:
+        actor: obs -> raw head parameters, shape `[..., *spec.raw_shape]`.
+        critic: (obs, action) -> `Float[...]`; with a field `layer_norm` for learners whose critics need it.
+        value: obs -> `Float[...]`.
+        flow: (obs, coordinates of an action, time `Float[...]`) -> velocity of the coordinates, for learners that need one.
     """
 
     actor: nn.Module

@@ -9,19 +9,24 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array, Float
 
 from ohio_jax.networks import Networks
 from ohio_jax.networks.mlp import Linear, Perceptron, along_last, hidden_layer
 
 
 class Graph(NamedTuple):
-    """lead: periods on the way from the warehouse to each store."""
+    """The graph of stores and their warehouse.
+
+    Attributes:
+        lead: periods on the way from the warehouse to each store.
+    """
 
     lead: tuple[float, ...]
 
 
 class Encoder(nn.Module):
-    """obs: Float[..., (S + 1) * features] -> h = [x, sum of messages], Float[..., S + 1, features + hidden].
+    """obs: `Float[..., (S + 1) * features]` -> h = [x, sum of messages], `Float[..., S + 1, features + hidden]`.
 
     The edge convolution of Wang et al. (2019), messages summed, each with a number of its edge beside both ends.
     """
@@ -45,7 +50,7 @@ class Encoder(nn.Module):
 
 
 class NodeActor(nn.Module):
-    """obs -> Float[..., S + 3]: a number for the share of each node, two for production."""
+    """obs -> `Float[..., S + 3]`: a number for the share of each node, two for production."""
 
     graph: Graph
     hidden: int
@@ -56,15 +61,15 @@ class NodeActor(nn.Module):
         return jnp.concatenate([Linear(1)(h)[..., 0], Linear(2)(h[..., -1, :])], axis=-1)
 
 
-def on_nodes(action: jax.Array) -> jax.Array:
-    """Float[..., S + 1, 2]: each node's share and, at the warehouse, production, of an action Float[..., S + 2]."""
+def on_nodes(action: Float[Array, "*batch n"]) -> Float[Array, "*batch n-1 2"]:
+    """`Float[..., S + 1, 2]`: each node's share and, at the warehouse, production, of an action `Float[..., S + 2]`."""
     share, production = action[..., :-1], action[..., -1:]
     made = jnp.concatenate([jnp.zeros_like(share[..., :-1]), production], axis=-1)
     return jnp.stack([share, made], axis=-1)
 
 
 class NodeCritic(nn.Module):
-    """obs, action: Float[..., S + 2] (shares of all nodes, production) -> Float[...]; batch axes of the two broadcast."""
+    """obs, action: `Float[..., S + 2]` (shares of all nodes, production) -> `Float[...]`; batch axes of the two broadcast."""
 
     graph: Graph
     hidden: int
@@ -78,7 +83,7 @@ class NodeCritic(nn.Module):
 
 
 class NodeFlow(nn.Module):
-    """obs, coordinates: Float[..., S + 2], time: Float[...] -> Float[..., S + 2]."""
+    """obs, coordinates: `Float[..., S + 2]`, time: `Float[...]` -> `Float[..., S + 2]`."""
 
     graph: Graph
     hidden: int
@@ -91,7 +96,7 @@ class NodeFlow(nn.Module):
 
 
 class EdgeActor(nn.Module):
-    """obs -> Float[..., S + 1, 2]: two numbers for each shipment, and two for production."""
+    """obs -> `Float[..., S + 1, 2]`: two numbers for each shipment, and two for production."""
 
     graph: Graph
     hidden: int
@@ -104,7 +109,7 @@ class EdgeActor(nn.Module):
 
 
 class EdgeCritic(nn.Module):
-    """obs, action: Float[..., S + 1] (shipments, production) -> Float[...]; batch axes of the two broadcast."""
+    """obs, action: `Float[..., S + 1]` (shipments, production) -> `Float[...]`; batch axes of the two broadcast."""
 
     graph: Graph
     hidden: int
@@ -119,7 +124,7 @@ class EdgeCritic(nn.Module):
 
 
 class EdgeFlow(nn.Module):
-    """obs, coordinates: Float[..., S + 1], time: Float[...] -> Float[..., S + 1]."""
+    """obs, coordinates: `Float[..., S + 1]`, time: `Float[...]` -> `Float[..., S + 1]`."""
 
     graph: Graph
     hidden: int
@@ -132,7 +137,7 @@ class EdgeFlow(nn.Module):
 
 
 class Value(nn.Module):
-    """obs -> Float[...]: nodes are summed before the perceptron."""
+    """obs -> `Float[...]`: nodes are summed before the perceptron."""
 
     graph: Graph
     hidden: int

@@ -6,10 +6,11 @@ draws an update; here one loop serves the whole array and ends when every elemen
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
 
 
-def log_gamma(key: jax.Array, concentration: jax.Array) -> jax.Array:
-    """The logarithm of Gamma(concentration, 1) draws, Float[...] like `concentration`; differentiable in it.
+def log_gamma(key: PRNGKeyArray, concentration: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The logarithm of Gamma(concentration, 1) draws, `Float[...]` like `concentration`; differentiable in it.
 
     A draw is boosted: G(a) = G(a + 1) U^(1/a). It stays finite in log space where G itself underflows, and its gradient
     (that of U^(1/a), explicit, plus that of G(a + 1), implicit: Figurnov et al. 2018) needs no small-argument limit.

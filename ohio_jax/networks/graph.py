@@ -1,6 +1,6 @@
 """The paper's graph networks for vehicle routing: one residual graph convolution, then a perceptron on nodes or edges.
 
-Graphs have tens of nodes, so the normalised adjacency is a dense matrix. Edge networks never build the pairs
+Graphs have tens of nodes, so the normalized adjacency is a dense matrix. Edge networks never build the pairs
 [h_i, h_j, a_ij]: their first layer is W_i h_i + W_j h_j + w a_ij, computed on nodes and broadcast.
 """
 
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jaxtyping import Array, Float, Float64
 
 from ohio_jax.networks import Networks
 from ohio_jax.networks.mlp import Activation, Linear, Perceptron, along_last, hidden_layer
@@ -19,14 +20,17 @@ VALUE_HIDDEN = 64  # width of the value network, which the paper keeps small wha
 
 
 def pack(adjacency) -> bytes:
-    """An adjacency matrix (Bool[n, n], row i has the edges i -> j) as bytes: fast to hash, equal where equal."""
+    """An adjacency matrix (`Bool[n, n]`, row i has the edges i -> j) as bytes: fast to hash, equal where equal."""
     return np.asarray(adjacency, bool).tobytes()
 
 
-def propagation(packed: bytes) -> np.ndarray:
-    """Float64[n, n], P of y = P x W: P_ij = 1 / sqrt(d_i d_j) where j -> i or i = j, with d the in-degree plus one.
+def propagation(packed: bytes) -> Float64[np.ndarray, "n n"]:
+    """P of y = P x W: P_ij = 1 / sqrt(d_i d_j) where j -> i or i = j, with d the in-degree plus one.
 
     Kipf and Welling (2017), equation 2, for a directed graph with the conventions of PyTorch Geometric's `GCNConv`.
+
+    Returns:
+        `Float64[n, n]`.
     """
     n = math.isqrt(len(packed))
     edges = np.frombuffer(packed, bool).reshape(n, n) | np.eye(n, dtype=bool)
@@ -35,7 +39,7 @@ def propagation(packed: bytes) -> np.ndarray:
 
 
 class Encoder(nn.Module):
-    """obs: Float[..., n * features] -> h = relu(GCN(x)) + x, Float[..., n, features]."""
+    """obs: `Float[..., n * features]` -> h = relu(GCN(x)) + x, `Float[..., n, features]`."""
 
     adjacency: bytes
     features: int
@@ -50,13 +54,13 @@ class Encoder(nn.Module):
         return nn.relu(convolved) + x
 
 
-def pairs(h: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Node features as origins Float[..., n, 1, f] and as destinations Float[..., 1, n, f] of edges."""
+def pairs(h: Float[Array, "*batch n f"]) -> tuple[Float[Array, "*batch n 1 f"], Float[Array, "*batch 1 n f"]]:
+    """Node features as origins `Float[..., n, 1, f]` and as destinations `Float[..., 1, n, f]` of edges."""
     return h[..., :, None, :], h[..., None, :, :]
 
 
 class NodeActor(nn.Module):
-    """obs: Float[..., n * features] -> Float[..., n]."""
+    """obs: `Float[..., n * features]` -> `Float[..., n]`."""
 
     adjacency: bytes
     features: int
@@ -69,7 +73,7 @@ class NodeActor(nn.Module):
 
 
 class EdgeActor(nn.Module):
-    """obs: Float[..., n * features] -> Float[..., *raw_shape], in C order of [n, n, outputs]."""
+    """obs: `Float[..., n * features]` -> `Float[..., *raw_shape]`, in C order of [n, n, outputs]."""
 
     adjacency: bytes
     features: int
@@ -86,7 +90,7 @@ class EdgeActor(nn.Module):
 
 
 class NodeCritic(nn.Module):
-    """obs: Float[..., n * features], action: Float[..., n] -> Float[...]; batch axes of the two broadcast."""
+    """obs: `Float[..., n * features]`, action: `Float[..., n]` -> `Float[...]`; batch axes of the two broadcast."""
 
     adjacency: bytes
     features: int
@@ -102,7 +106,7 @@ class NodeCritic(nn.Module):
 
 
 class EdgeCritic(nn.Module):
-    """obs: Float[..., n * features], action: Float[..., *action_shape] (n * n numbers) -> Float[...]."""
+    """obs: `Float[..., n * features]`, action: `Float[..., *action_shape]` (n * n numbers) -> `Float[...]`."""
 
     adjacency: bytes
     features: int
@@ -124,7 +128,7 @@ class EdgeCritic(nn.Module):
 
 
 class GraphValue(nn.Module):
-    """obs: Float[..., n * features] -> Float[...]: nodes are summed before the perceptron, so it is cheap."""
+    """obs: `Float[..., n * features]` -> `Float[...]`: nodes are summed before the perceptron, so it is cheap."""
 
     adjacency: bytes
     features: int
@@ -136,7 +140,7 @@ class GraphValue(nn.Module):
 
 
 class NodeFlow(nn.Module):
-    """obs: Float[..., n * features], coordinates: Float[..., n], time: Float[...] -> Float[..., n]."""
+    """obs: `Float[..., n * features]`, coordinates: `Float[..., n]`, time: `Float[...]` -> `Float[..., n]`."""
 
     adjacency: bytes
     features: int
@@ -149,7 +153,7 @@ class NodeFlow(nn.Module):
 
 
 class EdgeFlow(nn.Module):
-    """obs: Float[..., n * features], coordinates: Float[..., *action_shape] (n * n numbers), time: Float[...] -> their like."""
+    """obs: Float[..., n * features], coordinates: `Float[..., *action_shape]` (n * n numbers), time: Float[...] -> their like."""
 
     adjacency: bytes
     features: int
@@ -169,7 +173,10 @@ class EdgeFlow(nn.Module):
 def node_networks(adjacency, features: int, hidden: int) -> Networks:
     """Networks for goals with one number a node, `Simplex(n)`.
 
-    adjacency: Bool[n, n], i -> j; features: numbers a node in the flat observation; hidden: width (the paper's is 256).
+    Args:
+        adjacency: `Bool[n, n]`, i -> j.
+        features: numbers a node in the flat observation.
+        hidden: width (the paper's is 256).
     """
     graph = pack(adjacency)
     size = (graph, features, hidden)
@@ -181,8 +188,10 @@ def edge_networks(
 ) -> Networks:
     """Networks for goals with one number an ordered pair of nodes, diagonal included.
 
-    kind: "shares" for `Simplices(n, n)`; "requests" for `Counts(n * n, scale, ...)`, the paper's end-to-end networks
-        with their leaky activations. scale: unit in which the critic reads an action.
+    Args:
+        kind: "shares" for `Simplices(n, n)`; "requests" for `Counts(n * n, scale, ...)`, the paper's end-to-end networks with
+            their leaky activations.
+        scale: unit in which the critic reads an action.
     """
     graph, n = pack(adjacency), len(adjacency)
     raw_shape, action_shape, activation = {

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array, Float
 
 from ohio_jax.networks import Networks
 from ohio_jax.networks.heads import ActionSpec
@@ -16,8 +17,9 @@ Activation = Callable[[jax.Array], jax.Array]
 class Linear(nn.Module):
     """A dense layer on parts that would otherwise be concatenated along the last axis.
 
-    __call__(*parts: Float[..., width_k]) -> Float[..., size]: sum_k part_k W_k + b, where the W_k are the rows of one
-    kernel. The other axes broadcast, so a part that many rows share (one state, many actions) is multiplied once.
+    A call takes parts `Float[..., width_k]` and gives `Float[..., size]`: sum_k part_k W_k + b, where the W_k are the rows of
+    one kernel. The other axes broadcast, so a part that many rows share (one state, many actions) is multiplied once.
+
     Weights and bias start uniform in +-1/sqrt(total width), the default of PyTorch and so of the paper's networks.
     """
 
@@ -39,18 +41,18 @@ class Linear(nn.Module):
         return total
 
 
-def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def product(x: Float[Array, "*batch n"], kernel: Float[Array, "n m"]) -> Float[Array, "*batch m"]:
     """x @ kernel as one product of matrices: with several leading axes XLA's gradient of the kernel is several times slower."""
     return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1])
 
 
-def along_last(vector: jax.Array, ndim: int) -> jax.Array:
+def along_last(vector: Float[Array, "n"], ndim: int) -> Float[Array, "... n"]:
     """`vector` with leading axes of size 1, so that it broadcasts against arrays of `ndim` axes."""
     return vector.reshape((1,) * (ndim - 1) + vector.shape)
 
 
 def hidden_layer(width: int, activation: Activation, layer_norm: bool, *parts: jax.Array) -> jax.Array:
-    """A hidden layer of the module that calls this: Float[..., width], normalised (Ba et al. 2016) if asked for."""
+    """A hidden layer of the module that calls this: `Float[..., width]`, normalized (Ba et al. 2016) if asked for."""
     z = Linear(width)(*parts)
     return activation(nn.LayerNorm(param_dtype=z.dtype)(z) if layer_norm else z)
 
@@ -71,7 +73,7 @@ class Perceptron(nn.Module):
 
 
 class Actor(nn.Module):
-    """obs: Float[..., size] -> raw head parameters Float[..., *raw_shape]."""
+    """obs: `Float[..., size]` -> raw head parameters `Float[..., *raw_shape]`."""
 
     raw_shape: tuple[int, ...]
     widths: tuple[int, ...]
@@ -83,28 +85,29 @@ class Actor(nn.Module):
 
 
 class Critic(nn.Module):
-    """obs: Float[..., size], action: Float[..., *action_shape] -> Float[...]; batch axes of the two broadcast.
+    """obs: `Float[..., size]`, action: `Float[..., *action_shape]` -> `Float[...]`; batch axes of the two broadcast.
 
-    usual: size of a usual action, one for each number of it, by which the first layer's input is divided.
+    Attributes:
+        action_scale: size of a usual action, one for each number of it, by which the first layer's input is divided.
     """
 
     action_shape: tuple[int, ...]
     widths: tuple[int, ...]
     layer_norm: bool = False
-    usual: tuple[float, ...] | None = None
+    action_scale: tuple[float, ...] | None = None
 
     @nn.compact
     def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
         batch = action.shape[: action.ndim - len(self.action_shape)]
         network = Perceptron(self.widths, 1, layer_norm=self.layer_norm)
         flat = action.reshape(*batch, -1)
-        if self.usual is not None:
-            flat = flat / along_last(jnp.array(self.usual, flat.dtype), flat.ndim)
+        if self.action_scale is not None:
+            flat = flat / along_last(jnp.array(self.action_scale, flat.dtype), flat.ndim)
         return network(obs, flat)[..., 0]
 
 
 class Value(nn.Module):
-    """obs: Float[..., size] -> Float[...]."""
+    """obs: `Float[..., size]` -> `Float[...]`."""
 
     widths: tuple[int, ...]
 
@@ -114,7 +117,7 @@ class Value(nn.Module):
 
 
 class Flow(nn.Module):
-    """obs: Float[..., size], coordinates: Float[..., *action_shape], time: Float[...] -> Float[..., *action_shape]."""
+    """obs: `Float[..., size]`, coordinates: `Float[..., *action_shape]`, time: `Float[...]` -> `Float[..., *action_shape]`."""
 
     action_shape: tuple[int, ...]
     widths: tuple[int, ...]
@@ -126,12 +129,12 @@ class Flow(nn.Module):
         return network(obs, coordinates.reshape(*batch, -1), time[..., None]).reshape(coordinates.shape)
 
 
-def mlp_networks(action: ActionSpec, hidden: int, layers: int = 2, usual: tuple[float, ...] | None = None) -> Networks:
-    """Perceptrons of `layers` hidden layers, each `hidden` wide, for any action spec; usual: see `Critic`."""
+def mlp_networks(action: ActionSpec, hidden: int, layers: int = 2, action_scale: tuple[float, ...] | None = None) -> Networks:
+    """Perceptrons of `layers` hidden layers, each `hidden` wide, for any action spec; action_scale: see `Critic`."""
     widths = (hidden,) * layers
     return Networks(
         Actor(action.raw_shape, widths),
-        Critic(action.shape, widths, usual=usual),
+        Critic(action.shape, widths, action_scale=action_scale),
         Value(widths),
         Flow(action.shape, widths),
     )

@@ -8,7 +8,7 @@ Carry = tuple[tuple[jax.Array, jax.Array], ...]  # cell and hidden state, Float[
 
 
 class Recurrent(nn.Module):
-    """(carry, Float[..., k]) -> (carry, Float[..., outputs]), one step."""
+    """(carry, `Float[..., k]`) -> (carry, `Float[..., outputs]`), one step."""
 
     hidden: int
     outputs: int

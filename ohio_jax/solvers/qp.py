@@ -1,10 +1,13 @@
-"""Box-constrained linear-quadratic programs over a horizon, exactly: the optimisation problem of linear MPC.
+"""Box-constrained linear-quadratic programs over a horizon, exactly: the optimization problem of linear MPC.
 
-    minimise over u_0 .. u_{H-1}   1/2 sum_{t<H} |x_t - z|_Q^2 + |u_t|_R^2  +  1/2 |x_H - z|_P^2
+::
+
+    minimize over u_0 .. u_{H-1}   1/2 sum_{t<H} |x_t - z|_Q^2 + |u_t|_R^2  +  1/2 |x_H - z|_P^2
     subject to                     x_{t+1} = A_t x_t + B_t u_t + c_t,   low <= u_t <= high
 
 Primal-dual active set (Hintermueller, Ito and Kunisch 2002): fix the actions believed to lie on a bound, solve for the others
 by one Riccati sweep, and let signs of multipliers and violated bounds say what to fix next. A few sweeps find the optimum.
+
 Where that cycles, single corrections in a fixed order end it (block principal pivoting: Portugal, Judice and Vicente 1994).
 
 Its derivative is that of the last sweep, since the active set does not change nearby: implicit differentiation of the
@@ -15,6 +18,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from ohio_jax.solvers.small import product, solve_definite
 
@@ -23,8 +27,17 @@ PATIENCE = 3  # sweeps without fewer wrong actions before they are corrected one
 TOLERANCE = 1e-5  # of violated bounds and multipliers of the wrong sign, in actions; 1e-12 in float64
 
 
-class Program(NamedTuple):
-    """A: Float[H, n, n]; B: Float[H, n, m]; c: Float[H, n]; Q, P: Float[n, n]; R: Float[m, m]; low, high: Float[m]."""
+class BoxLQ(NamedTuple):
+    """A linear-quadratic control problem whose controls have bounds.
+
+    Attributes:
+        A: `Float[H, n, n]`.
+        B: `Float[H, n, m]`.
+        c: `Float[H, n]`.
+        Q, P: `Float[n, n]`.
+        R: `Float[m, m]`.
+        low, high: `Float[m]`.
+    """
 
     A: jax.Array
     B: jax.Array
@@ -37,10 +50,15 @@ class Program(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """u: Float[H, m]; x: Float[H + 1, n]; active: Int[H, m], -1 at low, 1 at high, else 0.
+    """An optimum.
 
-    violation: Float[], the largest violated bound or multiplier of the wrong sign (over its curvature), in actions.
-    converged: Bool[]; iterations: Int[], sweeps.
+    Attributes:
+        u: `Float[H, m]`.
+        x: `Float[H + 1, n]`.
+        active: `Int[H, m]`, -1 at low, 1 at high, else 0.
+        violation: `Float[]`, the largest violated bound or multiplier of the wrong sign (over its curvature), in actions.
+        converged: `Bool[]`.
+        iterations: `Int[]`, sweeps.
     """
 
     u: jax.Array
@@ -51,11 +69,14 @@ class Solution(NamedTuple):
     iterations: jax.Array
 
 
-def solve(program: Program, x0: jax.Array, goal: jax.Array, active: jax.Array | None = None) -> Solution:
-    """Solves one program; `vmap` over any argument. x0, goal: Float[n]; active: Int[H, m], where to begin (else free).
+def solve(program: BoxLQ, x0: Float[Array, "n"], goal: Float[Array, "n"], active: Int[Array, "H m"] | None = None) -> Solution:
+    """Solves one program; `vmap` over any argument.
 
     Differentiable in x0, goal and the program's arrays. If the active set does not settle within 100 sweeps the actions
     returned are those of the best sweep, clipped, and `converged` is False.
+
+    Args:
+        active: where to begin (else free).
     """
     H, m = program.B.shape[0], program.B.shape[2]
     tolerance = TOLERANCE if x0.dtype == jnp.float32 else 1e-12
@@ -66,8 +87,8 @@ def solve(program: Program, x0: jax.Array, goal: jax.Array, active: jax.Array | 
         active, best, least, fewest, patience, _, i = carry
         u, _, push = _sweep(*fixed, active)
         # How far each action would move if its bound were not there, or, on a bound, is pushed against it.
-        wish = u + push
-        now = jnp.where(wish > high, 1, jnp.where(wish < low, -1, 0)).astype(jnp.int32)
+        unclipped = u + push
+        now = jnp.where(unclipped > high, 1, jnp.where(unclipped < low, -1, 0)).astype(jnp.int32)
         wrong = jnp.where(active == 0, jnp.maximum(u - high, low - u), -active * push)
         violation = jnp.max(wrong)
         lower = violation < least
@@ -90,10 +111,10 @@ def solve(program: Program, x0: jax.Array, goal: jax.Array, active: jax.Array | 
     return Solution(jnp.clip(u, low, high), x, best, jnp.maximum(least, 0.0), settled, sweeps)
 
 
-def _sweep(program: Program, x0: jax.Array, goal: jax.Array, active: jax.Array):
-    """(u: Float[H, m], x: Float[H + 1, n], push: Float[H, m]) of the optimum with `active` actions held on their bounds.
+def _sweep(program: BoxLQ, x0: jax.Array, goal: jax.Array, active: jax.Array):
+    """(u: `Float[H, m]`, x: `Float[H + 1, n]`, push: `Float[H, m]`) of the optimum with `active` actions held on their bounds.
 
-    push: the multiplier over the curvature of its own action; 0 where free.
+    - push: the multiplier over the curvature of its own action; 0 where free.
     """
     Q, R = program.Q, program.R
 

@@ -1,6 +1,8 @@
 """Finite-horizon linear-quadratic regulation toward a goal, by the Riccati recursion.
 
-    minimise over u_0 .. u_{h-1}   sum_{t<h} |x_t - z|_Q^2 + |u_t|_R^2  +  |x_h - z|_P^2
+::
+
+    minimize over u_0 .. u_{h-1}   sum_{t<h} |x_t - z|_Q^2 + |u_t|_R^2  +  |x_h - z|_P^2
     subject to                     x_{t+1} = A x_t + B u_t + c
 
 In the error e = x - z the drift is d = (A - I) z + c, affine in the goal z; so are the optimal actions:
@@ -11,21 +13,37 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ohio_jax.solvers.small import product, solve_definite
 
 
 class Gains(NamedTuple):
-    """K: Float[h, m, n], on the error; k: Float[h, m, n + 1], on (goal, 1). First step first."""
+    """Feedback gains, first step first.
+
+    Attributes:
+        K: `Float[h, m, n]`, on the error.
+        k: `Float[h, m, n + 1]`, on (goal, 1). First step first.
+    """
 
     K: jax.Array
     k: jax.Array
 
 
-def gains(A: jax.Array, B: jax.Array, c: jax.Array, Q: jax.Array, R: jax.Array, P: jax.Array, steps: int) -> Gains:
+def gains(
+    A: Float[Array, "n n"],
+    B: Float[Array, "n m"],
+    c: Float[Array, "n"],
+    Q: Float[Array, "n n"],
+    R: Float[Array, "m m"],
+    P: Float[Array, "n n"],
+    steps: int,
+) -> Gains:
     """The optimal gains of h = `steps` steps.
 
-    A: Float[n, n]; B: Float[n, m]; c: Float[n]; Q, P: Float[n, n], symmetric, not negative; R: Float[m, m], positive.
+    Args:
+        Q, P: symmetric, not negative.
+        R: positive.
     """
     drift = jnp.concatenate([A - jnp.eye(A.shape[0], dtype=A.dtype), c[:, None]], axis=1)
 

@@ -2,13 +2,14 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 UNROLLED = 4  # unknowns up to which elimination is written out
 ELIMINATED = 8  # and up to which it is a loop: written out, it would take longer, and ten times as long to compile
 TERMS = 8  # of a sum up to which a product is
 
 
-def product(A: jax.Array, B: jax.Array) -> jax.Array:
+def product(A: Float[Array, "n k"], B: Float[Array, "k ..."]) -> Float[Array, "n ..."]:
     """A @ B, term by term: on a CPU XLA multiplies a batch of tiny matrices twenty times slower. A: Float[n, k]; B: [k, ...]."""
     if A.shape[1] > TERMS:
         return A @ B
@@ -16,16 +17,22 @@ def product(A: jax.Array, B: jax.Array) -> jax.Array:
     return sum((column(k) * B[k][None] for k in range(1, A.shape[1])), start=column(0) * B[0][None])
 
 
-def gram(A: jax.Array) -> jax.Array:
-    """A' A, row by row, for the same reason. A: Float[k, n]."""
+def gram(A: Float[Array, "k n"]) -> Float[Array, "n n"]:
+    """A' A, row by row, for the same reason. A: `Float[k, n]`."""
     return sum((row[:, None] * row[None] for row in A[1:]), start=A[0][:, None] * A[0][None])
 
 
-def solve_definite(M: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(y with M y = right, Float[] smallest pivot of the matrix scaled to a unit diagonal).
+def solve_definite(
+    M: Float[Array, "n n"], right: Float[Array, "n *columns"]
+) -> tuple[Float[Array, "n *columns"], Float[Array, ""]]:
+    """(y with M y = right, `Float[]` smallest pivot of the matrix scaled to a unit diagonal).
 
-    M: Float[n, n], symmetric and not negative; right and y: Float[n] or Float[n, columns]. The pivot is 1 for independent
+    The pivot is 1 for independent
     unknowns and 0 for a singular matrix, whose free unknowns are returned as 0.
+
+    Args:
+        M: symmetric and not negative.
+        right: `Float[n]` or `Float[n, columns]`, as y.
     """
     n = M.shape[0]
     scale = jnp.sqrt(jnp.diagonal(M))
@@ -71,10 +78,10 @@ def _eliminate(M: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
     return rows[:, n:], smallest
 
 
-def least_squares(J: jax.Array, r: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(Float[n] y that minimises |J y + r|, Float[] smallest pivot as in `solve_definite`). J: Float[k, n]; r: Float[k].
+def least_squares(J: Float[Array, "k n"], r: Float[Array, "k"]) -> tuple[Float[Array, "n"], Float[Array, ""]]:
+    """(`Float[n]` y that minimizes `|J y + r|`, `Float[]` smallest pivot as in `solve_definite`).
 
-    Normal equations, corrected twice by the residual that is left: as accurate as an orthogonal factorisation as long as
+    Normal equations, corrected twice by the residual that is left: as accurate as an orthogonal factorization as long as
     their squared condition number stays below 1 / eps.
     """
     normal = product(J.T, J)

@@ -1,6 +1,8 @@
 """Exact transport problems in integers: who sends how much where, at the lowest cost.
 
-    minimise <cost, X>   subject to   sum_j X_ij + slack_i = supply_i,   sum_i X_ij = demand_j,   X, slack >= 0 integers
+::
+
+    minimize <cost, X>   subject to   sum_j X_ij + slack_i = supply_i,   sum_i X_ij = demand_j,   X, slack >= 0 integers
 
 This is the low level of the paper's vehicle routing (OHIO, ICLR 2025): origins are rows, destinations are columns,
 staying is a free diagonal, and what nobody asked for ends in the slack. No triangle inequality is assumed.
@@ -24,6 +26,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int, Int32
+from numpy.typing import ArrayLike
 
 from ohio_jax.errors import UserError
 
@@ -39,13 +43,15 @@ _FINEST = 2**12  # of the tie-break; finer would make objectives of city-sized f
 class Solution(NamedTuple):
     """The answer to one instance.
 
-    flow: Int[R, C]; slack: Int[R]. Optimal for status 0, zero flow for status 2, not feasible for status 1.
-    cost: Int[], <cost, flow>.
-    gap: Int[], cost minus the value of a feasible point of the dual problem, so 0 proves optimality. Like `cost` it is
-        exact modulo 2^32.
-    iterations: Int[], pivots.
-    status: Int[], 0 optimal, 1 iteration limit (64 (R + C) pivots), 2 infeasible (demand above supply, or an amount
-        below 0).
+    Attributes:
+        flow: `Int[R, C]`.
+        slack: `Int[R]`. Optimal for status 0, zero flow for status 2, not feasible for status 1.
+        cost: `Int[]`, <cost, flow>.
+        gap: `Int[]`, cost minus the value of a feasible point of the dual problem, so 0 proves optimality. Like `cost` it is
+            exact modulo 2^32.
+        iterations: `Int[]`, pivots.
+        status: `Int[]`, 0 optimal, 1 iteration limit (64 (R + C) pivots), 2 infeasible (demand above supply, or an amount below
+            0).
     """
 
     flow: jax.Array
@@ -59,13 +65,16 @@ class Solution(NamedTuple):
 class _Tree(NamedTuple):
     """A basis of R + C arcs, with everything the next pivot reads.
 
-    side: Int[words, R + C], bits of the nodes on the origin's side of each arc: rows first, columns from a new word on.
-    arc: Int[R + C], origin * 2^16 + destination. flow: Int[R + C].
-    row_key, column_key: Int[R], Int[C + 1 and padding], potentials u, v with reduced cost c + u - v, moved by _FAR
-        where a node cannot be an end of the entering arc. In the carry, because XLA computes a carry once and would
-        compute anything else anew for every cell of the cost matrix.
-    cut: Int[words], side of the leaving arc. leaving: Int[], its flow and index in one number.
-    pivots: Int[].
+    Attributes:
+        side: `Int[words, R + C]`, bits of the nodes on the origin's side of each arc: rows first, columns from a new word on.
+        arc: `Int[R + C]`, origin * 2^16 + destination.
+        flow: `Int[R + C]`.
+        row_key, column_key: `Int[R]`, `Int[C + 1 and padding]`, potentials u, v with reduced cost c + u - v, moved by _FAR where
+            a node cannot be an end of the entering arc. In the carry, because XLA computes a carry once and would compute
+            anything else anew for every cell of the cost matrix.
+        cut: `Int[words]`, side of the leaving arc.
+        leaving: `Int[]`, its flow and index in one number.
+        pivots: `Int[]`.
     """
 
     side: jax.Array
@@ -78,13 +87,18 @@ class _Tree(NamedTuple):
     pivots: jax.Array
 
 
-def solve(cost: jax.Array, supply: jax.Array, demand: jax.Array) -> Solution:
+def solve(
+    cost: Int[jax.Array | np.ndarray, "R C"], supply: Int[jax.Array | np.ndarray, "R"], demand: Int[jax.Array | np.ndarray, "C"]
+) -> Solution:
     """Solves one instance; `vmap` over any of the arguments.
 
-    cost: Int[R, C], not negative, largest entry times (min(R, C) + 1) below 2^28: what `perturb` returns, if the answer
-        shall not depend on how ties are broken here (lowest index first).
-    supply: Int[R]; demand: Int[C]; total supply times the next power of two from R + C below 2^31.
-    Raises UserError for shapes that do not fit or arrays that hold no integers.
+    Args:
+        cost: not negative, largest entry times (min(R, C) + 1) below 2^28: what `perturb` returns, if the answer shall not depend
+            on how ties are broken here (lowest index first).
+        demand: total supply times the next power of two from R + C below 2^31.
+
+    Raises:
+        UserError: for shapes that do not fit or arrays that hold no integers.
     """
     _check(cost, supply, demand)
     cost, supply, demand = (jnp.asarray(x, jnp.int32) for x in (cost, supply, demand))
@@ -165,15 +179,19 @@ def solve(cost: jax.Array, supply: jax.Array, demand: jax.Array) -> Solution:
     return Solution(jnp.where(possible, flow, 0), slack, spent, gap, tree.pivots, status)
 
 
-def perturb(cost, seed: int = 0) -> np.ndarray:
-    """Int32[R, C], costs `K * cost + p` whose optimum is one for `cost` too, and the same for every exact solver.
+def perturb(cost: ArrayLike, seed: int = 0) -> Int32[np.ndarray, "R C"]:
+    """Costs `K * cost + p` whose optimum is one for `cost` too, and the same for every exact solver.
 
     p is pseudo-random in [0, P), zero on the diagonal, and fixed by `seed` (NumPy's frozen legacy generator). An
     exchange along a cycle adds at most m = min(R, C) + 1 new arcs, so with K = m (P - 1) + 1 no tie-break can outweigh
     one unit of cost; m also allows for a row or column without cost added afterwards. P is 4096, or the largest that
     keeps m (K max(cost) + P) below 2^28, so that no potential overflows. Ties can remain where P is small.
 
-    Raises UserError for costs that are not a matrix of non-negative integers or too large for any tie-break.
+    Returns:
+        `Int32[R, C]`.
+
+    Raises:
+        UserError: for costs that are not a matrix of non-negative integers or too large for any tie-break.
     """
     cost = np.asarray(cost)
     if cost.ndim != 2 or not cost.size:
@@ -211,13 +229,13 @@ def _lowest(x: jax.Array) -> jax.Array:
 
 
 def _first(hit: jax.Array) -> jax.Array:
-    """Int[], the lowest index where `hit: Bool[n]`; two plain minima are several times faster than one argmin."""
+    """`Int[]`, the lowest index where `hit: Bool[n]`; two plain minima are several times faster than one argmin."""
     n = hit.shape[0]
     return _lowest(jnp.where(hit, _iota(n), n - 1))
 
 
 def _pack(member: jax.Array) -> jax.Array:
-    """Int[words, K], the rows of `member: Bool[K, n]` as bits."""
+    """`Int[words, K]`, the rows of `member: Bool[K, n]` as bits."""
     K, n = member.shape
     words = -(-n // 32)
     bits = jnp.pad(member.astype(jnp.int32), ((0, 0), (0, 32 * words - n))).reshape(K, words, 32)
@@ -225,11 +243,11 @@ def _pack(member: jax.Array) -> jax.Array:
 
 
 def _unpack(words: jax.Array, n: int) -> jax.Array:
-    """Int[n], 0 or 1, the first n bits of `words: Int[words]`."""
+    """`Int[n]`, 0 or 1, the first n bits of `words: Int[words]`."""
     return (words[:, None] >> _iota(32)[None, :] & 1).reshape(-1)[:n]
 
 
 def _has(words: jax.Array, node: jax.Array) -> jax.Array:
-    """Int[K], 0 or 1, the bit of `node: Int[]` in each column of `words: Int[words, K]`."""
+    """`Int[K]`, 0 or 1, the bit of `node: Int[]` in each column of `words: Int[words, K]`."""
     word = words[0] if words.shape[0] == 1 else jax.lax.dynamic_index_in_dim(words, node >> 5, 0, keepdims=False)
     return word >> (node & 31) & 1

@@ -17,9 +17,9 @@ from ohio_jax.files import write_json
 from ohio_jax.learners import LEARNERS, outside
 from ohio_jax.task import Task
 from ohio_jax.training.plan import Plan, initial_agents
-from ohio_jax.training.sharding import Placement
+from ohio_jax.training.sharding import SeedSharding
 
-FORMAT = 3  # of a directory; raised when what an older one holds can no longer be used
+FORMAT = 4  # of a directory; raised when what an older one holds can no longer be used
 
 
 class Progress(NamedTuple):
@@ -39,16 +39,23 @@ class Progress(NamedTuple):
 class Run:
     """One training run.
 
-    title: what is shown while it trains. plan: what it learns, and how long. identity: what else makes two runs the same run,
-    as JSON has it. directory: where it is kept; None: in memory alone.
-    progress: how far it has come, 0 until `restore`. seeds: where they lie.
+    Args:
+        title: what is shown while it trains.
+        plan: what it learns, and how long.
+        identity: what else makes two runs the same run, as JSON has it.
+        directory: where it is kept; None: in memory alone.
 
-    Raises UserError if the directory holds another run, is damaged, or an older version's.
+    Attributes:
+        progress: how far it has come, 0 until `restore`.
+        seeds: where they lie.
+
+    Raises:
+        UserError: if the directory holds another run, is damaged, or an older version's.
     """
 
     def __init__(self, title: str, plan: Plan, identity: dict[str, Any], directory: Path | None = None):
         self.title, self.plan = title, plan
-        self.progress, self.seeds = Progress(), Placement(plan.seeds)
+        self.progress, self.seeds = Progress(), SeedSharding(plan.seeds)
         self.directory = None if directory is None else Path(directory).absolute()
         if self.directory is not None:
             self._claim(self.directory, {**identity, "plan": plan.as_json(), **outside.origin(plan.learner), "format": FORMAT})
@@ -62,6 +69,10 @@ class Run:
             write_json(described, wanted)
             return
         found = read_run(directory)
+        extended = found.pop("extended", [])
+        if _goes_on(found, wanted):
+            write_json(described, {**wanted, "extended": [*extended, found["plan"]["updates"]]})
+            return
         for key in {**wanted, **found}:
             if found.get(key) != wanted.get(key):
                 raise UserError(
@@ -89,6 +100,14 @@ class Run:
         states, self.progress = _restore(self._manager, step, jax.tree.map(np.asarray, states), self.directory)
         logging.info("resuming %s at update %d", self.directory, step)
         return states
+
+
+def _goes_on(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether one is the other run for more updates, over which its schedule falls; not of runs that gather their own data."""
+    old, new = ({**run, "plan": {**run["plan"], "updates": 0, "block": 0}} for run in (found, wanted))
+    for run in (old, new):
+        run["plan"]["config"] = {**run["plan"]["config"], "actor_lr_decay_steps": 0}
+    return "online" not in wanted and old == new and found["plan"]["updates"] < wanted["plan"]["updates"]
 
 
 def _manager(directory: Path):
@@ -139,12 +158,15 @@ def read_run(directory: str | Path) -> dict[str, Any]:
 
 
 def load_policy(directory: str | Path, make_task) -> tuple[Task, str, Plan, Any]:
-    """A trained run: (task, space, plan, agents stacked over seeds).
+    """A trained run: (task, interface, plan, agents stacked over seeds).
 
-    make_task(name, settings) builds the task. Raises UserError if the directory is no finished run.
+    make_task(name, settings) builds the task.
+
+    Raises:
+        UserError: if the directory is no finished run.
     """
     run = read_run(directory)
-    missing = [name for name in ("task", "settings", "space", "plan") if name not in run]
+    missing = [name for name in ("task", "settings", "interface", "plan") if name not in run]
     if missing:
         raise UserError(f"{directory}/run.json: expected field {missing[0]!r}, found none")
     task = make_task(run["task"], run["settings"])
@@ -155,5 +177,5 @@ def load_policy(directory: str | Path, make_task) -> tuple[Task, str, Plan, Any]
     step = manager.latest_step()
     if step is None or step != plan.updates:
         raise UserError(f"{directory}: expected a finished run of {plan.updates} updates, found {step}")
-    like = jax.tree.map(np.asarray, initial_agents(plan, task, run["space"])[0])
-    return task, run["space"], plan, _restore(manager, step, like, directory)[0]
+    like = jax.tree.map(np.asarray, initial_agents(plan, task, run["interface"])[0])
+    return task, run["interface"], plan, _restore(manager, step, like, directory)[0]

@@ -16,11 +16,17 @@ from ohio_jax.training.checkpoint import Run
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 
-PROGRAMS: dict[Any, Any] = {}  # compiled blocks, see `executable`
+_compiled: dict[Any, Any] = {}  # compiled blocks, see `executable`
 
 
 class Trained(NamedTuple):
-    """states: agents stacked over S seeds, on the host, see `ohio_jax.agent`; curve: metrics, Float[blocks, S]; seconds: wall."""
+    """What training returns.
+
+    Attributes:
+        states: agents stacked over S seeds, on the host, see `ohio_jax.agent`.
+        curve: metrics, `Float[blocks, S]`.
+        seconds: wall.
+    """
 
     states: Any
     curve: dict[str, np.ndarray]
@@ -30,16 +36,18 @@ class Trained(NamedTuple):
 def executable(block, *inputs):
     """The compiled program of a block for these inputs; one program serves all inputs of the same structure and shapes."""
     signature = (block, jax.tree.structure(inputs), tuple((x.shape, x.dtype) for x in jax.tree.leaves(inputs)))
-    if signature not in PROGRAMS:
-        PROGRAMS[signature] = block.lower(*inputs).compile()
-    return PROGRAMS[signature]
+    if signature not in _compiled:
+        _compiled[signature] = block.lower(*inputs).compile()
+    return _compiled[signature]
 
 
-def follow(run: Run, block, carry, inputs, kept=lambda carry, finished: carry) -> Trained:
+def run_blocks(run: Run, block, carry, inputs, kept=lambda carry, finished: carry) -> Trained:
     """The updates of a run from where it stopped, block by block.
 
-    block(updates) -> jitted block, inputs(carry, done) -> its arguments, and it returns (carry, metrics), all spread over the
-    run's seeds; kept(carry, finished) -> what a checkpoint holds, and when finished what is returned.
+    Args:
+        block: `block(updates)`, jitted block, which returns (carry, metrics).
+        inputs: `inputs(carry, done)`, its arguments, spread over the run's seeds.
+        kept: `kept(carry, finished)`, what a checkpoint holds, and when finished what is returned.
     """
     plan, saved = run.plan, time.monotonic()
     with progress(run.title, plan.updates, "update", run.progress.done) as bar:
@@ -56,7 +64,7 @@ def follow(run: Run, block, carry, inputs, kept=lambda carry, finished: carry) -
             bar.update(size)
             finished = run.progress.done == plan.updates
             due = finished or now - saved > SECONDS_BETWEEN_CHECKPOINTS
-            if run.directory is not None and mesh.decide(due):
+            if run.directory is not None and mesh.broadcast_bool(due):
                 run.save(run.seeds.gather(kept(carry, finished)))
                 saved = time.monotonic()
     done, curve = run.progress, run.progress.curve

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ohio_jax.agent import Agent
 from ohio_jax.data import Batch, Transitions, continuation
@@ -21,34 +22,36 @@ from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS
 from ohio_jax.task import Task
 from ohio_jax.training.checkpoint import Run, tree_digest
-from ohio_jax.training.loop import Trained, executable, follow
+from ohio_jax.training.loop import Trained, executable, run_blocks
 from ohio_jax.training.plan import Plan, batch_of, initial_agents
-from ohio_jax.training.sharding import Placement, over_seeds
+from ohio_jax.training.sharding import SeedSharding, over_seeds
 
 
 @dataclass(frozen=True)
 class OnlinePlan:
     """How a learner gathers its own data.
 
-    plan: the learner, its networks and how long it learns; `updates` and `block` are multiples of `each`.
-    envs: E, environments side by side.
-    each: U, gradient updates after each decision of all environments.
-    warm_up: steps, one decision in each environment, with goals spread evenly over the space before the first update.
-    capacity: transitions the buffer holds.
-    restart: every so many steps all environments start anew, so that one that has settled does not fill the buffer with
-        what it settled in; learnt from as a time limit, which is no end. 0: only where an episode ends.
-    mixing: pairs (step, share): from that step on, warm-up included, so large a share of each batch comes from the data
-        given instead of the buffer. Without, the buffer starts with that data.
-    critics_first: steps, warm-up included, before which only the critics learn.
-    stale: compat; write each transition with its next observation in the place of its observation, the original's fault.
+    Attributes:
+        plan: the learner, its networks and how long it learns; `updates` and `block` are multiples of `updates_per_step`.
+        envs: E, environments side by side.
+        updates_per_step: U, gradient updates after each decision of all environments.
+        learning_starts: steps, one decision in each environment, with actions spread evenly over the action space before the
+            first update.
+        buffer_size: transitions the buffer holds.
+        reset_every: every so many steps all environments start anew, so that one that has settled does not fill the buffer with
+            what it settled in; learned from as a time limit, which is no end. 0: only where an episode ends.
+        mixing: pairs (step, share): from that step on, warm-up included, so large a share of each batch comes from the data given
+            instead of the buffer. Without, the buffer starts with that data.
+        critics_first: steps, warm-up included, before which only the critics learn.
+        stale: compat; write each transition with its next observation in the place of its observation, the original's fault.
     """
 
     plan: Plan
     envs: int = 64
-    each: int = 16
-    warm_up: int = 100
-    capacity: int = 1_000_000
-    restart: int = 0
+    updates_per_step: int = 16
+    learning_starts: int = 100
+    buffer_size: int = 1_000_000
+    reset_every: int = 0
     mixing: tuple[tuple[int, float], ...] = ()
     critics_first: int = 0
     stale: bool = False
@@ -56,25 +59,30 @@ class OnlinePlan:
     @property
     def decisions(self) -> int:
         """Decisions a seed makes in all environments together."""
-        return self.envs * (self.warm_up + self.plan.updates // self.each)
+        return self.envs * (self.learning_starts + self.plan.updates // self.updates_per_step)
 
     @property
     def program(self) -> "OnlinePlan":
         """The plan without what a compiled block does not depend on: plans that leave the same share their programs."""
-        learn = replace(self.plan, config=None, hidden=0, updates=0, block=0, seeds=0, normalise=False)
-        return replace(self, plan=learn, envs=0, warm_up=0, capacity=0)
+        learn = replace(self.plan, config=None, hidden=0, updates=0, block=0, seeds=0, normalize=False)
+        return replace(self, plan=learn, envs=0, learning_starts=0, buffer_size=0)
 
     @property
     def warming(self) -> "OnlinePlan":
-        """The same of the warm-up, in which nothing is learnt yet."""
-        return replace(self.program, each=0, mixing=(), critics_first=0)
+        """The same of the warm-up, in which nothing is learned yet."""
+        return replace(self.program, updates_per_step=0, mixing=(), critics_first=0)
 
     def as_json(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if name != "plan"}
 
 
 class Buffer(NamedTuple):
-    """rows: Batch of C transitions; written: Int[], transitions ever written, of which the last C are kept."""
+    """The replay buffer.
+
+    Attributes:
+        rows: Batch of C transitions.
+        written: `Int[]`, transitions ever written, of which the last C are kept.
+    """
 
     rows: Batch
     written: jax.Array
@@ -85,7 +93,7 @@ class Buffer(NamedTuple):
         places = (self.written + jnp.arange(size)) % len(self.rows.reward)
         return Buffer(jax.tree.map(lambda old, x: old.at[places].set(x), self.rows, new), self.written + size)
 
-    def draw(self, key: jax.Array, size: int) -> Batch:
+    def sample_batch(self, key: PRNGKeyArray, size: int) -> Batch:
         """Transitions drawn evenly, with replacement, from those kept."""
         places = jax.random.randint(key, (size,), 0, jnp.minimum(self.written, len(self.rows.reward)))
         return jax.tree.map(lambda x: x[places], self.rows)
@@ -94,8 +102,11 @@ class Buffer(NamedTuple):
 class Carry(NamedTuple):
     """All that a seed takes from step to step.
 
-    agent; worlds: State of E environments; buffer: of what the agent was shown; returns: Float[E], earned so far in each one's
-        episode.
+    Attributes:
+        agent: the learner as it acts.
+        worlds: State of E environments.
+        buffer: of what the agent was shown.
+        returns: `Float[E]`, earned so far in each one's episode.
     """
 
     agent: Agent
@@ -104,36 +115,37 @@ class Carry(NamedTuple):
     returns: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=("envs", "capacity"))
-def begin(agent: Agent, key: jax.Array, env: HighLevelEnv, envs: int, capacity: int, data: Batch | None) -> Carry:
-    """The first carry of a seed; data: transitions the buffer starts with, no more than `capacity`."""
+@functools.partial(jax.jit, static_argnames=("envs", "buffer_size"))
+def begin(agent: Agent, key: PRNGKeyArray, env: HighLevelEnv, envs: int, buffer_size: int, data: Batch | None) -> Carry:
+    """The first carry of a seed; data: transitions the buffer starts with, no more than `buffer_size`."""
     worlds = jax.vmap(env.reset)(jax.random.split(key, envs))
     spec = agent.state.spec
-    obs, goal, number = jnp.zeros(spec.observation_size), jnp.zeros(spec.action.shape), jnp.zeros(())
-    empty = jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape)), Batch(obs, goal, number, obs, number, number))
+    obs, action, number = jnp.zeros(spec.observation_size), jnp.zeros(spec.action.shape), jnp.zeros(())
+    empty = jax.tree.map(lambda x: jnp.zeros((buffer_size, *x.shape)), Batch(obs, action, number, obs, number, number))
     buffer = Buffer(empty, jnp.int32(0))
     return Carry(agent, worlds, buffer if data is None else buffer.write(data), worlds.reward)
 
 
-def decide(
-    carry: Carry, key: jax.Array, env: HighLevelEnv, act, restart: jax.Array, stale: bool = False
+def env_step(
+    carry: Carry, key: PRNGKeyArray, env: HighLevelEnv, act, reset: Bool[Array, ""], stale: bool = False
 ) -> tuple[Carry, dict[str, jax.Array]]:
-    """One decision in every environment, written down; environments whose episode ends start anew, all if `restart: Bool[]`.
+    """One decision in every environment, written down; environments whose episode ends start anew, all if `reset: Bool[]`.
 
-    act(agent, obs, key) -> goals. Metrics are sums over environments: reward, episodes left, what these returned, and the
-    environment's own metrics.
+    Args:
+        act: `act(agent, obs, key) -> actions`. Metrics are sums over environments: reward, episodes left, what these returned,
+            and the environment's own metrics.
     """
-    for_goals, for_restart = jax.random.split(key)
+    for_actions, for_restart = jax.random.split(key)
     before, learner, show = carry.worlds, carry.agent.state, carry.agent.preprocess
-    goal = act(carry.agent, before.obs, for_goals)
-    after = jax.vmap(env.step)(before, goal)
+    action = act(carry.agent, before.obs, for_actions)
+    after = jax.vmap(env.step)(before, action)
     # A time limit is no end: the learner's backup looks beyond it.
-    goal = learner.spec.action.project(goal)
+    action = learner.spec.action.project(action)
     seen, next_seen = show(after.obs if stale else before.obs), show(after.obs)
     discount = getattr(learner.config, "discount", 1.0)
     follows = continuation(discount, after.info["elapsed"], env.steps, after.done)
-    new = Batch(seen, goal, after.reward, next_seen, follows, jnp.ones_like(after.reward))
-    ended = (jnp.maximum(after.done, after.info["truncation"]) > 0) | restart
+    new = Batch(seen, action, after.reward, next_seen, follows, jnp.ones_like(after.reward))
+    ended = (jnp.maximum(after.done, after.info["truncation"]) > 0) | reset
     returns = carry.returns + after.reward
 
     def anew(worlds: State) -> State:
@@ -149,8 +161,8 @@ def decide(
     return carry, jax.tree.map(lambda x: jnp.sum(x, dtype=returns.dtype), metrics)
 
 
-def mixed(batch: Batch, given: Batch, key: jax.Array, share: jax.Array) -> Batch:
-    """The batch with so large a share of its rows replaced by rows of `given`, drawn evenly. share: Float[]."""
+def mixed(batch: Batch, given: Batch, key: PRNGKeyArray, share: Float[Array, ""]) -> Batch:
+    """The batch with so large a share of its rows replaced by rows of `given`, drawn evenly. share: `Float[]`."""
     size = len(batch.reward)
     rows = jax.random.randint(key, (size,), 0, len(given.reward))
     theirs = jnp.arange(size) < jnp.round(share * size)
@@ -158,8 +170,8 @@ def mixed(batch: Batch, given: Batch, key: jax.Array, share: jax.Array) -> Batch
     return jax.tree.map(choose, batch, given)
 
 
-def share_at(mixing: tuple[tuple[int, float], ...], number: jax.Array) -> jax.Array:
-    """Float[], the share of `OnlinePlan.mixing` at step `number`."""
+def share_at(mixing: tuple[tuple[int, float], ...], number: Int[Array, ""]) -> Float[Array, ""]:
+    """`Float[]`, the share of `OnlinePlan.mixing` at step `number`."""
     share = jnp.float32(0.0)
     for step, value in mixing:
         share = jnp.where(number >= step, value, share)
@@ -167,12 +179,17 @@ def share_at(mixing: tuple[tuple[int, float], ...], number: jax.Array) -> jax.Ar
 
 
 @functools.cache
-def make_block(learner, plan: OnlinePlan, steps: int, explore: bool, seeds: Placement):
+def make_block(learner, plan: OnlinePlan, steps: int, explore: bool, seeds: SeedSharding):
     """Compiled `block(carries, keys, first, env, given) -> (carries, metrics)` of so many steps with updates after each.
 
-    plan: `program` of a plan, or `warming`. explore: goals are spread evenly over the space.
-    carries: stacked over S seeds as in `offline.make_block`; donated. keys: [S]; first: Int[], number of the first step;
-    given: the data that batches are mixed with, or None.
+    - carries: stacked over S seeds as in `offline.make_block`; donated.
+    - keys: [S].
+    - first: `Int[]`, number of the first step.
+    - given: the data that batches are mixed with, or None.
+
+    Args:
+        plan: `program` of a plan, or `warming`.
+        explore: actions are spread evenly over the action space.
     """
 
     def evenly(agent: Agent, obs, key):
@@ -183,11 +200,11 @@ def make_block(learner, plan: OnlinePlan, steps: int, explore: bool, seeds: Plac
     def one_seed(carry: Carry, key, first, env: HighLevelEnv, given: Batch | None):
         def step(carry: Carry, number):
             for_decision, for_batches = jax.random.split(jax.random.fold_in(key, number))
-            due = (number + 1) % plan.restart == 0 if plan.restart else jnp.bool_(False)
-            carry, lived = decide(carry, for_decision, env, act, due, plan.stale)
+            due = (number + 1) % plan.reset_every == 0 if plan.reset_every else jnp.bool_(False)
+            carry, lived = env_step(carry, for_decision, env, act, due, plan.stale)
 
             def update(state, key):
-                batch = carry.buffer.draw(key, plan.plan.batch)
+                batch = carry.buffer.sample_batch(key, plan.plan.batch)
                 if given is not None:
                     batch = mixed(batch, given, jax.random.fold_in(key, 1), share_at(plan.mixing, number))
                 new, metrics = learner.update(state, batch)
@@ -196,19 +213,19 @@ def make_block(learner, plan: OnlinePlan, steps: int, explore: bool, seeds: Plac
                     new = new.replace(actor=jax.tree.map(keep, state.actor, new.actor))
                 return new, metrics
 
-            if plan.each:
-                state, learnt = jax.lax.scan(update, carry.agent.state, jax.random.split(for_batches, plan.each))
+            if plan.updates_per_step:
+                state, learned = jax.lax.scan(update, carry.agent.state, jax.random.split(for_batches, plan.updates_per_step))
                 carry = carry._replace(agent=carry.agent._replace(state=state))
             else:
-                learnt = {}
-            return carry, (lived, jax.tree.map(lambda x: jnp.mean(x, axis=0), learnt))
+                learned = {}
+            return carry, (lived, jax.tree.map(lambda x: jnp.mean(x, axis=0), learned))
 
-        carry, (lived, learnt) = jax.lax.scan(step, carry, first + jnp.arange(steps))
+        carry, (lived, learned) = jax.lax.scan(step, carry, first + jnp.arange(steps))
         lived = jax.tree.map(lambda x: jnp.sum(x, axis=0), lived)
         ended = {name: lived.pop(name) for name in ("episodes", "return")}
         lived = jax.tree.map(lambda x: x / (steps * len(carry.returns)), lived)
         ended["return"] /= jnp.maximum(ended["episodes"], 1.0)
-        return carry, {**lived, **ended, **jax.tree.map(lambda x: jnp.mean(x, axis=0), learnt)}
+        return carry, {**lived, **ended, **jax.tree.map(lambda x: jnp.mean(x, axis=0), learned)}
 
     return over_seeds(one_seed, seeds)
 
@@ -216,11 +233,13 @@ def make_block(learner, plan: OnlinePlan, steps: int, explore: bool, seeds: Plac
 def check(plan: OnlinePlan, states: Any, data: Transitions | None) -> None:
     """Raises UserError for a plan that cannot be followed."""
     learn = plan.plan
-    if any(getattr(LEARNERS[learn.learner], what, False) for what in ("OUTCOMES", "NEXT_GOALS")):
+    if any(getattr(LEARNERS[learn.learner], what, False) for what in ("MC_RETURNS", "NEXT_ACTIONS")):
         raise UserError(f"online: learner: {learn.learner} learns from episodes that have ended; go on from it with sac")
     for name in ("updates", "block"):
-        if getattr(learn, name) % plan.each:
-            raise UserError(f"online: {name}: expected a multiple of {plan.each} updates a step, found {getattr(learn, name)}")
+        if getattr(learn, name) % plan.updates_per_step:
+            raise UserError(
+                f"online: {name}: expected a multiple of {plan.updates_per_step} updates a step, found {getattr(learn, name)}"
+            )
     if plan.mixing and data is None:
         raise UserError("online: mixing: expected data to mix with, found none")
     if any(not 0.0 <= share <= 1.0 for _, share in plan.mixing):
@@ -228,8 +247,10 @@ def check(plan: OnlinePlan, states: Any, data: Transitions | None) -> None:
     if learn.sampling != "uniform":
         raise UserError(f"online: sampling: expected 'uniform', found {learn.sampling!r}")
     least = max(plan.envs, 0 if data is None or plan.mixing else len(data.reward))
-    if plan.capacity < least:
-        raise UserError(f"online: capacity: expected at least {least} (environments, transitions given), found {plan.capacity}")
+    if plan.buffer_size < least:
+        raise UserError(
+            f"online: buffer_size: expected at least {least} (environments, transitions given), found {plan.buffer_size}"
+        )
     seeds = learn.seeds if states is None else len(jax.tree.leaves(states)[0])
     if seeds != learn.seeds:
         raise UserError(f"online: seeds: expected {seeds} as in the states given, found {learn.seeds}")
@@ -238,52 +259,58 @@ def check(plan: OnlinePlan, states: Any, data: Transitions | None) -> None:
 def online(
     plan: OnlinePlan,
     task: Task,
-    space: str,
+    interface: str,
     directory: Path | None = None,
     states: Any = None,
     data: Transitions | None = None,
 ) -> Trained:
     """Trains `plan.plan.seeds` seeds; with a directory, keeps checkpoints there and resumes from them.
 
-    states: agents stacked over seeds to start from, as `train` returns; they go on with the plan's numbers, shown what they were
-    shown before, and it is their policy that acts in the warm-up. data: transitions that the buffer starts with, or batches are
-    mixed with.
     The curve adds to the learner's metrics: reward and the environment's metrics (means of a decision), episodes (that ended
-    in the block, or were left) and return (mean of those; 0 if none). Raises UserError for an impossible plan, or if the
-    directory holds another run.
+    in the block, or were left) and return (mean of those; 0 if none).
+
+    Args:
+        states: agents stacked over seeds to start from, as `train` returns; they go on with the plan's numbers, shown what they
+            were shown before, and it is their policy that acts in the warm-up.
+        data: transitions that the buffer starts with, or batches are mixed with.
+
+    Raises:
+        UserError: for an impossible plan, or if the directory holds another run.
     """
     check(plan, states, data)
     learn, learner = plan.plan, LEARNERS[plan.plan.learner]
     identity = {
         "task": task.name,
         "settings": task.settings,
-        "space": space,
+        "interface": interface,
         "data_sha256": None if data is None else data.digest,
         "start_sha256": None if states is None else tree_digest(states),
         "online": plan.as_json(),
     }
-    run = Run(f"online {task.name} {space} {learn.learner}", learn, identity, directory)
-    env, (agents, keys) = task.high_level(space), initial_agents(learn, task, space)
+    run = Run(f"online {task.name} {interface} {learn.learner}", learn, identity, directory)
+    env, (agents, keys) = task.high_level(interface), initial_agents(learn, task, interface)
     if states is not None:
         agents = states._replace(state=states.state.replace(config=agents.state.config))
     for_start, for_steps = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
     preprocess = jax.tree.map(lambda x: x[0], agents.preprocess)  # of the same data in all of them
     given = None if data is None else batch_of(learn, agents.state.spec, preprocess, data)
     kept, apart = (None, given) if plan.mixing else (given, None)
-    of_seed = lambda k: begin(agents.of_seed(k), for_start[k], env, plan.envs, plan.capacity, kept)
+    of_seed = lambda k: begin(agents.of_seed(k), for_start[k], env, plan.envs, plan.buffer_size, kept)
     carry = jax.tree.map(lambda *x: jnp.stack(x), *map(of_seed, range(learn.seeds)))
     # Of a finished run only the agents are kept.
     carry = carry._replace(agent=run.restore(carry.agent)) if run.finished else run.restore(carry)
     carry, keys = run.seeds.spread((carry, for_steps))
     env, apart = run.seeds.share((env, apart))
 
-    if run.progress.done == 0 and plan.warm_up:
+    if run.progress.done == 0 and plan.learning_starts:
         inputs = (carry, keys, jnp.int32(0), env, None)
-        carry, _ = executable(make_block(learner, plan.warming, plan.warm_up, states is None, run.seeds), *inputs)(*inputs)
-    return follow(
+        carry, _ = executable(make_block(learner, plan.warming, plan.learning_starts, states is None, run.seeds), *inputs)(
+            *inputs
+        )
+    return run_blocks(
         run,
-        lambda updates: make_block(learner, plan.program, updates // plan.each, False, run.seeds),
+        lambda updates: make_block(learner, plan.program, updates // plan.updates_per_step, False, run.seeds),
         carry,
-        lambda carry, done: (carry, keys, jnp.int32(plan.warm_up + done // plan.each), env, apart),
+        lambda carry, done: (carry, keys, jnp.int32(plan.learning_starts + done // plan.updates_per_step), env, apart),
         lambda carry, finished: carry.agent if finished else carry,
     )

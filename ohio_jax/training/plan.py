@@ -1,7 +1,7 @@
 """What to train and for how long, and what a learner is given for it."""
 
 import functools
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import jax
@@ -12,21 +12,25 @@ from ohio_jax.agent import Agent, Preprocessor, feature_size, shown
 from ohio_jax.data import Batch, Transitions
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, Spec
-from ohio_jax.task import Space, Task
+from ohio_jax.task import ActionInterface, Task
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to train and for how long.
 
-    learner: name in LEARNERS; config: its Config.
-    hidden: width of the networks.
-    updates: gradient updates; batch: transitions an update; block: updates a compiled call.
-    seeds: so many independent runs, with keys 0 .. seeds-1.
-    sampling: "uniform", or trajectory-weighted: "return" (RW) or "advantage" (AW), with temperature; or "top", of so large a
-        share of the episodes as temperature says.
-    normalise: whether `train` counts features in deviations from the mean of its data, see `ohio_jax.agent`. `online` and `hdpo`
-        keep what the agents they start from do, and count new ones' features as they are.
+    Attributes:
+        learner: name in LEARNERS.
+        config: its Config.
+        hidden: width of the networks.
+        updates: gradient updates.
+        batch: transitions an update.
+        block: updates a compiled call.
+        seeds: so many independent runs, with keys first_seed .. first_seed + seeds - 1.
+        sampling: "uniform", or trajectory-weighted: "return" (RW) or "advantage" (AW), with temperature; or "top", of so large a
+            share of the episodes as temperature says.
+        normalize: whether `train` counts features in deviations from the mean of its data, see `ohio_jax.agent`. `online` and
+            `hdpo` keep what the agents they start from do, and count new ones' features as they are.
     """
 
     learner: str
@@ -38,24 +42,31 @@ class Plan:
     seeds: int = 1
     sampling: str = "uniform"
     temperature: float = 0.1
-    normalise: bool = True
+    normalize: bool = True
+    first_seed: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    def lasting(self, updates: int) -> "Plan":
+        """The same for so many updates; a rate that falls to zero over the plan's falls over these."""
+        follows = getattr(self.config, "actor_lr_decay_steps", 0.0) == self.updates
+        config = self.config.replace(actor_lr_decay_steps=float(updates)) if follows else self.config
+        return replace(self, updates=updates, block=min(self.block, updates), config=config)
 
-def spec_of(task: Task, space: Space, hidden: int) -> Spec:
-    return Spec(feature_size(task.env.observation_size, space.features), space.spec, space.networks(hidden))
+
+def spec_of(task: Task, interface: ActionInterface, hidden: int) -> Spec:
+    return Spec(feature_size(task.env.observation_size, interface.features), interface.spec, interface.networks(hidden))
 
 
-def initial_agents(plan: Plan, task: Task, space: str, transitions: Transitions | None = None) -> tuple[Agent, jax.Array]:
+def initial_agents(plan: Plan, task: Task, interface: str, transitions: Transitions | None = None) -> tuple[Agent, jax.Array]:
     """Agents of all seeds, stacked, and the keys of their batches. transitions: what they will learn from, if known."""
-    chosen = task.spaces[space]
+    chosen = task.interfaces[interface]
     states, keys = initial_states(plan, spec_of(task, chosen, plan.hidden))
     preprocess = Preprocessor.plain(task.env.observation_size, chosen.features, chosen.nodes)
     if transitions is not None and not np.any(transitions.weight > 0):
         raise UserError("transitions: field weight: expected some above 0, found none: there is nothing to learn from")
-    if plan.normalise and transitions is not None:
+    if plan.normalize and transitions is not None:
         preprocess = preprocess.fitted(transitions.obs[transitions.weight > 0])  # of others no loss hears, and some are made up
     return Agent(states, jax.tree.map(lambda x: np.stack([x] * plan.seeds), preprocess)), keys
 
@@ -63,7 +74,7 @@ def initial_agents(plan: Plan, task: Task, space: str, transitions: Transitions 
 def initial_states(plan: Plan, spec: Spec):
     """Learner states of all seeds, stacked, and the keys of their batches."""
     learner = LEARNERS[plan.learner]
-    roots = [jax.random.key(seed) for seed in range(plan.seeds)]
+    roots = [jax.random.key(seed) for seed in range(plan.first_seed, plan.first_seed + plan.seeds)]
     # One by one: a seed's start then has the same bits however many stand beside it.
     each = [_initial_state(learner, jax.random.fold_in(root, 0), spec, plan.config) for root in roots]
     states = jax.tree.map(lambda *x: jnp.stack(x), *each)
@@ -76,12 +87,14 @@ def _initial_state(learner, key: jax.Array, spec: Spec, config: Any):
 
 
 def batch_of(plan: Plan, spec: Spec, preprocess: Preprocessor, transitions: Transitions) -> Batch:
-    """The whole dataset as the plan's learner wants it: features, goals where densities are finite, and what else it asks for."""
+    """The whole dataset as the plan's learner wants it: features, actions where densities are finite, and what else it asks
+    for.
+    """
     batch = transitions.batch(getattr(plan.config, "discount", 1.0))
     show = lambda obs: np.asarray(shown(preprocess, obs))
-    project = lambda goal: np.asarray(spec.action.project(jnp.asarray(goal, jnp.float32)))
+    project = lambda action: np.asarray(spec.action.project(jnp.asarray(action, jnp.float32)))
     wants = lambda what: getattr(LEARNERS[plan.learner], what, False)
-    outcome = transitions.outcomes(plan.config.discount) if wants("OUTCOMES") else None
-    next_goal = project(transitions.next_goals()) if wants("NEXT_GOALS") else None
+    mc_return = transitions.mc_returns(plan.config.discount) if wants("MC_RETURNS") else None
+    next_action = project(transitions.next_actions()) if wants("NEXT_ACTIONS") else None
     seen = {"obs": show(batch.obs), "next_obs": show(batch.next_obs)}
-    return batch._replace(**seen, goal=project(batch.goal), outcome=outcome, next_goal=next_goal)
+    return batch._replace(**seen, action=project(batch.action), mc_return=mc_return, next_action=next_action)

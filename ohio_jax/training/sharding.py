@@ -12,7 +12,7 @@ from ohio_jax import mesh
 
 
 @dataclass(frozen=True)
-class Placement:
+class SeedSharding:
     """As many of a run's seeds on each device, spare places repeating the last seed."""
 
     seeds: int
@@ -36,7 +36,7 @@ class Placement:
         return jax.tree.map(lambda x: x[: self.seeds], mesh.gather(tree))
 
 
-def over_seeds(one_seed, placement: Placement):
+def over_seeds(one_seed, placement: SeedSharding):
     """Jitted `block(carries, keys, *shared)`: `one_seed(carry, key, *shared)` of S seeds, stacked; the carries are donated.
 
     On a CPU seeds take turns, since vmapping them costs cache and gains nothing.

@@ -12,7 +12,8 @@ from tests import typed
 
 DOCS = typed.ROOT / "docs"
 EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
-PAGES = sorted(page for page in DOCS.rglob("*.md") if page.parent.name not in ("results", "_build"))
+GENERATED = ("results", "tasks", "reference", "_build")
+PAGES = sorted(page for page in DOCS.rglob("*.md") if page.parent.name not in GENERATED)
 STARTED = [f"python docs/examples/{path.name}" for path in EXAMPLES]
 NAMED = re.compile(r"`((?:ohio_jax|ohio_envs|ohio_bench)(?:\.\w+)+)`")  # modules and what is in them
 FILES = re.compile(r"`((?:docs|envs|ohio_jax|benchmarks|results)/[\w./-]+)`")
@@ -101,3 +102,4 @@ def test_site_builds_without_a_warning(tmp_path):
     assert not re.findall(r'(?:src|href)="(?:https?:)?//[^"]*\.(?:js|css|woff2?)', method)  # no network
     page = site / "api" / "modules" / "ohio_jax" / "ohio_jax.data.trajectories.html"
     assert "Float[N + E, observation_size]" in page.read_text()
+    assert "expectile" in (site / "reference" / "learners.html").read_text()

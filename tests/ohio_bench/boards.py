@@ -1,9 +1,10 @@
-"""Run files made by hand, for tests of what is made of them: two methods beside a third, two seeds, a scripted policy."""
+"""Run files made by hand, for tests of what is made of them: three methods, two seeds, a scripted policy, and fine-tuning."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ohio_bench.runner.store import VERSION, slug
 
 from ohio_jax.files import write_json
 
@@ -17,25 +18,33 @@ def cell(row: str, column: str, score: float, **more: Any) -> dict[str, Any]:
     config = {
         "task": "reacher",
         "settings": {"horizon": 1000, "steps": 5},
-        "behaviour": row.split("-")[1].lower(),
+        "behavior_policy": row.split("-")[1].lower(),
         "data_seed": 1000,
         "data_episodes": 300,
-        "space": "end_to_end" if column.startswith("End") else "ohio",
+        "interface": "end_to_end" if column.startswith("End") else "ohio",
         "inverse": "analytic",
         "plan": {"learner": learned.lower(), "updates": 100, "seeds": 2, "config": {"discount": 0.99}},
         "test_seed": 10,
         "test_episodes": EPISODES,
     }
     returns = 9.806 * (score + np.add.outer([-0.5, 0.5], np.linspace(-1.0, 1.0, EPISODES)))
-    data = {"task": "reacher", "settings": config["settings"], "behaviour": config["behaviour"], "episodes": 300, "seed": 1000}
+    data = {
+        "task": "reacher",
+        "settings": config["settings"],
+        "behavior_policy": config["behavior_policy"],
+        "episodes": 300,
+        "seed": 1000,
+    }
     return {
+        "version": VERSION,
         "table": "reacher",
         "preset": "cpu",
         "row": row,
         "column": column,
         "config": config,
         "reference": {"zero": 0.0, "full": 980.6, "how": "by hand (`true`)"},
-        "command": "ohio-jax bench reacher --preset cpu",
+        "command": f"ohio-jax bench reacher --preset cpu --only {slug(row, column)} --force",
+        "steps": ["ohio-jax collect reacher --out logs.npz", "ohio-jax evaluate --checkpoint run"],
         "data": {**data, "return_mean": 500.0, "return_std": 10.0, "quality": 0.5, "coverage": 0.25},
         "returns": returns.tolist(),
         "metrics": {"touching": returns.tolist()},
@@ -71,3 +80,38 @@ def fill(results: Path) -> None:
         made += [cell(row, "OHIO analytical BC", best), cell(row, "OHIO analytical IQL", 50.0), cell(row, "End-to-end BC", 49.8)]
     for i, of in enumerate(made):
         write_json(results / "runs" / "reacher" / "cpu" / f"{i}.json", of)
+
+
+def finetuned(interface: str, before: float, during: float, after: float) -> dict[str, Any]:
+    """A run file of fine-tuning: two seeds, whose scores differ by one, and ten rounds of two episodes."""
+    about = lambda score: (score + np.array([-0.5, 0.5]))[:, None] + np.zeros((2, EPISODES))
+    tests = {when: {"returns": about(score).tolist()} for when, score in (("start", before), ("end", after))}
+    rounds = np.ones((10, 2))
+    made = cell("Reacher-Expert", "OHIO analytical IQL", 0.0)
+    plan = {"learner": "iql", "updates": 100, "seeds": 2, "config": {"discount": 0.99}}
+    config = {
+        "domain": "1W3S-HEUR",
+        "interface": interface,
+        "method": {"name": "IQL"},
+        "horizon": 30,
+        "offline": plan,
+        "online": {"envs": 2, "learning_starts": 0, "plan": plan},
+        "test_episodes": EPISODES,
+    }
+    curve = {"return": during * rounds, "episodes": 2 * rounds, "infeasible_requests": 0.5 * rounds}
+    return {
+        "version": VERSION,
+        "command": f"ohio-jax finetune --preset cpu --only {slug('1W3S-HEUR', interface, 'IQL')} --force",
+        "config": config,
+        "data": {"return_mean": 40.0},
+        "reference": {"zero": 0.0, "full": 100.0},
+        "curve": {name: values.tolist() for name, values in curve.items()},
+        "tests": tests,
+        "provenance": made["provenance"],
+    }
+
+
+def fill_finetuning(results: Path) -> None:
+    """Writes fine-tuning of a hierarchical and of an end-to-end policy."""
+    for of in (finetuned("ohio", 50.0, 60.0, 70.0), finetuned("end_to_end", 50.0, 20.0, 30.0)):
+        write_json(results / "runs" / "finetune" / "cpu" / f"{of['config']['interface']}.json", of)

@@ -26,7 +26,7 @@ SHORT = {
     "lift": ({"horizon": "10"}, "noisy-0.3"),
     "door": ({"horizon": "10"}, "noisy-0.3"),
 }
-ELSEWHERE = {"routing-nyc", "routing-shenzhen", "reacher-mjx", "reacher-brax"}  # the same spaces on other cities and bodies
+ELSEWHERE = {"routing-nyc", "routing-shenzhen", "reacher-mjx", "reacher-brax"}  # the same interfaces on other cities and bodies
 
 
 def test_every_task_is_here():
@@ -36,12 +36,12 @@ def test_every_task_is_here():
 @functools.lru_cache(maxsize=1)
 def goals(name):
     """The task and the transitions that were recovered from its logs."""
-    settings, behaviour = SHORT[name]
+    settings, behavior = SHORT[name]
     if name in ("lift", "door"):
         pytest.importorskip("mujoco")
     task = registry.make(name, settings)
     return task, relabel(
-        collect(task, behaviour, 4, 0), task, "ohio", "least_squares" if task.spaces["ohio"].steps > 1 else "analytic"
+        collect(task, behavior, 4, 0), task, "ohio", "least_squares" if task.interfaces["ohio"].steps > 1 else "analytic"
     )
 
 

@@ -9,7 +9,11 @@ from ohio_jax.training.online import OnlinePlan, online
 from ohio_jax.training.plan import Plan
 
 SMALL = OnlinePlan(
-    Plan("sac", LEARNERS["sac"].Config(), hidden=8, updates=2, batch=4, block=2, seeds=2), envs=2, each=1, warm_up=1, capacity=8
+    Plan("sac", LEARNERS["sac"].Config(), hidden=8, updates=2, batch=4, block=2, seeds=2),
+    envs=2,
+    updates_per_step=1,
+    learning_starts=1,
+    buffer_size=8,
 )
 
 

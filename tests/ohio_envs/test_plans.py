@@ -1,4 +1,4 @@
-"""Every learner has a plan for every task and action space of the suite, from the tasks alone."""
+"""Every learner has a plan for every task and action interface of the suite, from the tasks alone."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS
 from ohio_jax.training.plan import Plan
 
-ELSEWHERE = ("routing-nyc", "routing-shenzhen")  # the synthetic city's spaces; their files may not be at hand
+ELSEWHERE = ("routing-nyc", "routing-shenzhen")  # the synthetic city's interfaces; their files may not be at hand
 
 
 @pytest.mark.parametrize("preset", ["quick", "cpu", "paper"])
@@ -18,10 +18,10 @@ def test_every_learner_has_a_plan_for_every_space(learner, preset):
     """A family's own where it has one; else the default numbers on IQL's budget, with the task's discount and unit."""
     for family, of in plans.PRESETS.items():
         made = of[preset]()
-        for space in plans.SPACES[family]:
-            found, like = plans.find(made, space, learner), made[space, "iql"]
-            if (space, learner) in made:
-                assert found == made[space, learner]
+        for interface in plans.INTERFACES[family]:
+            found, like = plans.find(made, interface, learner), made[interface, "iql"]
+            if (interface, learner) in made:
+                assert found == made[interface, learner]
                 continue
             of_task = {"discount": like.config.discount, "reward_scale": like.config.reward_scale}
             assert found == dataclasses.replace(like, learner=learner, config=LEARNERS[learner].Config(**of_task))
@@ -33,8 +33,8 @@ def test_every_task_is_of_a_family_that_knows_its_spaces(name):
         pytest.importorskip("mujoco")
     if name == "reacher-brax":
         pytest.importorskip("brax")
-    for space in registry.make(name).spaces:
-        assert plans.plan(name, "sac", space).updates == plans.plan(name, "iql", space).updates
+    for interface in registry.make(name).interfaces:
+        assert plans.plan(name, "sac", interface).updates == plans.plan(name, "iql", interface).updates
 
 
 def test_a_task_from_elsewhere_is_trained_by_the_defaults():

@@ -22,7 +22,7 @@ def test_unknown_task():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"colour": "red"}, "unknown setting of routing-synthetic 'colour': expected one of demand, dynamics, horizon"),
+        ({"color": "red"}, "unknown setting of routing-synthetic 'color': expected one of demand, dynamics, horizon"),
         ({"minutes": "0"}, "routing-synthetic: setting minutes: expected an integer from 1 to 60, found '0'"),
         ({"minutes": "four"}, "setting minutes: expected an integer .*found 'four'"),
         ({"minutes": "3.5"}, "setting minutes: expected an integer .*found '3.5'"),
@@ -86,22 +86,22 @@ def test_numpy_demand_has_a_range_of_seeds():
 
 def test_every_space_plays_an_episode():
     task = registry.make("routing-synthetic", SMALL)
-    assert set(task.spaces) == {"ohio", "ohio_compat", "end_to_end", "end_to_end_compat"}
-    for name, space in task.spaces.items():
+    assert set(task.interfaces) == {"ohio", "ohio_compat", "end_to_end", "end_to_end_compat"}
+    for name, interface in task.interfaces.items():
         env = task.high_level(name)
-        networks = space.networks(8)
+        networks = interface.networks(8)
 
         @jax.jit
-        def play(env, requests, key, networks=networks, spec=space.spec, features=space.features):
-            state = env.start(requests)
+        def play(env, requests, key, networks=networks, spec=interface.spec, features=interface.features):
+            state = env.reset_to(requests)
             shown = features(state.obs)
             raw = networks.actor.apply(networks.actor.init(key, shown), shown)
             goal, _ = spec.sample(raw, key)
             return raw, goal, env.step(state, goal)
 
         raw, goal, after = play(env, task.instances(0, 1)[0], jax.random.key(0))
-        assert raw.shape == space.spec.raw_shape, name
-        assert goal.shape == space.spec.shape and env.action_size == goal.size, name
+        assert raw.shape == interface.spec.raw_shape, name
+        assert goal.shape == interface.spec.shape and env.action_size == goal.size, name
         assert np.isfinite(after.reward) and after.metrics["served"] > 0, name
         assert after.metrics["rebalancing_cost"] > 0, name
 

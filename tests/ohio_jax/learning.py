@@ -58,11 +58,11 @@ def small_batch(spec: Spec, size=6, seed=0):
     keys = jax.random.split(jax.random.key(seed), 6)
     some = lambda key: spec.action.project(spec.action.random(key, (size,))[0])
     obs, next_obs = jax.random.normal(keys[0], (2, size, spec.observation_size))
-    goal, next_goal = some(keys[1]), some(keys[4])
+    goal, next_action = some(keys[1]), some(keys[4])
     discount = jnp.where(jnp.arange(size) % 3 == 0, 0.0, 1.0)
     weight = jax.random.uniform(keys[2], (size,), minval=0.2, maxval=2.0)
     reward, outcome = 100.0 * jax.random.normal(keys[3], (2, size))
-    return Batch(obs, goal, reward, next_obs, discount, weight, outcome, next_goal)
+    return Batch(obs, goal, reward, next_obs, discount, weight, outcome, next_action)
 
 
 def assert_trees_close(found, expected, rtol=1e-5, atol=1e-9):
@@ -104,20 +104,18 @@ class TableActor(nn.Module):
 
 
 FAST = {
-    "iql": iql.Config(actor_rate=3e-3, critic_rate=3e-3, polyak=0.9, inverse_temperature=10.0, reward_scale=1.0),
-    "cql": cql.Config(
-        actor_rate=3e-3, critic_rate=3e-3, polyak=0.9, temperature=0.01, reward_scale=1.0, conservatism=0.0, samples=1
-    ),
+    "iql": iql.Config(actor_lr=3e-3, critic_lr=3e-3, tau=0.1, beta=10.0, reward_scale=1.0),
+    "cql": cql.Config(actor_lr=3e-3, critic_lr=3e-3, tau=0.1, temperature=0.01, reward_scale=1.0, cql_alpha=0.0, n_actions=1),
 }
-QUICK = {"actor_rate": 3e-3, "critic_rate": 3e-3, "polyak": 0.9, "discount": 0.97}
-CERTAIN = {"temperature": 0.01, "temperature_rate": 0.0, "critics": 3}
+QUICK = {"actor_lr": 3e-3, "critic_lr": 3e-3, "tau": 0.1, "discount": 0.97}
+CERTAIN = {"temperature": 0.01, "temperature_lr": 0.0, "critics": 3}
 MORE = {
-    "td3_bc": td3_bc.Config(**QUICK, value_weight=300.0, delay=1),
-    "rebrac": rebrac.Config(**QUICK, actor_penalty=1e-3, critic_penalty=0.0, delay=1),
+    "td3_bc": td3_bc.Config(**QUICK, alpha=300.0, policy_freq=1),
+    "rebrac": rebrac.Config(**QUICK, actor_penalty=1e-3, critic_penalty=0.0, policy_freq=1),
     # Weights that reach their largest far from the best goal would count everything nearer alike. AWAC's are of one draw from the
     # policy for each sample, so that its steps stay rough unless they shrink.
-    "awac": awac.Config(**QUICK, decay=2_000.0, inverse_temperature=10.0, largest_weight=1e6),
-    "riql": riql.Config(**QUICK, inverse_temperature=4.0, largest_weight=1e6, threshold=1.0, critics=3),
+    "awac": awac.Config(**QUICK, actor_lr_decay_steps=2_000.0, beta=10.0, exp_adv_max=1e6),
+    "riql": riql.Config(**QUICK, beta=4.0, exp_adv_max=1e6, threshold=1.0, critics=3),
     "sac_n": sac_n.Config(**QUICK, **CERTAIN),
     "edac": edac.Config(**QUICK, **CERTAIN, diversity=1e-3),
     "fql": fql.Config(**QUICK, flow_weight=0.03, steps=4),

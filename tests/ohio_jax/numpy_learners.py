@@ -8,7 +8,7 @@ from ohio_jax.learners import cql
 
 
 class Layers:
-    """A perceptron of one hidden layer, normalised where it has a scale for that; `backward` returns the gradients of its
+    """A perceptron of one hidden layer, normalized where it has a scale for that; `backward` returns the gradients of its
     parameters and of its input."""
 
     def __init__(self, params):
@@ -72,7 +72,7 @@ def twin_regression(params, batch, backup, share):
     gradients, loss = [], 0.0
     for i in (0, 1):
         critic = Layers(pick(params, i))
-        error = critic.forward(critic_input(batch.obs, batch.goal))[:, 0] - backup
+        error = critic.forward(critic_input(batch.obs, batch.action))[:, 0] - backup
         loss += np.sum(share * error**2)
         gradients.append(critic.backward((2.0 * share * error)[:, None])[0])
     return stack(gradients), loss
@@ -85,34 +85,34 @@ def iql_update(state, batch):
     share = b.weight / size
 
     asked = b.obs if c.v_target == "s" else b.next_obs
-    q_bar = np.min([Layers(pick(state.target, i)).forward(critic_input(asked, b.goal))[:, 0] for i in (0, 1)], axis=0)
+    q_bar = np.min([Layers(pick(state.target, i)).forward(critic_input(asked, b.action))[:, 0] for i in (0, 1)], axis=0)
     value = Layers(state.value.params)
     gap = q_bar - value.forward(b.obs)[:, 0]
     steep = np.where(gap > 0, c.expectile, 1.0 - c.expectile)
     of_value, _ = value.backward((-2.0 * share * steep * gap)[:, None])
-    new_value = first_adam_step(state.value.params, of_value, c.critic_rate)
+    new_value = first_adam_step(state.value.params, of_value, c.critic_lr)
 
     advantage = q_bar - Layers(new_value).forward(b.obs)[:, 0]
-    weight = np.minimum(np.exp(c.inverse_temperature * advantage), c.largest_weight)
+    weight = np.minimum(np.exp(c.beta * advantage), c.exp_adv_max)
     actor = Layers(state.actor.params)
     raw = actor.forward(b.obs)
     alpha = np.logaddexp(raw, 0.0) + 1e-3
     total = alpha.sum(axis=1, keepdims=True)
-    log_prob = gammaln(total[:, 0]) - gammaln(alpha).sum(axis=1) + ((alpha - 1.0) * np.log(b.goal)).sum(axis=1)
-    slope = (np.log(b.goal) + digamma(total) - digamma(alpha)) * expit(raw)
+    log_prob = gammaln(total[:, 0]) - gammaln(alpha).sum(axis=1) + ((alpha - 1.0) * np.log(b.action)).sum(axis=1)
+    slope = (np.log(b.action) + digamma(total) - digamma(alpha)) * expit(raw)
     of_actor, _ = actor.backward(-(share * weight)[:, None] * slope)
-    new_actor = first_adam_step(state.actor.params, of_actor, c.actor_rate)
+    new_actor = first_adam_step(state.actor.params, of_actor, c.actor_lr)
 
     backup = c.reward_scale * b.reward + c.discount * b.discount * Layers(new_value).forward(b.next_obs)[:, 0]
     of_critic, critic_loss = twin_regression(state.critic.params, b, backup, share)
-    new_critic = first_adam_step(state.critic.params, of_critic, c.critic_rate)
+    new_critic = first_adam_step(state.critic.params, of_critic, c.critic_lr)
 
     return {
         "actor": new_actor,
         "critic": new_critic,
         "value": new_value,
         "gradients": {"actor": of_actor, "critic": of_critic, "value": of_value},
-        "target": average(state.target, new_critic, c.polyak),
+        "target": average(state.target, new_critic, 1.0 - c.tau),
         "value_loss": np.sum(share * steep * gap**2),
         "actor_loss": -np.sum(share * weight * log_prob),
         "critic_loss": critic_loss,
@@ -135,10 +135,10 @@ def cql_update(state, batch):
     share = b.weight / size
     actor = Layers(state.actor.params)
     raw, next_raw = actor.forward(b.obs), actor.forward(b.next_obs)
-    normal = lambda key: np.asarray(jax.random.normal(key, batch.goal.shape), np.float64)
+    normal = lambda key: np.asarray(jax.random.normal(key, batch.action.shape), np.float64)
 
-    next_goal, _, _ = tanh_gaussian(next_raw, normal(keys[0]))
-    next_q = [Layers(pick(state.target, i)).forward(critic_input(b.next_obs, next_goal))[:, 0] for i in (0, 1)]
+    next_action, _, _ = tanh_gaussian(next_raw, normal(keys[0]))
+    next_q = [Layers(pick(state.target, i)).forward(critic_input(b.next_obs, next_action))[:, 0] for i in (0, 1)]
     backup = c.reward_scale * b.reward + c.discount * b.discount * np.min(next_q, axis=0)
 
     in_head = lambda raw: raw.reshape(size, -1, 2)
@@ -153,24 +153,24 @@ def cql_update(state, batch):
         ratio = critic.forward(critic_input(repeated, proposed.reshape(size * many, -1))).reshape(size, many) - log_density
         highest = logsumexp(ratio, axis=1)
         soft_max = np.exp(ratio - highest[:, None])
-        of_proposals, _ = critic.backward((c.conservatism * share[:, None] * soft_max).reshape(-1, 1))
-        q = critic.forward(critic_input(b.obs, b.goal))[:, 0]
-        of_data, _ = critic.backward((share * (2.0 * (q - backup) - c.conservatism))[:, None])
+        of_proposals, _ = critic.backward((c.cql_alpha * share[:, None] * soft_max).reshape(-1, 1))
+        q = critic.forward(critic_input(b.obs, b.action))[:, 0]
+        of_data, _ = critic.backward((share * (2.0 * (q - backup) - c.cql_alpha))[:, None])
         gradient = add(of_proposals, of_data)
         norm = np.sqrt(sum(np.sum(g**2) for g in jax.tree.leaves(gradient)))
-        assert norm > c.largest_gradient, "the test means to clip"
-        gradients.append(jax.tree.map(lambda g, norm=norm: g * c.largest_gradient / norm, gradient))
-        critic_loss += np.sum(share * ((q - backup) ** 2 + c.conservatism * (highest - q)))
+        assert norm > c.max_grad_norm, "the test means to clip"
+        gradients.append(jax.tree.map(lambda g, norm=norm: g * c.max_grad_norm / norm, gradient))
+        critic_loss += np.sum(share * ((q - backup) ** 2 + c.cql_alpha * (highest - q)))
         penalty += np.sum(share * (highest - q)) / 2.0
-    new_critic = first_adam_step(state.critic.params, stack(gradients), c.critic_rate)
+    new_critic = first_adam_step(state.critic.params, stack(gradients), c.critic_lr)
 
     of_actor, actor_loss, _ = soft_actor_gradient(state, b, new_critic, c.temperature, normal(keys[3]))
 
     return {
-        "actor": first_adam_step(state.actor.params, of_actor, c.actor_rate),
+        "actor": first_adam_step(state.actor.params, of_actor, c.actor_lr),
         "critic": new_critic,
         "gradients": {"actor": of_actor, "critic": stack(gradients)},
-        "target": average(state.target, new_critic, c.polyak),
+        "target": average(state.target, new_critic, 1.0 - c.tau),
         "critic_loss": critic_loss,
         "penalty": penalty,
         "actor_loss": actor_loss,
@@ -203,29 +203,29 @@ def sac_update(state, batch):
     c, b = state.config, float64(batch)
     keys = jax.random.split(jax.random.wrap_key_data(state.key), 4)
     share = b.weight / len(b.reward)
-    normal = lambda key: np.asarray(jax.random.normal(key, batch.goal.shape), np.float64)
+    normal = lambda key: np.asarray(jax.random.normal(key, batch.action.shape), np.float64)
     temperature = np.exp(float(state.log_temperature.params))
 
-    next_goal, next_log_prob, _ = tanh_gaussian(Layers(state.actor.params).forward(b.next_obs), normal(keys[0]))
-    next_q = [Layers(pick(state.target, i)).forward(critic_input(b.next_obs, next_goal))[:, 0] for i in (0, 1)]
+    next_action, next_log_prob, _ = tanh_gaussian(Layers(state.actor.params).forward(b.next_obs), normal(keys[0]))
+    next_q = [Layers(pick(state.target, i)).forward(critic_input(b.next_obs, next_action))[:, 0] for i in (0, 1)]
     next_value = np.min(next_q, axis=0) - temperature * next_log_prob
     backup = c.reward_scale * b.reward + c.discount * b.discount * next_value
 
     of_critic, critic_loss = twin_regression(state.critic.params, b, backup, share)
-    new_critic = first_adam_step(state.critic.params, of_critic, c.critic_rate)
+    new_critic = first_adam_step(state.critic.params, of_critic, c.critic_lr)
 
     of_actor, actor_loss, log_prob = soft_actor_gradient(state, b, new_critic, temperature, normal(keys[1]))
 
     # The entropy wanted, in a box with limits of 1: log 2 for each number is that of an even spread.
-    wanted = batch.goal.shape[1] * (np.log(2.0) + c.target_entropy)
+    wanted = batch.action.shape[1] * (np.log(2.0) + c.target_entropy)
     of_log_temperature = -np.mean(log_prob) - wanted
 
     return {
-        "actor": first_adam_step(state.actor.params, of_actor, c.actor_rate),
+        "actor": first_adam_step(state.actor.params, of_actor, c.actor_lr),
         "critic": new_critic,
-        "log_temperature": first_adam_step(state.log_temperature.params, of_log_temperature, c.temperature_rate),
+        "log_temperature": first_adam_step(state.log_temperature.params, of_log_temperature, c.temperature_lr),
         "gradients": {"actor": of_actor, "critic": of_critic, "log_temperature": of_log_temperature},
-        "target": average(state.target, new_critic, c.polyak),
+        "target": average(state.target, new_critic, 1.0 - c.tau),
         "critic_loss": critic_loss,
         "actor_loss": actor_loss,
         "entropy": -np.mean(log_prob),
@@ -242,44 +242,44 @@ def td3_goals_and_values(state, b):
     """(goals of the smoothed target policy at s', the smaller of the target critics' values of them)."""
     c = state.config
     key, _ = jax.random.split(jax.random.wrap_key_data(state.key))
-    noise = c.target_noise * np.asarray(jax.random.normal(key, b.goal.shape), np.float64)
-    goal = deterministic(Layers(state.target_actor).forward(b.next_obs)) + np.clip(noise, -c.largest_noise, c.largest_noise)
+    noise = c.policy_noise * np.asarray(jax.random.normal(key, b.action.shape), np.float64)
+    goal = deterministic(Layers(state.target_actor).forward(b.next_obs)) + np.clip(noise, -c.noise_clip, c.noise_clip)
     goal = np.clip(goal, -1.0, 1.0)
     q = [Layers(pick(state.target, i)).forward(critic_input(b.next_obs, goal))[:, 0] for i in (0, 1)]
     return goal, np.min(q, axis=0)
 
 
-def td3_actor(state, b, critics, distance_weight, value_weight):
-    """(gradient, loss) of distance_weight |pi(s) - u|^2 - value_weight min Q(s, pi(s)) / mean |Q| over the critics given."""
+def td3_actor(state, b, critics, distance_weight, alpha):
+    """(gradient, loss) of distance_weight |pi(s) - u|^2 - alpha min Q(s, pi(s)) / mean |Q| over the critics given."""
     share = b.weight / len(b.reward)
     actor = Layers(state.actor.params)
     goal = deterministic(actor.forward(b.obs))
     values = np.stack([critic.forward(critic_input(b.obs, goal))[:, 0] for critic in critics])
     q = values.min(axis=0)
-    value_weight = value_weight / np.mean(np.abs(q))
-    slope = 2.0 * distance_weight * (goal - b.goal)
+    alpha = alpha / np.mean(np.abs(q))
+    slope = 2.0 * distance_weight * (goal - b.action)
     for i, critic in enumerate(critics):
         of_input = critic.backward(np.ones((len(q), 1)))[1][:, b.obs.shape[1] :]
-        slope -= value_weight * (values.argmin(axis=0) == i)[:, None] * of_input
+        slope -= alpha * (values.argmin(axis=0) == i)[:, None] * of_input
     of_raw = np.zeros((len(q), 2 * goal.shape[1]))
     of_raw[:, 0::2] = share[:, None] * slope * (1.0 - goal**2)
-    distance = distance_weight * np.sum((goal - b.goal) ** 2, axis=1)
-    return actor.backward(of_raw)[0], np.sum(share * (distance - value_weight * q))
+    distance = distance_weight * np.sum((goal - b.action) ** 2, axis=1)
+    return actor.backward(of_raw)[0], np.sum(share * (distance - alpha * q))
 
 
 def td3_update(state, b, backup, of_actor):
     """What both learners share; of_actor(critics) -> (gradient, loss) of the actor."""
     c = state.config
     of_critic, critic_loss = twin_regression(state.critic.params, b, backup, b.weight / len(b.reward))
-    new_critic = first_adam_step(state.critic.params, of_critic, c.critic_rate)
+    new_critic = first_adam_step(state.critic.params, of_critic, c.critic_lr)
     gradient, actor_loss = of_actor([Layers(pick(new_critic, i)) for i in (0, 1)])
-    new_actor = first_adam_step(state.actor.params, gradient, c.actor_rate)
+    new_actor = first_adam_step(state.actor.params, gradient, c.actor_lr)
     return {
         "actor": new_actor,
         "critic": new_critic,
         "gradients": {"actor": gradient, "critic": of_critic},
-        "target": average(state.target, new_critic, c.polyak),
-        "target_actor": average(state.target_actor, new_actor, c.polyak),
+        "target": average(state.target, new_critic, 1.0 - c.tau),
+        "target_actor": average(state.target_actor, new_actor, 1.0 - c.tau),
         "critic_loss": critic_loss,
         "actor_loss": actor_loss,
     }
@@ -290,15 +290,15 @@ def td3_bc_update(state, batch):
     c, b = state.config, float64(batch)
     _, next_q = td3_goals_and_values(state, b)
     backup = c.reward_scale * b.reward + c.discount * b.discount * next_q
-    of_actor = lambda critics: td3_actor(state, b, critics[:1], 1.0 / b.goal.shape[1], c.value_weight)
+    of_actor = lambda critics: td3_actor(state, b, critics[:1], 1.0 / b.action.shape[1], c.alpha)
     return td3_update(state, b, backup, of_actor)
 
 
 def rebrac_update(state, batch):
-    """The same; the batch says what the behaviour did next."""
+    """The same; the batch says what the behavior did next."""
     c, b = state.config, float64(batch)
-    next_goal, next_q = td3_goals_and_values(state, b)
-    next_value = next_q - c.critic_penalty * np.sum((next_goal - b.next_goal) ** 2, axis=1)
+    next_action, next_q = td3_goals_and_values(state, b)
+    next_value = next_q - c.critic_penalty * np.sum((next_action - b.next_action) ** 2, axis=1)
     backup = c.reward_scale * b.reward + c.discount * b.discount * next_value
     of_actor = lambda critics: td3_actor(state, b, critics, c.actor_penalty, 1.0)
     return td3_update(state, b, backup, of_actor)

@@ -22,7 +22,7 @@ from ohio_jax.training.offline import train
 from ohio_jax.training.plan import Plan
 from tests.ohio_jax import toy
 
-PLAN = Plan("bc", bc.Config(actor_rate=1e-2), hidden=16, updates=60, batch=16, block=20, seeds=4)
+PLAN = Plan("bc", bc.Config(actor_lr=1e-2), hidden=16, updates=60, batch=16, block=20, seeds=4)
 EPISODES = 6
 
 
@@ -33,7 +33,7 @@ def work(logs: Path, folder: Path) -> dict[str, np.ndarray]:
     trained = train(PLAN, task, "ohio", transitions, folder)
     played = evaluate_learner(task, "ohio", bc, trained.states, EPISODES, 9)
     parameters = {f"parameters.{i}": x for i, x in enumerate(jax.tree.leaves(trained.states))}
-    return {"goal": transitions.goal, "returns": played.returns, **trained.curve, **parameters}
+    return {"goal": transitions.action, "returns": played.returns, **trained.curve, **parameters}
 
 
 def main(coordinator: str, processes: int, process: int, folder: Path, dies: int | None = None) -> None:
@@ -48,7 +48,7 @@ def main(coordinator: str, processes: int, process: int, folder: Path, dies: int
 
         loop.SECONDS_BETWEEN_CHECKPOINTS, Run.save = 0.0, save_and_die
     np.savez(folder / f"found-{process}.npz", **work(folder / "logs.npz", folder / "run"))
-    mesh.meet()
+    mesh.barrier()
 
 
 if __name__ == "__main__":

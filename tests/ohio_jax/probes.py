@@ -36,7 +36,7 @@ def _probe(action: str, obs, reward, next_obs, discount, goal, best, value) -> P
     spec = ACTIONS[action]
     columns = (obs[:, None], goal, reward, next_obs[:, None], discount, np.ones(SIZE))
     batch = Batch(*(jnp.asarray(column, jnp.float32) for column in columns))
-    batch = batch._replace(next_goal=batch.goal)
+    batch = batch._replace(next_action=batch.action)
     return Probe(Spec(1, spec, mlp_networks(spec, WIDTH)), batch, best, value)
 
 

@@ -17,4 +17,4 @@ def program(n, m, H, seed, tight, dtype=float):
     Q, P, R = (np.diag(random.uniform(0.5, 2, k)) for k in (n, n, m))
     high = tight * random.uniform(0.5, 1.5, m)
     arrays = (A, B, c, Q, 0.3 * R, P, -0.8 * high, high)
-    return qp.Program(*(jnp.asarray(x, dtype) for x in arrays)), random.normal(size=n), random.normal(size=n)
+    return qp.BoxLQ(*(jnp.asarray(x, dtype) for x in arrays)), random.normal(size=n), random.normal(size=n)

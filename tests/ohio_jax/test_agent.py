@@ -10,7 +10,7 @@ from ohio_envs import plans, registry
 
 from ohio_jax import data
 from ohio_jax.agent import Preprocessor, feature_size, shown
-from ohio_jax.collect import collect, trained_behaviour
+from ohio_jax.collect import collect, trained_policy
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_learner
 from ohio_jax.learners import bc
@@ -23,7 +23,7 @@ from ohio_jax.training.plan import Plan, batch_of, initial_agents
 from tests.ohio_jax import toy
 from tests.ohio_jax.runs import assert_same
 
-BC = Plan("bc", bc.Config(actor_rate=3e-3), hidden=16, updates=200, batch=32, block=200)
+BC = Plan("bc", bc.Config(actor_lr=3e-3), hidden=16, updates=200, batch=32, block=200)
 # The same two numbers of a log in other units: (factor, zero) of each.
 UNITS = {
     "Kelvin": ((1.0, 293.15), (1.0, 0.0)),
@@ -46,7 +46,7 @@ def test_moments_by_hand():
 
 
 def test_features_come_first():
-    """What is normalised is what the task knows of an angle, not the angle."""
+    """What is normalized is what the task knows of an angle, not the angle."""
     turn = lambda obs: jnp.concatenate([jnp.sin(obs), jnp.cos(obs)], axis=-1)
     obs = np.random.default_rng(0).uniform(-9.0, 9.0, (500, 1)).astype(np.float32)
     see = Preprocessor.plain(1, turn).fitted(obs)
@@ -90,17 +90,17 @@ def test_plain_changes_no_bit():
 
 @pytest.mark.parametrize("name", ["reacher", "routing-synthetic", "supply-chain-1w3s", "inventory-one-store"])
 def test_tasks_say_what_they_know_of_observations(name):
-    """Whatever the space, features are as many as its nodes share and its networks ask for, finite and not huge."""
+    """Whatever the interface, features are as many as its nodes share and its networks ask for, finite and not huge."""
     settings = {"regions": "4", "horizon": "6"} if name.startswith("routing") else {}
     task = registry.make(name, settings)
-    obs = np.asarray(jax.vmap(task.env.start)(task.instances(0, 3)).obs)
-    for space in task.spaces:
-        agents, _ = initial_agents(Plan("bc", bc.Config(), hidden=4), task, space)
+    obs = np.asarray(jax.vmap(task.env.reset_to)(task.instances(0, 3)).obs)
+    for interface in task.interfaces:
+        agents, _ = initial_agents(Plan("bc", bc.Config(), hidden=4), task, interface)
         agent = agents.of_seed(0)
         seen = np.asarray(agent.preprocess(obs))
         assert seen.shape == (3, agent.state.spec.observation_size) and np.isfinite(seen).all() and np.abs(seen).max() < 100
         goal = jax.eval_shape(lambda agent: agent.act(bc, obs, jax.random.key(0), True), agent)
-        assert goal.shape == (3, *task.spaces[space].spec.shape), space
+        assert goal.shape == (3, *task.interfaces[interface].spec.shape), interface
 
 
 # --- Learning offline
@@ -116,7 +116,7 @@ def room(units=((1.0, 0.0), (1.0, 0.0))):
     ones, none = np.ones(400, np.float32), np.zeros(400, np.int64)
     found = data.Transitions(
         obs=tell(obs),
-        goal=(0.9 * goal).astype(np.float32),
+        action=(0.9 * goal).astype(np.float32),
         reward=ones,
         next_obs=tell(obs),
         elapsed=ones.astype(np.int32),
@@ -128,35 +128,35 @@ def room(units=((1.0, 0.0), (1.0, 0.0))):
         episode_return=ones[:1],
         card={},
     )
-    return tell, of_logs("room", 2, toy.line_task().spaces), found
+    return tell, of_logs("room", 2, toy.line_task().interfaces), found
 
 
 ASKED = np.random.default_rng(1).normal([-1.0, 4.0], [3.0, 0.5], (50, 2))
 
 
-def cloned(units, normalise=True):
-    """What behaviour cloning does on the same observations, told in these units: Float[50]."""
+def cloned(units, normalize=True):
+    """What behavior cloning does on the same observations, told in these units: Float[50]."""
     tell, task, found = room(units)
-    agent = train(dataclasses.replace(BC, normalise=normalise), task, "ohio", found).states.of_seed(0)
+    agent = train(dataclasses.replace(BC, normalize=normalize), task, "ohio", found).states.of_seed(0)
     return np.asarray(agent.act(bc, tell(ASKED), jax.random.key(0), True))[:, 0]
 
 
 def test_other_units_give_the_same_policy():
-    usual = cloned(((1.0, 0.0), (1.0, 0.0)))
-    assert np.std(usual) > 0.3
+    action_scale = cloned(((1.0, 0.0), (1.0, 0.0)))
+    assert np.std(action_scale) > 0.3
     for name, units in UNITS.items():
-        np.testing.assert_allclose(cloned(units), usual, atol=1e-3, err_msg=name)
-    assert np.abs(cloned(UNITS["Kelvin"], normalise=False) - usual).max() > 0.1
+        np.testing.assert_allclose(cloned(units), action_scale, atol=1e-3, err_msg=name)
+    assert np.abs(cloned(UNITS["Kelvin"], normalize=False) - action_scale).max() > 0.1
 
 
 def test_what_no_loss_hears_does_not_count():
     """An inverse that failed leaves a row of weight 0, with whatever number stands for what was none."""
     _, task, found = room()
-    spoilt, weight = found.obs.copy(), found.weight.copy()
-    spoilt[::3], weight[::3] = 1e6, 0.0
+    spoiled, weight = found.obs.copy(), found.weight.copy()
+    spoiled[::3], weight[::3] = 1e6, 0.0
     moments = lambda found: initial_agents(BC, task, "ohio", found)[0].preprocess
     few = dataclasses.replace(found, weight=weight)
-    assert_same(moments(dataclasses.replace(few, obs=spoilt)), moments(few))
+    assert_same(moments(dataclasses.replace(few, obs=spoiled)), moments(few))
 
 
 def test_batches_and_acting_are_shown_the_same():
@@ -189,14 +189,14 @@ def test_a_checkpoint_brings_its_moments(task, transitions, tmp_path):
     used = transitions.obs.astype(np.float64)
     np.testing.assert_allclose(trained.states.preprocess.mean, np.tile(used.mean(), (2, 1)), rtol=1e-6)
     np.testing.assert_allclose(trained.states.preprocess.deviation, np.tile(used.std(), (2, 1)), rtol=1e-6)
-    _, space, _, agents = load_policy(tmp_path / "run", lambda name, settings: task)
+    _, interface, _, agents = load_policy(tmp_path / "run", lambda name, settings: task)
     assert_same(agents, trained.states)
-    played = [evaluate_learner(task, space, bc, of, 5, 3).returns for of in (agents, trained.states)]
+    played = [evaluate_learner(task, interface, bc, of, 5, 3).returns for of in (agents, trained.states)]
     np.testing.assert_array_equal(*played)
-    logged = collect(task, trained_behaviour(task, space, "bc", agents.of_seed(1)), 5, 3)
+    logged = collect(task, trained_policy(task, interface, "bc", agents.of_seed(1)), 5, 3)
     np.testing.assert_allclose(logged.returns, played[0][1], rtol=1e-4)
     with pytest.raises(UserError, match=r"run\.json: field plan"):
-        train(dataclasses.replace(SMALL, normalise=False), task, "ohio", transitions, tmp_path / "run")
+        train(dataclasses.replace(SMALL, normalize=False), task, "ohio", transitions, tmp_path / "run")
 
 
 def test_a_policy_carried_elsewhere_keeps_its_moments(task, transitions):
@@ -204,16 +204,18 @@ def test_a_policy_carried_elsewhere_keeps_its_moments(task, transitions):
     trained = train(SMALL, task, "ohio", transitions).states
     far = dataclasses.replace(task, instances=lambda seed, episodes: 50.0 + jnp.arange(episodes, dtype=jnp.float32))
     agent = trained.of_seed(0)
-    logged = collect(far, trained_behaviour(far, "ohio", "bc", agent), 3, 0)
+    logged = collect(far, trained_policy(far, "ohio", "bc", agent), 3, 0)
     goal = bc.act(agent.state, agent.preprocess(logged.obs[logged.obs_index]), jax.random.key(0), True)
     np.testing.assert_allclose(logged.action, 0.5 * (goal - logged.state), rtol=1e-4, atol=1e-4)
 
 
-def test_online_nothing_is_normalised_unless_it_was_before(task, transitions):
+def test_online_nothing_is_normalized_unless_it_was_before(task, transitions):
     plan = Plan("bc", bc.Config(), hidden=8, updates=4, batch=8, block=4, seeds=2)
-    assert plan.normalise
+    assert plan.normalize
     go_on = lambda **given: (
-        online.online(online.OnlinePlan(plan, envs=4, each=2, warm_up=0, capacity=500), task, "ohio", **given).states.preprocess
+        online.online(
+            online.OnlinePlan(plan, envs=4, updates_per_step=2, learning_starts=0, buffer_size=500), task, "ohio", **given
+        ).states.preprocess
     )
     fresh = go_on(data=transitions)
     assert not np.any(fresh.mean) and np.all(np.asarray(fresh.deviation) == 1.0)
@@ -230,7 +232,7 @@ def test_what_is_written_online_is_what_the_policy_was_shown(task, transitions):
 
     def written(agent):
         carry = online.begin(agent, jax.random.key(1), env, 4, 4, None)
-        return jax.jit(lambda carry: online.decide(carry, jax.random.key(0), env, act, jnp.bool_(False)))(carry)[0].buffer.rows
+        return jax.jit(lambda carry: online.env_step(carry, jax.random.key(0), env, act, jnp.bool_(False)))(carry)[0].buffer.rows
 
     raw, seen = written(plain), written(fitted)
     np.testing.assert_allclose(seen.obs, fitted.preprocess(raw.obs), rtol=1e-6)
@@ -238,10 +240,10 @@ def test_what_is_written_online_is_what_the_policy_was_shown(task, transitions):
     assert_same(seen._replace(obs=0, next_obs=0), raw._replace(obs=0, next_obs=0))
 
 
-def test_the_suites_plans_normalise_but_where_the_original_did_not():
+def test_the_suites_plans_normalize_but_where_the_original_did_not():
     for family, presets in plans.PRESETS.items():
         for preset, made in presets.items():
-            for (space, _), plan in made().items():
-                assert plan.normalise == ("compat" not in space), (family, preset, space)
-    assert not plans.plan("reacher", "td3_bc", "ohio_compat").normalise
-    assert plans.plan("reacher", "td3_bc", "ohio").normalise and plans.plan("a task of mine", "bc", "ohio").normalise
+            for (interface, _), plan in made().items():
+                assert plan.normalize == ("compat" not in interface), (family, preset, interface)
+    assert not plans.plan("reacher", "td3_bc", "ohio_compat").normalize
+    assert plans.plan("reacher", "td3_bc", "ohio").normalize and plans.plan("a task of mine", "bc", "ohio").normalize

@@ -17,7 +17,7 @@ def test_collected_returns_are_the_evaluated_ones():
     logged = collect(task, "wander", episodes, 5)
     played = evaluate_policy(task, "wander", episodes, 5)
     np.testing.assert_allclose(logged.returns, played.returns, rtol=1e-5)
-    assert logged.card["episodes"] == episodes and logged.card["behaviour"] == "wander"
+    assert logged.card["episodes"] == episodes and logged.card["behavior_policy"] == "wander"
     assert logged.truncated.sum() == episodes and not logged.terminated.any()
     # Each row of the log is the step the simulator would make.
     np.testing.assert_allclose(logged.state + logged.action, logged.next_state, atol=1e-6)
@@ -42,7 +42,7 @@ def test_collect_goes_on_from_its_parts(tmp_path):
 def test_the_logs_lie_in_memory_once():
     """At most as large a part more of them as one field is, while its chunks are joined."""
     wide = lambda state: jnp.tile(toy.place(state), 1024)
-    task, episodes = dataclasses.replace(toy.line_task(), view=wide, reached=wide), 4 * CHUNK
+    task, episodes = dataclasses.replace(toy.line_task(), controller_obs=wide, next_controller_obs=wide), 4 * CHUNK
     tracemalloc.start()
     try:
         logged = collect(task, "half", episodes, 5)

@@ -1,4 +1,4 @@
-"""Ends of episodes: what relabelling makes of logs is what a learner sees online, whatever their length and however they end."""
+"""Ends of episodes: what relabeling makes of logs is what a learner sees online, whatever their length and however they end."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from ohio_jax.data.arrays import digest_v1
 from ohio_jax.environment import HighLevelEnv
 from ohio_jax.learners import bc, iql, sac
 from ohio_jax.relabel import relabel
-from ohio_jax.task import Guide
+from ohio_jax.task import HighLevelPolicy
 from ohio_jax.training import online
 from ohio_jax.training import plan as plans
 from tests.ohio_jax import toy
@@ -31,13 +31,13 @@ def goal_of(env, key, state):
 
 
 def line(horizon: int, steps: int, wall: float):
-    """The line with goals of so many steps, truly ended by a wall; its behaviour is `goal_of`."""
+    """The line with goals of so many steps, truly ended by a wall; its behavior is `goal_of`."""
     task = toy.line_task(horizon)
-    space = dataclasses.replace(task.spaces["ohio"], steps=steps)
-    policies, env = {"goals": Guide(goal_of, space)}, toy.Line(wall, horizon)
+    interface = dataclasses.replace(task.interfaces["ohio"], steps=steps)
+    policies, env = {"goals": HighLevelPolicy(goal_of, interface)}, toy.Line(wall, horizon)
     anywhere = lambda seed, amount: jax.random.uniform(jax.random.key(seed), (amount,), minval=-0.8, maxval=0.8)
     starts = lambda seed, amount: jnp.append(jnp.array([0.0, 0.25]), anywhere(seed, amount))[:amount]
-    return dataclasses.replace(task, env=env, spaces={"ohio": space}, policies=policies, instances=starts)
+    return dataclasses.replace(task, env=env, interfaces={"ohio": interface}, policies=policies, instances=starts)
 
 
 @jax.jit
@@ -51,18 +51,18 @@ def played(env: HighLevelEnv, instances):
         row = (state.obs, goal, after.reward, after.obs, after.info["elapsed"], after.done, alive)
         return jax.tree.map(lambda new, old: jnp.where(alive, new, old), after, state), row
 
-    return jax.vmap(lambda instance: jax.lax.scan(decide, env.start(instance), None, env.horizon)[1])(instances)
+    return jax.vmap(lambda instance: jax.lax.scan(decide, env.reset_to(instance), None, env.horizon)[1])(instances)
 
 
 @settings(max_examples=25)
 @given(st.integers(1, 11), st.integers(1, 5), st.sampled_from([0.91, 1.13, 1.21, 100.0]), st.integers(0, 3))
-def test_relabelled_transitions_are_those_of_the_hierarchy_online(horizon, steps, wall, seed):
+def test_relabeled_transitions_are_those_of_the_hierarchy_online(horizon, steps, wall, seed):
     task = line(horizon, steps, wall)
     found = relabel(collect(task, "goals", EPISODES, seed), task, "ohio", "analytic")
     *rows, alive = jax.device_get(played(task.high_level("ohio"), task.instances(seed, EPISODES)))
     obs, goal, reward, next_obs, elapsed, done = (row[alive] for row in rows)
     np.testing.assert_allclose(found.obs, obs, atol=1e-6)
-    np.testing.assert_allclose(found.goal, goal, atol=1e-5)
+    np.testing.assert_allclose(found.action, goal, atol=1e-5)
     np.testing.assert_allclose(found.reward, reward, atol=1e-5)
     np.testing.assert_allclose(found.next_obs, next_obs, atol=1e-6)
     np.testing.assert_array_equal(found.elapsed, elapsed)
@@ -110,7 +110,7 @@ def test_what_follows_counts_by_the_steps_it_took():
         np.testing.assert_allclose(own * discount, np.where(found.terminal, 0.0, discount ** (found.elapsed / 3)), rtol=1e-6)
         assert (own[whole] == 1.0).all() and (own[found.terminal] == 0.0).all() and np.isfinite(own).all()
     plan = plans.Plan("iql", iql.Config(discount=0.9), hidden=4)
-    spec = plans.spec_of(task, task.spaces["ohio"], 4)
+    spec = plans.spec_of(task, task.interfaces["ohio"], 4)
     np.testing.assert_array_equal(plans.batch_of(plan, spec, Preprocessor.plain(1), found).discount, found.batch(0.9).discount)
     # A learner that looks one transition ahead at most has no discount, and is asked for none.
     assert not hasattr(bc.Config(), "discount")
@@ -120,11 +120,11 @@ def test_what_follows_counts_by_the_steps_it_took():
 def test_online_transitions_count_alike():
     """Episodes of four steps in decisions of three: the second of each takes one step."""
     task, envs, config = line(4, 3, 100.0), 2, sac.Config(discount=0.81)
-    env, spec = task.high_level("ohio"), plans.spec_of(task, task.spaces["ohio"], 4)
+    env, spec = task.high_level("ohio"), plans.spec_of(task, task.interfaces["ohio"], 4)
     agent = Agent(sac.init(jax.random.key(0), spec, config), Preprocessor.plain(1))
     carry = online.begin(agent, jax.random.key(1), env, envs, 8, None)
     act = lambda agent, obs, key: jnp.full((envs, 1), 0.5)
-    decide = jax.jit(lambda carry, key: online.decide(carry, key, env, act, jnp.bool_(False)))
+    decide = jax.jit(lambda carry, key: online.env_step(carry, key, env, act, jnp.bool_(False)))
     for step in range(4):
         carry, _ = decide(carry, jax.random.key(step))
     kept = np.asarray(carry.buffer.rows.discount).reshape(4, envs)

@@ -16,7 +16,7 @@ def high_level(steps, **line):
 
 def test_rewards_of_a_segment_are_summed():
     env = high_level(steps=3)
-    state = env.step(env.start(jnp.float32(0.0)), jnp.array([8.0]))
+    state = env.step(env.reset_to(jnp.float32(0.0)), jnp.array([8.0]))
     assert float(state.pipeline_state.x) == 7.0  # 4, 6, 7
     assert float(state.reward) == -(4 + 6 + 7)
     assert float(state.metrics["moved"]) == 7.0
@@ -25,7 +25,7 @@ def test_rewards_of_a_segment_are_summed():
 
 def test_nothing_happens_behind_the_end():
     env = high_level(steps=4, wall=5.0)
-    state = env.step(env.start(jnp.float32(0.0)), jnp.array([8.0]))  # 4, 6: through the wall
+    state = env.step(env.reset_to(jnp.float32(0.0)), jnp.array([8.0]))  # 4, 6: through the wall
     assert float(state.pipeline_state.x) == 6.0 and float(state.done) == 1.0
     assert float(state.reward) == -10.0
 
@@ -33,7 +33,7 @@ def test_nothing_happens_behind_the_end():
 def test_time_limit_is_a_truncation():
     env = high_level(steps=4, horizon=6)
     assert env.horizon == 2
-    state = env.start(jnp.float32(0.0))
+    state = env.reset_to(jnp.float32(0.0))
     for _ in range(2):
         state = env.step(state, jnp.array([1.0]))
     assert float(state.done) == 0.0 and float(state.info["truncation"]) == 1.0
@@ -46,7 +46,7 @@ def test_parameters_are_leaves_and_nothing_retraces():
     @jax.jit
     @chex.assert_max_traces(n=1)
     def run(env, goal):
-        return env.step(env.start(jnp.float32(0.0)), goal).pipeline_state.x
+        return env.step(env.reset_to(jnp.float32(0.0)), goal).pipeline_state.x
 
     for goal in (2.0, 4.0):
         got = jax.vmap(run, (0, None))(envs, jnp.array([goal]))

@@ -10,7 +10,7 @@ from ohio_jax.evaluate import evaluate_policy
 from tests.ohio_jax import toy
 
 
-def test_an_episode_does_not_depend_on_its_neighbours():
+def test_an_episode_does_not_depend_on_its_neighbors():
     few, many = (evaluate_policy(toy.line_task(), "wander", episodes, 7) for episodes in (4, 9))
     np.testing.assert_array_equal(few.returns, many.returns[:4])
 
@@ -25,7 +25,7 @@ def test_relabel_recovers_the_goals_up_to_the_time_limit():
     logged = collect(task, "half", 10, 1)
     transitions = relabel.relabel(logged, task, "ohio", "analytic")
     assert len(transitions.reward) == 10 * 6
-    np.testing.assert_allclose(transitions.goal, 0.0, atol=1e-6)  # halfway to zero is halfway to the goal zero
+    np.testing.assert_allclose(transitions.action, 0.0, atol=1e-6)  # halfway to zero is halfway to the goal zero
     np.testing.assert_allclose(transitions.residual, 0.0, atol=1e-6)
     np.testing.assert_allclose(transitions.next_obs, 0.5 * transitions.obs, atol=1e-6)
     assert not transitions.terminal.any() and (transitions.elapsed == 1).all() and (transitions.weight == 1).all()
@@ -38,14 +38,14 @@ def test_segments_do_not_cross_episodes():
 
 
 @pytest.mark.parametrize(
-    ("space", "inverse", "message"),
+    ("interface", "inverse", "message"),
     [
-        ("low", "analytic", "unknown action space for line 'low'"),
+        ("low", "analytic", "unknown action interface for line 'low'"),
         ("ohio", "magic", "unknown inverse 'magic'"),
         ("ohio", "observed", "inverse 'observed'"),
     ],
 )
-def test_relabel_refuses_what_it_does_not_know(space, inverse, message):
+def test_relabel_refuses_what_it_does_not_know(interface, inverse, message):
     task = toy.line_task()
     with pytest.raises(UserError, match=message):
-        relabel.relabel(collect(task, "half", 2, 1), task, space, inverse)
+        relabel.relabel(collect(task, "half", 2, 1), task, interface, inverse)

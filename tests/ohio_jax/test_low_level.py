@@ -33,7 +33,10 @@ def compiled(name):
         other = problem.project(0.5 * goal + 0.1 * jnp.arange(1.0, goal.size + 1).reshape(goal.shape))
         found = {"residual": residual(goal), "elsewhere": residual(other)}
         if problem.action is not None:
-            found["imitation"], found["acted"] = low_level.imitation(problem, goal, at), low_level.acted(problem, goal, at)
+            found["action_residual"], found["executed_action"] = (
+                low_level.action_residual(problem, goal, at),
+                low_level.executed_action(problem, goal, at),
+            )
         if low_level.is_affine(problem):
             found["J"], found["r"] = low_level.affine(problem, at)
             found["slope"] = jax.jacfwd(residual)(goal)
@@ -60,11 +63,11 @@ def cut(segments: Segment, length: int | None = None) -> Segment:
 
 @each
 def test_what_a_low_level_did_its_models_explain(name):
-    """Residual, imitation and executed actions, at the goals that were asked for, and not at others."""
+    """Residual, action_residual and executed actions, at the goals that were asked for, and not at others."""
     found = of_all(name)
     np.testing.assert_allclose(found["residual"], 0.0, atol=EXACT[name])
-    np.testing.assert_allclose(found.get("imitation", 0.0), 0.0, atol=EXACT[name])
-    np.testing.assert_allclose(found.get("acted", 0.0), 0.0, atol=0.02)
+    np.testing.assert_allclose(found.get("action_residual", 0.0), 0.0, atol=EXACT[name])
+    np.testing.assert_allclose(found.get("executed_action", 0.0), 0.0, atol=0.02)
     elsewhere = found["elsewhere"]
     assert (np.linalg.norm(elsewhere.reshape(len(elsewhere), -1), axis=1) > 0.5).any()
 
@@ -121,9 +124,9 @@ def test_a_segment_cut_short_is_explained_by_the_same_goal(name):
     for length in {1, steps - 1}:
         part = cut(case.segments, length)
         np.testing.assert_allclose(off(part), 0.0, atol=EXACT[name])
-        spoilt = part.action.copy()
-        spoilt[:, length:] = 0.5 * spoilt[:, length:] + 0.1
-        np.testing.assert_array_equal(off(part._replace(action=spoilt)), off(part))
+        spoiled = part.action.copy()
+        spoiled[:, length:] = 0.5 * spoiled[:, length:] + 0.1
+        np.testing.assert_array_equal(off(part._replace(action=spoiled)), off(part))
 
 
 @pytest.mark.parametrize("name", ["lqr", "osc", "recurrent", "inventory"])
@@ -160,7 +163,7 @@ def test_a_command_that_comes_once_counts_once():
     at = low_level.prepare(problem, segment._replace(mask=mask))
     assert float(jnp.asarray(low_level.entries(problem, at))) == 2 * 7 + 1
     assert low_level.entries(problem, low_level.prepare(problem, segment)) is None
-    assert low_level.acted(problem, goal, at).shape == (low_levels.STEPS * 7,)
+    assert low_level.executed_action(problem, goal, at).shape == (low_levels.STEPS * 7,)
 
 
 def test_bounds_may_depend_on_the_state_and_on_what_is_asked():
@@ -175,7 +178,7 @@ def test_bounds_may_depend_on_the_state_and_on_what_is_asked():
     segment = Segment(jnp.array([[5.0]]), jnp.array([[3.0, 1.0]]), jnp.array([[5.0]]))
     at = low_level.prepare(problem, segment)
     goal = jnp.array([3.2, 4.0])
-    np.testing.assert_allclose(low_level.acted(problem, goal, at), [0.0, 1.0], atol=1e-6)
+    np.testing.assert_allclose(low_level.executed_action(problem, goal, at), [0.0, 1.0], atol=1e-6)
     np.testing.assert_allclose(low_level.residual(problem, goal, at), [0.0, 0.5], atol=1e-6)
     slope = jax.jacfwd(lambda goal: low_level.residual(problem, goal, at))(goal)
     np.testing.assert_allclose(slope, [[0.5, 0.0], [-0.5, 0.0]])
@@ -192,4 +195,6 @@ def test_two_models_and_no_word_which_is_the_residual():
         named = problem._replace(residual=name)
         np.testing.assert_allclose(low_level.residual(named, jnp.zeros(2), low_level.prepare(named, segment)), expected)
     with pytest.raises(UserError, match="expected one that says how it acts"):
-        low_level.acted(problem._replace(action=None), jnp.zeros(2), low_level.prepare(problem._replace(action=None), segment))
+        low_level.executed_action(
+            problem._replace(action=None), jnp.zeros(2), low_level.prepare(problem._replace(action=None), segment)
+        )

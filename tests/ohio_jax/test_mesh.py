@@ -91,4 +91,4 @@ def test_half_of_what_is_needed(given, words):
 
 def test_work_lies_on_no_more_devices_than_it_needs():
     assert len(mesh.devices()) == len(mesh.devices(3)) == 2 and len(mesh.devices(1)) == 1
-    assert mesh.leads() and not mesh.joined() and mesh.decide(True) and not mesh.decide(False)
+    assert mesh.is_main_process() and not mesh.joined() and mesh.broadcast_bool(True) and not mesh.broadcast_bool(False)

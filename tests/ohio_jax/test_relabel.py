@@ -1,4 +1,4 @@
-"""Relabelling: what is flagged is dropped or weighted as asked, and how segments are spread over devices changes nothing."""
+"""Relabeling: what is flagged is dropped or weighted as asked, and how segments are spread over devices changes nothing."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from ohio_jax import data, mesh, relabel
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.result import explain
+from ohio_jax.inverse.result import goal_status
 from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, closed_form, prepare
 from tests.ohio_jax import toy
 
@@ -21,7 +21,7 @@ def graded(problem, segment):
     x, at = segment.state[0], prepare(problem, segment)
     status = jnp.where(x[0] > 0.5, UNEXPLAINED, jnp.where(x[0] > 0.2, AMBIGUOUS, UNIQUE))
     # Judged as if nothing were off: what comes out are the grades.
-    return explain(problem._replace(tolerance=jnp.inf), at, closed_form(problem, at)[0], status, deviation=x, loss=x[0])
+    return goal_status(problem._replace(tolerance=jnp.inf), at, closed_form(problem, at)[0], status, deviation=x, loss=x[0])
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_weights(task, logs, grades):
     np.testing.assert_array_equal(by["keep"].weight, 1)
     np.testing.assert_array_equal(by["drop"].weight, x <= 0.2)
     np.testing.assert_array_equal(by["original"].weight, x <= 0.2)
-    goal = by["keep"].goal[:, 0]
+    goal = by["keep"].action[:, 0]
     low, high = np.quantile(goal, (0.16, 0.84))
     anyway = ((high - low) / 2) ** 2 + np.median(x**2)
     np.testing.assert_allclose(by["posterior"].weight, 1 / (1 + x**2 / anyway), rtol=1e-4)
@@ -60,7 +60,7 @@ def test_an_unlikely_segment_weighs_less(task, logs, monkeypatch):
 
     def off(problem, segment):
         at = prepare(problem, segment)
-        return explain(problem, at, closed_form(problem, at)[0] + (segment.state[0] > 0.3) / half, jnp.int32(UNIQUE))
+        return goal_status(problem, at, closed_form(problem, at)[0] + (segment.state[0] > 0.3) / half, jnp.int32(UNIQUE))
 
     monkeypatch.setitem(INVERSES, "off", off)
     found = relabel.relabel(logs, task, "ohio", "off", "posterior")
@@ -72,8 +72,8 @@ def test_posterior_weights_itself(task, logs):
     the residual 0.8 of it, and the variance is 1 / (1/4 + 1)."""
     found = relabel.relabel(logs, task, "ohio", "posterior")
     moved = logs.next_state - logs.state
-    np.testing.assert_allclose(found.goal, logs.state + 0.4 * moved, atol=1e-5)
-    low, high = np.quantile(found.goal, (0.16, 0.84))
+    np.testing.assert_allclose(found.action, logs.state + 0.4 * moved, atol=1e-5)
+    low, high = np.quantile(found.action, (0.16, 0.84))
     precision = 1 / (1 + 0.8 / (((high - low) / 2) ** 2 + 0.8))
     np.testing.assert_allclose(found.weight, np.exp(-0.32 * moved[:, 0] ** 2) * precision, rtol=1e-4)
     assert found.card["weights"] == "posterior" and relabel.relabel(logs, task, "ohio", "analytic").card["weights"] == "keep"
@@ -82,17 +82,17 @@ def test_posterior_weights_itself(task, logs):
 def test_chunks_and_devices_change_nothing(task, logs, monkeypatch):
     whole = relabel.relabel(logs, task, "ohio", "analytic")
     rows, _ = relabel.segments_of(logs.offset, 1)
-    problem = task.spaces["ohio"].problem
+    problem = task.interfaces["ohio"].problem
     alone = [closed_form(problem, prepare(problem, _segment(logs, row)))[0] for row in rows[:7]]
-    np.testing.assert_allclose(whole.goal[:7], np.stack(alone), rtol=1e-6)
+    np.testing.assert_allclose(whole.action[:7], np.stack(alone), rtol=1e-6)
     monkeypatch.setattr(relabel, "CHUNK", 7)  # two devices: calls of 14, the last one filled up
     again = relabel.relabel(logs, task, "ohio", "analytic")
-    np.testing.assert_array_equal(again.goal, whole.goal)
+    np.testing.assert_array_equal(again.action, whole.action)
     np.testing.assert_array_equal(again.residual, whole.residual)
     monkeypatch.setattr(mesh, "devices", lambda: jax.devices()[:1])
     jax.clear_caches()
     one = relabel.relabel(logs, task, "ohio", "analytic")
-    np.testing.assert_array_equal(one.goal, whole.goal)
+    np.testing.assert_array_equal(one.action, whole.action)
 
 
 def _segment(logs, row):
@@ -115,8 +115,8 @@ def test_what_is_not_finite_fails_alone_and_can_be_saved(task, logs, tmp_path):
     clean, found = (relabel.relabel(x, task, "ohio", "analytic") for x in (logs, replace(logs, state=state, obs=obs)))
     assert found.status[3] == FAILED and found.weight[3] == 0 and found.card["failed"] == 1
     others = np.arange(len(clean.reward)) != 3
-    np.testing.assert_array_equal(found.goal[others], clean.goal[others])
-    assert np.isfinite(found.goal).all() and np.isfinite(found.residual).all() and np.isfinite(found.obs[3]).all()
+    np.testing.assert_array_equal(found.action[others], clean.action[others])
+    assert np.isfinite(found.action).all() and np.isfinite(found.residual).all() and np.isfinite(found.obs[3]).all()
     spotless = replace(found, next_obs=np.nan_to_num(found.next_obs))  # the step before saw the bad one, and is not failed
     data.save(tmp_path / "goals.npz", spotless)
     np.testing.assert_array_equal(data.load(tmp_path / "goals.npz", "transitions").weight, found.weight)
@@ -128,7 +128,7 @@ def test_refusals(task, logs, monkeypatch):
     nothing = replace(logs, state=np.full_like(logs.state, np.nan))
     with pytest.raises(UserError, match="expected segments of finite states"):
         relabel.relabel(nothing, task, "ohio", "analytic")
-    unsure = lambda problem, segment: explain(
+    unsure = lambda problem, segment: goal_status(
         problem, prepare(problem, segment), closed_form(problem, prepare(problem, segment))[0], jnp.int32(AMBIGUOUS)
     )
     monkeypatch.setitem(INVERSES, "unsure", unsure)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Matplotlib is building the font 
 
 
 def line(draw=None):
-    return dataclasses.replace(toy.line_task(), draw=draw)
+    return dataclasses.replace(toy.line_task(), render=draw)
 
 
 def shoot(task, path, policy="half", **changes):
@@ -86,11 +86,11 @@ def test_the_reacher_can_be_drawn():
 
     q = np.array([0.3, -1.1], np.float32)
     tip = np.asarray(finger(jnp.asarray(q)))
-    for target, colour in ((tip + 0.01, "tab:green"), (tip + 0.1, "tab:red")):
+    for target, color in ((tip + 0.01, "tab:green"), (tip + 0.1, "tab:red")):
         axes = Figure().subplots()
         draw(axes, Arm(q, np.zeros(2), target, np.int32(0)))
         (circle,), (arm,) = axes.patches, axes.lines
         from matplotlib.colors import to_rgba
 
-        assert circle.get_facecolor() == to_rgba(colour)
+        assert circle.get_facecolor() == to_rgba(color)
         np.testing.assert_allclose([arm.get_xdata()[-1], arm.get_ydata()[-1]], tip)

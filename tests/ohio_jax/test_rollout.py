@@ -10,7 +10,7 @@ from ohio_jax import rollout
 from ohio_jax.collect import collect
 from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.rollout import _play, episode_keys, rollouts, scripted
-from ohio_jax.task import Guide
+from ohio_jax.task import HighLevelPolicy
 from tests.ohio_jax import toy
 
 
@@ -47,9 +47,9 @@ def test_episodes_in_waves_are_the_same(monkeypatch):
 def test_a_guide_gives_goals_that_the_low_level_follows():
     """A goal of half of x where it is given, held for two steps, each of which goes halfway to it."""
     task = toy.line_task(horizon=4)
-    space = dataclasses.replace(task.spaces["ohio"], steps=2)
+    interface = dataclasses.replace(task.interfaces["ohio"], steps=2)
     ask = lambda env, key, state: state.obs / env.wall * 50.0
-    guided = dataclasses.replace(task, policies={"guide": Guide(ask, space)})
+    guided = dataclasses.replace(task, policies={"guide": HighLevelPolicy(ask, interface)})
     logged = collect(guided, "guide", 4, 3)
     start = np.asarray(task.instances(3, 4))
     x = np.outer(start, [1.0, 0.75, 0.625, 0.75 * 0.625, 0.625 * 0.625])
@@ -57,7 +57,7 @@ def test_a_guide_gives_goals_that_the_low_level_follows():
     np.testing.assert_allclose(logged.obs.reshape(4, 5), x, rtol=1e-6)
     np.testing.assert_allclose(logged.action.reshape(4, 4), np.diff(x), rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(logged.returns, evaluate_policy(guided, "guide", 4, 3).returns, rtol=1e-6)
-    assert logged.card["behaviour"] == "guide"
+    assert logged.card["behavior_policy"] == "guide"
 
 
 def test_no_policy_compiles_twice():

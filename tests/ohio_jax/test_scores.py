@@ -27,17 +27,17 @@ def scipy_interval(statistic):
     return scipy.stats.bootstrap(tuple(TABLE.T), pooled, **options).confidence_interval
 
 
-def test_normalise():
-    assert scores.normalise([2.0, 6.0, 10.0], 2.0, 10.0).tolist() == [0.0, 50.0, 100.0]
-    assert scores.normalise(np.full((2, 3), 5.0), 0.0, 4.0).shape == (2, 3)
-    assert scores.normalise(-1.0, 0.0, -4.0) == 25.0
+def test_normalize():
+    assert scores.normalize([2.0, 6.0, 10.0], 2.0, 10.0).tolist() == [0.0, 50.0, 100.0]
+    assert scores.normalize(np.full((2, 3), 5.0), 0.0, 4.0).shape == (2, 3)
+    assert scores.normalize(-1.0, 0.0, -4.0) == 25.0
     # float64 inside: large returns that differ by a cent keep their difference.
-    assert np.diff(scores.normalise([1e9, 1e9 + 0.01], 0.0, 100.0))[0] == pytest.approx(0.01, rel=1e-4)
+    assert np.diff(scores.normalize([1e9, 1e9 + 0.01], 0.0, 100.0))[0] == pytest.approx(0.01, rel=1e-4)
 
 
-def test_normalise_needs_two_references():
+def test_normalize_needs_two_references():
     with pytest.raises(UserError, match=r"found 3\.0 for both"):
-        scores.normalise([1.0], 3.0, 3.0)
+        scores.normalize([1.0], 3.0, 3.0)
 
 
 @given(table((1, 1), (2, 3), (7, 1), (5, 4)))

@@ -17,14 +17,14 @@ from tests.ohio_jax import toy
 
 @pytest.fixture(scope="module")
 def task():
-    return of_logs("line", 1, toy.line_task().spaces)
+    return of_logs("line", 1, toy.line_task().interfaces)
 
 
-def test_logs_are_relabelled_and_learned_from(task):
+def test_logs_are_relabeled_and_learned_from(task):
     x = np.array([[0.0], [0.2], [0.4]])
     logs = data.from_arrays(x[:2], x[1:] - x[:2], -x[1:, 0], x[1:], {"task": "line"}, terminated=[False, True])
     goals = relabel(logs, task, "ohio", "analytic")
-    np.testing.assert_allclose(goals.goal, [[0.4], [0.6]], atol=1e-6)  # the low level goes half of the way
+    np.testing.assert_allclose(goals.action, [[0.4], [0.6]], atol=1e-6)  # the low level goes half of the way
     assert goals.terminal.tolist() == [False, True]
     trained = train(Plan("bc", bc.Config(), hidden=4, updates=2, batch=2, block=2), task, "ohio", goals)
     assert np.isfinite(trained.curve["actor_loss"]).all()

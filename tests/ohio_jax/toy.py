@@ -10,7 +10,7 @@ from ohio_jax.environment import State
 from ohio_jax.low_level import UNIQUE, ActionModel, Problem
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
-from ohio_jax.task import Reference, Space, Task
+from ohio_jax.task import ActionInterface, Reference, Task
 
 
 class Place(NamedTuple):
@@ -30,15 +30,15 @@ class Line:
     observation_size = 1
     action_size = 1
 
-    def draw(self, key):
+    def sample_instance(self, key):
         return jax.random.randint(key, (), 0, 4).astype(jnp.float32)
 
-    def start(self, instance):
+    def reset_to(self, instance):
         zero = jnp.float32(0)
         return State(Place(instance, zero), instance[None], zero, zero, {"moved": zero}, {"truncation": zero})
 
     def reset(self, key):
-        return self.start(self.draw(key))
+        return self.reset_to(self.sample_instance(key))
 
     def step(self, state, action):
         x, time = state.pipeline_state.x + action.reshape(()), state.pipeline_state.time + 1
@@ -102,15 +102,19 @@ def wander(env, key, state):
 
 def line_task(horizon: int = 6) -> Task:
     """A complete task on the line; the goal is a point in [-1, 1]."""
-    space = Space(Box((1.0,)), Halfway, jnp.float32(HALF), PROBLEM, lambda hidden: mlp_networks(Box((1.0,)), hidden))
-    draw = lambda seed, episodes: 0.25 * jax.vmap(lambda key: Line().draw(key))(jax.random.split(jax.random.key(seed), episodes))
+    interface = ActionInterface(
+        Box((1.0,)), Halfway, jnp.float32(HALF), PROBLEM, lambda hidden: mlp_networks(Box((1.0,)), hidden)
+    )
+    draw = lambda seed, episodes: (
+        0.25 * jax.vmap(lambda key: Line().sample_instance(key))(jax.random.split(jax.random.key(seed), episodes))
+    )
     return Task(
         name="line",
         settings={"horizon": horizon},
         env=Line(horizon=horizon),
-        view=place,
-        reached=place,
-        spaces={"ohio": space},
+        controller_obs=place,
+        next_controller_obs=place,
+        interfaces={"ohio": interface},
         policies={"half": half_to_zero, "wander": wander},
         instances=draw,
         reference=Reference(-10.0, 0.0, "by hand"),

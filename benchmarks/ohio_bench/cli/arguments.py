@@ -71,13 +71,13 @@ def task_of(path: str, card: dict[str, Any], changed: dict[str, str] | None = No
     return registry.make(card["task"], card["settings"] | (changed or {}))
 
 
-def task_with_space(args) -> Any:
-    """The task of a command that learns in it. Raises UserError where it has no such action space."""
+def task_with_interface(args) -> Any:
+    """The task of a command that learns in it. Raises UserError where it has no such action interface."""
     from ohio_envs import registry
 
     task = registry.make(args.task, settings(args.set))
-    if args.space not in task.spaces:
-        raise unknown(f"action space for {task.name}", args.space, task.spaces)
+    if args.interface not in task.interfaces:
+        raise unknown(f"action interface for {task.name}", args.interface, task.interfaces)
     return task
 
 
@@ -89,9 +89,19 @@ def scripted_policy(args) -> Any:
         if not args.task:
             raise UserError(f"{args.command}: expected TASK with --policy, found no task")
         return registry.make(args.task, settings(args.set))
-    if args.set or args.task:
-        raise UserError(f"{args.command}: --checkpoint brings its own task and settings; expected no TASK and no --set")
+    if args.task:
+        raise UserError(f"{args.command}: --checkpoint brings its own task; expected no TASK, found {args.task!r}")
     return None
+
+
+def trained(args) -> Any:
+    """The run of --checkpoint as `load_policy` gives it, in its task with the settings that --set changes."""
+    from ohio_envs import registry
+
+    from ohio_jax.training.checkpoint import load_policy
+
+    changed = settings(args.set)
+    return load_policy(args.checkpoint, lambda name, before: registry.make(name, {**before, **changed}))
 
 
 def config_of(config: Any, pairs: list[str]) -> Any:
@@ -128,21 +138,21 @@ def add_config(command) -> None:
 
 def add_task(command, hidden: int) -> argparse.ArgumentParser:
     """What commands that learn in a task itself have in common."""
-    command.add_argument("task")
-    command.add_argument("--space", default="ohio", help="action space: ohio, end_to_end, ...")
+    command.add_argument("task", help="a name that `ohio-jax list` shows")
+    command.add_argument("--interface", default="ohio", help="action interface: ohio, end_to_end, ...")
     command.add_argument("--hidden", type=positive, default=hidden, help="width of the networks")
-    command.add_argument("--seeds", type=positive, default=1)
-    command.add_argument("--out", required=True, metavar="DIR")
+    command.add_argument("--seeds", type=positive, default=1, help="how many independent runs")
+    command.add_argument("--out", required=True, metavar="DIR", help="checkpoints; the same command goes on from them")
     add_set(command)
     return command
 
 
 def add_who(command) -> None:
-    command.add_argument("task", nargs="?")
+    command.add_argument("task", nargs="?", help="with --policy; a checkpoint brings its own")
     who = command.add_mutually_exclusive_group(required=True)
-    who.add_argument("--policy")
-    who.add_argument("--checkpoint", metavar="DIR")
-    command.add_argument("--stochastic", action="store_true", help="sample the learned policy instead of its mean")
+    who.add_argument("--policy", help="a scripted policy")
+    who.add_argument("--checkpoint", metavar="DIR", help="what train, online or hdpo wrote")
+    command.add_argument("--sample-actions", action="store_true", help="sample the learned policy instead of its mean")
 
 
 def add_processes(command) -> None:

@@ -9,21 +9,18 @@ def collect_command(args) -> None:
     """log a scripted policy or a trained checkpoint into a dataset"""
     import shutil
 
-    from ohio_envs import registry
-
     from ohio_jax import data
-    from ohio_jax.collect import collect, trained_behaviour
-    from ohio_jax.training.checkpoint import load_policy
+    from ohio_jax.collect import collect, trained_policy
 
     out = arguments.dataset_path(args.out)
     parts = out.with_suffix(".parts")
     task, policy = arguments.scripted_policy(args), args.policy
     if task is None:
-        task, space, plan, states = load_policy(args.checkpoint, registry.make)
+        task, interface, plan, states = arguments.trained(args)
         if args.training_seed >= plan.seeds:
             raise UserError(f"--training-seed: expected less than the run's {plan.seeds} seeds, found {args.training_seed}")
         state = states.of_seed(args.training_seed)
-        policy = trained_behaviour(task, space, plan.learner, state, not args.stochastic)
+        policy = trained_policy(task, interface, plan.learner, state, not args.sample_actions)
     trajectories = collect(task, policy, args.episodes, args.seed, parts)
     sha = data.save(out, trajectories)
     shutil.rmtree(parts, ignore_errors=True)
@@ -39,7 +36,7 @@ def invert_command(args) -> None:
     trajectories = data.load(args.data, "trajectories")
     task = arguments.task_of(args.data, trajectories.card, arguments.settings(args.set))
     out = arguments.dataset_path(args.out)
-    transitions = relabel(trajectories, task, args.space, args.inverse, args.weights)
+    transitions = relabel(trajectories, task, args.interface, args.inverse, args.weights)
     sha = data.save(out, transitions)
     card = {**transitions.card, "file": str(out), "sha256": sha}
     text = f"{out}: {card['transitions']} transitions, largest residual {card['residual_max']:.3g}"
@@ -61,34 +58,34 @@ def corrupt_command(args) -> None:
     if args.adversary:
         _, _, plan, states = load_policy(args.adversary, registry.make)
         adversary = Adversary(LEARNERS[plan.learner], states.of_seed(0))
-    spoilt = corrupt(data.load(args.data, FIELDS[args.kind][0]), args.kind, args.rate, args.scale, args.seed, adversary)
-    card = {**spoilt.card, "file": str(out), "sha256": data.save(out, spoilt)}
-    show(args, card, f"{out}: {args.kind} of {round(args.rate * len(spoilt.reward))} of {len(spoilt.reward)} rows spoilt")
+    spoiled = corrupt(data.load(args.data, FIELDS[args.kind][0]), args.kind, args.rate, args.scale, args.seed, adversary)
+    card = {**spoiled.card, "file": str(out), "sha256": data.save(out, spoiled)}
+    show(args, card, f"{out}: {args.kind} of {round(args.rate * len(spoiled.reward))} of {len(spoiled.reward)} rows spoiled")
 
 
 def add_to(add: Add) -> None:
     command = add("collect", collect_command)
     arguments.add_who(command)
     command.add_argument("--training-seed", type=natural, default=0, help="which seed of the checkpoint")
-    command.add_argument("--episodes", type=positive, default=510)
-    command.add_argument("--seed", type=natural, default=0)
-    command.add_argument("--out", required=True, metavar="F.npz")
+    command.add_argument("--episodes", type=positive, default=510, help="how many")
+    command.add_argument("--seed", type=natural, default=0, help="of instances and of the policy's own randomness")
+    command.add_argument("--out", required=True, metavar="F.npz", help="the logs")
     arguments.add_set(command)
 
     command = add("invert", invert_command)
-    command.add_argument("data", metavar="F.npz")
-    command.add_argument("--inverse", default="analytic")
-    command.add_argument("--space", default="ohio", help="action space: ohio, ohio_compat, end_to_end, ...")
+    command.add_argument("data", metavar="F.npz", help="logs, as collect writes them")
+    command.add_argument("--inverse", default="analytic", help="a name that `ohio-jax list` shows")
+    command.add_argument("--interface", default="ohio", help="action interface: ohio, ohio_compat, end_to_end, ...")
     command.add_argument("--weights", help="trust in a transition: keep, drop, original, posterior; default: the inverse's own")
     arguments.add_set(command)
-    command.add_argument("--out", required=True, metavar="G.npz")
+    command.add_argument("--out", required=True, metavar="G.npz", help="the transitions")
     arguments.add_processes(command)
 
     command = add("corrupt", corrupt_command)
-    command.add_argument("data", metavar="F.npz")
+    command.add_argument("data", metavar="F.npz", help="logs or transitions")
     command.add_argument("--kind", required=True, help="action (of logs), observation, next_observation, reward or label")
     command.add_argument("--rate", type=float, default=0.3, help="share of the rows")
-    command.add_argument("--scale", type=float, default=1.0, help="largest noise, in deviations of what is spoilt")
+    command.add_argument("--scale", type=float, default=1.0, help="largest noise, in deviations of what is spoiled")
     command.add_argument("--adversary", metavar="DIR", help="a trained learner whose critics choose the noise")
-    command.add_argument("--seed", type=natural, default=0)
-    command.add_argument("--out", required=True, metavar="G.npz")
+    command.add_argument("--seed", type=natural, default=0, help="of the noise")
+    command.add_argument("--out", required=True, metavar="G.npz", help="the corrupted data set")

@@ -1,7 +1,9 @@
 """`bench`, `finetune`, `sensitivity`, `speed`, `leaderboard` and `submit`: results and the pages made of them."""
 
 import io
+import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from ohio_bench.cli.arguments import Add, add_processes, names, positive, show
@@ -19,11 +21,15 @@ def bench_command(args) -> None:
         table = with_learner(table, args.preset, outside.find(args.learner))
     if args.seeds is not None:
         table = with_seeds(table, args.preset, args.seeds)
-    fill(args, of_table(table))
+    experiment = of_table(table)
+    flags = [
+        f" --{name} {shlex.quote(str(value))}" for name in ("learner", "seeds") if (value := getattr(args, name)) is not None
+    ]
+    fill(args, replace(experiment, command="".join([experiment.command, *flags])))
 
 
 def finetune_command(args) -> None:
-    """let policies learned offline go on learning online: run what is missing, write page, CSV and figure"""
+    """offline-to-online fine-tuning: run what is missing, write page, CSV and figure"""
     fill(args)
 
 
@@ -41,13 +47,19 @@ def fill(args, experiment=None) -> None:
 
     execute = executor(args.executor, args.cell_cpus, args.cell_gpus)
     experiment = experiment or EXPERIMENTS[args.command]
-    ran = run(experiment, args.preset, args.only, Path(args.results), execute)
+    ran = run(experiment, args.preset, args.only, Path(args.results), execute, args.force)
     written, board, text = [str(path) for path in ran.report.written], ran.report.board, io.StringIO()
     found = {"experiment": experiment.name, "preset": args.preset, "ran": ran.ran, "written": written}
     if board:
         markdown.show(board.table, board.entries, text, sys.stdout.isatty())
+    if not ran.ran:
+        text.write("nothing to run; showing stored results (--force runs them again)\n")
     cells = markdown.as_json(board.entries) if board else [str(path) for path in ran.paths]
-    show(args, {**found, "cells": cells}, "\n".join([text.getvalue(), *written[:1]] if board else written))
+    show(
+        args,
+        {**found, "cells": cells},
+        "\n".join([text.getvalue(), *written[:1]] if board else [*text.getvalue().splitlines(), *written]),
+    )
 
 
 def speed_command(args) -> None:
@@ -82,16 +94,17 @@ def submit_command(args) -> None:
 def add_to(add: Add) -> None:
     def add_fill(name: str, function, groups: str, cached: bool = True):
         command = add(name, function, cached)
-        command.add_argument("--preset", default="quick")
+        command.add_argument("--preset", default="quick", help="how much: quick (minutes), cpu (hours), paper (an accelerator)")
         command.add_argument("--only", type=names, default=(), help=f"only these {groups} or cells, comma-separated")
-        command.add_argument("--results", default="results")
+        command.add_argument("--force", action="store_true", help="run cells again whose results are stored")
+        command.add_argument("--results", default="results", help="folder of run files, tables and pages")
         command.add_argument("--executor", default="local", help="local: one cell after another; ray: on a Ray cluster")
         command.add_argument("--cell-cpus", type=positive, metavar="N", help="cores of a cell on Ray, 1 by default")
         command.add_argument("--cell-gpus", type=float, metavar="X", help="GPUs of a cell on Ray, 1 where there are any")
         return command
 
     command = add_fill("bench", bench_command, "rows")
-    command.add_argument("table")
+    command.add_argument("table", help="routing, reacher, supply-chain, manipulation or gains")
     command.add_argument("--seeds", type=positive, help="training seeds, instead of the preset's")
     command.add_argument("--learner", help="only this one, on every method: its name, or module:object of your own")
     add_processes(command)
@@ -99,13 +112,13 @@ def add_to(add: Add) -> None:
     add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, cost)", cached=False)
 
     command = add("leaderboard", leaderboard_command)
-    command.add_argument("--results", default="results")
+    command.add_argument("--results", default="results", help="folder of run files, tables and pages")
 
     command = add("submit", submit_command, cached=False)
-    command.add_argument("file", metavar="FILE")
-    command.add_argument("--results", default="results")
+    command.add_argument("file", metavar="FILE", help="a run file")
+    command.add_argument("--results", default="results", help="folder of run files, tables and pages")
 
     command = add("speed", speed_command, cached=False)
-    command.add_argument("name", nargs="?")
+    command.add_argument("name", nargs="?", help="which test; all of them unless given")
     command.add_argument("--quick", action="store_true", help="seconds instead of minutes; noisier")
-    command.add_argument("--results", default="results")
+    command.add_argument("--results", default="results", help="folder of run files, tables and pages")

@@ -8,19 +8,21 @@ import sys
 from absl import app, logging
 from absl.flags import argparse_flags
 
-from ohio_bench.cli import catalogue, datasets, experiments, playing, training
+from ohio_bench.cli import catalog, datasets, experiments, playing, training
 from ohio_jax import compilation_cache
 from ohio_jax.errors import UserError
 
-GROUPS = (catalogue, datasets, training, playing, experiments)  # each with add_to(add), which adds its commands
+GROUPS = (catalog, datasets, training, playing, experiments)  # each with add_to(add), which adds its commands
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse_flags.ArgumentParser(prog="ohio-jax", description="Offline hierarchical RL via inverse optimisation.")
+    top = argparse_flags.ArgumentParser(
+        prog="ohio-jax", description="Offline hierarchical RL via inverse optimization.", allow_abbrev=False
+    )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, function, cached: bool = True) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+        command = commands.add_parser(name, help=function.__doc__, description=function.__doc__, allow_abbrev=False)
         command.set_defaults(function=function)
         command.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
         if cached:
@@ -66,10 +68,10 @@ def together(args):
         stack.callback(os.dup2, results, 1)
         os.dup2(2, 1)
         mesh.join(args.coordinator, args.processes, args.process)
-        out = stack.enter_context(open(os.dup(results) if mesh.leads() else os.devnull, "w"))
+        out = stack.enter_context(open(os.dup(results) if mesh.is_main_process() else os.devnull, "w"))
         stack.enter_context(contextlib.redirect_stdout(out))
         yield
-        mesh.meet()
+        mesh.barrier()
 
 
 def run() -> None:

@@ -1,10 +1,10 @@
-"""`train`, `online` and `pathwise`: the ways to a policy."""
+"""`train`, `online` and `hdpo`: the ways to a policy."""
 
 from pathlib import Path
 
 from ohio_bench.cli import arguments
 from ohio_bench.cli.arguments import Add, natural, positive, show
-from ohio_jax.errors import UserError, unknown
+from ohio_jax.errors import UserError
 
 
 def train_command(args) -> None:
@@ -14,16 +14,18 @@ def train_command(args) -> None:
     from ohio_envs import plans
 
     from ohio_jax import data
+    from ohio_jax.learners import outside
     from ohio_jax.training.offline import train
 
     transitions = data.load(args.data, "transitions")
     task = arguments.task_of(args.data, transitions.card)
-    space = transitions.card["space"]
-    plan = plans.plan(task.name, args.learner, space, args.preset)
+    interface = transitions.card["interface"]
+    plan = plans.plan(task.name, outside.find(args.learner), interface, args.preset)
+    plan = plan if args.updates is None else plan.lasting(args.updates)
     plan = replace(plan, config=arguments.config_of(plan.config, args.config))
-    changes = {"seeds": args.seeds, "updates": args.updates, "sampling": args.sampling, "normalise": args.normalise}
-    plan = replace(plan, **{key: value for key, value in changes.items() if value is not None})
-    trained = train(plan, task, space, transitions, Path(args.out))
+    changes = {name: getattr(args, name) for name in ("seeds", "first_seed", "batch", "hidden", "sampling", "normalize")}
+    plan = replace(plan, **{name: value for name, value in changes.items() if value is not None})
+    trained = train(plan, task, interface, transitions, Path(args.out))
     last = {name: value[-1].tolist() for name, value in trained.curve.items()}
     found = {"out": args.out, "updates": plan.updates, "seeds": plan.seeds, "seconds": trained.seconds, "metrics": last}
     show(args, found, f"{args.out}: {plan.updates} updates of {plan.seeds} seeds of {args.learner}")
@@ -31,36 +33,35 @@ def train_command(args) -> None:
 
 def online_command(args) -> None:
     """train a learner in the task itself, on what it does there"""
-    from ohio_jax.learners import LEARNERS
+    from ohio_jax.learners import LEARNERS, outside
     from ohio_jax.training.online import OnlinePlan, online
     from ohio_jax.training.plan import Plan
 
-    task = arguments.task_with_space(args)
-    if args.learner not in LEARNERS:
-        raise unknown("learner", args.learner, LEARNERS)
-    each, warm_up = args.updates_per_step, -(-args.warm_up // args.envs)
-    steps = -(-args.decisions // args.envs) - warm_up
+    task = arguments.task_with_interface(args)
+    learner = outside.find(args.learner)
+    each, learning_starts = args.updates_per_step, -(-args.learning_starts // args.envs)
+    steps = -(-args.env_steps // args.envs) - learning_starts
     if steps < 1:
-        raise UserError(f"--decisions: expected more than the warm-up's {args.warm_up}, found {args.decisions}")
-    config = arguments.config_of(LEARNERS[args.learner].Config(), args.config)
-    plan = Plan(args.learner, config, args.hidden, steps * each, args.batch, min(100, steps) * each, args.seeds, normalise=False)
-    plan = OnlinePlan(plan, args.envs, each, warm_up, args.capacity, args.restart)
-    trained = online(plan, task, args.space, Path(args.out))
+        raise UserError(f"--env-steps: expected more than the warm-up's {args.learning_starts}, found {args.env_steps}")
+    config = arguments.config_of(LEARNERS[learner].Config(), args.config)
+    plan = Plan(learner, config, args.hidden, steps * each, args.batch, min(100, steps) * each, args.seeds, normalize=False)
+    plan = OnlinePlan(plan, args.envs, each, learning_starts, args.buffer_size, args.reset_every)
+    trained = online(plan, task, args.interface, Path(args.out))
     last = {name: value[-1].tolist() for name, value in trained.curve.items()}
     found = {"out": args.out, "decisions": plan.decisions, "seeds": args.seeds, "seconds": trained.seconds, "metrics": last}
     show(args, found, f"{args.out}: {plan.decisions} decisions of {args.seeds} seeds of {args.learner}")
 
 
-def pathwise_command(args) -> None:
+def hdpo_command(args) -> None:
     """train a policy by gradients through a task's simulator (HDPO)"""
     from ohio_jax.learners import bc
     from ohio_jax.training.hdpo import hdpo
     from ohio_jax.training.plan import Plan
 
-    task = arguments.task_with_space(args)
-    config = bc.Config(actor_rate=args.rate, decay=float(args.updates))
-    plan = Plan("bc", config, args.hidden, args.updates, args.batch, min(50, args.updates), args.seeds, normalise=False)
-    trained = hdpo(plan, task, args.space, Path(args.out))
+    task = arguments.task_with_interface(args)
+    config = bc.Config(actor_lr=args.rate, actor_lr_decay_steps=float(args.updates))
+    plan = Plan("bc", config, args.hidden, args.updates, args.batch, min(50, args.updates), args.seeds, normalize=False)
+    trained = hdpo(plan, task, args.interface, Path(args.out))
     found = {"out": args.out, "updates": args.updates, "seeds": args.seeds, "seconds": trained.seconds}
     found["return"] = trained.curve["return"][-1].tolist()
     show(args, found, f"{args.out}: {args.updates} updates, mean return {trained.curve['return'][-1].mean():.1f} at the end")
@@ -68,29 +69,36 @@ def pathwise_command(args) -> None:
 
 def add_to(add: Add) -> None:
     command = add("train", train_command)
-    command.add_argument("data", metavar="G.npz")
-    command.add_argument("--learner", required=True)
-    command.add_argument("--seeds", type=positive)
-    command.add_argument("--updates", type=positive, help="gradient updates, instead of the preset's")
+    command.add_argument("data", metavar="G.npz", help="transitions, as invert writes them")
+    command.add_argument("--learner", required=True, help="its name, or module:object of your own")
+    command.add_argument("--seeds", type=positive, help="how many independent runs, instead of the preset's")
+    command.add_argument("--first-seed", type=natural, help="the first one's seed, 0 by default")
+    command.add_argument(
+        "--updates", type=positive, help="gradient updates, instead of the preset's; more than a run had: goes on"
+    )
+    command.add_argument("--batch", type=positive, help="transitions an update, instead of the preset's")
+    command.add_argument("--hidden", type=positive, help="width of the networks, instead of the preset's")
     command.add_argument("--sampling", help="uniform, return (RW), advantage (AW) or top (the best tenth)")
-    command.add_argument("--no-normalise", dest="normalise", action="store_const", const=False, help="show features as they are")
+    command.add_argument("--no-normalize", dest="normalize", action="store_const", const=False, help="show features as they are")
     command.add_argument("--preset", default="quick", help="whose budget and hyperparameters are meant: quick, cpu or paper")
     arguments.add_config(command)
-    command.add_argument("--out", required=True, metavar="DIR")
+    command.add_argument("--out", required=True, metavar="DIR", help="checkpoints; the same command goes on from them")
     arguments.add_processes(command)
 
     command = arguments.add_task(add("online", online_command), hidden=256)
-    command.add_argument("--learner", default="sac")
+    command.add_argument("--learner", default="sac", help="its name, or module:object of your own")
     arguments.add_config(command)
-    command.add_argument("--decisions", type=positive, default=1_000_000, help="of a seed, in all environments together")
+    command.add_argument("--env-steps", type=positive, default=1_000_000, help="of a seed, in all environments together")
     command.add_argument("--envs", type=positive, default=128, help="environments side by side")
-    command.add_argument("--restart", type=natural, default=0, help="decisions after which a running episode is left; 0: never")
+    command.add_argument(
+        "--reset-every", type=natural, default=0, help="decisions after which a running episode is left; 0: never"
+    )
     command.add_argument("--updates-per-step", type=positive, default=16, help="after a decision of every environment")
-    command.add_argument("--warm-up", type=natural, default=10_000, help="first decisions, with goals spread evenly")
-    command.add_argument("--batch", type=positive, default=256)
-    command.add_argument("--capacity", type=positive, default=1_000_000, help="transitions kept in the buffer")
+    command.add_argument("--learning-starts", type=natural, default=10_000, help="first decisions, with goals spread evenly")
+    command.add_argument("--batch", type=positive, default=256, help="transitions an update")
+    command.add_argument("--buffer-size", type=positive, default=1_000_000, help="transitions kept in the buffer")
 
-    command = arguments.add_task(add("pathwise", pathwise_command), hidden=64)
-    command.add_argument("--updates", type=positive, default=1000)
+    command = arguments.add_task(add("hdpo", hdpo_command), hidden=64)
+    command.add_argument("--updates", type=positive, default=1000, help="gradient updates")
     command.add_argument("--batch", type=positive, default=64, help="episodes an update")
     command.add_argument("--rate", type=float, default=3e-3, help="Adam's learning rate, which falls to zero along a cosine")

@@ -1,7 +1,7 @@
-"""Fine-tuning: policies learned offline go on learning online. What they earn on the way, and what they violate.
+"""Offline-to-online fine-tuning: scores and constraint violations before, while and after learning online.
 
-The paper's claim (OHIO, ICLR 2025) is that a hierarchical policy goes on improving and violates nothing, because its low level
-cannot, where an end-to-end policy collapses. Here every learner goes through the same loop, which stores the states it saw.
+The paper (OHIO, ICLR 2025) compares hierarchical policies, whose low level keeps actions feasible, with end-to-end policies. Here
+all learners use the same loop, which stores the states that it saw.
 """
 
 import functools
@@ -28,11 +28,14 @@ BATCH = 100  # the original's
 
 @dataclass(frozen=True)
 class Method:
-    """offline: the learner that begins; online: the one that goes on from its networks.
+    """A way from offline to online learning.
 
-    keeps: batches are mixed with the offline data as the domain says, and only critics learn at first; without (WSRL: Zhou et
-    al. 2024), nothing is kept but the networks, and the policy gathers the first data itself.
-    stale: compat; the original's end-to-end loop, which overwrites a state before it stores it.
+    Attributes:
+        offline: the learner of pretraining.
+        online: that of fine-tuning, which starts from its networks.
+        keeps: batches are mixed with the offline data as the domain says, and only critics learn at first; without (WSRL: Zhou et
+            al. 2024), only the networks are kept, and the policy collects the first data itself.
+        stale: compat; the original's end-to-end loop, which overwrites a state before storing it.
     """
 
     name: str
@@ -42,7 +45,7 @@ class Method:
     stale: bool = False
 
 
-# The original calls going on from its CQL "SAC", and goes on from Cal-QL with soft actor-critic as well.
+# The original calls fine-tuning from its CQL "SAC"; from Cal-QL it fine-tunes with soft actor-critic as well.
 METHODS = (
     Method("IQL", "iql", "iql"),
     Method("SAC", "cql", "sac"),
@@ -54,38 +57,40 @@ STALE = Method("IQL, stale states (paper)", "iql", "iql", stale=True)
 
 @dataclass(frozen=True)
 class Domain:
-    """Where learners are tuned: a task, whose data they start from, and how the original mixes data there.
+    """Where learners are fine-tuned: a task, the data they start from, and how the original mixes data there.
 
-    horizon: decisions a round of play; an episode of routing lasts one more. offline: learner -> its Config, from which those
-    that go on have theirs.
-    warm_up: decisions before the first update. critics_first: decisions before the actor learns.
-    mixing: (decisions, share of offline data in a batch from then on), by the learner that goes on.
+    Attributes:
+        horizon: decisions a round of play; an episode of routing lasts one more.
+        offline: learner -> its Config, from which that of fine-tuning is derived.
+        learning_starts: decisions before the first update.
+        critics_first: decisions before the actor learns.
+        mixing: (decisions, share of offline data in a batch from then on), by the learner that goes on.
     """
 
     name: str
     task: str
     settings: tuple[tuple[str, str], ...]
-    behaviour: str
+    behavior_policy: str
     horizon: int
     offline: dict[str, Any]
-    warm_up: int
+    learning_starts: int
     critics_first: int
     mixing: dict[str, tuple[tuple[int, float], ...]]
 
 
 def supply_chain_domain() -> Domain:
-    """The operator whose score the paper calls the behaviour's: the released order-up-to rule."""
+    """The operator whose score the paper calls the behavior's: the released order-up-to rule."""
     # Not held to the data as closely as in the table: what lies outside will be tried, and with three stores that does no harm.
-    freer = SHORT["supply-chain"]["cql"].replace(conservatism=5.0, importance=True, cloning=0.0)
+    freer = SHORT["supply-chain"]["cql"].replace(cql_alpha=5.0, importance=True, bc_warmup=0.0)
     mixing = ((0, 0.5), (2_000, 0.25), (3_000, 0.0))
     return Domain(
         name="1W3S-HEUR",
         task="supply-chain-1w3s",
         settings=(),
-        behaviour="s_policy",
+        behavior_policy="s_policy",
         horizon=30,
         offline={"iql": SHORT["supply-chain"]["iql"], "cql": freer, "cal_ql": freer},
-        warm_up=200,
+        learning_starts=200,
         critics_first=500,
         mixing={"iql": mixing, "sac": mixing},
     )
@@ -95,43 +100,47 @@ def routing_domain() -> Domain:
     """New York on the data of random shares, where there is most to gain; a synthetic city if its file is not at hand."""
     try:
         files.locate("scenario_nyc_brooklyn.json")
-        row = next(row for row in routing.NYC if row.behaviour == "disp")
+        row = next(row for row in routing.NYC if row.behavior_policy == "disp")
     except UserError:
-        row = next(row for row in routing.SYNTHETIC if row.behaviour == "disp")
+        row = next(row for row in routing.SYNTHETIC if row.behavior_policy == "disp")
     short = SHORT["routing"]
     return Domain(
         name=row.name,
         task=row.task,
         settings=row.settings,
-        behaviour=row.behaviour,
+        behavior_policy=row.behavior_policy,
         horizon=19,
         offline={"iql": short["iql"], "cql": short["cql"], "cal_ql": short["cql"]},
-        warm_up=11 * 19,
+        learning_starts=11 * 19,
         critics_first=0,
         mixing={"iql": ((0, 0.2), (100 * 19, 0.0)), "sac": ((0, 0.25),)},
     )
 
 
-def going_on(config: Any) -> sac.Config:
-    """Soft actor-critic on the same scale of rewards and time as the CQL it goes on from."""
-    names = ("critic_rate", "discount", "polyak", "temperature", "reward_scale")
-    return sac.Config(actor_rate=config.actor_rate / 3, **{name: getattr(config, name) for name in names})
+def sac_config(config: Any) -> sac.Config:
+    """Soft actor-critic with the reward scale and the discount of the CQL that it starts from."""
+    names = ("critic_lr", "discount", "tau", "temperature", "reward_scale")
+    return sac.Config(actor_lr=config.actor_lr / 3, **{name: getattr(config, name) for name in names})
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much work goes into some action spaces of a domain.
+    """How much work goes into some action interfaces of a domain.
 
-    hidden: width of networks. offline: updates before, by learner. decisions: made online by each seed; envs: side by side;
-    each: updates after a decision of all of them.
+    Attributes:
+        hidden: width of networks.
+        offline: updates before, by learner.
+        decisions: made online by each seed.
+        envs: side by side.
+        updates_per_step: updates after a decision of all of them.
     """
 
     domain: Domain
-    spaces: tuple[str, ...]
+    interfaces: tuple[str, ...]
     hidden: int
     offline: dict[str, int]
     decisions: int
-    each: int
+    updates_per_step: int
     seeds: int
     data_episodes: int
     test_episodes: int = 100
@@ -140,51 +149,51 @@ class Budget:
 
 
 def cells(budgets: tuple[Budget, ...], domains: Iterable[str]) -> Iterator[Cell]:
-    """A cell for every space and method of these domains; the original's faulty loop for the interface it was written for."""
+    """A cell for every interface and method of these domains; the original's faulty loop for the interface it was written for."""
     for b in (b for b in budgets if b.domain.name in set(domains)):
         domain = b.domain
         task = registry.make(domain.task, dict(domain.settings))
-        for space in b.spaces:
-            methods = (*b.methods, STALE) if space == "end_to_end_compat" else b.methods
+        for interface in b.interfaces:
+            methods = (*b.methods, STALE) if interface == "end_to_end_compat" else b.methods
             for method in methods:
-                begins, goes_on = plans(b, space, method)
+                offline_plan, online_plan = plans(b, interface, method)
                 config = {
                     "domain": domain.name,
                     "task": task.name,
                     "settings": task.settings,
-                    "behaviour": domain.behaviour,
+                    "behavior_policy": domain.behavior_policy,
                     "data_seed": DATA_SEED,
                     "data_episodes": b.data_episodes,
-                    "space": space,
+                    "interface": interface,
                     "method": asdict(method),
                     "horizon": domain.horizon,
-                    "offline": begins.as_json(),
-                    "online": {**goes_on.as_json(), "plan": goes_on.plan.as_json()},
+                    "offline": offline_plan.as_json(),
+                    "online": {**online_plan.as_json(), "plan": online_plan.plan.as_json()},
                     "test_seed": TEST_SEED,
                     "test_episodes": b.test_episodes,
                 }
-                words = (domain.name, space)
-                work = functools.partial(tuned, task, begins, goes_on, config, words)
+                words = (domain.name, interface)
+                work = functools.partial(tuned, task, offline_plan, online_plan, config, words)
                 yield Cell(slug(*words, method.name), config, work, {"reference": asdict(task.reference)})
 
 
-def plans(b: Budget, space: str, method: Method) -> tuple[Plan, OnlinePlan]:
-    """How a method learns offline on an action space, and how it goes on."""
-    domain, updates, normalise = b.domain, b.offline[method.offline], not as_released(space)
-    config = replace(domain.offline[method.offline], decay=float(updates))
-    online = going_on(domain.offline["cql"]) if method.online == "sac" else domain.offline[method.online]
-    begins = Plan(method.offline, config, b.hidden, updates, BATCH, min(500, updates), b.seeds, normalise=normalise)
+def plans(b: Budget, interface: str, method: Method) -> tuple[Plan, OnlinePlan]:
+    """How a method learns offline on an action interface, and how it is fine-tuned."""
+    domain, updates, normalize = b.domain, b.offline[method.offline], not as_released(interface)
+    config = replace(domain.offline[method.offline], actor_lr_decay_steps=float(updates))
+    online = sac_config(domain.offline["cql"]) if method.online == "sac" else domain.offline[method.online]
+    offline_plan = Plan(method.offline, config, b.hidden, updates, BATCH, min(500, updates), b.seeds, normalize=normalize)
     steps = lambda decisions: -(-decisions // b.envs)
     rounds = b.decisions // (b.envs * domain.horizon)  # episodes in every environment
-    block = domain.horizon * b.each
-    plan = Plan(method.online, online, b.hidden, rounds * block, BATCH, block, b.seeds, normalise=normalise)
-    return begins, OnlinePlan(
+    block = domain.horizon * b.updates_per_step
+    plan = Plan(method.online, online, b.hidden, rounds * block, BATCH, block, b.seeds, normalize=normalize)
+    return offline_plan, OnlinePlan(
         plan,
         envs=b.envs,
-        each=b.each,
+        updates_per_step=b.updates_per_step,
         # A round of episodes is played by whoever explores; blocks then begin and end where episodes do.
-        warm_up=domain.horizon * -(-domain.warm_up // (b.envs * domain.horizon)),
-        capacity=b.decisions + 2 * b.envs * domain.horizon,
+        learning_starts=domain.horizon * -(-domain.learning_starts // (b.envs * domain.horizon)),
+        buffer_size=b.decisions + 2 * b.envs * domain.horizon,
         mixing=tuple((steps(when), share) for when, share in domain.mixing[method.online]) if method.keeps else (),
         critics_first=steps(domain.critics_first) if method.keeps else 0,
         stale=method.stale,
@@ -195,28 +204,28 @@ FLAT = ("end_to_end", "end_to_end_compat")
 
 
 def quick() -> tuple[Budget, ...]:
-    """A glimpse, for `make bench`: the claim itself on the smaller supply chain."""
-    amounts: dict[str, Any] = {"decisions": 3_000, "each": 5, "seeds": 2, "data_episodes": 100, "test_episodes": 20}
+    """A part for `make bench`: IQL on the smaller supply chain."""
+    amounts: dict[str, Any] = {"decisions": 3_000, "updates_per_step": 5, "seeds": 2, "data_episodes": 100, "test_episodes": 20}
     methods = tuple(method for method in METHODS if method.name == "IQL")
     return (Budget(supply_chain_domain(), ("ohio", FLAT[1]), 32, {"iql": 1_000}, **amounts, methods=methods),)
 
 
 def cpu() -> tuple[Budget, ...]:
     """Both domains on two cores."""
-    amounts: dict[str, Any] = {"decisions": 6_000, "each": 5, "seeds": 4, "data_episodes": 500}
+    amounts: dict[str, Any] = {"decisions": 6_000, "updates_per_step": 5, "seeds": 4, "data_episodes": 500}
     updates = {"iql": 3_000, "cql": 3_000, "cal_ql": 3_000}
     few = {"iql": 2_000, "cql": 400, "cal_ql": 400}
     city = routing_domain()
     return (
         Budget(supply_chain_domain(), ("ohio", *FLAT), 64, updates, **amounts),
         Budget(city, ("ohio",), 32, updates, **amounts),
-        Budget(city, FLAT, 32, few, **{**amounts, "each": 2}),  # networks that look at all pairs of regions
+        Budget(city, FLAT, 32, few, **{**amounts, "updates_per_step": 2}),  # networks that look at all pairs of regions
     )
 
 
 def paper() -> tuple[Budget, ...]:
     """The published budgets; for a GPU."""
-    amounts: dict[str, Any] = {"decisions": 150_000, "each": 10, "seeds": 5, "data_episodes": 667}
+    amounts: dict[str, Any] = {"decisions": 150_000, "updates_per_step": 10, "seeds": 5, "data_episodes": 667}
     updates: dict[str, int] = dict.fromkeys(("iql", "cql", "cal_ql"), 500_000)
     return tuple(Budget(domain(), ("ohio", *FLAT), 256, updates, **amounts) for domain in (supply_chain_domain, routing_domain))
 

@@ -1,7 +1,7 @@
-"""Gains varied one by one: what a policy keeps when stiffness of rotation and damping of position are any others than logged.
+"""Gains varied one by one: how policies fare when stiffness of rotation and damping of position differ from the logging gains.
 
-The paper changes one of them to one other value. Here both go from a tenth to twice or six times what they were, the goals that
-behaviour gave are followed under each, and OHIO learns anew from goals that are recovered for each.
+The paper changes each to one other value. Here they vary from a tenth to two or six times the logging value; logged high-level
+actions are transferred zero-shot to each, and OHIO is trained on high-level actions recovered for each.
 """
 
 import functools
@@ -10,7 +10,7 @@ import itertools
 from ohio_envs import plans
 
 from ohio_bench.experiments import manipulation
-from ohio_bench.experiments.manipulation import BEHAVIOUR, LOGGED, OHIO
+from ohio_bench.experiments.manipulation import BEHAVIOR, LOGGED, OHIO
 from ohio_bench.report import charts
 from ohio_bench.runner.table import Preset, Row, Table
 
@@ -20,9 +20,9 @@ COLUMNS = tuple(column for column in manipulation.COLUMNS if column.family in (L
 
 
 def _row(scene: str, kp: float, zeta: float) -> Row:
-    # `stiffness`: with the paper's wider goals, everywhere.
+    # `stiffness`: with the paper's wider action range, everywhere.
     settings = (("gains", "stiffness"), ("rotation_kp", f"{kp:g}"), ("position_zeta", f"{zeta:g}"))
-    return Row(f"{scene}-{kp:g}-{zeta:g}", scene.lower(), settings, BEHAVIOUR, {}, made=())
+    return Row(f"{scene}-{kp:g}-{zeta:g}", scene.lower(), settings, BEHAVIOR, {}, data_settings=())
 
 
 ROWS = tuple(_row(scene, kp, zeta) for scene in ("Lift", "Door") for kp, zeta in itertools.product(KP, ZETA))
@@ -45,8 +45,8 @@ TABLE = Table(
     presets={"quick": quick, "cpu": cpu},
     low_levels=manipulation.TABLE.low_levels,
     note=(
-        "Rows: scene, stiffness of rotation, damping ratio of position; data are made at 150 and 1. Score = 100 J / J_ref, J_ref "
-        "the mean return of the script without noise. OHIO's goals may be as large as the paper allows under changed stiffness."
+        "Rows: scene, stiffness of rotation, damping ratio of position; data are collected at 150 and 1. Score = 100 J / J_ref, "
+        "J_ref the mean return of the noise-free scripted expert. OHIO's action range is the paper's under changed stiffness."
     ),
     unit="return",
     metrics=(("success", "success, %", 100.0),),

@@ -1,18 +1,18 @@
 """The manipulation table: Lift and Door under controllers whose gains change after the data were made (OHIO, ICLR 2025).
 
-Rows share the data of a task: the script with noise on its goals, under the original gains. What is learned from logged goals,
-which least squares reads off the torques under the gains that made them, is learned once and carried over to every row; OHIO
-recovers goals anew for the gains of each.
+Rows share the data of a task: the scripted expert with noise, under the original gains. Logged high-level actions, as
+reconstructed from the torques under the logging gains, are learned once and transferred zero-shot to every row; OHIO recovers
+high-level actions for the gains of each.
 """
 
 from ohio_envs import plans
 
 from ohio_bench.runner.table import Column, Preset, Row, Table
 
-LOGGED, OHIO, GRADIENT = "Logged goals", "OHIO least squares", "OHIO gradient"
-EQUAL, EQUAL_GRADIENT = "OHIO least squares, equal ranges", "OHIO gradient, equal ranges"
-UNIQUE = "OHIO least squares, unexplained dropped"
-# (family on the table, action space, inverse, weights, whether it is carried over from the original gains)
+LOGGED, OHIO, GRADIENT = "Logged high-level actions", "OHIO least squares", "OHIO gradient"
+EQUAL, EQUAL_GRADIENT = "OHIO least squares, same action range", "OHIO gradient, same action range"
+UNIQUE = "OHIO least squares, exact segments only"
+# (family on the table, action interface, inverse, weights, whether it is transferred, zero-shot, from the original gains)
 METHODS = (
     (LOGGED, "logged", "least_squares", None, True),
     (OHIO, "ohio", "least_squares", None, False),
@@ -27,9 +27,9 @@ LEARNERS = ("iql", "td3_bc", "bc")
 BUDGETS = plans.PRESETS["manipulation"]
 ALL_LEARN = (LOGGED, OHIO, EQUAL)  # the rest only with the paper's learner
 COLUMNS = tuple(
-    Column(family, space, inverse, learner, weights, carried)
+    Column(family, interface, inverse, learner, weights, zero_shot)
     for learner in LEARNERS
-    for family, space, inverse, weights, carried in METHODS
+    for family, interface, inverse, weights, zero_shot in METHODS
     if learner == "iql" or family in ALL_LEARN
 )
 
@@ -42,9 +42,9 @@ PAPER = {
     "Door-Stiffness": ((18.6, 14.3), (92.7, 15.8)),
     "Door-Damping": ((2.9, 2.2), (76.7, 28.2)),
 }
-BEHAVIOUR = "noisy-0.3"
-# What changes once the data are made: settings of the task that policies are tested in. The last two are not the controller's: an
-# arm that carries 1 kg more than it knows of, and joints with ten times their damping and dry friction.
+BEHAVIOR = "noisy-0.3"
+# What changes after the data are collected: settings of the task that policies are tested in. The last two are no part of the
+# controller: an arm that carries 1 kg more than it knows of, and joints with ten times their damping and dry friction.
 CHANGES = {
     "Original": (),
     "Stiffness": (("gains", "stiffness"),),
@@ -61,7 +61,7 @@ def _row(scene: str, change: str) -> Row:
     name = f"{scene}-{change}"
     published = PAPER.get(name, ())
     paper = {(family, "iql"): figure for family, figure in zip((LOGGED, GRADIENT), published, strict=False)}
-    return Row(name, scene.lower(), CHANGES[change], BEHAVIOUR, paper, MADE.get(change, ()), change in UNFORESEEN)
+    return Row(name, scene.lower(), CHANGES[change], BEHAVIOR, paper, MADE.get(change, ()), change in UNFORESEEN)
 
 
 ROWS = tuple(_row(scene, change) for scene in ("Lift", "Door") for change in CHANGES)
@@ -69,7 +69,7 @@ POLICIES = ("none", "random", "noisy-1.0", "noisy-0.7", "noisy-0.3", "expert")
 
 
 def quick() -> Preset:
-    """The claim itself, which joins `make bench`: a door under more damping, opened by goals as logged and as recovered."""
+    """Part of `make bench`: a door under more damping, with high-level actions as logged and as recovered."""
     rows = tuple(row for row in ROWS if row.name == "Door-Damping")
     columns = tuple(column for column in COLUMNS if column.family in (LOGGED, OHIO) and column.learner == "iql")
     return Preset(rows, BUDGETS["quick"](), 24, 10, policies=("none", "expert"), columns=columns)
@@ -96,13 +96,14 @@ TABLE = Table(
         "end_to_end": "none (torques)",
     },
     note=(
-        "Score = 100 J / J_ref, J_ref the mean return of the script that made the data, without noise. Data are made under the "
-        "original gains, policies tested under the row's (Mixture: made under all three, tested under the original). Logged "
-        "goals: what behaviour asked for, at most 5 cm and 0.5 rad, read off its torques under its own gains by least squares, "
-        "learned once and followed under whatever gains. OHIO: goals whose torques under the row's gains come nearest to those "
-        "logged, at most what the paper allows there, 40 or 50 cm and 1.5 or 1.6 rad; with equal ranges, at most what behaviour "
-        "could ask for; a goal that would lie outside is the best one inside. HRL: what was reached, followed by a network that "
-        "was taught to on logs of its own, which no gains concern. The paper's figures are those of its gradient."
+        "Score = 100 J / J_ref, J_ref the mean return of the noise-free scripted expert. Data are collected under the original "
+        "gains, policies tested under the row's (Mixture: collected under all three, tested under the original). Logged "
+        "high-level actions: those of the behavior policy, at most 5 cm and 0.5 rad, reconstructed from its torques under the "
+        "logging gains by least squares, learned once and transferred zero-shot to the row's gains. OHIO: high-level actions "
+        "whose torques under the row's gains come nearest to those logged, within the paper's range, 40 or 50 cm and 1.5 or 1.6 "
+        "rad; same action range: within the behavior policy's. HRL: the reached state is the high-level action, and the low "
+        "level is a network trained on logs of its own, independent of the gains. The paper's scores beside OHIO are those of "
+        "its gradient inverse."
     ),
     unit="return",
     metrics=(("success", "success, %", 100.0),),

@@ -4,7 +4,7 @@ from ohio_envs import plans
 
 from ohio_bench.runner.table import Column, Preset, Row, Table
 
-# (family on the table, action space, inverse, weights). "(paper)": the original's goals, dynamics model and filters.
+# (family on the table, action interface, inverse, weights). "(paper)": the original's goals, dynamics model and filters.
 METHODS = (
     ("OHIO numerical (paper)", "ohio_compat", "numerical", "original"),
     ("OHIO analytical (paper)", "ohio_compat", "analytic", None),
@@ -27,11 +27,13 @@ METHODS = (
 LEARNERS = ("bc", "iql")
 BUDGETS = plans.PRESETS["reacher"]
 COLUMNS = tuple(
-    Column(family, space, inverse, learner, weights) for learner in LEARNERS for family, space, inverse, weights in METHODS
+    Column(family, interface, inverse, learner, weights)
+    for learner in LEARNERS
+    for family, interface, inverse, weights in METHODS
 )
 QUICK = ("OHIO analytical", "OHIO least squares", "End-to-end")
 
-# Published for behaviour cloning on data of an end-to-end agent: mean and deviation over 30 episodes.
+# Published for behavior cloning on data of an end-to-end agent: mean and deviation over 30 episodes.
 PAPER = {
     ("OHIO numerical (paper)", "bc"): (99.2, 15.0),
     ("OHIO analytical (paper)", "bc"): (94.8, 22.0),
@@ -76,12 +78,12 @@ TABLE = Table(
     },
     note=(
         "Score = 100 J / J_ref, J the steps of an episode of 1,000 in which the finger touches the target, J_ref = 980.6, the "
-        "mean of the agent that made the expert data. Goals are displacements under a regulator that knows the arm's drift, "
-        "explained with dynamics learned from the logs, or with the true ones. (paper): goals are joint states, the regulator "
-        "knows no drift, and model, inverses and filters are the original's; its correct numerical inverse is least squares. "
-        "Within 1: goals are cut to 1 rad and 1 rad/s, the limit of the original's torque agents; that of its goals on observed "
-        "states is not public. "
-        "All networks see the arm from its own first link."
+        "mean of the agent that made the expert data. High-level actions are displacements, followed by a regulator that models "
+        "the arm's drift and recovered with dynamics learned from the logs, or with the true dynamics. (paper): high-level "
+        "actions are joint states, the regulator models no drift, and dynamics model, inverses and filters are the original's; "
+        "its numerical inverse, implemented correctly, is least squares. Within 1: high-level actions are clipped to 1 rad and "
+        "1 rad/s, the range of the original's torque agents; the range of its observed states is not public. "
+        "Observations are relative to the arm's first link."
     ),
     unit="steps on the target",
     metrics=(),

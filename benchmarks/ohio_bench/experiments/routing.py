@@ -9,7 +9,7 @@ COMPAT, FAIR, OHIO = "E2E (paper)", "E2E (fair)", "OHIO"
 FAMILIES = {COMPAT: "end_to_end_compat", FAIR: "end_to_end", OHIO: "ohio"}
 LEARNERS = ("bc", "iql", "cql")
 # Learner by learner, so that a table that is still being filled first shows each method beside its rivals.
-COLUMNS = tuple(Column(family, space, "analytic", learner) for learner in LEARNERS for family, space in FAMILIES.items())
+COLUMNS = tuple(Column(family, interface, "analytic", learner) for learner in LEARNERS for family, interface in FAMILIES.items())
 
 # Published scores on NYC, mean and standard deviation, in the order of LEARNERS.
 PAPER = {
@@ -19,25 +19,25 @@ PAPER = {
     "disp": {COMPAT: ((44.1, 2.7), (57.4, 2.1), (32.5, 2.9)), OHIO: ((86.5, 1.6), (82.8, 2.2), (94.1, 1.7))},
 }
 BUDGETS = plans.PRESETS["routing"]
-BEHAVIOURS = tuple(PAPER)
+BEHAVIORS = tuple(PAPER)
 POLICIES = ("none", "uniform", "disp", "prop", "dtv", "inf", "oracle")
 
 # The paper tests on four-minute steps in New York and three-minute steps in Shenzhen, with the original's dynamics.
 CITY = (("dynamics", "strict"), ("demand", "numpy"))
 NYC = tuple(
     Row(
-        f"NYC-{behaviour.upper()}",
+        f"NYC-{behavior.upper()}",
         "routing-nyc",
         (("minutes", "4"), *CITY),
-        behaviour,
-        {(family, learner): row[i] for family, row in PAPER[behaviour].items() for i, learner in enumerate(LEARNERS)},
+        behavior,
+        {(family, learner): row[i] for family, row in PAPER[behavior].items() for i, learner in enumerate(LEARNERS)},
     )
-    for behaviour in BEHAVIOURS
+    for behavior in BEHAVIORS
 )
 SHENZHEN = tuple(
-    Row(f"Shenzhen-{behaviour.upper()}", "routing-shenzhen", (("minutes", "3"), *CITY), behaviour, {}) for behaviour in BEHAVIOURS
+    Row(f"Shenzhen-{behavior.upper()}", "routing-shenzhen", (("minutes", "3"), *CITY), behavior, {}) for behavior in BEHAVIORS
 )
-SYNTHETIC = tuple(Row(f"Synthetic-{behaviour.upper()}", "routing-synthetic", (), behaviour, {}) for behaviour in BEHAVIOURS)
+SYNTHETIC = tuple(Row(f"Synthetic-{behavior.upper()}", "routing-synthetic", (), behavior, {}) for behavior in BEHAVIORS)
 
 
 def quick() -> Preset:
@@ -47,7 +47,7 @@ def quick() -> Preset:
         city = NYC
     except UserError:
         city = SYNTHETIC
-    rows = tuple(row for row in city if row.behaviour == "inf")
+    rows = tuple(row for row in city if row.behavior_policy == "inf")
     # Without those most of whose time is compiling.
     columns = tuple(column for column in COLUMNS if column.learner != "cql" and column.family != FAIR)
     return Preset(rows, BUDGETS["quick"](), data_episodes=128, test_episodes=20, policies=POLICIES, columns=columns)
@@ -71,7 +71,7 @@ TABLE = Table(
     low_levels={"ohio": "transport", "end_to_end": "none (shares)", "end_to_end_compat": "none (requests)"},
     note=(
         "Score = 100 J / J_ref, J the profit of an episode in dollars, J_ref = 58,000 in New York (inferred from the "
-        "paper's figures) and 61,320 in Shenzhen; in the synthetic city J_ref is the full-information bound. "
+        "paper's figures) and 61,320 in Shenzhen; in the synthetic city J_ref is the full-information upper bound. "
         "E2E (paper) acts with Gaussian requests on all ordered pairs as the original does; E2E (fair) with shares of each "
         "region's idle vehicles, feasible by construction. Dynamics of the original (`dynamics=strict`). "
         "Policies act by their mean; the paper's BC, IQL and end-to-end policies were sampled."

@@ -32,15 +32,26 @@ SLOW = ("numerical", "cross_entropy")  # these get `few` segments
 class Budget(NamedTuple):
     """How much is measured.
 
-    factors: of the masses. shares: of the logs' episodes that models are learned from. lengths: h.
-    noises: deviations of the torques' noise, as shares of the gear, of the questions about noise; grid_noises: of the grid.
-    inverses: of the grid, with `segments` each, slow ones `few`. episodes: of the expert's logs. updates: gradient steps of
-    learned models. scored: inverses that get a score for every model, at `middle` steps a segment; compared: those of other
-    lengths. noisy: models of the questions about noise; judged: inverses that get a score there;
-    estimates: names in `recovery.ESTIMATES`. clones: gradient steps of
-    behaviour cloning; seeds, test_episodes: of each score.
-    sizes: what grows -> sizes; many, least: segments a call of the cost measurements, and of large or slow ones; costly:
-    inverses of those; windows of `seconds`, see `timing.race`.
+    Attributes:
+        factors: of the masses.
+        shares: of the logs' episodes that models are learned from.
+        lengths: `h`.
+        noises: deviations of the torques' noise, as shares of the gear, of the questions about noise.
+        grid_noises: of the grid.
+        inverses: of the grid, with `segments` each, slow ones `few`.
+        episodes: of the expert's logs.
+        updates: gradient steps of learned models.
+        scored: inverses that get a score for every model, at `middle` steps a segment.
+        compared: those of other lengths.
+        noisy: models of the questions about noise.
+        judged: inverses that get a score there.
+        estimates: names in `recovery.ESTIMATES`.
+        clones: gradient steps of behavior cloning.
+        seeds, test_episodes: of each score.
+        sizes: what grows -> sizes.
+        many, least: segments a call of the cost measurements, and of large or slow ones.
+        costly: inverses of those.
+        windows, seconds: see `timing.race`.
     """
 
     factors: tuple[float, ...] = (0.5, 0.75, 0.9, 1.1, 1.25, 1.5)

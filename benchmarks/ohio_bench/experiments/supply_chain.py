@@ -8,20 +8,20 @@ from ohio_jax.learners import bc
 from ohio_jax.training.plan import Plan
 
 BUDGETS = plans.PRESETS["supply-chain"]
-BEHAVIOURS = {"MPC": "mpc", "FRESH": "s_policy_fresh", "HEUR": "s_policy", "MIXED": "mixed"}
+BEHAVIORS = {"MPC": "mpc", "FRESH": "s_policy_fresh", "HEUR": "s_policy", "MIXED": "mixed"}
 NETWORKS = {"1W3S": "supply-chain-1w3s", "1W10S": "supply-chain-1w10s"}
 ROWS = tuple(
-    Row(f"{network}-{label}", task, (), behaviour, {})
+    Row(f"{network}-{label}", task, (), behavior, {})
     for network, task in NETWORKS.items()
-    for label, behaviour in BEHAVIOURS.items()
+    for label, behavior in BEHAVIORS.items()
 )
 POLICIES = ("none", "random", "s_policy", "s_policy_intended", "s_policy_fresh", "base_stock", "mpc", "oracle")
 
 
 def hdpo(seeds: int, hidden: int, updates: int) -> Plan:
     """The policy trained by gradients through the smooth simulator, on 64 episodes an update."""
-    config = bc.Config(actor_rate=3e-3, decay=float(updates))
-    return Plan("bc", config, hidden, updates, 64, min(20, updates), seeds, normalise=False)
+    config = bc.Config(actor_lr=3e-3, actor_lr_decay_steps=float(updates))
+    return Plan("bc", config, hidden, updates, 64, min(20, updates), seeds, normalize=False)
 
 
 def quick() -> Preset:
@@ -49,14 +49,14 @@ TABLE = Table(
     presets={"quick": quick, "cpu": cpu, "paper": paper},
     low_levels={"ohio": "inventory", "end_to_end": "none (orders)", "end_to_end_compat": "none (requests)"},
     note=(
-        "Score: 0 is the low level under random goals, 100 the profit of one who knew all demand in advance, both means over "
-        "1,000 episodes. E2E (paper) asks for any shipment up to the warehouse's storage, and pays for what is not there; "
-        "E2E (fair) shares the stock out. Data, tests and the references are of disjoint seeds."
+        "Score: 0 is the low level under random high-level actions, 100 the full-information upper bound (all demand known in "
+        "advance), both means over 1,000 episodes. E2E (paper) requests any shipment up to the warehouse's storage and pays for "
+        "infeasible requests; E2E (fair) ships shares of the stock. Data, tests and references use disjoint seeds."
     ),
     unit="profit, $",
     metrics=(
         ("fill", "demand served at once, %", 100.0),
         ("over_capacity", "units above storage", 1.0),
-        ("asked_too_much", "units asked too much", 1.0),
+        ("infeasible_requests", "infeasible requests", 1.0),
     ),
 )

@@ -29,11 +29,16 @@ def published_text(figure: Paper) -> str:
 class Entry:
     """One cell as the table shows it.
 
-    score: mean over seeds and episodes; spread: standard deviation over all of them, the paper's statistic.
-    runs: Float[S], mean score of each training seed. low, high: 95 % bootstrap interval of the mean, over training seeds
-    (scripted policies: over episodes). rank: first and last place among the learned entries of the same row that these
-    intervals leave open; (0, 0) for a scripted policy. of_bound: percent of the full-information bound, NaN if unknown.
-    train: seconds of training, NaN if there was none; seconds: of everything.
+    Attributes:
+        score: mean over seeds and episodes.
+        spread: standard deviation over all of them, the paper's statistic.
+        runs: `Float[S]`, mean score of each training seed.
+        low, high: 95 % bootstrap interval of the mean, over training seeds (scripted policies: over episodes).
+        rank: first and last place among the learned entries of the same row that these intervals leave open; (0, 0) for a
+            scripted policy.
+        of_bound: percent of the full-information upper bound, NaN if unknown.
+        train: seconds of training, NaN if there was none.
+        seconds: of everything.
     """
 
     row: str
@@ -97,7 +102,7 @@ def entries(table: Table, preset: str, cells: list[dict[str, Any]]) -> list[Entr
     """One Entry a cell. The bound comes from the oracle cell of the same city."""
     rows = {row.name: row for row in table.preset(preset).rows}
     bounds = {cell["row"]: float(np.mean(cell["returns"])) for cell in cells if cell["column"] == "oracle"}
-    normal = [scores.normalise(c["returns"], Reference(**c["reference"]).zero, c["reference"]["full"]) for c in cells]
+    normal = [scores.normalize(c["returns"], Reference(**c["reference"]).zero, c["reference"]["full"]) for c in cells]
     # Of a learner: how its mean would move with other training seeds. Of a scripted policy: with other episodes.
     intervals = [scores.interval(jax.random.key(0), (s.mean(axis=1) if len(s) > 1 else s[0])[:, None]) for s in normal]
     ranks = {}
@@ -109,7 +114,7 @@ def entries(table: Table, preset: str, cells: list[dict[str, Any]]) -> list[Entr
     out = []
     for i, (cell, score, (low, high)) in enumerate(zip(cells, normal, intervals, strict=True)):
         returns = np.asarray(cell["returns"], np.float64)
-        place = cell["row"].split("-")[0]
+        instances = cell["row"].split("-")[0]
         row: Row | None = rows.get(cell["row"])
         family, learner = method(cell)
         out.append(
@@ -126,7 +131,7 @@ def entries(table: Table, preset: str, cells: list[dict[str, Any]]) -> list[Entr
                 high=float(high),
                 rank=ranks.get(i, (0, 0)),
                 mean_return=float(returns.mean()),
-                of_bound=100 * float(returns.mean()) / bounds[place] if place in bounds else float("nan"),
+                of_bound=100 * float(returns.mean()) / bounds[instances] if instances in bounds else float("nan"),
                 paper=row.paper.get((family, learner)) if row else None,
                 train=float(cell["seconds"].get("train", float("nan"))),
                 seconds=float(sum(cell["seconds"].values())),
@@ -149,8 +154,8 @@ def columns(table: Table, listed: list[Entry]) -> list[Column]:
         if entry.column not in found and not entry.scripted:
             family, learner = method(entry.cell)
             config = entry.cell["config"]
-            more = {name: config[name] for name in ("weights", "carried") if name in config}
-            found[entry.column] = Column(family, config["space"], config["inverse"], learner, **more)
+            more = {name: config[name] for name in ("weights", "zero_shot") if name in config}
+            found[entry.column] = Column(family, config["interface"], config["inverse"], learner, **more)
     return list(found.values())
 
 
@@ -190,13 +195,13 @@ SUMMARY: tuple[str, ...] = ("iqm", "median", "mean", "gap")
 
 
 def summary(table) -> np.ndarray:
-    """Float[4], in the order of `SUMMARY`: interquartile mean, median, mean and optimality gap of Float[R, T]."""
+    """`Float[4]`, in the order of `SUMMARY`: interquartile mean, median, mean and optimality gap of `Float[R, T]`."""
     of = (scores.interquartile_mean, scores.median, scores.mean, scores.optimality_gap)
     return np.stack([statistic(table) for statistic in of], axis=-1)
 
 
 def profile(table) -> np.ndarray:
-    """Float[K], shares of runs above `THRESHOLDS`."""
+    """`Float[K]`, shares of runs above `THRESHOLDS`."""
     return scores.performance_profile(table, THRESHOLDS)
 
 
@@ -204,9 +209,11 @@ def profile(table) -> np.ndarray:
 class Aggregate:
     """A method over all datasets of its table.
 
-    table: Float[R, T], mean scores of R training seeds on T datasets. value, low, high: name in `SUMMARY` -> number and its
-    95 % interval. profile: Float[3, K], shares of runs above `THRESHOLDS` and their interval.
-    better: probability that a run beats one of the same learner end to end, and its interval; None for that one itself.
+    Attributes:
+        table: `Float[R, T]`, mean scores of R training seeds on T datasets.
+        value, low, high: name in `SUMMARY` -> number and its 95 % interval.
+        profile: `Float[3, K]`, shares of runs above `THRESHOLDS` and their interval.
+        better: probability that a run beats one of the same learner end to end, and its interval; None for that one itself.
     """
 
     column: Column
@@ -218,21 +225,27 @@ class Aggregate:
     better: tuple[float, float, float] | None
 
 
-def aggregates(table: Table, listed: list[Entry]) -> list[Aggregate]:
-    """Methods that have every dataset, with as many seeds on each; by interquartile mean, highest first."""
+def complete(table: Table, listed: list[Entry]) -> dict[Column, np.ndarray]:
+    """Methods that have every dataset, with as many seeds on each -> `Float[R, T]`, mean scores of R seeds on T datasets."""
     rows, tables = grid(table, listed), {}
     for column in columns(table, listed):
         found = [row[column.name] for _, row in rows]
         if rows and all(found) and len({entry.seeds for entry in found if entry}) == 1:
             tables[column] = np.stack([entry.runs for entry in found if entry], axis=1)
-    flat = {column.learner: runs for column, runs in tables.items() if column.space == "end_to_end"}
+    return tables
+
+
+def aggregates(table: Table, listed: list[Entry]) -> list[Aggregate]:
+    """Of methods that are `complete`; by interquartile mean, highest first."""
+    tables = complete(table, listed)
+    flat = {column.learner: runs for column, runs in tables.items() if column.interface == "end_to_end"}
     key, out = jax.random.key(0), []
     for column, runs in tables.items():
         numbers = (summary(runs), *scores.interval(key, runs, statistic=summary))
         value, low, high = (dict(zip(SUMMARY, map(float, of), strict=True)) for of in numbers)
         curve = np.stack([profile(runs), *scores.interval(key, runs, statistic=profile, resamples=2_000)])
         better, rival = None, flat.get(column.learner)
-        if rival is not None and column.space != "end_to_end":
+        if rival is not None and column.interface != "end_to_end":
             chance = scores.probability_of_improvement(runs, rival)
             between = scores.interval(key, runs, rival, statistic=scores.probability_of_improvement)
             better = (float(chance), float(between[0]), float(between[1]))
@@ -241,35 +254,35 @@ def aggregates(table: Table, listed: list[Entry]) -> list[Aggregate]:
 
 
 def improvement(found: list[Aggregate]) -> np.ndarray:
-    """Float[N, N], probability that a run of one method beats a run of another."""
+    """`Float[N, N]`, probability that a run of one method beats a run of another."""
     pairs = [[scores.probability_of_improvement(a.table, b.table) for b in found] for a in found]
     return np.array(pairs).reshape(len(found), len(found))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Choosing among all trained policies of an action space by trying them: `value` is Float[PULLS], see `bandit.chosen`."""
+    """Choosing among all trained policies of an action interface by trying them: `value` is Float[PULLS], see `bandit.chosen`."""
 
     row: str
-    space: str
+    interface: str
     arms: int
     value: np.ndarray
 
 
 def choices(table: Table, listed: list[Entry]) -> list[Choice]:
-    """For every dataset and action space; arms are the policies of all inverses, learners and seeds. One arm is no choice."""
+    """For every dataset and action interface; arms are the policies of all inverses, learners and seeds. One arm is no choice."""
     arms: dict[tuple[str, str], list[np.ndarray]] = {}
     for name, row in grid(table, listed):
         for entry in filter(None, row.values()):
             reference = Reference(**entry.cell["reference"])
-            of = scores.normalise(entry.cell["returns"], reference.zero, reference.full)
-            arms.setdefault((name, entry.cell["config"]["space"]), []).append(of)
+            of = scores.normalize(entry.cell["returns"], reference.zero, reference.full)
+            arms.setdefault((name, entry.cell["config"]["interface"]), []).append(of)
     out = []
-    for (name, space), tried in arms.items():
+    for (name, interface), tried in arms.items():
         episodes = min(of.shape[1] for of in tried)
         returns = np.concatenate([of[:, :episodes] for of in tried])
         if len(returns) > 1:
-            out.append(Choice(name, space, len(returns), bandit.chosen(jax.random.key(0), returns, pulls=PULLS)))
+            out.append(Choice(name, interface, len(returns), bandit.chosen(jax.random.key(0), returns, pulls=PULLS)))
     return out
 
 

@@ -10,7 +10,7 @@ from ohio_bench.runner.table import Table
 
 
 def bars(table: Table, listed: list[Entry]) -> bytes:
-    """Bars of return and of each metric, a panel each, grouped by row; scripted behaviour is a dashed line."""
+    """Bars of return and of each metric, a panel each, grouped by row; scripted behavior is a dashed line."""
     from matplotlib import colormaps
 
     rows = grid(table, listed)
@@ -23,19 +23,19 @@ def bars(table: Table, listed: list[Entry]) -> bytes:
     figure, axes = plots.subplots(len(panels), 1, size, sharex=True, layout="constrained")
     families = list(dict.fromkeys(column.family for column in shown))
     learners = list(dict.fromkeys(column.learner for column in shown))
-    # A colour for each family, paler from learner to learner.
+    # A color for each family, paler from learner to learner.
     palette = colormaps["tab10" if len(families) <= 10 else "tab20"]
-    colour = lambda column: (palette(families.index(column.family)), 1.0 - 0.7 * learners.index(column.learner) / len(learners))
+    color = lambda column: (palette(families.index(column.family)), 1.0 - 0.7 * learners.index(column.learner) / len(learners))
     for axis, (name, label) in zip(axes[:, 0], panels, strict=True):
         for i, column in enumerate(shown):
             heights = [value(row[column.name], name) if row[column.name] else 0.0 for _, row in rows]
             place, text = np.arange(len(rows)) + i * width, column.name.replace("$", r"\$")
-            axis.bar(place, heights, width, label=text, color=colour(column))
+            axis.bar(place, heights, width, label=text, color=color(column))
         for x, (_, row) in enumerate(rows):
             some = next(entry for entry in row.values() if entry)
-            behaviour = some.cell["config"]["behaviour"]
+            behavior = some.cell["config"]["behavior_policy"]
             for entry in listed:
-                if entry.row == some.row.split("-")[0] and entry.column == behaviour:
+                if entry.row == some.row.split("-")[0] and entry.column == behavior:
                     height = value(entry, name)
                     axis.hlines(height, x - width / 2, x + 0.8 - width / 2, "black", "dashed", linewidth=1)
         axis.set_ylabel(label)
@@ -43,7 +43,7 @@ def bars(table: Table, listed: list[Entry]) -> bytes:
     axes[-1, 0].set_xticks(np.arange(len(rows)) + 0.4 - width / 2, [name for name, _ in rows])
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=int(inches / 2.8), fontsize=8, frameon=False, loc="outside lower center")
-    figure.suptitle(f"{table.title} (dashed: the behaviour policy that made the data)")
+    figure.suptitle(f"{table.title} (dashed: behavior policy)")
     return plots.png(figure)
 
 
@@ -57,12 +57,12 @@ def maps(names: Sequence[str], kp: Sequence[float], zeta: Sequence[float], liste
     figure, axes = plots.subplots(len(scenes), 3, (11, 3.4 * len(scenes)))
     for scene, line in zip(scenes, axes, strict=True):
         of = {name: np.array([[score.get((f"{scene}-{k:g}-{z:g}", name), np.nan) for z in zeta] for k in kp]) for name in names}
-        shown = {**of, "OHIO less logged": of[names[1]] - of[names[0]]}
+        shown = {**of, "OHIO minus logged": of[names[1]] - of[names[0]]}
         for axis, (name, values) in zip(line, shown.items(), strict=True):
             less = name not in of
-            low, high, colours = (-100, 100, "RdBu") if less else (0, 100, "viridis")
+            low, high, colors = (-100, 100, "RdBu") if less else (0, 100, "viridis")
             dark = (lambda value: abs(value) > 60) if less else (lambda value: value < 60)
-            axis.imshow(values, vmin=low, vmax=high, cmap=colours, origin="lower")
+            axis.imshow(values, vmin=low, vmax=high, cmap=colors, origin="lower")
             for (i, j), value in np.ndenumerate(values):
                 if np.isfinite(value):
                     axis.text(j, i, f"{value:z.0f}", ha="center", va="center", color="white" if dark(value) else "black")

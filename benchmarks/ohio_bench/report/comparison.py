@@ -1,4 +1,4 @@
-"""Every published figure beside ours: how far apart they are, whether the intervals meet, and why where they do not.
+"""Every published score beside ours: how far apart they are, whether the intervals overlap, and why where they do not.
 
 Numbers come from the run files and from the tables, `Row.paper`; only the reasons are words, in `comparison.toml`.
 """
@@ -22,19 +22,23 @@ from ohio_jax.files import write_text
 NORMAL = 1.96  # deviations of a mean that hold 95 % of a normal distribution
 UNKNOWN = "Not known."
 
-
 WORDS = tomllib.loads(resources.files("ohio_bench.report").joinpath("comparison.toml").read_text(encoding="utf-8"))
-PUBLISHED: dict[str, dict[str, Any]] = WORDS["published"]  # table -> episodes and protocol of its published figures
-# (table, data set, method), as patterns -> why ours differs where the intervals do not meet. The first that fits counts.
+PUBLISHED: dict[str, dict[str, Any]] = WORDS["published"]  # table -> episodes and protocol of its published scores
+# (table, data set, method), as patterns -> why ours may differ where the intervals do not overlap. The first match counts.
 REASONS: dict[tuple[str, ...], str] = {tuple(reason["of"]): reason["why"] for reason in WORDS["reasons"]}
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A published figure and what we have beside it.
+    """A published score and ours beside it.
 
-    row, column: data set and method. theirs: mean and deviation. entry: our cell, None if there is no run file. interval: 95 %
-    interval of their mean, over episodes. updates: ours, of those they made. reason: why the two may differ.
+    Attributes:
+        row, column: data set and method.
+        theirs: mean and deviation.
+        entry: our cell, None if there is no run file.
+        interval: 95 % interval of their mean, over episodes.
+        updates: ours, of the paper's.
+        reason: why the two may differ.
     """
 
     row: str
@@ -46,19 +50,19 @@ class Compared:
     reason: str
 
     @property
-    def meet(self) -> bool:
+    def overlap(self) -> bool:
         """Whether their interval and ours, over training seeds, have a score in common."""
         return self.entry is not None and self.interval[0] <= self.entry.high and self.entry.low <= self.interval[1]
 
 
 def reason(table: str, row: str, column: str) -> str:
-    """Why a figure of ours may differ from the published one."""
+    """Why a score of ours may differ from the published one."""
     fits = lambda pattern: all(map(fnmatchcase, (table, row, column), pattern))
     return next((why for pattern, why in REASONS.items() if fits(pattern)), UNKNOWN)
 
 
 def compared(board: Board) -> list[Compared]:
-    """Every published figure of the data sets and methods of a table's preset."""
+    """Every published score of the data sets and methods of a table's preset."""
     table, made = board.table, board.table.preset(board.preset)
     ours = {(entry.row, entry.column): entry for entry in board.entries if "author" not in entry.cell}
     full = table.preset("paper").plans if "paper" in table.presets else {}
@@ -69,7 +73,7 @@ def compared(board: Board) -> list[Compared]:
             continue
         mean, deviation = theirs
         half = NORMAL * deviation / math.sqrt(PUBLISHED[table.name]["episodes"])
-        entry, budget = ours.get((row.name, column.name)), full.get((column.space, column.learner))
+        entry, budget = ours.get((row.name, column.name)), full.get((column.interface, column.learner))
         updates = f"{entry.cell['config']['plan']['updates']:,}" if entry else "0"
         out.append(
             Compared(
@@ -88,7 +92,7 @@ def compared(board: Board) -> list[Compared]:
 def _section(board: Board, found: list[Compared]) -> str:
     between = lambda low, high: f"{low:.1f} to {high:.1f}"
     run = [of.entry for of in found if of.entry]
-    apart = [of.entry.difference > 0 for of in found if of.entry and not of.meet]
+    apart = [of.entry.difference > 0 for of in found if of.entry and not of.overlap]
     why: dict[str, str] = {}  # reason -> the letter that stands for it
     rows = []
     for of in found:
@@ -97,14 +101,14 @@ def _section(board: Board, found: list[Compared]) -> str:
             rows.append([*first, "not run", "", between(*of.interval), "", "", of.updates, ""])
             continue
         numbers = [entry.text, f"{entry.difference:+.1f}", between(*of.interval), between(entry.low, entry.high)]
-        letter = "" if of.meet else why.setdefault(of.reason, ascii_lowercase[len(why)])
-        rows.append([*first, *numbers, "yes" if of.meet else "no", of.updates, letter])
-    names = ("data", "method", "paper", "ours", "difference", "paper's interval", "our interval", "meet", "updates", "why")
+        letter = "" if of.overlap else why.setdefault(of.reason, ascii_lowercase[len(why)])
+        rows.append([*first, *numbers, "yes" if of.overlap else "no", of.updates, letter])
+    names = ("data", "method", "paper", "ours", "difference", "paper's interval", "our interval", "overlap", "updates", "reason")
     return "\n\n".join(
         [
             f"## {board.table.title}, preset `{board.preset}`",
             PUBLISHED[board.table.name]["protocol"],
-            f"{len(found)} published figures, of which {len(run)} were run. On {len(run) - len(apart)} the intervals meet; on "
+            f"{len(found)} published scores, of which {len(run)} were run. On {len(run) - len(apart)} the intervals overlap; on "
             f"{sum(apart)} ours is higher, on {len(apart) - sum(apart)} lower.",
             table(names, rows, None),
             "\n".join(f"- {letter}: {reason}" for reason, letter in why.items()),
@@ -113,7 +117,7 @@ def _section(board: Board, found: list[Compared]) -> str:
 
 
 def text(boards: list[Board]) -> str:
-    """The page; empty where no cell has a published figure."""
+    """The page; empty where no cell has a published score."""
     sections = [_section(board, found) for board in boards if (found := compared(board))]
     return filled("ohio_bench.report", "comparison", {"sections": "\n\n".join(sections)}) if sections else ""
 

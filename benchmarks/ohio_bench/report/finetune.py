@@ -17,8 +17,8 @@ from ohio_jax import scores
 from ohio_jax.files import write_bytes, write_text
 
 FIELDS = ("config", "reference", "curve", "tests", "data", "provenance")
-SPACES = {"ohio": "OHIO", "end_to_end": "E2E (fair)", "end_to_end_compat": "E2E (paper)"}
-VIOLATIONS = {"asked_too_much": "units asked too much an episode", "over_capacity": "units above storage an episode"}
+INTERFACES = {"ohio": "OHIO", "end_to_end": "E2E (fair)", "end_to_end_compat": "E2E (paper)"}
+VIOLATIONS = {"infeasible_requests": "infeasible requests an episode", "over_capacity": "units above storage an episode"}
 SMOOTH = 0.05  # of the curve that a point of the figure is the mean of
 
 
@@ -26,15 +26,19 @@ SMOOTH = 0.05  # of the curve that a point of the figure is the mean of
 class Run:
     """A cell as the page shows it.
 
-    updates: made online. decisions: Float[K], made when each round of episodes ended; score: Float[K, S], of the policy as it
-    explores; violations: name -> Float[K, S], of an episode; start, end: Float[S], mean test scores before and after, by the
-    mean goal; tested: name -> violations in the tests after.
+    Attributes:
+        updates: made online.
+        decisions: `Float[K]`, made when each round of episodes ended.
+        score: `Float[K, S]`, with sampled actions.
+        violations: name -> `Float[K, S]`, of an episode.
+        start, end: `Float[S]`, mean test scores before and after, with the mean action.
+        tested: name -> violations in the tests after.
     """
 
     domain: str
-    space: str
+    interface: str
     method: str
-    behaviour: float
+    behavior_policy: float
     updates: int
     decisions: np.ndarray
     score: np.ndarray
@@ -43,10 +47,20 @@ class Run:
     end: np.ndarray
     tested: dict[str, float]
 
+    @property
+    def name(self) -> str:
+        """The method, with its action interface."""
+        return f"{INTERFACES[self.interface]} {self.method}"
+
+    @property
+    def last(self) -> np.ndarray:
+        """`Float[S]`, score while learning: mean over the last tenth of the rounds."""
+        return self.score[-max(1, len(self.score) // 10) :].mean(axis=0)
+
 
 def run_of(cell: dict[str, Any]) -> Run:
     config, reference = cell["config"], cell["reference"]
-    normal = lambda returns: scores.normalise(returns, reference["zero"], reference["full"])
+    normal = lambda returns: scores.normalize(returns, reference["zero"], reference["full"])
     curve = {name: np.asarray(value, np.float64) for name, value in cell["curve"].items()}
     test = {when: normal(of["returns"]).mean(axis=1) for when, of in cell["tests"].items()}
     online = config["online"]
@@ -56,11 +70,11 @@ def run_of(cell: dict[str, Any]) -> Run:
     length = np.round(config["horizon"] * online["envs"] * len(rounds) / curve["episodes"].sum(axis=0).mean())
     return Run(
         domain=config["domain"],
-        space=config["space"],
+        interface=config["interface"],
         method=config["method"]["name"],
-        behaviour=float(normal(cell["data"]["return_mean"])),
+        behavior_policy=float(normal(cell["data"]["return_mean"])),
         updates=online["plan"]["updates"],
-        decisions=online["envs"] * (online["warm_up"] + rounds[some] * config["horizon"]),
+        decisions=online["envs"] * (online["learning_starts"] + rounds[some] * config["horizon"]),
         score=normal(curve["return"])[some],
         violations={name: curve[name][some] * length for name in VIOLATIONS if name in curve},
         start=test["start"],
@@ -72,8 +86,8 @@ def run_of(cell: dict[str, Any]) -> Run:
 def load(results: Path, preset: str) -> list[dict[str, Any]]:
     """The run files, OHIO's first."""
     found = store.read_all(store.folder("finetune", preset, results), FIELDS)
-    order = list(SPACES)
-    return sorted(found, key=lambda cell: (cell["config"]["domain"], order.index(cell["config"]["space"])))
+    order = list(INTERFACES)
+    return sorted(found, key=lambda cell: (cell["config"]["domain"], order.index(cell["config"]["interface"])))
 
 
 def write(results: Path, preset: str) -> Report:
@@ -89,7 +103,7 @@ def write(results: Path, preset: str) -> Report:
 
 
 def smooth(values: np.ndarray) -> np.ndarray:
-    """Means over the last `SMOOTH` of the curve, Float[K, ...], fewer at its beginning."""
+    """Means over the last `SMOOTH` of the curve, `Float[K, ...]`, fewer at its beginning."""
     width = max(1, round(SMOOTH * len(values)))
     total = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
     stop = np.arange(1, len(values) + 1)
@@ -98,36 +112,42 @@ def smooth(values: np.ndarray) -> np.ndarray:
 
 
 def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95 % bootstrap intervals of the means over seeds, Float[K] each; values: Float[K, S]."""
+    """95 % bootstrap intervals of the means over seeds, `Float[K]` each; values: `Float[K, S]`."""
     return scores.interval(jax.random.key(0), values.T, statistic=scores.means)
 
 
-def _last(values: np.ndarray) -> np.ndarray:
-    """Float[S], mean over the last tenth of the rounds."""
-    return values[-max(1, len(values) // 10) :].mean(axis=0)
+def summary(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean over seeds and its 95 % bootstrap interval; values: `Float[S]`."""
+    low, high = interval(values[None])
+    return float(values.mean()), float(low[0]), float(high[0])
 
 
 def _lines(runs: list[Run]) -> list[list[str]]:
     out = []
-    between = lambda values: "{:.1f} ({:.1f} to {:.1f})".format(values.mean(), *(float(x[0]) for x in interval(values[None])))
+    between = lambda values: "{:.1f} ({:.1f} to {:.1f})".format(*summary(values))
     for run in runs:
         found = (run.violations, run.tested)
         violated = [f"{np.mean(of[name]):,.1f}" if name in of else "" for of in found for name in VIOLATIONS]
         lowest = f"{smooth(run.score).mean(axis=1).min():.1f}"
-        scored = [between(run.start), lowest, between(_last(run.score)), between(run.end)]
-        out.append([SPACES[run.space], run.method, f"{run.updates:,}", *scored, *violated])
+        scored = [between(run.start), lowest, between(run.last), between(run.end)]
+        out.append([INTERFACES[run.interface], run.method, f"{run.updates:,}", *scored, *violated])
     return out
 
 
 def text(cells: list[dict[str, Any]], runs: list[Run], preset: str) -> str:
-    head = ["", "method", "updates", "before", "lowest", "last tenth", "after", "asked too much", "above storage"]
-    head += ["asked too much, after", "above storage, after"]
+    head = ["interface", "method", "updates", "before", "lowest", "last tenth", "after", "infeasible requests", "above storage"]
+    head += ["infeasible requests, after", "above storage, after"]
     parts = []
     for domain in dict.fromkeys(run.domain for run in runs):
         of = [run for run in runs if run.domain == domain]
-        made = f"The behaviour that made the data scores {of[0].behaviour:.1f}."
+        made = f"The behavior policy scores {of[0].behavior_policy:.1f}."
         parts += [f"## {domain}", made, table(head, _lines(of))]
-    given = {"preset": preset, "share": 100 * SMOOTH, "domains": "\n\n".join(parts)}
+    given = {
+        "preset": preset,
+        "command": f"ohio-jax finetune --preset {preset}",
+        "share": 100 * SMOOTH,
+        "domains": "\n\n".join(parts),
+    }
     return filled("ohio_bench.report", "finetune", {**cells[0], **given})
 
 
@@ -135,12 +155,12 @@ def as_csv(runs: list[Run]) -> str:
     """The curves, a line for each round and seed."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["domain", "space", "method", "seed", "decisions", "score", *VIOLATIONS])
+    writer.writerow(["domain", "interface", "method", "seed", "decisions", "score", *VIOLATIONS])
     for run in runs:
         for k, decisions in enumerate(run.decisions):
             for seed in range(run.score.shape[1]):
                 more = [f"{run.violations[name][k, seed]:.3f}" if name in run.violations else "" for name in VIOLATIONS]
-                head = [run.domain, run.space, run.method, seed, int(decisions)]
+                head = [run.domain, run.interface, run.method, seed, int(decisions)]
                 writer.writerow([*head, f"{run.score[k, seed]:.3f}", *more])
     return out.getvalue()
 
@@ -150,21 +170,20 @@ def figure(runs: list[Run]) -> bytes:
     domains = list(dict.fromkeys(run.domain for run in runs))
     methods = list(dict.fromkeys(run.method for run in runs))
     panels = ["score", *VIOLATIONS]
-    styles = dict(zip(SPACES, ("-", "--", ":"), strict=True))
+    styles = dict(zip(INTERFACES, ("-", "--", ":"), strict=True))
     drawn, axes = plots.subplots(len(domains), len(panels), (15, 4.2 * len(domains)))
     for row, domain in zip(axes, domains, strict=True):
         for run in (run for run in runs if run.domain == domain):
-            colour = f"C{methods.index(run.method)}"
+            color = f"C{methods.index(run.method)}"
             for axis, name in zip(row, panels, strict=True):
                 if name != "score" and name not in run.violations:
                     continue
                 values = smooth(run.score if name == "score" else run.violations[name])
-                label = f"{SPACES[run.space]} {run.method}"
-                axis.plot(run.decisions, values.mean(axis=1), styles[run.space], color=colour, label=label, linewidth=1.4)
+                axis.plot(run.decisions, values.mean(axis=1), styles[run.interface], color=color, label=run.name, linewidth=1.4)
                 some = slice(None, None, max(1, len(values) // 40))
-                axis.fill_between(run.decisions[some], *interval(values[some]), color=colour, alpha=0.12, linewidth=0)
-        row[0].axhline(next(run.behaviour for run in runs if run.domain == domain), color="black", linewidth=1)
-        # A collapse goes far below; what matters lies above the behaviour of random goals.
+                axis.fill_between(run.decisions[some], *interval(values[some]), color=color, alpha=0.12, linewidth=0)
+        row[0].axhline(next(run.behavior_policy for run in runs if run.domain == domain), color="black", linewidth=1)
+        # Collapsed runs fall far below the score of random actions, 0; the axis ends before.
         lowest = min(float(smooth(run.score).mean(axis=1).min()) for run in runs if run.domain == domain)
         row[0].set_ylim(max(lowest, -60.0) - 5.0, 105.0)
         for axis, label in zip(row, ("score", *VIOLATIONS.values()), strict=True):
@@ -175,6 +194,6 @@ def figure(runs: list[Run]) -> bytes:
             axis.set_yscale("symlog", linthresh=1.0)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     drawn.legend(handles, labels, ncols=5, fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 0.0))
-    drawn.suptitle("Policies learned offline go on online (black: the behaviour that made the data)")
+    drawn.suptitle("Offline-to-online fine-tuning (black: the behavior policy)")
     drawn.tight_layout()
     return plots.png(drawn, dpi=100)

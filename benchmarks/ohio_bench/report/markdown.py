@@ -39,11 +39,11 @@ def _markdown(of: Board) -> str:
     fewest = min((entry.seeds for entry in learned), default=ENOUGH)
     narrow = f" Intervals of fewer than {ENOUGH} seeds are too narrow." if fewest < ENOUGH else ""
     if fewest == 1:
-        narrow = " Intervals of one seed are over its episodes, and say nothing of other seeds."
+        narrow = " With one seed, intervals are over test episodes and do not cover other seeds."
     given = {
         "table": table,
         "preset": of.preset,
-        "command": some.cell["command"],
+        "command": f"ohio-jax bench {table.name} --preset {of.preset}",
         "hardware": plain(some.hardware),
         "seeds": some.seeds,
         "plural": "s" * (some.seeds > 1),
@@ -62,13 +62,13 @@ def _scripted(table: Table, listed: list[Entry]) -> str:
     entries = sorted((entry for entry in listed if entry.scripted), key=lambda entry: (entry.row, entry.mean_return))
     if not entries:
         return ""
-    names = ["place", "policy", "score", table.unit, "of the bound, %", *(label for _, label, _ in table.metrics)]
+    names = ["task", "policy", "score", table.unit, "% of the upper bound", *(label for _, label, _ in table.metrics)]
     rows = [[plain(entry.row), plain(entry.column), entry.text, *_details(table, entry)] for entry in entries]
-    return f"## Scripted policies and the bound, on the same test episodes\n\n{tabled(names, rows, None)}"
+    return f"## Scripted policies and the upper bound, on the same test episodes\n\n{tabled(names, rows, None)}"
 
 
 def _cells(table: Table, listed: list[Entry]) -> str:
-    names = ["data", "method", "rank", "score", "95 % interval", "paper", "difference", table.unit, "of the bound, %"]
+    names = ["data", "method", "rank", "score", "95 % interval", "paper", "difference", table.unit, "% of the upper bound"]
     names += [*(label for _, label, _ in table.metrics), "training, s", "hardware"]
     rows = []
     for entry in (entry for _, row in grid(table, listed) for entry in row.values() if entry):
@@ -96,9 +96,9 @@ def _over_all(found: list[Aggregate]) -> str:
 
 
 def _choices(found: list[Choice]) -> str:
-    names = ["data", "action space", "policies", *(f"{count} episode{'s'[: count > 1]}" for count in TRIED)]
+    names = ["data", "action interface", "policies", *(f"{count} episode{'s'[: count > 1]}" for count in TRIED)]
     values = lambda of: [f"{of.value[count - 1]:.1f}" for count in TRIED]
-    choices = tabled(names, [[plain(of.row), plain(of.space), str(of.arms), *values(of)] for of in found], None)
+    choices = tabled(names, [[plain(of.row), plain(of.interface), str(of.arms), *values(of)] for of in found], None)
     return filled("ohio_bench.report", "choices", {"choices": choices}) if found else ""
 
 
@@ -141,9 +141,9 @@ def as_json(listed: list[Entry]) -> list[dict[str, Any]]:
     return [{name: getattr(entry, name) for name in names} for entry in listed]
 
 
-def show(table: Table, listed: list[Entry], out: TextIO, colours: bool) -> None:
-    """Prints the score table, the paper's figures in grey where the terminal has colours."""
-    dim, plain = ("\033[2m", "\033[0m") if colours else ("", "")
+def show(table: Table, listed: list[Entry], out: TextIO, colors: bool) -> None:
+    """Prints the score table, the paper's figures in gray where the terminal has colors."""
+    dim, plain = ("\033[2m", "\033[0m") if colors else ("", "")
     found = list(blocks(table, listed))
     first = 2 + max(14, *(len(name) for title, _, lines in found for name in (title, *(name for name, _ in lines))))
     for title, names, lines in found:

@@ -37,7 +37,7 @@ def write(results: Path, preset: str) -> Report:
 
 
 def power_of(points: np.ndarray) -> float:
-    """The exponent p of y ~ x^p that fits points: Float[N, 2]."""
+    """The exponent p of y ~ x^p that fits points: `Float[N, 2]`."""
     x, y = np.log(points).T
     return float(np.polyfit(x, y, 1)[0])
 
@@ -59,7 +59,7 @@ def learning(found: runs.Found) -> list[str]:
         if name.startswith("masses"):
             better = [other for other, x in median.items() if other.startswith("learned") and x <= error]
             which = f"from {better[0]} on" if better else "at no share"
-            parts.append(f"- {key}: learned models recover goals at least as well as {name} {which} (error {error:.2g}).")
+            parts.append(f"- {key}: learned models recover actions at least as well as {name} {which} (error {error:.2g}).")
     return parts
 
 
@@ -78,8 +78,8 @@ def accuracy(found: runs.Found) -> list[str]:
             first = cells[0]["found"]
             parts += [
                 f"### h = {steps}, torque noise {noise:g}",
-                f"{first['directions_that_show']:.2f} of {len(first['spread'])} directions of a goal show on average; "
-                f"{100 * first['torques_on_their_bounds']:.1f} % of torques are on their bounds.",
+                f"{first['directions_that_show']:.2f} of {len(first['spread'])} directions of a high-level action are "
+                f"identifiable on average; {100 * first['torques_on_their_bounds']:.1f} % of torques are at their bounds.",
                 table(["model", "model error", *names], rows),
             ]
     steepest = []
@@ -90,7 +90,7 @@ def accuracy(found: runs.Found) -> list[str]:
             if len(error) > 2:
                 steepest.append((steps, inverse, power_of(error)))
     if steepest:
-        parts.append("Power of the model's error that recovery error grows with (least squares fit of logarithms):")
+        parts.append("Exponent with which recovery error grows with model error (least-squares fit of logarithms):")
         lengths = sorted({steps for steps, *_ in steepest})
         by = {(steps, inverse): power for steps, inverse, power in steepest}
         rows = [[name, *(f"{by[h, name]:.2f}" for h in lengths)] for name in dict.fromkeys(name for _, name, _ in steepest)]
@@ -113,7 +113,7 @@ def noise(found: runs.Found) -> list[str]:
         of[cell["config"]["noise"]] = f"{cell['found']['score']:.1f} ± {cell['found']['score_deviation']:.1f}"
     rows = [[name, *(of[x] for x in noises)] for name, of in lines.items() if len(of) == len(noises)]
     if rows:
-        parts.append(f"Scores, h = {steps}, played under the same noise; posterior weighs transitions:")
+        parts.append(f"Scores, h = {steps}, tested under the same noise; posterior weights transitions:")
         parts.append(table(["", *(f"noise {x:g}" for x in noises)], rows))
     return parts
 
@@ -131,27 +131,27 @@ def growth(found: runs.Found) -> list[str]:
                     rate, compiling = of["rate"], of["compile_seconds"]
                     numbers = (of["segments"], rate["best"], rate["median"], of["temporary"], each, compiling)
                     rows.append([f"{cell['config']['size']}, {name}", *map(number, numbers), f"{of['error']:.2g}"])
-            columns = ["segments", "a second, best", "median", "temporary bytes", "a segment", "compile, s", "goal error"]
+            columns = ["segments", "a second, best", "median", "temporary bytes", "a segment", "compile, s", "error"]
             parts += [f"### {platform}: {runs.GROWTH[kind]}", table(["", *columns], rows)] if rows else []
             for name, points in powers.items():
                 last = np.array(points[len(points) // 2 :])
                 if len(last) > 1:
                     power = power_of(last)
-                    parts.append(f"- {name}: seconds a segment grow with the power {power:.2f} over the upper half of sizes.")
+                    parts.append(f"- {name}: seconds a segment grow with exponent {power:.2f} over the upper half of sizes.")
     return parts
 
 
 # Question -> its title, plot and text, and the kind of cells without which it is not asked.
 QUESTIONS = {
     "q1": (
-        "How does OHIO do when the dynamics are learned from scratch, beside a given approximate model?",
+        "How does OHIO with dynamics learned from scratch compare with a given approximate model?",
         draw_learning,
         learning,
         "recovery",
     ),
-    "q2": ("How sensitive is it to the accuracy of the dynamics?", draw_accuracy, accuracy, "recovery"),
-    "q4": ("What if the low level is stochastic?", draw_noise, noise, "calibration"),
-    "q5": ("What does the inverse cost for large problems, and how does it grow?", draw_cost, growth, "cost"),
+    "q2": ("How sensitive is OHIO to the accuracy of the dynamics?", draw_accuracy, accuracy, "recovery"),
+    "q4": ("How does a stochastic low level affect it?", draw_noise, noise, "calibration"),
+    "q5": ("What does the inverse cost, and how does the cost grow with the problem?", draw_cost, growth, "cost"),
 }
 
 
@@ -165,5 +165,10 @@ def text(found: runs.Found, drawn: dict[str, Path], preset: str) -> str:
             parts += [f"![{question}]({drawn[question].name})"] if question in drawn else []
             parts += make(found)
     warning = "**Quick run: a smoke test, not a measurement.**" if preset == "quick" else ""
-    given = {"source": origin(latest["provenance"]), "warning": warning, "questions": "\n\n".join(parts)}
+    given = {
+        "command": f"ohio-jax sensitivity --preset {preset}",
+        "source": origin(latest["provenance"]),
+        "warning": warning,
+        "questions": "\n\n".join(parts),
+    }
     return filled("ohio_bench.report", "sensitivity", {**latest, **given})

@@ -7,13 +7,13 @@ Found = dict[str, list[dict[str, Any]]]  # run files by kind
 MIDDLE = 1  # the median among `recovery.QUANTILES`
 LEFT = 1e-4  # where the true model stands on a logarithmic axis of model error
 MEASURES = (
-    ("error_that_shows", "recovery error, spreads of goals"),
-    ("true_residual", "residual in the true world, deviations"),
+    ("error_that_shows", "recovery error, standard deviations"),
+    ("true_residual", "residual under true dynamics, standard deviations"),
 )
 GROWTH = {
     "segments": "segments a call",
     "horizon": "steps a segment, h",
-    "dimension": "entries of a goal",
+    "dimension": "entries of a high-level action",
     "regions": "regions of the city",
 }
 
@@ -54,7 +54,7 @@ def grown(found: Found, kind: str, platform: str) -> list[dict[str, Any]]:
 
 
 def value(found: Found, cell: dict[str, Any], inverse: str, of: str) -> float | None:
-    """The median of a measure in a cell of recovery, or the score of what was cloned from such goals; None if there is none."""
+    """The median of a measure in a cell of recovery, or the score of behavior cloning on such actions; None if there is none."""
     if of != "score":
         return cell["found"]["inverses"][inverse][of][MIDDLE]
     same = {key: cell["config"][key] for key in ("belief", "steps", "noise")}

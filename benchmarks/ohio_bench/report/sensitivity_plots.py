@@ -81,9 +81,9 @@ def draw_noise(found: runs.Found) -> bytes | None:
     cells = sorted(runs.pick(cells, steps=steps), key=lambda cell: cell["config"]["noise"])
     noises = [cell["config"]["noise"] for cell in cells]
     panels = (
-        ("slope", "recovered on true goal, slope", 1.0),
-        ("variance", "variance of error over its bar", 1.0),
-        ("coverage", "errors within 95 % bars", 0.95),
+        ("slope", "recovered on true action, slope", 1.0),
+        ("variance", "variance of error over its error bar", 1.0),
+        ("coverage", "errors within 95 % error bars", 0.95),
     )
     made, axes = figure(1, 4)
     for axis, (key, label, ideal) in zip(axes[0], panels, strict=False):
@@ -94,11 +94,11 @@ def draw_noise(found: runs.Found) -> bytes | None:
     axes[0, 1].set_yscale("log")
     models = {runs.belief(cell["config"]): cell["config"]["belief"] for cell in found["score"]}
     for inverse, style in (("least_squares", "o-"), ("posterior", "s--")):
-        for colour, (name, model) in zip(("C0", "C3"), models.items(), strict=False):
+        for color, (name, model) in zip(("C0", "C3"), models.items(), strict=False):
             played = runs.pick(found["score"], steps=steps, inverse=inverse, belief=model)
             points = sorted((cell["config"]["noise"], cell["found"]["score"]) for cell in played)
             if len(points) > 1:
-                axes[0, 3].plot(*zip(*points, strict=True), style, color=colour, label=f"{inverse}, {name}")
+                axes[0, 3].plot(*zip(*points, strict=True), style, color=color, label=f"{inverse}, {name}")
     axes[0, 3].set(xlabel="torque noise, share of the gear", ylabel="score")
     for axis in (axes[0, 0], axes[0, 3]):
         if axis.get_legend_handles_labels()[0]:

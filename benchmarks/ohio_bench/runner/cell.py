@@ -11,9 +11,13 @@ RESULTS = Path("results")
 
 
 class Cell(NamedTuple):
-    """name: of its run file, in which "/" makes folders. config: what makes it again, whose values JSON holds.
+    """One run of an experiment.
 
-    work: () -> what it found. head: what else its run file says of it.
+    Attributes:
+        name: of its run file, in which "/" makes folders.
+        config: what makes it again, whose values JSON holds.
+        work: () -> what it found.
+        head: what else its run file says of it.
     """
 
     name: str
@@ -40,10 +44,14 @@ def preset_of(declared: Any, name: str) -> Any:
 class Experiment:
     """A declaration that one runner fills.
 
-    command: what a user types to fill it, without the program. fields: what every run file of it must have.
-    presets: name -> () -> how much work, in a form of its own (called only when chosen: it may look for files).
-    group: what its groups are to a reader; groups(made) -> their names; cells(made, groups) -> the cells of these groups.
-    report(results, preset) -> Report, from run files alone.
+    Attributes:
+        command: what a user types to fill it, without the program.
+        fields: what every run file of it must have.
+        presets: name -> () -> how much work, in a form of its own (called only when chosen: it may look for files).
+        group: what its groups are to a reader.
+        groups: `groups(made)`, their names.
+        cells: `cells(made, groups)`, the cells of these groups.
+        report: `report(results, preset) -> Report`, from run files alone.
     """
 
     name: str

@@ -31,7 +31,7 @@ Executor = Callable[[list[Cell], Listing], Iterator[tuple[str, dict[str, Any]]]]
 def here(wanted: list[Cell], again: Listing) -> Iterator[tuple[str, dict[str, Any]]]:
     """One after another in this process, or in the processes that work as one with it."""
     for number, cell in enumerate(wanted, 1):
-        if mesh.leads():
+        if mesh.is_main_process():
             print(f"cell {number} of {len(wanted)}: {cell.name}", file=sys.stderr, flush=True)
         yield cell.name, outcome(cell.work)
 
@@ -59,9 +59,12 @@ def over_ray(cpus: int | None = None, gpus: float | None = None) -> Executor:
     """Each cell a task of a Ray cluster: one the process is connected to, else that of RAY_ADDRESS, else one that runs on this
     machine, else one for the time being.
 
-    cpus, gpus: of each cell; without, one core, and a GPU where the cluster has any. A cell whose worker dies is run again, up
-    to RETRIES times. Raises UserError without Ray, without a cluster, for more than its largest node has, and for what a cell
-    raises.
+    Args:
+        cpus, gpus: of each cell; without, one core, and a GPU where the cluster has any. A cell whose worker dies is run again,
+            up to RETRIES times.
+
+    Raises:
+        UserError: without Ray, without a cluster, for more than its largest node has, and for what a cell raises.
     """
     try:
         ray: Any = importlib.import_module("ray")

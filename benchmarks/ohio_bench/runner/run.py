@@ -2,12 +2,11 @@
 
 import functools
 import json
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ohio_bench.runner import store
+from ohio_bench.runner import commands, store
 from ohio_bench.runner.cell import RESULTS, Cell, Experiment, Report
 from ohio_bench.runner.executors import Executor, here
 from ohio_jax import mesh
@@ -15,7 +14,12 @@ from ohio_jax.errors import unknown
 
 
 class Ran(NamedTuple):
-    """paths: of the run files of all cells that were chosen. ran: how many cells were run for it."""
+    """What a run of an experiment did.
+
+    Attributes:
+        paths: of the run files of all cells that were chosen.
+        ran: how many cells were run for it.
+    """
 
     paths: list[Path]
     ran: int
@@ -36,21 +40,34 @@ def chosen(experiment: Experiment, made: Any, only: Iterable[str] = ()) -> list[
     return [cell._replace(config=json.loads(json.dumps(cell.config))) for cell in cells]
 
 
-def run(experiment: Experiment, preset: str, only: Iterable[str] = (), results: Path = RESULTS, execute: Executor = here) -> Ran:
+def run(
+    experiment: Experiment,
+    preset: str,
+    only: Iterable[str] = (),
+    results: Path = RESULTS,
+    execute: Executor = here,
+    force: bool = False,
+) -> Ran:
     """Runs every cell whose run file is missing or was made with another configuration, then writes the report.
 
-    only: see `chosen`. execute: where, see `ohio_bench.runner.executors`. A killed call goes on where it stopped: finished cells
-    from their run files, the cell in work from its checkpoint. Raises UserError for an unknown name, or a damaged run file.
+    Args:
+        only: see `chosen`.
+        force: all of them, whatever is there.
+        execute: where, see `ohio_bench.runner.executors`. A killed call goes on where it stopped: finished cells from their run
+            files, the cell in work from its checkpoint.
+
+    Raises:
+        UserError: for an unknown name, or a damaged run file.
     """
     made, only = experiment.preset(preset), tuple(only)
     cells = {cell.name: cell for cell in chosen(experiment, made, only)}
     paths = {name: store.folder(experiment.name, preset, results) / f"{name}.json" for name in cells}
     config_in = lambda path: store.read(path, experiment.fields)["config"] if path.exists() else None
-    other = lambda name: mesh.leads() and config_in(paths[name]) != cells[name].config
-    missing = [cell for name, cell in cells.items() if mesh.decide(other(name))]
-    command = f"ohio-jax {experiment.command} --preset {shlex.quote(preset)}"
+    other = lambda name: mesh.is_main_process() and config_in(paths[name]) != cells[name].config
+    missing = [cell for name, cell in cells.items() if force or mesh.broadcast_bool(other(name))]
     for name, outcome in execute(missing, functools.partial(chosen, experiment, made, only)):
-        cell, head = cells[name], {"table": experiment.name, "preset": preset, "command": command}
+        cell, head = cells[name], {"table": experiment.name, "preset": preset}
+        head |= {"command": commands.of_cell(experiment.command, preset, name), "steps": commands.steps(cell.config)}
         store.write(paths[name], {**head, **cell.head, "config": cell.config, **outcome})
-    mesh.meet()
+    mesh.barrier()
     return Ran(list(paths.values()), len(missing), experiment.report(results, preset))

@@ -11,16 +11,8 @@ from ohio_bench.runner.cell import RESULTS
 from ohio_jax.errors import UserError
 from ohio_jax.files import write_json
 
-VERSION = 1  # of what a run file is; older ones, and those before there was a number, are read through `migrated`
-WORK_VERSION = 2  # of data and checkpoints kept between runs; raised where what an older version left must not be taken up
-
-PLAN_BEFORE = {"normalise": False}  # what a training plan had gained, with what the code did before, likewise
-# Fields that a learner's Config has gained, with what the code did before it had them. A run file lacks a field if it was made
-# then, whatever the default is today: whoever adds a field adds a line.
-BEFORE: dict[str, dict[str, Any]] = {
-    "cql": {"cloning": 0.0, "importance": True},
-    "cal_ql": {"cloning": 0.0, "importance": True},
-}
+VERSION = 2  # of what a run file is. Whoever adds or renames a field raises it, and says in `migration` what older files mean
+WORK_VERSION = 3  # of data and checkpoints kept between runs; raised where what an older version left must not be taken up
 
 
 def slug(*words: str) -> str:
@@ -55,9 +47,21 @@ def read(path: Path, fields: Iterable[str]) -> dict[str, Any]:
             raise ValueError(f"field version is {cell['version']!r}, no number")
     except ValueError as error:
         raise UserError(f"{path}: expected a run file, found damage ({error}); delete it to run the cell again") from error
-    if cell.get("version", 0) > VERSION:
-        raise UserError(f"{path}: field version: expected at most {VERSION}, found {cell['version']}; it is of a later ohio-jax")
-    return migrated(cell)
+    try:
+        check_version(cell)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return cell
+
+
+def check_version(cell: dict[str, Any]) -> None:
+    """Raises UserError for a run file of another version, with what to do about it."""
+    found = cell.get("version", 0)
+    if found > VERSION:
+        raise UserError(f"field version: expected {VERSION}, found {found}; it is of a later ohio-jax")
+    if found < VERSION:
+        how = f"python -m ohio_bench.runner.migration FOLDER writes a folder's run files as ones of {VERSION}"
+        raise UserError(f"field version: expected {VERSION}, found {found}, of the schema before; {how}")
 
 
 def read_all(place: Path, fields: Iterable[str]) -> list[dict[str, Any]]:
@@ -67,18 +71,3 @@ def read_all(place: Path, fields: Iterable[str]) -> list[dict[str, Any]]:
 
 def write(path: Path, cell: dict[str, Any]) -> None:
     write_json(path, {"version": VERSION, **cell})
-
-
-def migrated(cell: dict[str, Any]) -> dict[str, Any]:
-    """A run file of any version as one of `VERSION`, whose learners have all fields."""
-    return {**cell, "version": VERSION, "config": _whole(cell["config"])}
-
-
-def _whole(part: Any) -> Any:
-    """Every plan within a configuration with the fields that it lacks of `PLAN_BEFORE`, and its learner of `BEFORE`."""
-    if not isinstance(part, dict):
-        return part
-    found = {name: _whole(value) for name, value in part.items()}
-    if "learner" in found and isinstance(found.get("config"), dict):
-        found = PLAN_BEFORE | found | {"config": BEFORE.get(found["learner"], {}) | found["config"]}
-    return found

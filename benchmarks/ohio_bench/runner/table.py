@@ -25,45 +25,47 @@ Paper = tuple[float, float]  # mean and standard deviation as published
 
 @dataclass(frozen=True)
 class Row:
-    """A dataset: a behaviour policy on a task. `paper` holds the published score of a column, by (family, learner).
+    """A dataset: a behavior policy on a task. `paper` holds the published score of a column, by (family, learner).
 
-    made: settings of the task in which the data are made, where they are not those in which policies are tested.
-    unforeseen: whether nobody knows what differs between the two, so that every column is learned where the data come from.
+    Attributes:
+        data_settings: those of the task in which the data are made, where they are not those in which policies are tested.
+        unforeseen: whether nobody knows what differs between the two, so that every column is learned where the data come from.
     """
 
     name: str
     task: str
     settings: tuple[tuple[str, str], ...]
-    behaviour: str
+    behavior_policy: str
     paper: dict[tuple[str, str], Paper]
-    made: tuple[tuple[str, str], ...] | None = None
+    data_settings: tuple[tuple[str, str], ...] | None = None
     unforeseen: bool = False
 
     @property
     def home(self) -> tuple[str, tuple[tuple[str, str], ...]]:
         """Task and settings that the data come from."""
-        return self.task, self.settings if self.made is None else self.made
+        return self.task, self.settings if self.data_settings is None else self.data_settings
 
     @property
-    def place(self) -> str:
+    def instance_family(self) -> str:
         """What comes before the first hyphen of the name: the city, whose scripted policies all its rows share."""
         return self.name.split("-")[0]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A method: a learner on an action space. `family` groups columns and finds the paper's figure.
+    """A method: a learner on an action interface. `family` groups columns and finds the paper's figure.
 
-    weights: how much the learner trusts each transition, see `ohio_jax.relabel`; None: the inverse's own choice.
-    carried: whether it is learned in the task the data come from and carried over to the row's, unaware of what differs.
+    Attributes:
+        weights: how much the learner trusts each transition, see `ohio_jax.relabel`; None: the inverse's own choice.
+        zero_shot: whether it is learned in the task the data come from and transferred to the row's, unaware of what differs.
     """
 
     family: str
-    space: str
+    interface: str
     inverse: str
     learner: str
     weights: str | None = None
-    carried: bool = False
+    zero_shot: bool = False
 
     @property
     def name(self) -> str:
@@ -72,10 +74,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Preset:
-    """How much work: rows, seeds and budgets. `plans` holds one training plan for each (space, learner).
+    """How much work: rows, seeds and budgets. `plans` holds one training plan for each (interface, learner).
 
-    columns: those of the table, unless some are named here.
-    hdpo: how the policy of that name is trained through the smooth simulator, for a table that shows one.
+    Attributes:
+        columns: those of the table, unless some are named here.
+        hdpo: how the policy of that name is trained through the smooth simulator, for a table that shows one.
     """
 
     rows: tuple[Row, ...]
@@ -93,7 +96,8 @@ class Preset:
 class Table:
     """A results table. `presets` are functions so that only the chosen one looks for its files.
 
-    note: what a reader must know to read it; printed under the table.
+    Attributes:
+        note: what a reader must know to read it; printed under the table.
     """
 
     name: str
@@ -104,7 +108,7 @@ class Table:
     metrics: tuple[tuple[str, str, float], ...]  # (metric, label, factor) of the chart beside the score
     unit: str  # what a return is
     blocks: Literal["method", "learner"] = "method"  # what is printed as one block
-    low_levels: dict[str, str] = field(default_factory=dict)  # action space -> what a reader knows its low level by
+    low_levels: dict[str, str] = field(default_factory=dict)  # action interface -> what a reader knows its low level by
     chart: Callable[[list[Any]], bytes] | None = None  # entries -> PNG, in place of the bars
 
     preset = preset_of
@@ -114,7 +118,7 @@ def with_learner(table: Table, preset: str, learner: str) -> Table:
     """The table with one learner of LEARNERS alone in one preset, by its own plans or those of the tasks."""
     made = table.preset(preset)
     columns = tuple(dict.fromkeys(replace(column, learner=learner) for column in made.columns or table.columns))
-    budget = {(column.space, learner): plans.find(made.plans, column.space, learner) for column in columns}
+    budget = {(column.interface, learner): plans.find(made.plans, column.interface, learner) for column in columns}
     return changed(table, preset, replace(made, columns=columns, plans=budget))
 
 
@@ -132,8 +136,10 @@ def changed(table: Table, preset: str, made: Preset) -> Table:
 def cells(table: Table, preset: Preset, names: Iterable[str]) -> Iterator[Cell]:
     """The cells of the rows of these names, and the scripted policies of their places first."""
     rows = tuple(row for row in preset.rows if row.name in set(names))
-    first = {row.place: row.home for row in reversed(preset.rows)}  # where a place's policies play, whichever rows are chosen
-    homes = {row.place: first[row.place] for row in rows}
+    first = {
+        row.instance_family: row.home for row in reversed(preset.rows)
+    }  # where a family's policies play, whichever rows are chosen
+    homes = {row.instance_family: first[row.instance_family] for row in rows}
     keys = dict.fromkeys([*(key for row in rows for key in ((row.task, row.settings), row.home)), *homes.values()])
     tasks = {key: registry.make(key[0], dict(key[1])) for key in keys}
     test = {"test_seed": preset.test_seed, "test_episodes": preset.test_episodes}
@@ -146,17 +152,21 @@ def cells(table: Table, preset: Preset, names: Iterable[str]) -> Iterator[Cell]:
             config = {"task": task.name, "settings": task.settings, "policy": policy, **more, **test}
             yield Cell(slug(place, "policy", policy), config, work_of, _head(place, policy, task))
     for column, row in itertools.product(preset.columns or table.columns, rows):
-        task, home, plan = tasks[row.task, row.settings], tasks[row.home], preset.plans[column.space, column.learner]
+        task, home, plan = tasks[row.task, row.settings], tasks[row.home], preset.plans[column.interface, column.learner]
         config = {
             "task": task.name,
             "settings": task.settings,
-            "behaviour": row.behaviour,
+            "behavior_policy": row.behavior_policy,
             "data_seed": preset.data_seed,
             "data_episodes": preset.data_episodes,
-            "space": column.space,
+            "interface": column.interface,
             "inverse": column.inverse,
             **({} if column.weights is None else {"weights": column.weights}),
-            **({} if row.made is None else {"made": home.settings, "carried": column.carried or row.unforeseen}),
+            **(
+                {}
+                if row.data_settings is None
+                else {"data_settings": home.settings, "zero_shot": column.zero_shot or row.unforeseen}
+            ),
             "plan": plan.as_json(),
             **test,
         }
@@ -188,13 +198,13 @@ def _run_learner(task: Task, home: Task, row: Row, column: Column, plan: Plan, p
     """home: the task the data come from."""
     clock = [time.monotonic()]
     lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
-    logged = work.dataset(home, row.behaviour, preset.data_episodes, preset.data_seed)
+    logged = work.dataset(home, row.behavior_policy, preset.data_episodes, preset.data_seed)
     seconds = {"collect": lap()}
-    learned_in = home if column.carried or row.unforeseen else task
-    transitions = work.labelled(learned_in, logged, column.space, column.inverse, column.weights)
+    learned_in = home if column.zero_shot or row.unforeseen else task
+    transitions = work.labeled(learned_in, logged, column.interface, column.inverse, column.weights)
     seconds["invert"] = lap()
     # Rows that share what is learned share its folder, and the second finds it finished.
-    words = (task.name, row.behaviour, column.family, column.learner)
-    trained = work.trained(plan, learned_in, column.space, transitions, words)
-    tested = work.tested(task, column.space, plan, trained, preset.test_episodes, preset.test_seed)
+    words = (task.name, row.behavior_policy, column.family, column.learner)
+    trained = work.trained(plan, learned_in, column.interface, transitions, words)
+    tested = work.tested(task, column.interface, plan, trained, preset.test_episodes, preset.test_seed)
     return {"data": transitions.card, **tested, "seconds": {**seconds, **tested["seconds"]}}

@@ -14,7 +14,7 @@ from ohio_bench.runner.store import short_hash, slug
 from ohio_jax import data, mesh
 from ohio_jax.collect import collect
 from ohio_jax.evaluate import evaluate_learner
-from ohio_jax.files import alone
+from ohio_jax.files import file_lock
 from ohio_jax.learners import LEARNERS
 from ohio_jax.relabel import relabel
 from ohio_jax.task import Task
@@ -26,14 +26,14 @@ from ohio_jax.training.plan import Plan
 WORK = Path(".work")  # datasets and checkpoints: large, and made again by the same command
 
 
-def dataset(task: Task, behaviour: str, episodes: int, seed: int) -> data.Trajectories:
+def dataset(task: Task, behavior: str, episodes: int, seed: int) -> data.Trajectories:
     """What a scripted policy logged: from the work folder if it is there, else collected and kept."""
-    identity = {"task": task.name, "settings": task.settings, "behaviour": behaviour, "episodes": episodes, "seed": seed}
-    path = WORK / "data" / f"{slug(task.name, behaviour)}.{short_hash(identity)}.npz"
-    with alone(path):
-        if mesh.leads() and not path.exists():
+    identity = {"task": task.name, "settings": task.settings, "behavior_policy": behavior, "episodes": episodes, "seed": seed}
+    path = WORK / "data" / f"{slug(task.name, behavior)}.{short_hash(identity)}.npz"
+    with file_lock(path):
+        if mesh.is_main_process() and not path.exists():
             parts = path.with_suffix(".parts")
-            data.save(path, collect(task, behaviour, episodes, seed, parts))
+            data.save(path, collect(task, behavior, episodes, seed, parts))
             shutil.rmtree(parts)
     return _logs(path.absolute())
 
@@ -44,39 +44,45 @@ def _logs(path: Path) -> data.Trajectories:
     return data.load(path, "trajectories")
 
 
-def labelled(
-    task: Task, logged: data.Trajectories, space: str, inverse: str = "analytic", weights: str | None = None
+def labeled(
+    task: Task, logged: data.Trajectories, interface: str, inverse: str = "analytic", weights: str | None = None
 ) -> data.Transitions:
     """The transitions that an inverse makes of what `dataset` gave; kept, since several learners learn from them."""
-    identity = {"logs": logged.card["sha256"], "settings": task.settings, "space": space, "inverse": inverse, "weights": weights}
-    path = WORK / "data" / f"{slug(task.name, logged.card['behaviour'], space, inverse)}.{short_hash(identity)}.npz"
-    with alone(path):
-        if mesh.decide(mesh.leads() and not path.exists()):
-            data.save(path, relabel(logged, task, space, inverse, weights))
+    identity = {
+        "logs": logged.card["sha256"],
+        "settings": task.settings,
+        "interface": interface,
+        "inverse": inverse,
+        "weights": weights,
+    }
+    path = WORK / "data" / f"{slug(task.name, logged.card['behavior_policy'], interface, inverse)}.{short_hash(identity)}.npz"
+    with file_lock(path):
+        if mesh.broadcast_bool(mesh.is_main_process() and not path.exists()):
+            data.save(path, relabel(logged, task, interface, inverse, weights))
     return data.load(path, "transitions")
 
 
-def trained(plan: Plan, task: Task, space: str, transitions: data.Transitions, words: tuple[str, ...]) -> Trained:
+def trained(plan: Plan, task: Task, interface: str, transitions: data.Transitions, words: tuple[str, ...]) -> Trained:
     """Policies learned from transitions: once, then found again by whoever asks for the same. words: of the folder's name."""
-    identity = fingerprint(plan, task, space, transitions)
+    identity = fingerprint(plan, task, interface, transitions)
     directory = WORK / "train" / f"{slug(*words)}.{short_hash(identity)}"
-    with alone(directory):
-        return train(plan, task, space, transitions, directory)
+    with file_lock(directory):
+        return train(plan, task, interface, transitions, directory)
 
 
-def trained_hdpo(plan: Plan, task: Task, space: str) -> Trained:
+def trained_hdpo(plan: Plan, task: Task, interface: str) -> Trained:
     """Policies learned through the simulator whose quantities are smooth, likewise."""
     smooth = registry.make(task.name, {**task.settings, "smooth": 1})
-    identity = {"task": task.name, "settings": smooth.settings, "space": space, "plan": plan.as_json()}
+    identity = {"task": task.name, "settings": smooth.settings, "interface": interface, "plan": plan.as_json()}
     directory = WORK / "train" / f"{slug(task.name, 'hdpo')}.{short_hash(identity)}"
-    with alone(directory):
-        return hdpo(plan, smooth, space, directory)
+    with file_lock(directory):
+        return hdpo(plan, smooth, interface, directory)
 
 
-def tested(task: Task, space: str, plan: Plan, trained: Trained, episodes: int, seed: int) -> dict[str, Any]:
-    """What the policies earn on the test episodes, and how they were learnt."""
+def tested(task: Task, interface: str, plan: Plan, trained: Trained, episodes: int, seed: int) -> dict[str, Any]:
+    """What the policies earn on the test episodes, and how they were learned."""
     start = time.monotonic()
-    played = evaluate_learner(task, space, LEARNERS[plan.learner], trained.states, episodes, seed)
+    played = evaluate_learner(task, interface, LEARNERS[plan.learner], trained.states, episodes, seed)
     played = jax.tree.map(np.asarray, played)
     thin = max(1, len(next(iter(trained.curve.values()), [])) // 100)
     return {

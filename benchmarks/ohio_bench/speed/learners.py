@@ -59,12 +59,12 @@ def measure(budget: Budget) -> dict[str, Any]:
 
 
 def synthetic(count: int) -> Transitions:
-    """So many transitions of normal observations and even goals: what they say does not matter for speed."""
+    """So many transitions of normal observations and even actions: what they say does not matter for speed."""
     random = np.random.default_rng(0)
     normal = lambda *shape: random.standard_normal((count, *shape), np.float32)
     return Transitions(
         obs=normal(OBSERVATION),
-        goal=random.uniform(-1.0, 1.0, (count, ACTION)).astype(np.float32),
+        action=random.uniform(-1.0, 1.0, (count, ACTION)).astype(np.float32),
         reward=normal(),
         next_obs=normal(OBSERVATION),
         elapsed=np.ones(count, np.int32),
@@ -83,7 +83,7 @@ def contenders(budget: Budget) -> dict[str, Plan]:
     configs = {
         "iql": iql.Config(discount=0.99, reward_scale=1.0),
         "cql": cql.Config(discount=0.99, reward_scale=1.0, chunk=32),
-        "cql, one draw": cql.Config(discount=0.99, reward_scale=1.0, draws=1),
+        "cql, one draw": cql.Config(discount=0.99, reward_scale=1.0, n_sampled_terms=1),
     }
     return {name: Plan(name.split(",")[0], config, budget.hidden, batch=budget.batch) for name, config in configs.items()}
 

@@ -23,21 +23,28 @@ from ohio_jax import data, low_level
 from ohio_jax.collect import collect
 from ohio_jax.data import Trajectories
 from ohio_jax.relabel import relabel
-from ohio_jax.task import Space
+from ohio_jax.task import ActionInterface
 
 # Seconds a transition of the released code's inverses, the least that were seen.
 ORIGINAL = {"gradient": 0.5, "cross_entropy": 0.6}
 WANTED, WANTED_STEPS, WANTED_SECONDS = 10_000, 5, 180  # times its gradient; times robosuite; seconds to relabel
 FEW = ("gradient", "cross_entropy")  # measured on `few` transitions
-BEHAVIOUR = "noisy-0.3"
+BEHAVIOR = "noisy-0.3"
 
 
 class Budget(NamedTuple):
     """How much is measured.
 
-    windows of `seconds` each for every contender. scenes, gains, inverses: names. logged: episodes logged; times: how often
-    relabelling goes through them. many, few: transitions a call, `few` of the slow inverses. batches: of environments; steps:
-    decisions of each; horizon: of an episode logged. peer: seconds of each of robosuite's windows.
+    Attributes:
+        windows, seconds: so many windows of so many seconds for every contender.
+        scenes, gains, inverses: names.
+        logged: episodes logged.
+        times: how often relabeling goes through them.
+        many, few: transitions a call, `few` of the slow inverses.
+        batches: of environments.
+        steps: decisions of each.
+        horizon: of an episode logged.
+        peer: seconds of each of robosuite's windows.
     """
 
     windows: int = 5
@@ -74,7 +81,7 @@ QUICK = Budget(
 
 
 def measure(budget: Budget) -> dict[str, Any]:
-    """Inverses, relabelling, and the simulator beside robosuite's."""
+    """Inverses, relabeling, and the simulator beside robosuite's."""
     logs = {name: logged(name, budget) for name in budget.scenes}
     return {
         "original_seconds": ORIGINAL,
@@ -82,44 +89,46 @@ def measure(budget: Budget) -> dict[str, Any]:
         "inverses": {
             f"{name}, {of} gains": inverses(name, of, logs[name], budget) for name in budget.scenes for of in budget.gains
         },
-        "relabel": relabelling(budget.scenes[0], budget.gains[-1], logs[budget.scenes[0]], budget),
+        "relabel": relabeling(budget.scenes[0], budget.gains[-1], logs[budget.scenes[0]], budget),
         "simulator": {name: control_steps(name, budget) for name in budget.scenes},
     }
 
 
 def logged(name: str, budget: Budget) -> Trajectories:
-    return collect(registry.make(name, {"horizon": str(budget.horizon)}), BEHAVIOUR, budget.logged, 0)
+    return collect(registry.make(name, {"horizon": str(budget.horizon)}), BEHAVIOR, budget.logged, 0)
 
 
 def inverses(name: str, gains: str, logs: Trajectories, budget: Budget) -> dict[str, Any]:
     """Transitions inverted a second, all arrays on the device; how far the torques of the goals are from those logged."""
-    space = registry.make(name, {"gains": gains}).spaces["ohio"]
-    found = inversions(space.problem, logs, space.steps, budget, FEW)
-    some = segments(logs, space.steps, found.common)
+    interface = registry.make(name, {"gains": gains}).interfaces["ohio"]
+    found = inversions(interface.problem, logs, interface.steps, budget, FEW)
+    some = segments(logs, interface.steps, found.common)
     return {
         "transitions": found.amounts,
         "transitions_per_second": found.rates,
-        "mismatch": {name: mismatch(space, jnp.asarray(call().goal[: found.common]), some) for name, call in found.calls.items()},
+        "mismatch": {
+            name: mismatch(interface, jnp.asarray(call().goal[: found.common]), some) for name, call in found.calls.items()
+        },
         "compared": found.common,
         "times_original": {name: rate["best"] * ORIGINAL["gradient"] for name, rate in found.rates.items()},
     }
 
 
-def mismatch(space: Space, goal: jax.Array, some: Any) -> dict[str, float]:
+def mismatch(interface: ActionInterface, goal: jax.Array, some: Any) -> dict[str, float]:
     """The original's loss [N^2 m^2]: squared distance of torques as executed, a mean over joints and a sum over steps."""
-    problem = space.problem
+    problem = interface.problem
 
     @jax.jit
     def loss(goal, some):
-        of_one = lambda goal, segment: low_level.acted(problem, goal, low_level.prepare(problem, segment))
+        of_one = lambda goal, segment: low_level.executed_action(problem, goal, low_level.prepare(problem, segment))
         each = jax.vmap(of_one)(goal, some)
-        return space.steps * jnp.mean(jnp.square(each), axis=1)
+        return interface.steps * jnp.mean(jnp.square(each), axis=1)
 
     found = np.asarray(loss(goal, some))
     return {"median": float(np.median(found)), "mean": float(found.mean())}
 
 
-def relabelling(name: str, gains: str, logs: Trajectories, budget: Budget) -> dict[str, Any]:
+def relabeling(name: str, gains: str, logs: Trajectories, budget: Budget) -> dict[str, Any]:
     """Seconds of `relabel`, compiling and transfers included."""
     task = registry.make(name, {"gains": gains, "horizon": str(budget.horizon)})
     many = data.concatenate([logs] * budget.times, logs.card)  # the same episodes again and again
@@ -132,9 +141,9 @@ def relabelling(name: str, gains: str, logs: Trajectories, budget: Budget) -> di
 def control_steps(name: str, budget: Budget) -> dict[str, Any]:
     """Decisions a second under random goals, controller, physics, observation and reward included; and robosuite's."""
     task = registry.make(name)
-    space = task.spaces["logged"]
+    interface = task.interfaces["logged"]
     env, calls = task.high_level("logged"), {}
-    limits = np.append(np.asarray(space.params.output), 1.0)
+    limits = np.append(np.asarray(interface.params.output), 1.0)
     draw = np.random.default_rng(0)
     for batch in budget.batches:
         goals = jnp.asarray(0.3 * limits * draw.uniform(-1, 1, (batch, budget.steps, len(limits))), jnp.float32)

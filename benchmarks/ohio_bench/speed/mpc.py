@@ -1,7 +1,7 @@
 """Linear MPC solves a second beside qpax and cvxpylayers, and how well each meets the optimality conditions.
 
 One model, many states and goals. Ours takes the program as it is; the peers get it condensed to a box-constrained program in
-the actions alone, condensing not counted: 1/2 |S u + d|^2, low <= u <= high, S constant and d affine in state and goal.
+the actions alone, condensing not counted: 1/2 `|S u + d|^2`, low <= u <= high, S constant and d affine in state and goal.
 """
 
 import importlib.util
@@ -18,9 +18,16 @@ from ohio_jax.solvers import qp
 
 
 class Case(NamedTuple):
-    """program: float64; S: Float[r, v], of v = H m actions; D: Float[r, 2n], d = D (x, goal); x, goal: Float[N, n]."""
+    """Programs of one size.
 
-    program: qp.Program
+    Attributes:
+        program: float64.
+        S: `Float[r, v]`, of v = H m actions.
+        D: `Float[r, 2n]`, d = D (x, goal).
+        x, goal: `Float[N, n]`.
+    """
+
+    program: qp.BoxLQ
     S: np.ndarray
     D: np.ndarray
     x: np.ndarray
@@ -43,12 +50,12 @@ def case(n: int, m: int, horizon: int, amount: int) -> Case:
     S, D = np.vstack([S, np.sqrt(0.3) * np.eye(horizon * m)]), np.vstack([D, np.zeros((horizon * m, 2 * n))])
     over = lambda y: np.broadcast_to(y, (horizon, *y.shape))
     arrays: Any = (over(A), over(B), np.zeros((horizon, n)), np.eye(n), 0.3 * np.eye(m), np.eye(n), -high, high)
-    program = qp.Program(*arrays)
+    program = qp.BoxLQ(*arrays)
     return Case(program, S, D, random.normal(size=(amount, n)), random.normal(size=(amount, n)))
 
 
 def violation(of: Case, u: np.ndarray) -> float:
-    """Largest |u - clip(u - slope / curvature)|, of the first len(u) programs: 0 at an optimum. u: Float[k, v]."""
+    """Largest `|u - clip(u - slope / curvature)|`, of the first len(u) programs: 0 at an optimum. u: `Float[k, v]`."""
     d = np.hstack([of.x, of.goal])[: len(u)] @ of.D.T
     high = np.tile(of.program.high, len(of.program.B))
     slope = (u @ of.S.T + d) @ of.S / np.square(of.S).sum(axis=0)
@@ -79,7 +86,7 @@ def qpax(of: Case, dtype: str) -> Solve:
 
 
 def cvxpylayers(of: Case) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Batched and not compiled: its JAX layer does not trace. x, goal: Float[N, n] -> Float[N, v]."""
+    """Batched and not compiled: its JAX layer does not trace. x, goal: `Float[N, n]` -> `Float[N, v]`."""
     cp: Any = importlib.import_module("cvxpy")
     layers: Any = importlib.import_module("cvxpylayers.jax")
     high = np.tile(of.program.high, len(of.program.B))
@@ -91,7 +98,7 @@ def cvxpylayers(of: Case) -> Callable[[jax.Array, jax.Array], jax.Array]:
 
 Compiled = Callable[[Callable, int], Callable]  # function(_, each), batch -> the same, compiled or not
 
-# qpax factorises through LAPACK, and batches of its calls that two host devices start at once wait for each other for ever.
+# qpax factorizes through LAPACK, and batches of its calls that two host devices start at once wait for each other for ever.
 HOW: dict[str, Compiled] = {
     "ohio_jax": over_devices,
     "qpax": lambda function, batch: jax.jit(function),

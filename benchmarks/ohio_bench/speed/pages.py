@@ -7,7 +7,7 @@ from ohio_bench.report.text import filled, number, origin, table
 
 Numbers = dict[str, Any]  # what `run.run` found
 COLUMNS = ["best", "median", "a CPU second", "compile, s"]
-SPACES = {
+INTERFACES = {
     "ohio_compat": "the original's setting: its learned model, no drift",
     "ohio": "an ensemble of three learned models, with drift",
 }
@@ -33,7 +33,9 @@ def cells(rate: dict[str, float]) -> list[str]:
 def rates(kind: dict[str, dict[str, float]], more: dict[str, dict[str, Any]], called=label, first: str = "") -> str:
     """A table of `COLUMNS` and then of `more`: header -> name -> number or text, nothing where there is none.
 
-    called: name -> what a reader calls it; first: header of the names.
+    Args:
+        called: name -> what a reader calls it.
+        first: header of the names.
     """
     cell = lambda value: value if isinstance(value, str) else number(value)
     rows = [[called(name), *cells(rate), *(cell(of.get(name)) for of in more.values())] for name, rate in kind.items()]
@@ -87,7 +89,7 @@ def beside_torch(agreement: Numbers, peers: Numbers, ours: Numbers) -> str:
     ]
     return "\n\n".join(
         [
-            "The same equations in modules, optimisers and a loop, in the same run.",
+            "The same equations in modules, optimizers and a loop, in the same run.",
             rates(peers, {"ours over it": over("best"), "a CPU second": over("per_cpu_second")}, str),
             "Losses of the first update from the same parameters on the same rows; CQL draws its own goals in each.",
             table(["loss", "ohio-jax", "PyTorch"], losses),
@@ -156,14 +158,18 @@ def reacher(found: Numbers) -> dict[str, Any]:
     rows = [[name, f"{seconds:.1f}", f"{relabel['wanted']:.0f}"] for name, seconds in relabel["seconds"].items()]
     compared = lambda _, part: f"Residuals on the same {part['compared']} segments."
     return {
-        "took": ", ".join(f"{seconds:.1f} s for `{space}`" for space, seconds in found["learning"]["seconds"].items()),
+        "took": ", ".join(f"{seconds:.1f} s for `{interface}`" for interface, seconds in found["learning"]["seconds"].items()),
         "original": ", ".join(f"{1e3 * seconds:.3g} ms {name}" for name, seconds in found["original_seconds"].items()),
         "inverses": sections(
-            found["inverses"], lambda space, _: f"### `{space}`: {SPACES[space]}", inverses, compared, beside_numpy
+            found["inverses"],
+            lambda interface, _: f"### `{interface}`: {INTERFACES[interface]}",
+            inverses,
+            compared,
+            beside_numpy,
         ),
         "growing": sections(GROWTH, lambda _, what: f"### Microseconds a segment against {what}", grown),
         "first": next(iter(found["inverses"])),
-        "relabelled": table(["inverse", "seconds", "at most"], rows),
+        "relabeled": table(["inverse", "seconds", "at most"], rows),
         "wanted": ", ".join(
             f"{times} times dm_control at {name.replace('_', ' ')}" for name, times in simulator["wanted"].items()
         ),

@@ -30,7 +30,7 @@ from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES
 from ohio_jax.low_level import Problem
 from ohio_jax.relabel import invert_all, relabel
-from ohio_jax.task import Space, Task
+from ohio_jax.task import ActionInterface, Task
 
 # Seconds a segment of five steps: the released code on one core of a machine of this kind.
 ORIGINAL = {"analytic": 0.59e-3, "reg_analytic": 152e-3, "numerical": 413e-3}
@@ -45,18 +45,25 @@ ELSEWHERE = ("program", "gradient", "gradient_compat")  # inverses of other low 
 class Budget(NamedTuple):
     """How much is measured.
 
-    windows of `seconds` each for every contender. learn: episodes the models are learned from. inverses, spaces: names.
-    many, few: segments a call, `few` of the slow inverses. peer: segments of the NumPy inverse. batches: of environments.
-    sizes, lengths: of batches of segments and of segments, for the growth of cost of the inverses `grown`. relabel:
-    episodes, relabelled: inverses. shapes, programs, peers: (n, m, H) of MPC, its batches, and the largest of the peers;
-    precisions: float types of its solves.
+    Attributes:
+        windows, seconds: so many windows of so many seconds for every contender.
+        learn: episodes the models are learned from.
+        inverses, interfaces: names.
+        many, few: segments a call, `few` of the slow inverses.
+        peer: segments of the NumPy inverse.
+        batches: of environments.
+        sizes, lengths: of batches of segments and of segments, for the growth of cost of the inverses `grown`.
+        relabel: episodes that are relabeled.
+        relabeled: inverses.
+        shapes, programs, peers: (n, m, H) of MPC, its batches, and the largest of the peers.
+        precisions: float types of its solves.
     """
 
     windows: int = 5
     seconds: float = 0.3
     learn: int = 100
     inverses: tuple[str, ...] = tuple(name for name in INVERSES if name not in ELSEWHERE)
-    spaces: tuple[str, ...] = ("ohio_compat", "ohio")
+    interfaces: tuple[str, ...] = ("ohio_compat", "ohio")
     many: int = 16384
     few: int = 1024
     peer: int = 200
@@ -65,7 +72,7 @@ class Budget(NamedTuple):
     lengths: tuple[int, ...] = (1, 2, 5, 10, 20, 50)
     grown: tuple[str, ...] = ("analytic", "least_squares")
     relabel: int = 1006
-    relabelled: tuple[str, ...] = ("analytic", "reg_analytic", "least_squares")
+    relabeled: tuple[str, ...] = ("analytic", "reg_analytic", "least_squares")
     shapes: tuple[tuple[int, int, int], ...] = ((4, 2, 10), (14, 7, 20))
     programs: tuple[int, ...] = (1, 64, 1024)
     peers: int = 64
@@ -78,7 +85,7 @@ QUICK = Budget(
     seconds=0.02,
     learn=2,
     inverses=("analytic", "numerical", "least_squares"),
-    spaces=("ohio_compat",),
+    interfaces=("ohio_compat",),
     many=128,
     few=32,
     peer=4,
@@ -87,7 +94,7 @@ QUICK = Budget(
     lengths=(2,),
     grown=("analytic",),
     relabel=2,
-    relabelled=("analytic",),
+    relabeled=("analytic",),
     shapes=((2, 1, 3),),
     programs=(2,),
     peers=2,
@@ -96,22 +103,24 @@ QUICK = Budget(
 
 
 def measure(budget: Budget) -> dict[str, Any]:
-    """Inverses, relabelling, the simulator and MPC, by models learned beforehand."""
+    """Inverses, relabeling, the simulator and MPC, by models learned beforehand."""
     task = registry.make("reacher", {})
     logs = collect(task, "expert", budget.learn, 0)
     models, learning = {}, {}
-    for space in budget.spaces:
+    for interface in budget.interfaces:
         start = time.perf_counter()
-        fitted = learned.fit(MODELS[space], jax.random.key(0), logs.state, logs.action, logs.next_state)
-        models[space] = jax.block_until_ready(fitted.model)
-        learning[space] = time.perf_counter() - start
-    first = budget.spaces[0]
+        fitted = learned.fit(MODELS[interface], jax.random.key(0), logs.state, logs.action, logs.next_state)
+        models[interface] = jax.block_until_ready(fitted.model)
+        learning[interface] = time.perf_counter() - start
+    first = budget.interfaces[0]
     return {
         "learning": {"steps": len(logs.state), "seconds": learning},
         "original_seconds": ORIGINAL,
-        "inverses": {space: inverses(space, task.spaces[space], model, logs, budget) for space, model in models.items()},
-        "growth": growth(first, task.spaces[first], models[first], logs, budget),
-        "relabel": relabelling(task, first, models[first], budget),
+        "inverses": {
+            interface: inverses(interface, task.interfaces[interface], model, logs, budget) for interface, model in models.items()
+        },
+        "growth": growth(first, task.interfaces[first], models[first], logs, budget),
+        "relabel": relabeling(task, first, models[first], budget),
         "simulator": simulator_steps(task, budget),
         "mpc": mpc.measure(budget),
     }
@@ -121,14 +130,14 @@ def measure(budget: Budget) -> dict[str, Any]:
 
 
 def problem_of(name: str, model: Any, steps: int) -> Problem:
-    """The problem of an action space with h = `steps`, explained with `model`."""
-    space = registry.make("reacher", {"steps": str(steps)}).spaces[name]
-    return space.controller.problem(with_model(space.params, model))
+    """The problem of an action interface with h = `steps`, explained with `model`."""
+    interface = registry.make("reacher", {"steps": str(steps)}).interfaces[name]
+    return interface.controller.problem(with_model(interface.params, model))
 
 
-def inverses(name: str, space: Space, model: Any, logs: Trajectories, budget: Budget) -> dict[str, Any]:
+def inverses(name: str, interface: ActionInterface, model: Any, logs: Trajectories, budget: Budget) -> dict[str, Any]:
     """Segments inverted a second, gains included, all arrays on the device; residuals on the segments all of them saw."""
-    ours = inversions(problem_of(name, model, space.steps), logs, space.steps, budget, SLOW)
+    ours = inversions(problem_of(name, model, interface.steps), logs, interface.steps, budget, SLOW)
     answers = {name: jax.device_get(call()) for name, call in ours.calls.items()}
 
     def quality(answer) -> dict[str, float]:
@@ -151,8 +160,8 @@ def inverses(name: str, space: Space, model: Any, logs: Trajectories, budget: Bu
     }
     if isinstance(model, Homogeneous):
         goals = answers["analytic"].goal[: budget.peer]
-        some = segments(logs, space.steps, budget.peer)
-        found["numpy"] = numpy_inverse(model, np.asarray(space.params.limit), some, goals, budget)
+        some = segments(logs, interface.steps, budget.peer)
+        found["numpy"] = numpy_inverse(model, np.asarray(interface.params.limit), some, goals, budget)
     return found
 
 
@@ -171,7 +180,7 @@ def numpy_inverse(model: Homogeneous, limit: np.ndarray, given: Any, goals: np.n
     return {"segments_per_second": rate, "median_difference_of_goal": float(np.median(difference))}
 
 
-def growth(space_name: str, space: Space, model: Any, logs: Trajectories, budget: Budget) -> dict[str, Any]:
+def growth(space_name: str, interface: ActionInterface, model: Any, logs: Trajectories, budget: Budget) -> dict[str, Any]:
     """Microseconds a segment of an inverse, against batch size and steps a segment."""
 
     def measured(cases: dict[str, tuple[int, int]]) -> dict[str, dict[str, float]]:
@@ -186,21 +195,21 @@ def growth(space_name: str, space: Space, model: Any, logs: Trajectories, budget
     devices = jax.local_device_count()
     fit = lambda size: -(-size // devices) * devices
     return {
-        "batch": measured({str(fit(size)): (space.steps, fit(size)) for size in budget.sizes}),
+        "batch": measured({str(fit(size)): (interface.steps, fit(size)) for size in budget.sizes}),
         "steps": measured({str(steps): (steps, fit(budget.many // 4)) for steps in budget.lengths}),
         "segments": fit(budget.many // 4),
     }
 
 
-def relabelling(task: Task, name: str, model: Any, budget: Budget) -> dict[str, Any]:
+def relabeling(task: Task, name: str, model: Any, budget: Budget) -> dict[str, Any]:
     """Seconds of `relabel` on a logged dataset, compiling and transfers included, by a model learned beforehand."""
     start = time.perf_counter()
     logs = collect(task, "expert", budget.relabel, 0)
     collecting = time.perf_counter() - start
-    space = task.spaces[name]
-    given = replace(task, spaces={name: replace(space, problem=problem_of(name, model, space.steps), fit=None)})
+    interface = task.interfaces[name]
+    given = replace(task, interfaces={name: replace(interface, problem=problem_of(name, model, interface.steps), fit=None)})
     found, seconds = 0, {}
-    for inverse in budget.relabelled:
+    for inverse in budget.relabeled:
         start = time.perf_counter()
         found = len(relabel(logs, given, name, inverse).reward)
         seconds[inverse] = time.perf_counter() - start

@@ -25,7 +25,7 @@ def dm_control() -> Any:
 
 
 def network(parameters: Any) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """x: Float[4] -> (A: Float[4, 4], B: Float[4, 2]) of the learned model, from its first member's Flax parameters."""
+    """x: `Float[4]` -> (A: `Float[4, 4]`, B: `Float[4, 2]`) of the learned model, from its first member's Flax parameters."""
     layers = [(np.asarray(layer["kernel"][0]), np.asarray(layer["bias"][0])) for _, layer in sorted(parameters["params"].items())]
 
     def matrices(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +38,7 @@ def network(parameters: Any) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndar
 
 
 def gains(A: np.ndarray, B: np.ndarray, steps: int) -> list[np.ndarray]:
-    """K: Float[2, 4] of each step, first step first."""
+    """K: `Float[2, 4]` of each step, first step first."""
     P, found = COST, []
     for _ in range(steps):
         K = -np.linalg.solve(EFFORT + B.T @ P @ B, B.T @ P @ A)
@@ -48,7 +48,7 @@ def gains(A: np.ndarray, B: np.ndarray, steps: int) -> list[np.ndarray]:
 
 
 def analytic(physics: Any, matrices: Callable) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """invert(state: Float[h, 4], end: Float[4]) -> goal: Float[4]. physics: of `dm_control()`."""
+    """invert(state: `Float[h, 4]`, end: `Float[4]`) -> goal: `Float[4]`. physics: of `dm_control()`."""
     mujoco: Any = importlib.import_module("mujoco")
     model, data = physics.model.ptr, physics.data.ptr
     A, B = np.zeros((4, 4)), np.zeros((4, 2))

@@ -1,7 +1,7 @@
 """The vehicle-routing task once more, in plain NumPy: the speed peer of the JAX simulator and its test oracle.
 
 It shares no line and no array layout with `ohio_envs.routing`: float64, one episode at a time, a Python loop over the
-steps, vectorised inside a step, transport problems solved by HiGHS in this process. The semantics are those of the
+steps, vectorized inside a step, transport problems solved by HiGHS in this process. The semantics are those of the
 public code of OHIO (ICLR 2025), vehicle-routing experiment; amounts are dollars and vehicles, times are steps.
 """
 
@@ -22,9 +22,13 @@ LOOK_AHEAD = 6  # steps of forecast in the observation and in the DTV and INF po
 class City(NamedTuple):
     """A scenario as plain arrays; `steps` covers the horizon plus `LOOK_AHEAD`.
 
-    lam: Float64[steps, n, n], expected requests of a step. price: Float64[steps, n, n], dollars of a trip.
-    pax_time: Int[steps, n, n], steps of a trip. reb_time: Int[n, n], steps of an empty move; the diagonal is not used.
-    idle: Int[n], vehicles at the start. step_cost: dollars of a vehicle driving for one step.
+    Attributes:
+        lam: `Float64[steps, n, n]`, expected requests of a step.
+        price: `Float64[steps, n, n]`, dollars of a trip.
+        pax_time: `Int[steps, n, n]`, steps of a trip.
+        reb_time: `Int[n, n]`, steps of an empty move; the diagonal is not used.
+        idle: `Int[n]`, vehicles at the start.
+        step_cost: dollars of a vehicle driving for one step.
     """
 
     lam: np.ndarray
@@ -38,9 +42,14 @@ class City(NamedTuple):
 class Episode(NamedTuple):
     """What happened, step by step, with T decisions.
 
-    pax_reward, reb_cost: Float64[T] dollars. served: Int[T]. flows: Int[T, n, n], the moves made (diagonal 0).
-    idle: Int[T, n] between matching and moves. after: Int[T, n] once the step's arrivals are in.
-    in_flight: Int[T], vehicles that will still arrive after the step. observation: Float64[T, n, 13].
+    Attributes:
+        pax_reward, reb_cost: `Float64[T]` dollars.
+        served: `Int[T]`.
+        flows: `Int[T, n, n]`, the moves made (diagonal 0).
+        idle: `Int[T, n]` between matching and moves.
+        after: `Int[T, n]` once the step's arrivals are in.
+        in_flight: `Int[T]`, vehicles that will still arrive after the step.
+        observation: `Float64[T, n, 13]`.
     """
 
     pax_reward: np.ndarray
@@ -75,11 +84,13 @@ def _integers(flow) -> np.ndarray:
 def highs(cost: np.ndarray, warm: bool = True) -> Solver:
     """`solve(supply, demand) -> Int[R, C]` by one persistent HiGHS model of `cost: [R, C]`, R >= C; only bounds change.
 
-    The diagonal is substituted away, X_jj = demand_j - sum_{i != j} X_ij: with a free diagonal the empty basis is then
-    dual feasible, and only regions that lack vehicles need a pivot. Of the formulations and options tried (with the
-    diagonal, primal simplex, steepest edge, devex, scaling, perturbation) this was the fastest. `warm` starts from the
-    last solution's basis, which pays on consecutive steps of an episode and costs on shuffled instances.
-    Raises UserError where highspy is not installed.
+    The diagonal is substituted away, X_jj = demand_j - sum_{i != j} X_ij: with a free diagonal the empty basis is then dual
+    feasible, and only regions that lack vehicles need a pivot. Of the formulations and options tried (with the diagonal,
+    primal simplex, steepest edge, devex, scaling, perturbation) this was the fastest. `warm` starts from the last solution's
+    basis, which pays on consecutive steps of an episode and costs on shuffled instances.
+
+    Raises:
+        UserError: where highspy is not installed.
     """
     try:
         highspy: Any = importlib.import_module("highspy")
@@ -159,10 +170,13 @@ Policy = Callable[[City, int, np.ndarray, Any], np.ndarray]
 
 
 def open_requests(city: City, t: int) -> np.ndarray:
-    """Int[n]: the look-ahead's mean requests a step, which the original calls open requests.
+    """The look-ahead's mean requests a step, which the original calls open requests.
 
     Added up one by one, steps within destinations, as the original does: many means lie on exact halves, where the
     last bit of the sum decides which way they round.
+
+    Returns:
+        `Int[n]`.
     """
     ahead = city.lam[t + 1 : t + 1 + LOOK_AHEAD].transpose(1, 2, 0)
     total = np.cumsum(ahead.reshape(len(ahead), -1), axis=1)[:, -1]
@@ -203,9 +217,12 @@ def prop(city: City, t: int, idle: np.ndarray, solve: Solver) -> np.ndarray:
 
 
 def edge_order(n: int) -> np.ndarray:
-    """Int[n, n]: row i lists the destinations of region i in the order in which the original clips flows.
+    """Row i lists the destinations of region i in the order in which the original clips flows.
 
     The original keeps its edges in a Python set; iterating such a set of small integer tuples is reproducible.
+
+    Returns:
+        `Int[n, n]`.
     """
     edges = set()
     for i in range(n):
@@ -215,7 +232,7 @@ def edge_order(n: int) -> np.ndarray:
 
 
 def served(idle: np.ndarray, asked: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Int[n, n]: what each region can give of what is asked, in this order of destinations, until no vehicle is left."""
+    """`Int[n, n]`: what each region can give of what is asked, in this order of destinations, until no vehicle is left."""
     wanted = np.take_along_axis(asked, order, axis=1)
     before = np.cumsum(wanted, axis=1) - wanted
     given = np.zeros_like(asked)
@@ -224,19 +241,19 @@ def served(idle: np.ndarray, asked: np.ndarray, order: np.ndarray) -> np.ndarray
 
 
 def greedy(idle: np.ndarray, demand: np.ndarray, price: np.ndarray) -> np.ndarray:
-    """Int[n, n]: from each region the dearest trips first, equal prices by destination."""
+    """`Int[n, n]`: from each region the dearest trips first, equal prices by destination."""
     return served(idle, demand, np.argsort(-price, axis=1, kind="stable"))
 
 
 def clip_flows(flows: np.ndarray, idle: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Int[n, n]: whole, non-negative moves off the diagonal, first come first served in `order` within each origin."""
+    """`Int[n, n]`: whole, non-negative moves off the diagonal, first come first served in `order` within each origin."""
     flows = np.maximum(np.trunc(flows), 0).astype(np.int64)
     np.fill_diagonal(flows, 0)
     return flows if (flows.sum(axis=1) <= idle).all() else served(idle, flows, order)
 
 
 def observe(city: City, t: int, idle: np.ndarray, announced: np.ndarray) -> np.ndarray:
-    """Float64[n, 13], scaled by 0.01: idle, idle plus announced arrivals and expected revenue of each step ahead."""
+    """`Float64[n, 13]`, scaled by 0.01: idle, idle plus announced arrivals and expected revenue of each step ahead."""
     ahead = slice(t + 1, t + 1 + LOOK_AHEAD)
     revenue = (city.lam[ahead] * city.price[ahead]).sum(axis=2)
     return 0.01 * np.concatenate([idle[:, None], (idle[None, :] + announced[ahead]).T, revenue.T], axis=1)

@@ -68,7 +68,7 @@ class Chain:
         over = np.maximum(0.0, self.stock - self.storage).sum()
         reward = PRICE * sold.sum() - PRODUCTION * made - TRANSPORT * self.lead * shipped.sum()
         reward -= (self.holding * self.stock).sum() + self.backlog * unmet.sum() + OVER_CAPACITY * over + OVER_ASKED * too_much
-        return reward, {"over_capacity": over, "asked_too_much": too_much, "sold": sold.sum(), "served": served}
+        return reward, {"over_capacity": over, "infeasible_requests": too_much, "sold": sold.sum(), "served": served}
 
 
 def chain(s: Any, path: Any, queue: Any) -> Chain:

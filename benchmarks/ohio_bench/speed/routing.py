@@ -34,9 +34,15 @@ BATCH = 100  # the paper's
 class Budget(NamedTuple):
     """How much is measured.
 
-    windows of `seconds` each for every contender. cities: so many. batches: of instances and of episodes. instances: so
-    many transport problems, of which `slow` go to SciPy. sizes: numbers of regions for the growth of cost. peers:
-    episodes the NumPy simulator plays. data: episodes of the dataset. hidden: width of the networks of these learners.
+    Attributes:
+        windows, seconds: so many windows of so many seconds for every contender.
+        cities: so many.
+        batches: of instances and of episodes.
+        instances: so many transport problems, of which `slow` go to SciPy.
+        sizes: numbers of regions for the growth of cost.
+        peers: episodes the NumPy simulator plays.
+        data: episodes of the dataset.
+        hidden: width of the networks of these learners.
     """
 
     windows: int
@@ -99,7 +105,7 @@ def cases(count: int) -> list[Case]:
 
 
 class Problems(NamedTuple):
-    """Rebalancing problems of one city: times Int[n, n] with a free diagonal; supply, demand Int[amount, n]."""
+    """Rebalancing problems of one city: times `Int[n, n]` with a free diagonal; supply, demand `Int[amount, n]`."""
 
     times: np.ndarray
     supply: np.ndarray
@@ -114,12 +120,12 @@ def problems(case: Case, amount: int) -> Problems:
         goal = random.dirichlet(np.ones(len(idle)))
         return reference.reach(np.floor(goal * idle.sum()).astype(np.int64), idle, solve)
 
-    behaviours = (reference.dtv, reference.prop, reference.uniform, disp)
+    behaviors = (reference.dtv, reference.prop, reference.uniform, disp)
     solve = reference.highs(reference.rebalancing_cost(case.city.reb_time))
     episodes = -(-amount // case.task.env.horizon)
     supply, demand = [], []
     for e, requests in enumerate(np.asarray(case.task.instances(0, episodes))):
-        episode = reference.simulate(case.city, requests, behaviours[e % len(behaviours)], solve)
+        episode = reference.simulate(case.city, requests, behaviors[e % len(behaviors)], solve)
         supply.append(episode.idle)
         demand.append(episode.idle - episode.flows.sum(axis=2) + episode.flows.sum(axis=1))
     times = reference.rebalancing_cost(case.city.reb_time)[:-1]
@@ -159,7 +165,7 @@ def exact(found: Problems, solutions: list[transport.Solution], optima: np.ndarr
 
 
 def optimal_times(found: Problems) -> np.ndarray:
-    """Int[amount], least travel time of each problem, by HiGHS."""
+    """`Int[amount]`, least travel time of each problem, by HiGHS."""
     solve = reference.highs(found.times)
     return np.array([(solve(*pair) * found.times).sum() for pair in zip(found.supply, found.demand, strict=True)])
 
@@ -257,9 +263,9 @@ def simulator_steps(case: Case, budget: Budget) -> dict[str, Any]:
 
 
 def learner_updates(task: Task, budget: Budget) -> dict[str, Any]:
-    """Updates a second on DTV's data relabelled by the analytic inverse."""
+    """Updates a second on DTV's data relabeled by the analytic inverse."""
     transitions = relabel(collect(task, "dtv", budget.data, 0), task, "ohio", "analytic")
-    spec = spec_of(task, task.spaces["ohio"], budget.hidden)
+    spec = spec_of(task, task.interfaces["ohio"], budget.hidden)
     plans = {name: Plan(name, LEARNERS[name].Config(), budget.hidden, batch=BATCH) for name in budget.learners}
     rows = BATCH * math.prod(spec.action.shape)  # one for each region
     return {"task": task.name, **updates.measure(spec, transitions, plans, rows, budget)}

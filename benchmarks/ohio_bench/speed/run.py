@@ -23,7 +23,11 @@ def module(name: str) -> Any:
 def run(name: str, out: Path | None, quick: bool) -> dict[str, Any]:
     """Everything a test measures; with a folder, writes `<name>.json`, `<name>.md` and the plot there.
 
-    quick: seconds instead of minutes, smaller and noisier, for tests. Raises UserError where a peer that must be there is not.
+    Args:
+        quick: seconds instead of minutes, smaller and noisier, for tests.
+
+    Raises:
+        UserError: where a peer that must be there is not.
     """
     test = module(name)
     budget = test.QUICK if quick else test.FULL

@@ -24,15 +24,19 @@ from ohio_jax.relabel import relabel
 
 
 class Budget(NamedTuple):
-    """windows of `seconds` each for every contender; devices: how many, one first.
+    """How much is measured.
 
-    task, space, inverse, learner: names; logs: episodes of `behaviour`, to train on and to invert. A call: `updates` of each of
-    the seeds, width `hidden`; `segments` inverted; `episodes` of a learner's policy played.
+    Attributes:
+        windows, seconds: so many windows of so many seconds for every contender.
+        devices: how many, one first.
+        task, interface, inverse, learner: names.
+        logs: episodes of `behavior_policy`, to train on and to invert. A call: `updates` of each of the seeds, width `hidden`;
+            `segments` inverted; `episodes` of a learner's policy played.
     """
 
     task: str
-    space: str
-    behaviour: str
+    interface: str
+    behavior_policy: str
     inverse: str
     learner: str
     windows: int
@@ -59,9 +63,9 @@ def measure(budget: Budget) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         task = registry.make(budget.task)
-        logs = collect(task, budget.behaviour, budget.logs, 1000)
+        logs = collect(task, budget.behavior_policy, budget.logs, 1000)
         data.save(work / "logs.npz", logs)
-        data.save(work / "goals.npz", relabel(logs, task, budget.space, "analytic"))
+        data.save(work / "goals.npz", relabel(logs, task, budget.interface, "analytic"))
         rates = {count: process(count, work, budget) for count in budget.devices}
         answers = {count: dict(np.load(work / f"answers-{count}.npz")) for count in budget.devices}
     return {

@@ -26,15 +26,15 @@ from ohio_jax.training.plan import Plan, initial_agents
 
 def main(folder: Path, budget: Budget) -> None:
     task = registry.make(budget.task)
-    space, learner = task.spaces[budget.space], LEARNERS[budget.learner]
+    interface, learner = task.interfaces[budget.interface], LEARNERS[budget.learner]
     plan = Plan(budget.learner, learner.Config(), budget.hidden, block=budget.updates, seeds=budget.seeds)
-    policy = initial_agents(plan, task, budget.space)[0].of_seed(0)
+    policy = initial_agents(plan, task, budget.interface)[0].of_seed(0)
     instances, keys = task.instances(0, budget.episodes), episode_keys(0, budget.episodes)
-    given = segments(data.load(folder / "logs.npz", "trajectories"), space.steps, budget.segments)
+    given = segments(data.load(folder / "logs.npz", "trajectories"), interface.steps, budget.segments)
     calls = {
         "train": updates.block(plan, policy.state.spec, data.load(folder / "goals.npz", "transitions")),
-        "invert": partial(invert_all, budget.inverse, space.problem, given),
-        "evaluate": partial(rollouts, task.high_level(budget.space), learned(learner, True), policy, instances, keys),
+        "invert": partial(invert_all, budget.inverse, interface.problem, given),
+        "evaluate": partial(rollouts, task.high_level(budget.interface), learned(learner, True), policy, instances, keys),
     }
     first, seconds = {}, {}
     for name, call in calls.items():

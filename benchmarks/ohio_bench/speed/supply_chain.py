@@ -23,7 +23,14 @@ ORIGINAL_SECONDS = {"supply-chain-1w3s": 3.7e-3, "supply-chain-1w10s": 10.9e-3} 
 
 
 class Budget(NamedTuple):
-    """windows of `seconds` each for every contender; batches: of episodes; peers: episodes of NumPy; plan: HDPO's."""
+    """How much is measured.
+
+    Attributes:
+        windows, seconds: so many windows of so many seconds for every contender.
+        batches: of episodes.
+        peers: episodes of NumPy.
+        plan: HDPO's.
+    """
 
     windows: int
     seconds: float
@@ -46,7 +53,7 @@ def measure(budget: Budget) -> dict[str, Any]:
 
 
 def orders(task, batch: int) -> np.ndarray:
-    """Whole orders Float32[E, T, N], some for stock that is not there."""
+    """Whole orders `Float32[E, T, N]`, some for stock that is not there."""
     env = task.env
     most = np.append(np.full(env.scenario.stores, 5), int(env.scenario.limit[-1]))
     return np.random.default_rng(0).integers(0, most + 1, (batch, env.horizon, env.scenario.nodes)).astype(np.float32)
@@ -60,7 +67,7 @@ def periods(name: str, budget: Budget) -> dict[str, Any]:
     for batch in budget.batches:
         given = (task.instances(0, batch), jnp.asarray(orders(task, batch)))
         contenders[f"batch_{batch}"] = partial(over_devices(play, batch), env, given)
-        goals = task.spaces["ohio"].spec.random(jax.random.key(0), (batch, env.horizon))[0]
+        goals = task.interfaces["ohio"].spec.random(jax.random.key(0), (batch, env.horizon))[0]
         steered = partial(over_devices(play, batch), task.high_level("ohio"), (given[0], goals))
         contenders[f"batch_{batch}, low level"] = steered
         amounts |= dict.fromkeys((f"batch_{batch}", f"batch_{batch}, low level"), batch * env.horizon)

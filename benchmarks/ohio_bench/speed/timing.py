@@ -19,9 +19,13 @@ Name = TypeVar("Name", bound=Hashable)
 class Timing(NamedTuple):
     """Seconds of one call.
 
-    best, median: wall time over the windows. cpu: process time over all threads, in the best window; more than `best`
-    where a call uses several cores, less where neighbours took the machine away.
-    compile: wall time of the first call beyond `best`. windows: how many; calls: in each.
+    Attributes:
+        best, median: wall time over the windows.
+        cpu: process time over all threads, in the best window; more than `best` where a call uses several cores, less where
+            neighbors took the machine away.
+        compile: wall time of the first call beyond `best`.
+        windows: how many.
+        calls: in each.
     """
 
     best: float

@@ -15,7 +15,7 @@ from ohio_jax.data import Batch, Transitions, sampling
 from ohio_jax.learners import LEARNERS, Spec
 from ohio_jax.training.offline import make_block
 from ohio_jax.training.plan import Plan, batch_of, initial_states
-from ohio_jax.training.sharding import Placement
+from ohio_jax.training.sharding import SeedSharding
 
 
 def matrix_products(sizes: Sequence[tuple[int, int]], windows: int, seconds: float) -> dict[tuple[int, int], list[float]]:
@@ -51,7 +51,7 @@ def whole(plan: Plan, spec, transitions: Transitions) -> Batch:
 
 
 def gflop(plan: Plan, spec, rows: Batch) -> float:
-    """GFLOP of one update by XLA's cost analysis of the program before optimisation.
+    """GFLOP of one update by XLA's cost analysis of the program before optimization.
 
     Of one update outside the block, and in one chunk: inside a scan XLA counts a body once, however often it runs.
     """
@@ -63,7 +63,7 @@ def gflop(plan: Plan, spec, rows: Batch) -> float:
 
 def block(plan: Plan, spec, transitions: Transitions) -> Callable[[], Any]:
     """A call that does `plan.block` updates of every seed as `training.offline.train` does, going on where it stopped."""
-    seeds = Placement(plan.seeds)
+    seeds = SeedSharding(plan.seeds)
     run = make_block(LEARNERS[plan.learner], plan.batch, plan.block, seeds)
 
     data = whole(plan, spec, transitions)
@@ -91,10 +91,13 @@ def measure(
 ) -> dict[str, Any]:
     """Updates a second of each of the plans, all of one batch and one width, on as many seeds as the budget says.
 
-    rows: of the products in a hidden layer; budget: has `windows` of `seconds`, and `seeds`. peers: what takes turns with
-    them, a call and how many updates it makes.
-    A seed-update is one gradient step of all of a learner's networks for one seed, drawing its batch and the optimisers
+    A seed-update is one gradient step of all of a learner's networks for one seed, drawing its batch and the optimizers
     included. Compiling is timed apart; moving the dataset to the device, checkpoints and evaluation are not included.
+
+    Args:
+        rows: of the products in a hidden layer.
+        budget: has `windows` of `seconds`, and `seeds`.
+        peers: what takes turns with them, a call and how many updates it makes.
     """
     first, peers = next(iter(plans.values())), peers or {}
     square, at_update = (2048, 2048), (rows, first.hidden)

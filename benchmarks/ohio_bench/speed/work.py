@@ -24,7 +24,8 @@ def segments(logs: Trajectories, steps: int, amount: int) -> Segment:
 class Inversions(NamedTuple):
     """Inverses by name: how many segments each gets, a call that inverts them, and segments a second.
 
-    common: how many segments all of them saw.
+    Attributes:
+        common: how many segments all of them saw.
     """
 
     amounts: dict[str, int]
@@ -42,9 +43,11 @@ def inversions(problem: Problem, logs: Trajectories, steps: int, budget: Any, sl
 
 
 def play(env, each, act=lambda env, state, action: action):
-    """(returns Float[E], sum of all features Float[E]) of episodes; without the sum XLA would leave the features out.
+    """(returns `Float[E]`, sum of all features `Float[E]`) of episodes; without the sum XLA would leave the features out.
 
-    each: (instances, actions of every step, or None). act: (env, state, action) -> what is done.
+    Args:
+        each: (instances, actions of every step, or None).
+        act: (env, state, action) -> what is done.
     """
 
     def episode(instance, actions):
@@ -52,7 +55,7 @@ def play(env, each, act=lambda env, state, action: action):
             after = env.step(state, act(env, state, action))
             return after, (after.reward, jnp.sum(after.obs))
 
-        first = env.start(instance)
+        first = env.reset_to(instance)
         _, (rewards, features) = jax.lax.scan(step, first, actions, env.horizon if actions is None else None)
         return first.reward + jnp.sum(rewards), jnp.sum(features)
 

@@ -18,7 +18,7 @@ def draw(env: Manipulation, axes: Any, now: Moment) -> None:
 
 
 def _links(joints: np.ndarray, tip: np.ndarray) -> np.ndarray:
-    """Float[9, 3], foot, links and gripper in the world."""
+    """`Float[9, 3]`, foot, links and gripper in the world."""
     place, turn = panda.BASE, np.eye(3)
     points = [place]
     for link, angle in zip(panda.LINKS, joints, strict=True):
@@ -44,8 +44,8 @@ def _door(axes: Any, links: np.ndarray, seen: dict[str, np.ndarray], q: np.ndarr
     hinge, door, latch, handle = (seen[name] for name in ("hinge", "door", "latch", "handle"))
     far = 2.0 * door - hinge
     axes.plot([hinge[0], far[0]], [hinge[1], far[1]], color="tab:brown", linewidth=4)
-    colour = "tab:green" if q[-2] > OPEN else "tab:red"
-    axes.plot([latch[0], handle[0]], [latch[1], handle[1]], color=colour, linewidth=3)
+    color = "tab:green" if q[-2] > OPEN else "tab:red"
+    axes.plot([latch[0], handle[0]], [latch[1], handle[1]], color=color, linewidth=3)
     axes.set(xlim=(-0.7, 0.3), ylim=(-0.6, 0.4))
 
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 # Where observations lie and how far they spread under the scripts, in round figures.
 ARM = (
@@ -28,8 +29,8 @@ DOOR = (
 HAND, CUBE = slice(24, 28), slice(35, 39)  # quaternions (x, y, z, w)
 
 
-def lift(obs: jax.Array) -> jax.Array:
-    """Float[..., 44]: with cosine and sine of four times the angle from hand to cube, since its four sides are alike."""
+def lift(obs: Float[Array, "*batch 42"]) -> Float[Array, "*batch 44"]:
+    """`Float[..., 44]`: with cosine and sine of four times the angle from hand to cube, since its four sides are alike."""
     (x, y, z, w), (a, b, c, d) = (jnp.moveaxis(obs[..., part], -1, 0) for part in (CUBE, HAND))
     cube = jnp.arctan2(2.0 * (x * y + w * z), 1.0 - 2.0 * (y * y + z * z))  # the way of its x axis, seen from above
     hand = jnp.arctan2(2.0 * (a * b + d * c), 1.0 - 2.0 * (b * b + c * c))
@@ -37,16 +38,16 @@ def lift(obs: jax.Array) -> jax.Array:
     return jnp.concatenate([_scaled((*ARM, *LIFT), obs), jnp.cos(angle), jnp.sin(angle)], axis=-1)
 
 
-def door(obs: jax.Array) -> jax.Array:
-    """Float[..., 46]."""
+def door(obs: Float[Array, "*batch 46"]) -> Float[Array, "*batch 46"]:
+    """`Float[..., 46]`."""
     return _scaled((*ARM, *DOOR), obs)
 
 
 def _scaled(parts, obs: jax.Array) -> jax.Array:
-    centre, spread = (
+    center, spread = (
         np.concatenate(column).astype(np.float32).reshape((1,) * (obs.ndim - 1) + (-1,)) for column in zip(*parts, strict=True)
     )
-    return (obs - centre) / spread
+    return (obs - center) / spread
 
 
 FEATURES = {"lift": lift, "door": door}

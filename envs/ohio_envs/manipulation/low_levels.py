@@ -19,7 +19,7 @@ from ohio_jax.files import read_npz
 
 ASSET = "low_levels.npz"
 HIDDEN = 64
-SPACES: dict[str, Literal["joint", "site"]] = {"hrl_joint": "joint", "hrl_osc": "site"}
+INTERFACES: dict[str, Literal["joint", "site"]] = {"hrl_joint": "joint", "hrl_osc": "site"}
 # The largest goals the paper allows: joint angles [rad] and velocities [rad/s]; displacement [m] and rotation [rad].
 JOINT = {"lift": (0.05, 1.0), "door": (0.07, 1.0)}
 SITE = (0.015, 0.05)
@@ -32,17 +32,17 @@ def load() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return read_npz(file.read_bytes()) if file.is_file() else ({}, {})
 
 
-def blank(scene: str, space: str) -> recurrent.Params:
+def blank(scene: str, interface: str) -> recurrent.Params:
     """A low level that was taught nothing yet."""
-    output = np.repeat(JOINT[scene], 7) if SPACES[space] == "joint" else np.repeat(SITE, 3)
+    output = np.repeat(JOINT[scene], 7) if INTERFACES[interface] == "joint" else np.repeat(SITE, 3)
     arm = jax.tree.map(jnp.float32, panda.chain())
     bound = jnp.asarray(panda.TORQUE, jnp.float32)
-    return recurrent.Params((), arm, jnp.asarray(output, jnp.float32), bound, SPACES[space], HIDDEN)
+    return recurrent.Params((), arm, jnp.asarray(output, jnp.float32), bound, INTERFACES[interface], HIDDEN)
 
 
-def params(scene: str, space: str) -> recurrent.Params:
-    """The low level of a space of SPACES, as it was taught."""
+def params(scene: str, interface: str) -> recurrent.Params:
+    """The low level of an interface of INTERFACES, as it was taught."""
     _, arrays = load()
-    head = f"{scene}/{space}/"
+    head = f"{scene}/{interface}/"
     own = {name.removeprefix(head): array for name, array in arrays.items() if name.startswith(head)}
-    return replace(blank(scene, space), weights=unflatten_dict(own, sep="/"))
+    return replace(blank(scene, interface), weights=unflatten_dict(own, sep="/"))

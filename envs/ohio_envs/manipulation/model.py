@@ -32,8 +32,12 @@ def model(scene: Scene) -> Any:
 
 @functools.cache
 def engine(backend: str, scene: Scene) -> physics.Native | physics.Mjx:
-    """The same object for the same `Scene`, so that compiled programs are shared. backend: "c" or "mjx".
+    """The same object for the same `Scene`, so that compiled programs are shared.
 
-    Raises UserError without MuJoCo, or without MJX where that is asked for.
+    Args:
+        backend: "c" or "mjx".
+
+    Raises:
+        UserError: without MuJoCo, or without MJX where that is asked for.
     """
     return physics.engine(backend, model(scene), ITERATIONS, SEARCHES)

@@ -1,7 +1,7 @@
 """Franka's Panda with its gripper, in numbers: the arm of robosuite 1.4.1 as its controllers see it.
 
-The links' inertias are robosuite's round figures, and the rotors' are large: no real arm's. Metres, radians, kilograms,
-newton metres.
+The links' inertias are robosuite's round figures, and the rotors' are large: no real arm's. Meters, radians, kilograms,
+newton meters.
 """
 
 from dataclasses import dataclass
@@ -28,9 +28,10 @@ GRIP_SITE = np.array([0.0, 0.0, 0.097])  # in the gripper
 
 
 class Body(NamedTuple):
-    """A rigid body: place and turn (quaternion w, x, y, z; any length) in its parent, mass, centre of mass and inertia.
+    """A rigid body: place and turn (quaternion w, x, y, z; any length) in its parent, mass, center of mass and inertia.
 
-    inertia: about the axes that `axes` turns the body's own into.
+    Attributes:
+        inertia: about the axes that `axes` turns the body's own into.
     """
 
     place: tuple[float, float, float]
@@ -87,7 +88,7 @@ def chain() -> Chain:
 
 
 def rotation(quaternion: tuple[float, float, float, float]) -> np.ndarray:
-    """Float[3, 3] of a quaternion (w, x, y, z) of any length."""
+    """`Float[3, 3]` of a quaternion (w, x, y, z) of any length."""
     w, *v = np.array(quaternion, float) / np.linalg.norm(quaternion)
     cross = np.cross(np.eye(3), v)  # row i: e_i x v, so that cross @ y = v x y
     return np.eye(3) + 2.0 * (w * cross + cross @ cross)
@@ -95,7 +96,7 @@ def rotation(quaternion: tuple[float, float, float, float]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Lump:
-    """Rigid bodies as one: inertia about the centre of mass, in the axes of the frame that com is in."""
+    """Rigid bodies as one: inertia about the center of mass, in the axes of the frame that com is in."""
 
     mass: float
     com: np.ndarray

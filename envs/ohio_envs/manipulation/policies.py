@@ -1,4 +1,4 @@
-"""Scripted behaviour: goals (displacement, rotation vector, command) read off what is seen, with noise of any size on them.
+"""Scripted behavior: goals (displacement, rotation vector, command) read off what is seen, with noise of any size on them.
 
 Both are state machines without a memory: which phase it is follows from where the gripper is, and how long it has been closing
 from what it is told, which moves by a twentieth of its range a decision.
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ohio_envs.manipulation.scenes import Seen
 from ohio_envs.manipulation.simulator import Manipulation, Moment
@@ -17,7 +18,7 @@ from ohio_jax.controllers.osc import rotation_of, vector_of
 from ohio_jax.environment import State
 from ohio_jax.task import Policy
 
-RANGE = np.array([0.05] * 3 + [0.5] * 3 + [1.0], np.float32)  # m, rad, and the gripper's command: the largest goals of behaviour
+RANGE = np.array([0.05] * 3 + [0.5] * 3 + [1.0], np.float32)  # m, rad, and the gripper's command: the largest goals of behavior
 GAIN = 2.0  # share of what is left that a goal asks for: the arm brakes hard enough for more than all of it
 CLOSING, CLOSED = -0.95, 0.25  # what the gripper is told once it has begun to close, and 25 decisions after it was open
 DOWN = np.array([0.0, 0.0, -1.0], np.float32)
@@ -32,7 +33,7 @@ AHEAD_TURNING, AHEAD_PULLING = 0.4, 0.1  # rad, by which the goal leads the hand
 
 
 class Wish(NamedTuple):
-    """What is wanted from here: away, turn: Float[3], m and rad; close: Bool[]."""
+    """What is wanted from here: away, turn: `Float[3]`, m and rad; close: `Bool[]`."""
 
     away: jax.Array
     turn: jax.Array
@@ -72,21 +73,21 @@ def door(now: Moment, seen: Seen) -> Wish:
     pull = (handle > TURNED) | (hinge > AJAR)
 
     approach = seen["handle"] - jnp.where(before, 0.0, STANDOFF) * inward
-    arc = lambda centre, step: centre + rotation_of(step) @ (seen["handle"] - centre)
+    arc = lambda center, step: center + rotation_of(step) @ (seen["handle"] - center)
     down, out = AHEAD_TURNING * inward, -AHEAD_PULLING * jnp.asarray(DOWN)
     led = jnp.where(pull, arc(seen["hinge"], out), arc(seen["latch"], down))
     goal = jnp.where(held, led, approach)
     return Wish(goal - seen["gripper"], turn + held * jnp.where(pull, out, down), close)
 
 
-def gripper_turn(seen: Seen) -> jax.Array:
-    """Float[3, 3], axes of the gripper: the fingers' way, across, and ahead. It stands a quarter turned on the hand."""
+def gripper_turn(seen: Seen) -> Float[Array, "3 3"]:
+    """`Float[3, 3]`, axes of the gripper: the fingers' way, across, and ahead. It stands a quarter turned on the hand."""
     hand = matrix(seen["hand"])
     return jnp.stack([-hand[:, 1], hand[:, 0], hand[:, 2]], axis=1)
 
 
-def matrix(quaternion: jax.Array) -> jax.Array:
-    """Float[3, 3], the rotation of a unit quaternion (w, x, y, z)."""
+def matrix(quaternion: Float[Array, "4"]) -> Float[Array, "3 3"]:
+    """`Float[3, 3]`, the rotation of a unit quaternion (w, x, y, z)."""
     w, x, y, z = quaternion
     return jnp.stack(
         [
@@ -110,18 +111,18 @@ def expert(*noises: float) -> Policy:
     return policy
 
 
-def random(env: Manipulation, key: jax.Array, state: State) -> jax.Array:
+def random(env: Manipulation, key: PRNGKeyArray, state: State) -> Float[Array, "7"]:
     """Goals drawn evenly from the range."""
     return jnp.asarray(RANGE) * jax.random.uniform(key, RANGE.shape, minval=-1.0, maxval=1.0)
 
 
-def none(env: Manipulation, key: jax.Array, state: State) -> jax.Array:
+def none(env: Manipulation, key: PRNGKeyArray, state: State) -> Float[Array, "7"]:
     """Asks to stay, and nothing of the gripper."""
     return jnp.zeros_like(jnp.asarray(RANGE))
 
 
-def draw_lots(joints: jax.Array, tickets: int) -> jax.Array:
-    """Int[] in 0 .. tickets - 1, the same throughout an episode: by the bits of the arm's joints at reset, Float[7]."""
+def draw_lots(joints: Float[Array, "7"], tickets: int) -> Int[Array, ""]:
+    """`Int[]` in 0 .. tickets - 1, the same throughout an episode: by the bits of the arm's joints at reset, `Float[7]`."""
     bits = jax.lax.bitcast_convert_type(joints.astype(jnp.float32), jnp.uint32)
     return ((bits[0] ^ bits[1]) % tickets).astype(jnp.int32)
 

@@ -1,15 +1,16 @@
 """What the arm meets, after robosuite 1.4.1 (Zhu et al. 2020): a cube to lift, or a door with a latch to open.
 
-A scene says where things stand at reset, what is observed of them, and what that is worth. Metres, radians; quaternions are
+A scene says where things stand at reset, what is observed of them, and what that is worth. Meters, radians; quaternions are
 (w, x, y, z).
 """
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ohio_envs.physics import Bodies
 
@@ -28,7 +29,12 @@ Seen = dict[str, jax.Array]  # readings of the sensors by name, see the scenes' 
 
 
 class Judged(NamedTuple):
-    """reward: Float[]; solved: Bool[]."""
+    """What a moment is worth.
+
+    Attributes:
+        reward: `Float[]`.
+        solved: `Bool[]`.
+    """
 
     reward: jax.Array
     solved: jax.Array
@@ -37,7 +43,9 @@ class Judged(NamedTuple):
 class Arm(NamedTuple):
     """How the arm differs from the one its controllers know.
 
-    payload: kg, a ball held where the fingers meet. friction: times damping and dry friction of the joints.
+    Attributes:
+        payload: kg, a ball held where the fingers meet.
+        friction: times damping and dry friction of the joints.
     """
 
     payload: float = 0.0
@@ -47,6 +55,7 @@ class Arm(NamedTuple):
 KNOWN = Arm()
 
 
+@runtime_checkable
 class Scene(Protocol):
     """One of the scenes of this folder; hashable."""
 
@@ -68,34 +77,34 @@ class Scene(Protocol):
         """Of shapes that the XML leaves open, by their names."""
         ...
 
-    def draw(self, key: jax.Array) -> jax.Array:
-        """Float[7], place and quaternion of the cube at reset, or of the door."""
+    def sample_place(self, key: PRNGKeyArray) -> jax.Array:
+        """`Float[7]`, place and quaternion of the cube at reset, or of the door."""
         ...
 
     def begin(self, place: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Float[*], positions at reset after those of arm and fingers; Float[7] or Float[0], place of what is fixed."""
+        """`Float[*]`, positions at reset after those of arm and fingers; `Float[7]` or `Float[0]`, place of what is fixed."""
         ...
 
     def observe(self, bodies: Bodies, seen: Seen) -> jax.Array:
-        """Float[size]."""
+        """`Float[size]`."""
         ...
 
     def judge(self, bodies: Bodies, seen: Seen) -> Judged: ...
 
 
-def about_vertical(angle: jax.Array) -> jax.Array:
-    """Float[4], the quaternion of a turn about the vertical."""
+def about_vertical(angle: Float[Array, ""]) -> Float[Array, "4"]:
+    """`Float[4]`, the quaternion of a turn about the vertical."""
     half, zero = angle / 2, jnp.zeros_like(angle)
     return jnp.stack([jnp.cos(half), zero, zero, jnp.sin(half)])
 
 
-def xyzw(quaternion: jax.Array) -> jax.Array:
+def xyzw(quaternion: Float[Array, "4"]) -> Float[Array, "4"]:
     """The quaternion in the order in which it is observed."""
     return jnp.roll(quaternion, -1)
 
 
-def closeness(away: jax.Array) -> jax.Array:
-    """Float[], 1 at a distance of 0, falling; away: Float[3], m."""
+def closeness(away: Float[Array, "3"]) -> Float[Array, ""]:
+    """`Float[]`, 1 at a distance of 0, falling; away: `Float[3]`, m."""
     return 1.0 - jnp.tanh(10.0 * jnp.linalg.norm(away))
 
 
@@ -112,7 +121,7 @@ class Lift:
     def sizes(self) -> dict[str, tuple[float, float, float]]:
         return {"cube": (self.half, self.half, self.half)}
 
-    def draw(self, key: jax.Array) -> jax.Array:
+    def sample_place(self, key: PRNGKeyArray) -> jax.Array:
         where, turn = jax.random.split(key)
         x, y = jax.random.uniform(where, (2,), minval=-SPREAD, maxval=SPREAD)
         angle = jax.random.uniform(turn, maxval=2.0 * jnp.pi)
@@ -145,7 +154,7 @@ class Door:
     def sizes(self) -> dict[str, tuple[float, float, float]]:
         return {}
 
-    def draw(self, key: jax.Array) -> jax.Array:
+    def sample_place(self, key: PRNGKeyArray) -> jax.Array:
         where, turn = jax.random.split(key)
         off = jax.random.uniform(where, (3,), minval=-1.0, maxval=1.0)
         angle = jax.random.uniform(turn, minval=DOOR_TURN[0], maxval=DOOR_TURN[1])

@@ -1,8 +1,9 @@
 """The environment of robosuite 1.4.1 (Zhu et al. 2020): a Panda arm with a gripper before a scene, under torques.
 
 A step is one sub-step of the physics, 2 ms. A decision lasts five; rewards are given at its end, as robosuite gives them.
-What is seen of the world, and what reward is made of, is 2 ms older than the joints, as it is there. Metres, radians, seconds,
-newton metres.
+
+What is seen of the world, and what reward is made of, is 2 ms older than the joints, as it is there. Meters, radians, seconds,
+newton meters.
 """
 
 from typing import NamedTuple
@@ -10,11 +11,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ohio_envs.manipulation import panda
 from ohio_envs.manipulation.scenes import Scene, Seen, xyzw
 from ohio_envs.physics import Bodies, Mjx, Native
-from ohio_jax.environment import Drawn, State
+from ohio_jax.environment import EnvBase, State
 
 SUBSTEPS = 5  # of a decision
 ARM, HAND = panda.JOINTS, panda.JOINTS + 2  # positions of the arm come first, then those of the fingers
@@ -25,7 +27,12 @@ FASTEST = 1e3  # m/s and rad/s: what moves faster has left physics
 
 
 class Instance(NamedTuple):
-    """joints: Float[7], the arm's at reset; place: Float[7], see `Scene.draw`."""
+    """The exogenous randomness of an episode.
+
+    Attributes:
+        joints: `Float[7]`, the arm's at reset.
+        place: `Float[7]`, see `Scene.sample_place`.
+    """
 
     joints: jax.Array
     place: jax.Array
@@ -34,13 +41,14 @@ class Instance(NamedTuple):
 class Moment(NamedTuple):
     """The simulator's state.
 
-    bodies: positions and velocities of arm (7), fingers (2), and the scene's.
-    grip: Float[], what the gripper is told, from -1, open, to 1, closed.
-    readings: Float[*], of the sensors, before the last sub-step.
-    joints: Float[7], the arm's at reset.
-    place: Float[7] of what is fixed, Float[0] where nothing is.
-    time: Int[], sub-steps so far.
-    solved: Bool[], whether the task ever was.
+    Attributes:
+        bodies: positions and velocities of arm (7), fingers (2), and the scene's.
+        grip: `Float[]`, what the gripper is told, from -1, open, to 1, closed.
+        readings: `Float[*]`, of the sensors, before the last sub-step.
+        joints: `Float[7]`, the arm's at reset.
+        place: `Float[7]` of what is fixed, `Float[0]` where nothing is.
+        time: `Int[]`, sub-steps so far.
+        solved: `Bool[]`, whether the task ever was.
     """
 
     bodies: Bodies
@@ -53,14 +61,16 @@ class Moment(NamedTuple):
 
 
 @struct.dataclass
-class Manipulation(Drawn):
-    """The environment. Action: Float[8], torques of the joints, and the gripper's command, of which only the sign counts.
-
-    physics: the engine that holds the scene. horizon: sub-steps of an episode.
+class Manipulation(EnvBase):
+    """The environment. Action: `Float[8]`, torques of the joints, and the gripper's command, of which only the sign counts.
 
     The observation is cosines, sines and velocities of the joints (7, 7, 7), position of the gripper (3), quaternion of the hand
     (x, y, z, w), positions and velocities of the fingers (2, 2), and what the scene shows. Metrics: `success`, 1 at the first
     decision that solves the task; `unstable`, 1 where the physics diverged, which ends the episode in its last finite state.
+
+    Attributes:
+        physics: the engine that holds the scene.
+        horizon: sub-steps of an episode.
     """
 
     physics: Native | Mjx
@@ -75,12 +85,12 @@ class Manipulation(Drawn):
     def action_size(self) -> int:
         return ARM + 1
 
-    def draw(self, key: jax.Array) -> Instance:
+    def sample_instance(self, key: PRNGKeyArray) -> Instance:
         joints, place = jax.random.split(key)
         noise = JOINT_NOISE * jax.random.normal(joints, (ARM,))
-        return Instance(jnp.asarray(panda.NOMINAL, noise.dtype) + noise, self.scene.draw(place))
+        return Instance(jnp.asarray(panda.NOMINAL, noise.dtype) + noise, self.scene.sample_place(place))
 
-    def start(self, instance: Instance) -> State:
+    def reset_to(self, instance: Instance) -> State:
         """Begins an episode at rest, the gripper half open."""
         joints, place = instance
         scene, fixed = self.scene.begin(place)
@@ -93,7 +103,7 @@ class Manipulation(Drawn):
         metrics = {"success": zero, "unstable": zero}
         return State(now, self.observe(now), zero, zero, metrics, {"truncation": zero})
 
-    def step(self, state: State, action: jax.Array) -> State:
+    def step(self, state: State, action: Float[Array, "8"]) -> State:
         before: Moment = state.pipeline_state
         grip = jnp.clip(before.grip + GRIP * jnp.sign(action[ARM]), -1.0, 1.0)
         told = control(action[:ARM], grip)
@@ -126,21 +136,21 @@ class Manipulation(Drawn):
         return {name: readings[first:last] for name, (first, last) in self.physics.sensors}
 
     def observe(self, now: Moment) -> jax.Array:
-        """Float[observation_size]."""
+        """`Float[observation_size]`."""
         (q, v, _), seen = now.bodies, self.seen(now.readings)
         joints = [jnp.cos(q[:ARM]), jnp.sin(q[:ARM]), v[:ARM]]
         hand = [seen["gripper"], xyzw(seen["hand"]), q[ARM:HAND], v[ARM:HAND]]
         return jnp.concatenate([*joints, *hand, self.scene.observe(now.bodies, seen)])
 
 
-def control(torques: jax.Array, grip: jax.Array) -> jax.Array:
-    """Float[9], what the actuators are told: torques within their limits, and where the fingers shall be."""
+def control(torques: Float[Array, "7"], grip: Float[Array, ""]) -> Float[Array, "9"]:
+    """`Float[9]`, what the actuators are told: torques within their limits, and where the fingers shall be."""
     limit = jnp.asarray(panda.TORQUE, torques.dtype)
     finger = STROKE * (1.0 - grip)
     return jnp.concatenate([jnp.clip(torques, -limit, limit), jnp.stack([finger, -finger])])
 
 
-def low_level_view(state: State) -> jax.Array:
-    """Float[21], what controllers see: the joints' angles and velocities, and their angles at reset."""
+def low_level_view(state: State) -> Float[Array, "21"]:
+    """`Float[21]`, what controllers see: the joints' angles and velocities, and their angles at reset."""
     now = state.pipeline_state
     return jnp.concatenate([now.bodies.q[:ARM], now.bodies.v[:ARM], now.joints])

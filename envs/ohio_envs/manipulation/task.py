@@ -1,8 +1,8 @@
 """Lift and Door: an arm under operational-space control whose gains change after the data were collected.
 
-Behaviour acts under the gains of the setting `logged`, by default the original ones. Learners act under those of the setting
-`gains`: OHIO on goals that would have made the logged torques under them, the paper's baseline on the goals that behaviour gave.
-Needs the extra `mujoco`.
+The behavior policy acts under the gains of the setting `logged`, by default the original ones. Learners act under those of the
+setting `gains`: OHIO on goals that would have made the logged torques under them, the paper's baseline on the goals that
+behavior gave. Needs the extra `mujoco`.
 """
 
 import functools
@@ -25,13 +25,17 @@ from ohio_jax.environment import instances_of
 from ohio_jax.low_level import Problem
 from ohio_jax.networks import heads
 from ohio_jax.networks.mlp import mlp_networks
-from ohio_jax.task import Guide, Reference, Space, Task
+from ohio_jax.task import ActionInterface, HighLevelPolicy, Reference, Task
 
 HORIZON = 500  # decisions
 
 
 class Gains(NamedTuple):
-    """kp, zeta: stiffness [1 / s^2] and damping ratio of position and of rotation."""
+    """Gains of the operational-space controller.
+
+    Attributes:
+        kp, zeta: stiffness [1 / s^2] and damping ratio of position and of rotation.
+    """
 
     kp: tuple[float, float]
     zeta: tuple[float, float]
@@ -42,14 +46,14 @@ GAINS = {
     "stiffness": Gains((150.0, 50.0), (1.0, 1.0)),
     "damping": Gains((150.0, 150.0), (3.0, 1.0)),
 }
-# The largest goals the paper allows under each, m and rad; those of behaviour are 0.05 and 0.5.
+# The largest goals the paper allows under each, m and rad; those of behavior are 0.05 and 0.5.
 RANGES = {
     "lift": {"original": (0.05, 0.5), "stiffness": (0.4, 1.6), "damping": (0.4, 1.6)},
     "door": {"original": (0.3, 0.7), "stiffness": (0.5, 1.6), "damping": (0.4, 1.5)},
 }
 EXPERT = {"lift": 413.6, "door": 253.7}  # mean returns of `expert`
 ALL = "all"  # of GAINS, each episode another
-# gains, logged: one of GAINS, of learners and of behaviour. rotation_kp, position_zeta: single numbers of the learners' [1 / s^2,
+# gains, logged: one of GAINS, of learners and of behavior. rotation_kp, position_zeta: single numbers of the learners' [1 / s^2,
 # 1]. payload, friction: see `Arm`; controllers do not know of them. horizon: decisions.
 OWN = "gains"  # what a setting says that leaves a number to the setting of this name
 SETTINGS = {
@@ -85,15 +89,15 @@ def _task(scene: Scene, values: dict[str, Any]) -> Task:
         values["backend"] = "c" if jax.default_backend() == "cpu" else "mjx"
     name, horizon = scene.name, values["horizon"]
     env = Manipulation(engine(values["backend"], scene), scene, horizon * SUBSTEPS)
-    behaviour = _behaviour(name, values["logged"])
+    behavior = _behavior(name, values["logged"])
     return Task(
         name=name,
         settings=values,
         env=env,
-        view=low_level_view,
-        reached=low_level_view,
-        spaces=_spaces(name, RANGES[name][values["gains"]], _gains(values), behaviour),
-        policies={policy: Guide(goal, behaviour) for policy, goal in POLICIES.items()},
+        controller_obs=low_level_view,
+        next_controller_obs=low_level_view,
+        interfaces=_spaces(name, RANGES[name][values["gains"]], _gains(values), behavior),
+        policies={policy: HighLevelPolicy(goal, behavior) for policy, goal in POLICIES.items()},
         instances=instances_of(env),
         reference=Reference(
             zero=0.0,
@@ -101,7 +105,7 @@ def _task(scene: Scene, values: dict[str, Any]) -> Task:
             how=f"0 is no reward at all; 100 is the return of the best script (`ohio-jax evaluate {name} --policy expert "
             f"--episodes 20 --seed 10`), at horizons other than {HORIZON} in proportion",
         ),
-        draw=functools.partial(draw, env),
+        render=functools.partial(draw, env),
     )
 
 
@@ -112,7 +116,7 @@ def _gains(values: dict[str, Any]) -> Gains:
     return Gains((kp[0], given("rotation_kp", kp[1])), (given("position_zeta", zeta[0]), zeta[1]))
 
 
-def _behaviour(name: str, logged: str) -> Space:
+def _behavior(name: str, logged: str) -> ActionInterface:
     """What follows the scripts."""
     if logged != ALL:
         return _goals(name, controller(GAINS[logged], RANGE[:6]))
@@ -123,17 +127,22 @@ def _behaviour(name: str, logged: str) -> Space:
 
 
 def _which(state: jax.Array) -> jax.Array:
-    """Int[], the gains of GAINS that behaviour has in the episode of a state: Float[21]."""
+    """`Int[]`, the gains of GAINS that behavior has in the episode of a state: `Float[21]`."""
     return draw_lots(torques.split(state)[2], len(GAINS))
 
 
-def _spaces(name: str, largest: tuple[float, float], gains: Gains, behaviour: Space) -> dict[str, Space]:
-    """What learners act on, under the gains of the settings; largest: displacement and rotation the paper allows.
+def _spaces(name: str, largest: tuple[float, float], gains: Gains, behavior: ActionInterface) -> dict[str, ActionInterface]:
+    """What learners act on, under the gains of the settings.
 
-    ohio: goals within the paper's range. ohio_equal: within the range that behaviour had. logged: the goals behaviour gave, as
-    its own gains explain them (exact where the inverse says UNIQUE), followed under the gains of the setting; the paper's
-    baseline. hrl_joint, hrl_osc: what joints or gripper are to reach, followed by a network that was taught to, whatever the
-    gains. end_to_end: torques.
+    - ohio: goals within the paper's range.
+    - ohio_equal: within the range that behavior had.
+    - logged: the goals behavior gave, as its own gains explain them (exact where the inverse says UNIQUE), followed under the
+      gains of the setting; the paper's baseline.
+    - hrl_joint, hrl_osc: what joints or gripper are to reach, followed by a network that was taught to, whatever the gains.
+    - end_to_end: torques.
+
+    Args:
+        largest: displacement and rotation the paper allows.
     """
     wide = np.repeat(np.array(largest, np.float32), 3)
     torque = heads.Box((*panda.TORQUE.tolist(), 1.0))
@@ -141,33 +150,33 @@ def _spaces(name: str, largest: tuple[float, float], gains: Gains, behaviour: Sp
     return {
         "ohio": _goals(name, controller(gains, wide)),
         "ohio_equal": _goals(name, controller(gains, RANGE[:6])),
-        "logged": _goals(name, controller(gains, RANGE[:6]), behaviour.problem),
-        **{space: _learned(name, space) for space in low_levels.SPACES},
+        "logged": _goals(name, controller(gains, RANGE[:6]), behavior.problem),
+        **{interface: _learned(name, interface) for interface in low_levels.INTERFACES},
         "end_to_end": _space(name, torque, direct, bounds, direct.problem(bounds), steps=1),
     }
 
 
 def controller(gains: Gains, output: np.ndarray) -> osc.Params:
-    """The arm's controller with these gains, and goals of up to output: Float[6], m and rad, usually of behaviour's size."""
+    """The arm's controller with these gains, and goals of up to output: `Float[6]`, m and rad, usually of behavior's size."""
     kp, zeta = (np.repeat(np.array(pair, np.float32), 3) for pair in gains)
     arm = jax.tree.map(jnp.float32, panda.chain())
-    bound, usual = jnp.asarray(panda.TORQUE, jnp.float32), jnp.asarray(RANGE[:6])
-    return osc.Params(arm, jnp.asarray(kp), jnp.asarray(zeta), jnp.asarray(output), bound, usual)
+    bound, action_scale = jnp.asarray(panda.TORQUE, jnp.float32), jnp.asarray(RANGE[:6])
+    return osc.Params(arm, jnp.asarray(kp), jnp.asarray(zeta), jnp.asarray(output), bound, action_scale)
 
 
-def _goals(name: str, params: osc.Params, problem: Problem | None = None) -> Space:
-    """The space of what the controller may be asked for; problem: how goals are recovered, if not by itself."""
+def _goals(name: str, params: osc.Params, problem: Problem | None = None) -> ActionInterface:
+    """The interface of what the controller may be asked for; problem: how goals are recovered, if not by itself."""
     box = heads.Box((*np.asarray(params.output).tolist(), 1.0), tuple(RANGE.tolist()))
     return _space(name, box, osc, params, problem or osc.problem(params))
 
 
-def _learned(name: str, space: str) -> Space:
-    """A space of what a learned low level may be asked for."""
-    params = low_levels.params(name, space)
+def _learned(name: str, interface: str) -> ActionInterface:
+    """An interface of what a learned low level may be asked for."""
+    params = low_levels.params(name, interface)
     box = heads.Box((*np.asarray(params.output).tolist(), 1.0))
     return _space(name, box, recurrent, params, recurrent.problem(params))
 
 
-def _space(name: str, box: heads.Box, controller, params, problem: Problem, steps: int = SUBSTEPS) -> Space:
-    networks = functools.partial(mlp_networks, box, usual=box.usual or box.limits)
-    return Space(box, controller, params, problem, networks, steps, features=FEATURES[name])
+def _space(name: str, box: heads.Box, controller, params, problem: Problem, steps: int = SUBSTEPS) -> ActionInterface:
+    networks = functools.partial(mlp_networks, box, action_scale=box.action_scale or box.limits)
+    return ActionInterface(box, controller, params, problem, networks, steps, features=FEATURES[name])

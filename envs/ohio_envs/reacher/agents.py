@@ -1,4 +1,4 @@
-"""Trained agents as behaviour: soft actor-critic on torques, kept at several moments of its training.
+"""Trained agents as behavior: soft actor-critic on torques, kept at several moments of its training.
 
 `scripts/reacher_agents.py` made `agents.npz`, whose card holds the plans.
 """
@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -33,12 +33,13 @@ def load(path: Path | None = None) -> tuple[dict[str, Any], int, Any]:
 
 
 def play(stage: Callable[[int, State], Any], path: Path | None = None):
-    """The policy that in each state draws a torque from the agent of stage(S, state): Int[], one of the S kept."""
+    """The policy that in each state draws a torque from the agent of stage(S, state): `Int[]`, one of the S kept."""
 
     def policy(env: Any, key: jax.Array, state: State) -> jax.Array:
         card, stages, stacked = load(path)
         params = jax.tree.map(lambda x: jnp.asarray(x)[stage(stages, state)], stacked)
         actor = Actor(TORQUES.raw_shape, (card["hidden"],) * 2)
-        return TORQUES.sample(actor.apply(params, features(state.obs)), key)[0]
+        raw = cast(jax.Array, actor.apply(params, features(state.obs)))
+        return TORQUES.sample(raw, key)[0]
 
     return policy

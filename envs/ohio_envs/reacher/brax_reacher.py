@@ -15,16 +15,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ohio_envs.settings import Rule, integer, one_of, parse
 from ohio_jax.controllers import direct, pd
-from ohio_jax.environment import Drawn, State, instances_of
+from ohio_jax.environment import EnvBase, State, instances_of
 from ohio_jax.extras import imported
 from ohio_jax.networks import heads
 from ohio_jax.networks.mlp import mlp_networks
-from ohio_jax.task import Reference, Space, Task
+from ohio_jax.task import ActionInterface, Reference, Task
 
-UPPER, LOWER = 0.1, 0.11  # m, lengths of the links, the second up to the finger's centre
+UPPER, LOWER = 0.1, 0.11  # m, lengths of the links, the second up to the finger's center
 BEND = 2.95  # rad, largest bend asked of the second joint, whose limit is 3
 # Near critical damping with the motors of the default backend, and a good trade of actions for distance.
 LOW_LEVEL = pd.Params(
@@ -38,10 +39,11 @@ NOISE = 0.4  # deviation of `medium`'s actions
 
 
 @struct.dataclass
-class BraxReacher(Drawn):
+class BraxReacher(EnvBase):
     """`brax.envs.reacher.Reacher` as an environment of the suite. An instance is the key of Brax's own reset.
 
-    The observation is Float[11]: cosines and sines of the joints, target, velocity of the finger, finger minus target.
+    The observation is `Float[11]`: cosines and sines of the joints, target, velocity of the finger, finger minus target.
+
     Episodes end by the time limit.
     """
 
@@ -60,15 +62,15 @@ class BraxReacher(Drawn):
     def backend(self) -> str:
         return self.env.backend
 
-    def draw(self, key: jax.Array) -> jax.Array:
+    def sample_instance(self, key: PRNGKeyArray) -> jax.Array:
         return key
 
-    def start(self, instance: jax.Array) -> State:
+    def reset_to(self, instance: PRNGKeyArray) -> State:
         first = self.env.reset(instance)
         info = {"truncation": jnp.zeros_like(first.reward), "time": jnp.int32(0)}
         return State(first.pipeline_state, first.obs, first.reward, first.done, first.metrics, info)
 
-    def step(self, state: State, action: jax.Array) -> State:
+    def step(self, state: State, action: Float[Array, "2"]) -> State:
         time = state.info["time"] + 1
         info = {**state.info, "truncation": (time >= self.horizon).astype(state.reward.dtype), "time": time}
         # A copy of the metrics, since Brax writes into them.
@@ -79,7 +81,8 @@ class BraxReacher(Drawn):
 def simulator(backend: str) -> Any:
     """Brax's environment, the same object for the same backend so that compiled programs are shared.
 
-    Raises UserError without Brax.
+    Raises:
+        UserError: without Brax.
     """
     module = imported("brax", "brax.envs.reacher")
     with warnings.catch_warnings():
@@ -87,14 +90,14 @@ def simulator(backend: str) -> Any:
         return module.Reacher(backend=backend)
 
 
-def joints(state: State) -> jax.Array:
-    """Float[4], what the low level sees: (q1, q2, v1, v2)."""
+def joints(state: State) -> Float[Array, "4"]:
+    """`Float[4]`, what the low level sees: (q1, q2, v1, v2)."""
     body = state.pipeline_state
     return jnp.concatenate([body.q[:2], body.qd[:2]])
 
 
-def inverse_kinematics(target: jax.Array, q: jax.Array) -> jax.Array:
-    """Float[2], the joint angles that bring the finger to (or nearest) `target: Float[2]`, bent as in q: Float[2].
+def inverse_kinematics(target: Float[Array, "2"], q: Float[Array, "2"]) -> Float[Array, "2"]:
+    """The joint angles that bring the finger to (or nearest) `target: Float[2]`, bent as in q: `Float[2]`.
 
     The shoulder's is the one nearest to its angle in q.
     """
@@ -105,18 +108,18 @@ def inverse_kinematics(target: jax.Array, q: jax.Array) -> jax.Array:
     return jnp.stack([q[0] + jnp.mod(shoulder - q[0] + jnp.pi, 2.0 * jnp.pi) - jnp.pi, bend])
 
 
-def expert(env: BraxReacher, key: jax.Array, state: State) -> jax.Array:
+def expert(env: BraxReacher, key: PRNGKeyArray, state: State) -> Float[Array, "2"]:
     """Inverse kinematics and the low level's own PD control."""
     q = state.pipeline_state.q
     return pd.act(LOW_LEVEL, (), joints(state), inverse_kinematics(q[2:], q[:2]))[0]
 
 
-def medium(env: BraxReacher, key: jax.Array, state: State) -> jax.Array:
+def medium(env: BraxReacher, key: PRNGKeyArray, state: State) -> Float[Array, "2"]:
     """The expert with noise on its actions."""
     return jnp.clip(expert(env, key, state) + NOISE * jax.random.normal(key, (2,)), -1.0, 1.0)
 
 
-def random(env: BraxReacher, key: jax.Array, state: State) -> jax.Array:
+def random(env: BraxReacher, key: PRNGKeyArray, state: State) -> Float[Array, "2"]:
     """Actions drawn evenly."""
     return jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0)
 
@@ -145,11 +148,15 @@ def reacher_brax(settings: dict[str, Any]) -> Task:
         name="reacher-brax",
         settings=values,
         env=env,
-        view=joints,
-        reached=joints,
-        spaces={
-            "ohio": Space(box, pd, LOW_LEVEL, pd.problem(LOW_LEVEL), functools.partial(mlp_networks, box), values["steps"]),
-            "end_to_end": Space(torque, direct, bounds, direct.problem(bounds), functools.partial(mlp_networks, torque)),
+        controller_obs=joints,
+        next_controller_obs=joints,
+        interfaces={
+            "ohio": ActionInterface(
+                box, pd, LOW_LEVEL, pd.problem(LOW_LEVEL), functools.partial(mlp_networks, box), values["steps"]
+            ),
+            "end_to_end": ActionInterface(
+                torque, direct, bounds, direct.problem(bounds), functools.partial(mlp_networks, torque)
+            ),
         },
         policies=POLICIES,
         instances=instances_of(env),

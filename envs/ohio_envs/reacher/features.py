@@ -2,10 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
 
 
-def features(obs: jax.Array) -> jax.Array:
-    """Float[..., 6], all near one in size: what the arm sees from its own first link.
+def features(obs: Float[jax.Array | np.ndarray, "*batch 6"]) -> Float[jax.Array | np.ndarray, "*batch 6"]:
+    """All near one in size: what the arm sees from its own first link.
 
     Nothing about the task changes when shoulder and target are turned together, so nobody need learn it.
     """
@@ -15,6 +17,6 @@ def features(obs: jax.Array) -> jax.Array:
     return jnp.concatenate([jnp.sin(bend), jnp.cos(bend), 10.0 * ahead, 10.0 * aside, 0.2 * v], axis=-1)
 
 
-def features_and_angles(obs: jax.Array) -> jax.Array:
-    """Float[..., 8], with the joint angles, without which goals that are angles cannot be named."""
+def features_and_angles(obs: Float[jax.Array | np.ndarray, "*batch 6"]) -> Float[jax.Array | np.ndarray, "*batch 8"]:
+    """`Float[..., 8]`, with the joint angles, without which goals that are angles cannot be named."""
     return jnp.concatenate([features(obs), obs[..., :2]], axis=-1)

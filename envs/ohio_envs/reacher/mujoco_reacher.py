@@ -8,9 +8,9 @@ from dataclasses import replace
 from importlib import resources
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Float
 
 from ohio_envs.physics import Bodies, Mjx, on_mjx
 from ohio_envs.reacher.simulator import Reacher
@@ -26,15 +26,18 @@ def model() -> Any:
 
 
 def physics() -> Any:
-    """The `mjx.Model`, a pytree. Raises UserError without MJX.
+    """The `mjx.Model`, a pytree.
 
     The wrist's limit is the only constraint, which few iterations of the solver solve: its loops are cut short.
+
+    Raises:
+        UserError: without MJX.
     """
     return on_mjx(model(), iterations=3, searches=4)
 
 
-def advance(body: Any, x: jax.Array, action: jax.Array) -> jax.Array:
-    """One `mjx.step` from x = (q1, q2, v1, v2), Float[4], with two torques as shares of the gear. body: `mjx.Model`."""
+def advance(body: Any, x: Float[Array, "4"], action: Float[Array, "2"]) -> Float[Array, "4"]:
+    """One `mjx.step` from x = (q1, q2, v1, v2), `Float[4]`, with two torques as shares of the gear. body: `mjx.Model`."""
     q, v = x[:2], x[2:]
     after, _ = Mjx(body, (), 2).step(Bodies(q, v, jnp.zeros_like(v)), action, jnp.zeros(0))
     return jnp.concatenate([after.q, after.v])
@@ -50,7 +53,7 @@ class MujocoReacher(Reacher):
     def backend(self) -> str:
         return "mjx"
 
-    def advance(self, x: jax.Array, action: jax.Array) -> jax.Array:
+    def advance(self, x: Float[Array, "4"], action: Float[Array, "2"]) -> Float[Array, "4"]:
         return advance(self.body, x, action)
 
 

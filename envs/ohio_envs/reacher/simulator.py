@@ -1,7 +1,7 @@
 """DeepMind Control's reacher, task hard: a planar arm of two links and a target to touch (Tassa et al. 2018).
 
 The closed form of MuJoCo's step for this model: implicit joint damping, and the soft limit of the wrist as the solution of
-its one-dimensional contact problem. Lengths in metres, angles in radians, seconds, newton metres.
+its one-dimensional contact problem. Lengths in meters, angles in radians, seconds, newton meters.
 """
 
 from typing import NamedTuple
@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from ohio_jax.environment import Drawn, State
+from ohio_jax.environment import EnvBase, State
 from ohio_jax.errors import UserError
 
 LINK = 0.12  # m, length of both links
@@ -23,10 +24,13 @@ NEAREST, FARTHEST = 0.05, 0.20  # m, of the target from the shoulder
 class Body(NamedTuple):
     """Physical constants, leaves of the environment, so that a batch may hold arms of different masses.
 
-    shoulder, wrist, coupling: kg m^2, of which the mass matrix is made:
-        [[shoulder + wrist + 2 coupling cos q2, wrist + coupling cos q2], [wrist + coupling cos q2, wrist]].
-    damping: N m s / rad, of each joint; gear: N m at an action of 1; interval: s, a step.
-    limit: 1 / (kg m^2), MuJoCo's inverse inertia of the wrist in its reference pose, which scales how soft its limit is.
+    Attributes:
+        shoulder, wrist, coupling: kg m^2, of which the mass matrix is made: [[shoulder + wrist + 2 coupling cos q2, wrist +
+            coupling cos q2], [wrist + coupling cos q2, wrist]].
+        damping: N m s / rad, of each joint.
+        gear: N m at an action of 1.
+        interval: s, a step.
+        limit: 1 / (kg m^2), MuJoCo's inverse inertia of the wrist in its reference pose, which scales how soft its limit is.
     """
 
     shoulder: jax.Array | float = 7.871365113324346e-4
@@ -44,7 +48,7 @@ class Body(NamedTuple):
 
 
 class Arm(NamedTuple):
-    """The simulator's state. q, v: Float[2], joint angles (not wrapped) and velocities; target: Float[2]; time: Int[]."""
+    """The simulator's state. q, v: `Float[2]`, joint angles (not wrapped) and velocities; target: `Float[2]`; time: `Int[]`."""
 
     q: jax.Array
     v: jax.Array
@@ -52,8 +56,8 @@ class Arm(NamedTuple):
     time: jax.Array
 
 
-def advance(body: Body, x: jax.Array, action: jax.Array) -> jax.Array:
-    """One step of the physics: x = (q1, q2, v1, v2), Float[4], and two torques as shares of the gear, clipped to [-1, 1]."""
+def advance(body: Body, x: Float[Array, "4"], action: Float[Array, "2"]) -> Float[Array, "4"]:
+    """One step of the physics: x = (q1, q2, v1, v2), `Float[4]`, and two torques as shares of the gear, clipped to [-1, 1]."""
     q, v = x[:2], x[2:]
     cosine, sine = jnp.cos(q[1]), jnp.sin(q[1])
     off = body.wrist + body.coupling * cosine
@@ -67,12 +71,12 @@ def advance(body: Body, x: jax.Array, action: jax.Array) -> jax.Array:
 
 
 def _solve(first: jax.Array, off: jax.Array, last: jax.Array | float, right: jax.Array) -> jax.Array:
-    """Float[2], the solution y of [[first, off], [off, last]] y = right."""
+    """`Float[2]`, the solution y of [[first, off], [off, last]] y = right."""
     return jnp.stack([last * right[0] - off * right[1], first * right[1] - off * right[0]]) / (first * last - off * off)
 
 
 def _wrist_force(body: Body, first, off, angle, velocity, force) -> jax.Array:
-    """Float[], torque of the wrist's soft limit: MuJoCo's default impedance and reference acceleration, in closed form."""
+    """`Float[]`, torque of the wrist's soft limit: MuJoCo's default impedance and reference acceleration, in closed form."""
     side = jnp.where(angle < 0, 1.0, -1.0)
     beyond = side * angle + WRIST  # negative past the limit
     x = jnp.minimum(jnp.abs(beyond) / 0.001, 1.0)
@@ -86,17 +90,17 @@ def _wrist_force(body: Body, first, off, angle, velocity, force) -> jax.Array:
     return jnp.where(beyond < 0, side * jnp.maximum(0.0, (wanted - free) / (inverse_inertia + softness)), 0.0)
 
 
-def finger(q: jax.Array) -> jax.Array:
-    """Float[2], position of the fingertip."""
+def finger(q: Float[Array, "2"]) -> Float[Array, "2"]:
+    """`Float[2]`, position of the fingertip."""
     both = q[0] + q[1]
     return LINK * jnp.stack([jnp.cos(q[0]) + jnp.cos(both), jnp.sin(q[0]) + jnp.sin(both)])
 
 
 @struct.dataclass
-class Reacher(Drawn):
-    """The environment. Action: Float[2], torques as shares of the gear; reward: 1 while the finger touches the target.
+class Reacher(EnvBase):
+    """The environment. Action: `Float[2]`, torques as shares of the gear; reward: 1 while the finger touches the target.
 
-    The observation is Float[6]: the joint angles, target minus finger, the joint velocities. Episodes end by the time limit.
+    The observation is `Float[6]`: the joint angles, target minus finger, the joint velocities. Episodes end by the time limit.
     """
 
     body: Body
@@ -110,8 +114,8 @@ class Reacher(Drawn):
     def action_size(self) -> int:
         return 2
 
-    def draw(self, key: jax.Array) -> jax.Array:
-        """Float[4], an instance: the joint angles at the start, and the target."""
+    def sample_instance(self, key: PRNGKeyArray) -> Float[Array, "4"]:
+        """`Float[4]`, an instance: the joint angles at the start, and the target."""
         shoulder, wrist, radius, angle = jax.random.split(key, 4)
         r = jax.random.uniform(radius, minval=NEAREST, maxval=FARTHEST)
         phi = jax.random.uniform(angle, maxval=2.0 * jnp.pi)
@@ -119,19 +123,19 @@ class Reacher(Drawn):
         q2 = jax.random.uniform(wrist, minval=-WRIST, maxval=WRIST)
         return jnp.stack([q1, q2, r * jnp.sin(phi), r * jnp.cos(phi)])
 
-    def start(self, instance: jax.Array) -> State:
-        """Begins an episode at rest. Raises UserError for an instance that is not Float[4]."""
+    def reset_to(self, instance: Float[Array, "4"]) -> State:
+        """Begins an episode at rest. Raises UserError for an instance that is not `Float[4]`."""
         if instance.shape != (4,):
             raise UserError(f"reacher instance: expected an array of shape (4,), found {instance.shape}")
         arm = Arm(instance[:2], jnp.zeros_like(instance[:2]), instance[2:], jnp.int32(0))
         zero = jnp.zeros_like(instance[0])
         return State(arm, _observe(arm), zero, zero, {"touching": zero}, {"truncation": zero})
 
-    def advance(self, x: jax.Array, action: jax.Array) -> jax.Array:
+    def advance(self, x: Float[Array, "4"], action: Float[Array, "2"]) -> Float[Array, "4"]:
         """The physics of one step, see `advance`."""
         return advance(self.body, x, action)
 
-    def step(self, state: State, action: jax.Array) -> State:
+    def step(self, state: State, action: Float[Array, "2"]) -> State:
         arm = state.pipeline_state
         x = self.advance(joints(state), action)
         arm = Arm(x[:2], x[2:], arm.target, arm.time + 1)
@@ -147,8 +151,8 @@ class Reacher(Drawn):
         )
 
 
-def joints(state: State) -> jax.Array:
-    """Float[4], what the low level sees: (q1, q2, v1, v2)."""
+def joints(state: State) -> Float[Array, "4"]:
+    """`Float[4]`, what the low level sees: (q1, q2, v1, v2)."""
     return jnp.concatenate([state.pipeline_state.q, state.pipeline_state.v])
 
 

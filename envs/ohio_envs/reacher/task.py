@@ -21,7 +21,7 @@ from ohio_jax.environment import instances_of
 from ohio_jax.low_level import Problem
 from ohio_jax.networks import heads
 from ohio_jax.networks.mlp import mlp_networks
-from ohio_jax.task import Reference, Space, Task
+from ohio_jax.task import ActionInterface, Reference, Task
 
 SETTINGS = {"horizon": Rule("1000", integer(1, 100_000)), "steps": Rule("5", integer(1, 100))}
 
@@ -48,23 +48,25 @@ def reacher(settings: dict[str, Any]) -> Task:
         name="reacher",
         settings=values,
         env=env,
-        view=joints,
-        reached=joints,
-        spaces=_spaces(values["steps"]),
+        controller_obs=joints,
+        next_controller_obs=joints,
+        interfaces=_spaces(values["steps"]),
         policies=POLICIES,
         instances=instances_of(env),
         reference=reference,
-        draw=draw,
+        render=draw,
     )
 
 
-def _spaces(steps: int) -> dict[str, Space]:
+def _spaces(steps: int) -> dict[str, ActionInterface]:
     """The hierarchies, whose inverses learn the arm's dynamics from the logs, and end-to-end torques.
 
-    ohio: a regulator that knows the drift, given displacements; ohio_true: the same, explained with the true dynamics;
-    ohio_mpc: model-predictive control given displacements; ohio_compat: the original's, a regulator without drift given
-    joint states, explained with the original's model; ohio_compat_unit: the same with goals within 1, as the paper's policy on
-    observed states may have had them, whose limit no release holds.
+    - ohio: a regulator that knows the drift, given displacements.
+    - ohio_true: the same, explained with the true dynamics.
+    - ohio_mpc: model-predictive control given displacements.
+    - ohio_compat: the original's, a regulator without drift given joint states, explained with the original's model.
+    - ohio_compat_unit: the same with goals within 1, as the paper's policy on observed states may have had them, whose limit no
+      release holds.
     """
     true = Model(Body(), advance, 2)
     torque = heads.Box((1.0, 1.0))
@@ -72,12 +74,14 @@ def _spaces(steps: int) -> dict[str, Space]:
     displaced = lambda low_level, params: relative.Params(params, jnp.array(DISPLACEMENTS), low_level)
     regulator, planner = displaced(lqr, regulation(true, steps)), displaced(mpc, planning(true, steps))
     return {
-        "ohio": space(relative, regulator, steps, DISPLACEMENTS, features, LEARNED),
-        "ohio_true": space(relative, regulator, steps, DISPLACEMENTS, features),
-        "ohio_mpc": space(relative, planner, steps, DISPLACEMENTS, features, LEARNED),
-        "ohio_compat": space(lqr, regulation(true, steps, False), steps, GOALS, features_and_angles, learned.ORIGINAL),
-        "ohio_compat_unit": space(lqr, regulation(true, steps, False, UNIT), steps, UNIT, features_and_angles, learned.ORIGINAL),
-        "end_to_end": space(direct, bounds, 1, torque.limits, features),
+        "ohio": interface(relative, regulator, steps, DISPLACEMENTS, features, LEARNED),
+        "ohio_true": interface(relative, regulator, steps, DISPLACEMENTS, features),
+        "ohio_mpc": interface(relative, planner, steps, DISPLACEMENTS, features, LEARNED),
+        "ohio_compat": interface(lqr, regulation(true, steps, False), steps, GOALS, features_and_angles, learned.ORIGINAL),
+        "ohio_compat_unit": interface(
+            lqr, regulation(true, steps, False, UNIT), steps, UNIT, features_and_angles, learned.ORIGINAL
+        ),
+        "end_to_end": interface(direct, bounds, 1, torque.limits, features),
     }
 
 
@@ -97,12 +101,14 @@ def planning(model: Model, steps: int) -> mpc.Params:
     return mpc.Params(true, model, cost, jnp.asarray(EFFORT), cost, jnp.ones(2), limit, jnp.asarray(NOISE), PLANNED, steps)
 
 
-def space(controller, params, steps: int, limits: tuple[float, ...], features, learn: learned.Config | None = None) -> Space:
-    """An action space; with `learn`, its inverses learn their model from the logs they explain."""
+def interface(
+    controller, params, steps: int, limits: tuple[float, ...], features, learn: learned.Config | None = None
+) -> ActionInterface:
+    """An action interface; with `learn`, its inverses learn their model from the logs they explain."""
     box = heads.Box(limits)
     fit = None if learn is None else functools.partial(_learn, learn, controller, params)
     networks = functools.partial(mlp_networks, box)
-    return Space(box, controller, params, controller.problem(params), networks, steps, fit, features)
+    return ActionInterface(box, controller, params, controller.problem(params), networks, steps, fit, features)
 
 
 def _learn(config: learned.Config, controller, params, logs: Trajectories) -> Problem:

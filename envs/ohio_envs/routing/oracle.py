@@ -1,14 +1,16 @@
 """Full-information bound: the best an operator could earn who knows every request in advance and may refuse trips.
 
 A linear program over the time-expanded network, in whose nodes (t, region) vehicles are free to serve, move or wait.
-Timing is the simulator's: a vehicle that leaves at t for a drive of d steps can be used from t + d + 1 on. No policy
-earns more in conserving dynamics, whatever it knows.
+
+Timing is the simulator's: a vehicle that leaves at t for a drive of d steps can be used from t + d + 1 on. No policy earns
+more in conserving dynamics, whatever it knows.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 import scipy  # its parts are imported where they are used first
+from jaxtyping import Float64, Int
 
 from ohio_envs.routing.scenario import City
 
@@ -22,8 +24,8 @@ class Arcs(NamedTuple):
     most: np.ndarray
 
 
-def bound(city: City, demand: np.ndarray) -> np.ndarray:
-    """Float64[E], the highest profit in dollars on each of the requests Int[E, T, n, n]."""
+def bound(city: City, demand: Int[np.ndarray, "E T n n"]) -> Float64[np.ndarray, "E"]:
+    """`Float64[E]`, the highest profit in dollars on each of the requests `Int[E, T, n, n]`."""
     always = _moves(city)
     return np.array([_solve(city, [_trips(city, requests), *always]) for requests in np.asarray(demand)])
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy  # its parts are imported where they are used first
 from flax import struct
+from jaxtyping import Int
 
 from ohio_jax.errors import UserError
 from ohio_jax.solvers import transport
@@ -28,13 +29,14 @@ HIGHEST_RATE = 1000  # requests of a pair in a step; keeps the table that draws 
 class City:
     """What is known of a city, time in steps of `minutes` minutes, money in dollars.
 
-    lam: Float64[K, n, n], expected requests from row to column in each step.
-    price: Float64[K, n, n] of a trip, 0 where lam is 0.
-    pax_time: Int[K, n, n], steps a trip takes, at least 1; 0 where lam is 0.
-    reb_time: Int[n, n], steps an empty move takes, at least 1; 0 on the diagonal.
-    adjacency: Bool[n, n], edges row -> column of the graph networks (not of the road: any move is possible).
-    vehicles: idle vehicles in each region at the start.
-    cost: dollars of one vehicle driving for one step.
+    Attributes:
+        lam: `Float64[K, n, n]`, expected requests from row to column in each step.
+        price: `Float64[K, n, n]` of a trip, 0 where lam is 0.
+        pax_time: `Int[K, n, n]`, steps a trip takes, at least 1; 0 where lam is 0.
+        reb_time: `Int[n, n]`, steps an empty move takes, at least 1; 0 on the diagonal.
+        adjacency: `Bool[n, n]`, edges row -> column of the graph networks (not of the road: any move is possible).
+        vehicles: idle vehicles in each region at the start.
+        cost: dollars of one vehicle driving for one step.
     """
 
     name: str
@@ -61,17 +63,21 @@ class Scenario:
     first), m of them where m is the largest number any origin has. Ranked by the float64 prices, since prices that
     differ in their last bits only would change places in float32.
 
-    lam: Float[T, n, n].
-    live: Int[P], places of the P positive rates in the flat `lam`; cumulative: Float[P, K], their distribution
-    functions. destination, trip_time: Int[T, m, n]; trip_time is 0 on places that stand for no trip.
-    trip_profit: Float[T, m, n], price less the cost of driving.
-    reb_time: Int[n, n], 0 on the diagonal. reb_cost: Int[n, n], the same made unique for the transport solver.
-    order: Int[n, n], for each origin the destinations in the order in which the original clips flows.
-    value: Float[T + 1, n, 6], scaled expected revenue of the requests of the next six steps.
-    forecast: Int[T, n], mean expected requests a step over the next six, rounded.
-    shares: Float[T, n], expected requests of the next five steps as shares of their total.
-    vehicles: Int[], idle in each region at the start. cost: Float[], dollars a vehicle and step.
-    ring: steps after which the buffer of landing vehicles comes round.
+    Attributes:
+        lam: `Float[T, n, n]`.
+        live: `Int[P]`, places of the P positive rates in the flat `lam`.
+        cumulative: `Float[P, K]`, their distribution functions.
+        destination, trip_time: `Int[T, m, n]`; trip_time is 0 on places that stand for no trip.
+        trip_profit: `Float[T, m, n]`, price less the cost of driving.
+        reb_time: `Int[n, n]`, 0 on the diagonal.
+        reb_cost: `Int[n, n]`, the same made unique for the transport solver.
+        order: `Int[n, n]`, for each origin the destinations in the order in which the original clips flows.
+        value: `Float[T + 1, n, 6]`, scaled expected revenue of the requests of the next six steps.
+        forecast: `Int[T, n]`, mean expected requests a step over the next six, rounded.
+        shares: `Float[T, n]`, expected requests of the next five steps as shares of their total.
+        vehicles: `Int[]`, idle in each region at the start.
+        cost: `Float[]`, dollars a vehicle and step.
+        ring: steps after which the buffer of landing vehicles comes round.
     """
 
     lam: jax.Array
@@ -99,10 +105,15 @@ class Scenario:
 def load(path: str | Path, start_hour: int, demand_ratio: float, cost_per_minute: float, minutes: int, horizon: int) -> City:
     """Reads a city file with the original's arithmetic.
 
-    start_hour: hour of day of step 0; demand_ratio: multiplier of all rates; cost_per_minute: dollars a vehicle and
-    minute;
-    minutes: length of a step; horizon: T.
-    Raises UserError naming file, record and field, what was found and what was expected, for anything malformed.
+    Args:
+        start_hour: hour of day of step 0.
+        demand_ratio: multiplier of all rates.
+        cost_per_minute: dollars a vehicle and minute.
+        minutes: length of a step.
+        horizon: `T`.
+
+    Raises:
+        UserError: naming file, record and field, what was found and what was expected, for anything malformed.
     """
     path = Path(path)
     content = _read(path)
@@ -236,11 +247,13 @@ def _columns(path: Path, content: dict[str, Any], table: str, fields: dict[str, 
 def synthetic(regions: int = 10, seed: int = 0, minutes: int = 4, horizon: int = 20) -> City:
     """A city of any size, made by a gravity model; deterministic in its arguments.
 
-    Regions lie at random in a square whose area grows with their number. A minority of centres sends out most trips,
-    toward residential regions nearby, so vehicles drain away from where they are wanted and rebalancing pays. Travel
-    times are asymmetric and vary with traffic over the episode; rates rise and fall. Fleet, rates per region and prices
-    are of the size of the published cities.
-    Raises UserError if regions < 2.
+    Regions lie at random in a square whose area grows with their number. A minority of centers sends out most trips, toward
+    residential regions nearby, so vehicles drain away from where they are wanted and rebalancing pays. Travel times are
+    asymmetric and vary with traffic over the episode; rates rise and fall. Fleet, rates per region and prices are of the size
+    of the published cities.
+
+    Raises:
+        UserError: if regions < 2.
     """
     if regions < 2:
         raise UserError(f"regions: expected at least 2, found {regions}")
@@ -251,9 +264,9 @@ def synthetic(regions: int = 10, seed: int = 0, minutes: int = 4, horizon: int =
     slower = random.uniform(0.85, 1.25, (regions, regions))  # one-way streets: there and back differ
     drive = (4.0 + distance) * slower
 
-    centre = random.permutation(regions) < max(1, regions // 4)
-    sends = np.where(centre, random.uniform(6.0, 10.0, regions), random.uniform(0.3, 1.2, regions))
-    attracts = np.where(centre, random.uniform(0.3, 0.8, regions), random.uniform(0.5, 2.0, regions))
+    center = random.permutation(regions) < max(1, regions // 4)
+    sends = np.where(center, random.uniform(6.0, 10.0, regions), random.uniform(0.3, 1.2, regions))
+    attracts = np.where(center, random.uniform(0.3, 0.8, regions), random.uniform(0.5, 2.0, regions))
     pull = attracts[None] * np.exp(-distance / 20.0)
     np.fill_diagonal(pull, 0.0)
     # Few destinations an origin, as in the published data; the weakest are cut.
@@ -291,8 +304,8 @@ def synthetic(regions: int = 10, seed: int = 0, minutes: int = 4, horizon: int =
 # --- Tables for the simulator ----------------------------------------------------------------------------------------
 
 
-def clipping_order(regions: int) -> np.ndarray:
-    """Int[n, n], for each origin all destinations (itself among them) in the order in which the original clips flows.
+def clipping_order(regions: int) -> Int[np.ndarray, "n n"]:
+    """For each origin all destinations (itself among them) in the order in which the original clips flows.
 
     The original keeps its edges in a Python set of pairs, so the order is that of CPython's hash table; hashes of
     integer pairs are the same on every machine since CPython 3.8.
@@ -344,12 +357,12 @@ def prepare(city: City) -> Scenario:
 
 
 def _cumulative(rates: np.ndarray) -> np.ndarray:
-    """Float64[P, K], probability of at most k requests; K where it is 1 in float32 even for the highest rate."""
+    """`Float64[P, K]`, probability of at most k requests; K where it is 1 in float32 even for the highest rate."""
     highest = rates.max(initial=0.0)
     return scipy.special.pdtr(np.arange(math.ceil(highest + 8 * math.sqrt(highest) + 12))[None, :], rates[:, None])
 
 
 def _sum_in_order(lam: np.ndarray) -> np.ndarray:
-    """Float64[n], sums over steps and destinations in the original's order, which decides where halves round to."""
+    """`Float64[n]`, sums over steps and destinations in the original's order, which decides where halves round to."""
     steps, n, _ = lam.shape
     return np.add.accumulate(lam.transpose(1, 2, 0).reshape(n, n * steps), axis=1)[:, -1]

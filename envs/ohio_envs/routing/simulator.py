@@ -1,6 +1,6 @@
 """Dynamic vehicle routing: a fleet serves trip requests and is rebalanced between regions (OHIO, ICLR 2025).
 
-One step t of the original is matching, observation, rebalancing, arrivals. Here `start` does the first matching and
+One step t of the original is matching, observation, rebalancing, arrivals. Here `reset_to` does the first matching and
 `step` goes from one decision to the next: rebalancing and arrivals of t, then matching of t + 1. A vehicle that leaves
 at t for a drive of d steps lands during step t + d, after that step's decisions, and can be used from t + d + 1 on.
 
@@ -15,9 +15,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Int, Num, PRNGKeyArray
 
 from ohio_envs.routing.scenario import LOOK_AHEAD, Scenario
-from ohio_jax.environment import Drawn, State
+from ohio_jax.environment import EnvBase, State
 from ohio_jax.errors import UserError
 
 SCALE = 0.01  # of all features, as in the original
@@ -27,12 +28,14 @@ DYNAMICS = ("conserving", "strict")
 class Fleet(NamedTuple):
     """The simulator's state at step t, between matching and rebalancing. Arrivals are kept by how far off they are.
 
-    t: Int[]. idle: Int[n], vehicles free to move.
-    announced: Int[ring, n], row k holds the vehicles said to land at step t + k.
-    demand: Int[T, n, n], requests of the whole episode.
-    reached: Int[n], what the idle counts before the last step became through its moves alone, once they have landed.
-    passengers: Int[ring, n, n], vehicles of each pair that land with passengers at t + k (strict dynamics, else None).
-    vanished: Int[ring, n], announced vehicles that will not land (strict dynamics, else None).
+    Attributes:
+        t: `Int[]`.
+        idle: `Int[n]`, vehicles free to move.
+        announced: `Int[ring, n]`, row k holds the vehicles said to land at step t + k.
+        demand: `Int[T, n, n]`, requests of the whole episode.
+        reached: `Int[n]`, what the idle counts before the last step became through its moves alone, once they have landed.
+        passengers: `Int[ring, n, n]`, vehicles of each pair that land with passengers at t + k (strict dynamics, else None).
+        vanished: `Int[ring, n]`, announced vehicles that will not land (strict dynamics, else None).
     """
 
     t: jax.Array
@@ -45,14 +48,17 @@ class Fleet(NamedTuple):
 
 
 @struct.dataclass
-class Routing(Drawn):
+class Routing(EnvBase):
     """The environment. Action: vehicles to send from row to column, [n, n] or flat; reward: profit in dollars.
 
-    Any real action is accepted: numbers are truncated toward zero, negatives and the diagonal count for nothing, and
-    what exceeds a region's idle vehicles is cut off in the original's order of edges.
-    The observation is Float[n * features] in C order of [n, features]: idle vehicles; idle plus announced vehicles of
-    each of the next six steps; expected revenue of the requests of each of the next six steps; with `time` also t / T.
+    Any real action is accepted: numbers are truncated toward zero, negatives and the diagonal count for nothing, and what
+    exceeds a region's idle vehicles is cut off in the original's order of edges.
+
+    The observation is `Float[n * features]` in C order of [n, features]: idle vehicles; idle plus announced vehicles of each
+    of the next six steps; expected revenue of the requests of each of the next six steps; with `time` also t / T.
+
     With `time` the end of the horizon is a true termination, since a policy can see it coming; without, a truncation.
+
     The first `State` holds the reward of the first matching: an episode's return is its reward plus those of the steps.
     """
 
@@ -76,8 +82,8 @@ class Routing(Drawn):
     def action_size(self) -> int:
         return self.scenario.regions**2
 
-    def draw(self, key: jax.Array) -> jax.Array:
-        """Int[T, n, n], requests of an episode: independent Poisson counts.
+    def sample_instance(self, key: PRNGKeyArray) -> Int[Array, "T n n"]:
+        """Requests of an episode: independent Poisson counts.
 
         By inverting the distribution function of the few pairs with a rate: `jax.random.poisson` rejects in lockstep
         and took a hundred times as long as the episode itself.
@@ -87,10 +93,13 @@ class Routing(Drawn):
         counts = jnp.sum(uniform[:, None] >= s.cumulative, axis=1, dtype=jnp.int32)
         return jnp.zeros(s.lam.size, jnp.int32).at[s.live].set(counts, unique_indices=True).reshape(s.lam.shape)
 
-    def start(self, instance: jax.Array) -> State:
-        """Begins an episode on an instance, its requests Int[T, n, n], and matches those of step 0.
+    def reset_to(self, instance: Int[Array, "..."]) -> State:
+        """Begins an episode on an instance, its requests `Int[T, n, n]`, and matches those of step 0.
 
-        Requests of pairs whose rate is 0 are not seen: they have no price. Raises UserError for another shape.
+        Requests of pairs whose rate is 0 are not seen: they have no price.
+
+        Raises:
+            UserError: for another shape.
         """
         s, n = self.scenario, self.scenario.regions
         if instance.shape != (s.horizon, n, n):
@@ -108,11 +117,11 @@ class Routing(Drawn):
             vanished=empty if strict else None,
         )
         fleet, reward, metrics = _match(s, fleet)
-        metrics |= {"rebalancing_cost": jnp.float32(0.0), "asked_too_much": jnp.float32(0.0)}
+        metrics |= {"rebalancing_cost": jnp.float32(0.0), "infeasible_requests": jnp.float32(0.0)}
         zero = jnp.float32(0.0)
         return State(fleet, self._observe(fleet), reward, zero, metrics, {"truncation": zero})
 
-    def step(self, state: State, action: jax.Array) -> State:
+    def step(self, state: State, action: Num[Array, "..."]) -> State:
         """Sends the flows `action`, lets arrivals land, and matches the requests of the next step."""
         s, fleet = self.scenario, state.pipeline_state
         playing = fleet.t < s.horizon
@@ -126,7 +135,7 @@ class Routing(Drawn):
         fleet = fleet._replace(idle=left, reached=reached, announced=announced)
         fleet, profit, metrics = _match(s, _land(fleet, jnp.minimum(fleet.t + 1, s.horizon)))
 
-        metrics |= {"rebalancing_cost": cost, "asked_too_much": jnp.sum(asked - flows).astype(jnp.float32)}
+        metrics |= {"rebalancing_cost": cost, "infeasible_requests": jnp.sum(asked - flows).astype(jnp.float32)}
         ended = (fleet.t >= s.horizon).astype(jnp.float32)
         done, truncation = (ended, jnp.zeros_like(ended)) if self.time else (jnp.zeros_like(ended), ended)
         return replace(
@@ -192,7 +201,7 @@ def _land(fleet: Fleet, t: jax.Array) -> Fleet:
 
 
 def _add(buffer: jax.Array, row: jax.Array, column: jax.Array, amount: jax.Array) -> jax.Array:
-    """Int[ring, n] with `amount: Int[n, m]` added at (row, column); on CPU twice as fast as indexing with a pair."""
+    """`Int[ring, n]` with `amount: Int[n, m]` added at (row, column); on CPU twice as fast as indexing with a pair."""
     n = buffer.shape[1]
     place = jnp.broadcast_to(row * n + column, amount.shape)
     added = buffer.reshape(-1).at[place.reshape(-1)].add(amount.reshape(-1), mode="promise_in_bounds")
@@ -200,7 +209,7 @@ def _add(buffer: jax.Array, row: jax.Array, column: jax.Array, amount: jax.Array
 
 
 def _whole(s: Scenario, action: jax.Array) -> jax.Array:
-    """Int[n, n], vehicles an action asks for: whole, not negative, none within a region, at most the whole fleet."""
+    """`Int[n, n]`, vehicles an action asks for: whole, not negative, none within a region, at most the whole fleet."""
     n = s.regions
     # The upper bound changes nothing that can be granted; it keeps sums of absurd actions within int32.
     asked = jnp.clip(action.reshape(n, n), 0, n * s.vehicles)
@@ -209,9 +218,12 @@ def _whole(s: Scenario, action: jax.Array) -> jax.Array:
 
 
 def _clip_in_order(asked: jax.Array, idle: jax.Array, order: jax.Array) -> jax.Array:
-    """Int[n, n], what is granted of `asked` when each region's idle vehicles are given out in the order of edges.
+    """What is granted of `asked` when each region's idle vehicles are given out in the order of edges.
 
     Once clipped, nothing exceeds: the loop runs at most once, and in a batch not at all unless an episode needs it.
+
+    Returns:
+        `Int[n, n]`.
     """
 
     def clip(asked):
@@ -222,7 +234,7 @@ def _clip_in_order(asked: jax.Array, idle: jax.Array, order: jax.Array) -> jax.A
 
 
 def _first_come(idle: jax.Array, queue: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(Int[n] left, Int[m, n] given): each region's idle vehicles, Int[n], go to its queue, Int[m, n], first come first.
+    """(`Int[n]` left, `Int[m, n]` given): each region's idle vehicles, `Int[n]`, go to its queue, `Int[m, n]`, first come first.
 
     A scan, because place after place of a whole batch is faster on CPU than sums over a region's few places.
     """

@@ -1,4 +1,4 @@
-"""The vehicle-routing tasks: two published cities and a synthetic one, with action spaces and what a score means."""
+"""The vehicle-routing tasks: two published cities and a synthetic one, with action interfaces and what a score means."""
 
 import functools
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int
 
 from ohio_envs import files
 from ohio_envs.routing import demand, oracle, scenario
@@ -17,7 +18,7 @@ from ohio_envs.settings import Rule, integer, one_of, parse
 from ohio_jax.controllers import requests, shares, transport
 from ohio_jax.environment import State, instances_of
 from ohio_jax.networks import graph, heads
-from ohio_jax.task import Reference, Space, Task
+from ohio_jax.task import ActionInterface, Reference, Task
 
 COMMON = {
     "dynamics": Rule("conserving", one_of(*DYNAMICS)),
@@ -78,16 +79,16 @@ def _mean_bound(**shape: int) -> tuple[float, int]:
     """Mean bound of a synthetic city and of how many episodes: fewer in large cities, whose episodes are more alike."""
     city = scenario.synthetic(**shape)
     episodes = int(np.clip(160 // city.regions, 1, 10))
-    return float(oracle.bound(city, demand.draw(city, 0, episodes)).mean()), episodes
+    return float(oracle.bound(city, demand.sample_instances(city, 0, episodes)).mean()), episodes
 
 
-def idle(state: State) -> jax.Array:
-    """Int[n], what the low level sees: idle vehicles before it moves any."""
+def idle(state: State) -> Int[Array, "n"]:
+    """`Int[n]`, what the low level sees: idle vehicles before it moves any."""
     return state.pipeline_state.idle
 
 
-def reached(state: State) -> jax.Array:
-    """Int[n], what `idle` became through the step's moves alone, once all of them have landed."""
+def reached(state: State) -> Int[Array, "n"]:
+    """`Int[n]`, what `idle` became through the step's moves alone, once all of them have landed."""
     return state.pipeline_state.reached
 
 
@@ -97,9 +98,9 @@ def _task(name: str, values: dict[str, Any], city: City, reference: Reference) -
         name=name,
         settings=values,
         env=env,
-        view=idle,
-        reached=reached,
-        spaces=_spaces(city, env),
+        controller_obs=idle,
+        next_controller_obs=reached,
+        interfaces=_spaces(city, env),
         policies=POLICIES,
         instances=_instances(city, env, values["demand"]),
         reference=reference,
@@ -108,14 +109,14 @@ def _task(name: str, values: dict[str, Any], city: City, reference: Reference) -
 
 
 def _instances(city: City, env: Routing, source: str) -> Callable[[int, int], jax.Array]:
-    """The task's `instances`: Int[E, T, n, n] requests, by the original's generator or by JAX's."""
+    """The task's `instances`: `Int[E, T, n, n]` requests, by the original's generator or by JAX's."""
     if source == "numpy":
-        return lambda seed, episodes: jnp.asarray(demand.draw(city, seed, episodes))
+        return lambda seed, episodes: jnp.asarray(demand.sample_instances(city, seed, episodes))
     return instances_of(env)
 
 
-def _spaces(city: City, env: Routing) -> dict[str, Space]:
-    """OHIO's space and the fair end-to-end one, each beside the original's version ("compat")."""
+def _spaces(city: City, env: Routing) -> dict[str, ActionInterface]:
+    """OHIO's interface and the fair end-to-end one, each beside the original's version ("compat")."""
     n, fleet, cost = city.regions, city.regions * city.vehicles, env.scenario.reb_cost
     # Half a vehicle of the fleet: a share below cannot ask for one.
     floor = 1.0 / (2 * fleet)
@@ -123,15 +124,15 @@ def _spaces(city: City, env: Routing) -> dict[str, Space]:
     on_edges = functools.partial(graph.edge_networks, city.adjacency, env.features)
     fair, asking = shares.Params(), requests.Params()
 
-    def by_distribution(rounding: transport.Rounding) -> Space:
+    def by_distribution(rounding: transport.Rounding) -> ActionInterface:
         params = transport.Params(cost, rounding)
-        return Space(heads.Simplex(n, floor), transport, params, transport.problem(params), on_nodes, nodes=n)
+        return ActionInterface(heads.Simplex(n, floor), transport, params, transport.problem(params), on_nodes, nodes=n)
 
     return {
         "ohio": by_distribution("largest_remainder"),
         "ohio_compat": by_distribution("floor"),
-        "end_to_end": Space(heads.Simplices(n, n, floor), shares, fair, shares.problem(fair), on_edges, nodes=n),
-        "end_to_end_compat": Space(
+        "end_to_end": ActionInterface(heads.Simplices(n, n, floor), shares, fair, shares.problem(fair), on_edges, nodes=n),
+        "end_to_end_compat": ActionInterface(
             heads.Counts(n * n, scale=1.0, limit=float(fleet), random_density="original"),
             requests,
             asking,

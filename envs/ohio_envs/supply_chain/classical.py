@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from ohio_envs.settings import Rule, integer, number, one_of, parse
 from ohio_envs.supply_chain import optimum, policies, scenario, search
@@ -23,7 +24,7 @@ from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.networks import heads
 from ohio_jax.networks.mlp import mlp_networks
-from ohio_jax.task import Policy, Reference, Space, Task
+from ohio_jax.task import ActionInterface, Policy, Reference, Task
 
 COMMON = {
     "underage": Rule("9", number(0.01, 1000)),
@@ -64,8 +65,12 @@ def many_stores(settings: dict[str, Any]) -> Task:
 def task_of(name: str, s: Scenario, values: dict[str, Any]) -> Task:
     """The task of a network without limits, one of your own as well: a serial chain, or any where sales are lost.
 
-    values: the task's settings. Raises UserError for a scenario that is none (see `check`), one of which theory knows nothing,
-    or too few free periods for goods to come all the way.
+    Args:
+        values: the task's settings.
+
+    Raises:
+        UserError: for a scenario that is none (see `check`), one of which theory knows nothing, or too few free periods for goods
+            to come all the way.
     """
     env = SupplyChain(check(s), smooth=True)
     longest = max(sum(s.lead[node] for node in way(s, store)) for store in range(s.stores))
@@ -82,9 +87,9 @@ def task_of(name: str, s: Scenario, values: dict[str, Any]) -> Task:
         name=name,
         settings=values,
         env=env,
-        view=seen,
-        reached=seen,
-        spaces=_spaces(s, low),
+        controller_obs=seen,
+        next_controller_obs=seen,
+        interfaces=_spaces(s, low),
         policies=_policies(s, low, theory),
         instances=instances_of(env),
         reference=Reference(0.0, -cost * paid, ""),
@@ -101,11 +106,11 @@ def task_of(name: str, s: Scenario, values: dict[str, Any]) -> Task:
 
 
 def _seen(s: Scenario, state: State) -> jax.Array:
-    """The tasks' `view`: Float[N]."""
+    """The tasks' `controller_obs`: `Float[N]`."""
     return echelon_positions(s, state.pipeline_state)
 
 
-def random(low: order_up_to.Params, env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
+def random(low: order_up_to.Params, env: SupplyChain, key: PRNGKeyArray, state: State) -> jax.Array:
     """The low level under random goals, anew in each period."""
     goal = jax.random.uniform(key, (env.action_size,))
     return order_up_to.act(low, (), _seen(env.scenario, state), goal)[0]
@@ -113,7 +118,8 @@ def random(low: order_up_to.Params, env: SupplyChain, key: jax.Array, state: Sta
 
 def _policies(s: Scenario, low: order_up_to.Params, theory: optimum.Optimum | None) -> dict[str, Policy]:
     """By name. `search`: levels by exhaustive search, made when first asked for; `base_stock`: those of theory, where it knows
-    none the same as `search`."""
+    none the same as `search`.
+    """
     searched = functools.cache(lambda: search.search(s).levels)
 
     def of(levels) -> Policy:
@@ -124,13 +130,13 @@ def _policies(s: Scenario, low: order_up_to.Params, theory: optimum.Optimum | No
     return dict(zip(NAMES, each, strict=True))
 
 
-def _spaces(s: Scenario, low: order_up_to.Params) -> dict[str, Space]:
+def _spaces(s: Scenario, low: order_up_to.Params) -> dict[str, ActionInterface]:
     """ohio: goals are echelon base-stock levels; end_to_end: orders. Sources share out what they have in proportion."""
     goals = heads.UnitBox(s.nodes)
     networks = functools.partial(mlp_networks, goals)
     demand = supplies(s)[:, : s.stores] @ np.asarray(s.curve)[0]
     asking = orders.Params(jnp.asarray(MOST * demand, jnp.float32), within_stock=False, whole=False)
     return {
-        "ohio": Space(goals, order_up_to, low, order_up_to.problem(low), networks, features=in_tens),
-        "end_to_end": Space(goals, orders, asking, orders.problem(asking), networks, features=in_tens),
+        "ohio": ActionInterface(goals, order_up_to, low, order_up_to.problem(low), networks, features=in_tens),
+        "end_to_end": ActionInterface(goals, orders, asking, orders.problem(asking), networks, features=in_tens),
     }

@@ -18,17 +18,25 @@ GRID = 0.02  # units between the points at which cost functions are known
 
 
 class Optimum(NamedTuple):
-    """levels: Float[N], up to which each node's echelon (itself and all it supplies) should order; cost: $ a period, the mean."""
+    """The best levels and what they cost.
+
+    Attributes:
+        levels: `Float[N]`, up to which each node's echelon (itself and all it supplies) should order.
+        cost: $ a period, the mean.
+    """
 
     levels: np.ndarray
     cost: float
 
 
 def echelon(s: Scenario) -> Optimum:
-    """The optimum of a serial chain with backlog. Raises UserError for another network, or one with more than theory knows.
+    """The optimum of a serial chain with backlog.
 
     C_j(y) = h'_j (y - (L_j + 1) mu) + E[C_j-1(min(S_j-1, y - D(L_j)))], S_j = argmin C_j, h' echelon holding costs, D(L) demand
     of L periods; the first stage pays for stock and backlog after L_1 + 1 periods.
+
+    Raises:
+        UserError: for another network, or one with more than theory knows.
     """
     _expect_classical(s)
     if s.source != (*range(1, s.nodes), OUTSIDE) or s.stores != 1 or s.lost:
@@ -61,10 +69,12 @@ def echelon(s: Scenario) -> Optimum:
 def lost_sales_bound(s: Scenario) -> float:
     """$ a period that any policy costs at least where sales are lost, whatever the network behind the stores.
 
-    A store of its own, supplied without limit and with backlog, can copy every policy of one that loses sales, if it also orders
-    each unit that is lost: it owes that unit for L + 1 periods. At a backlog cost of 1 / (L + 1) of a lost sale's, it then
-    pays no more, and the best it can do is known (Janakiraman, Seshadri and Shanthikumar 2007). Raises UserError for a network
-    with more than theory knows.
+    A store of its own, supplied without limit and with backlog, can copy every policy of one that loses sales, if it also
+    orders each unit that is lost: it owes that unit for L + 1 periods. At a backlog cost of 1 / (L + 1) of a lost sale's, it
+    then pays no more, and the best it can do is known (Janakiraman, Seshadri and Shanthikumar 2007).
+
+    Raises:
+        UserError: for a network with more than theory knows.
     """
     _expect_classical(s)
     one = lambda numbers, store: (float(np.asarray(numbers, np.float64)[store]),)

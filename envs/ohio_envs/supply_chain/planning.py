@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy  # its parts are imported where they are used first
+from jaxtyping import Float64, Num
 
 from ohio_envs.supply_chain.scenario import Scenario
 
 
 class Now(NamedTuple):
-    """What is known where a plan begins. stock: Float[N]; due: Float[longest, N], see `Stocks`; owed: Float[S]."""
+    """What is known where a plan begins. stock: `Float[N]`; due: `Float[longest, N]`, see `Stocks`; owed: `Float[S]`."""
 
     stock: np.ndarray
     due: np.ndarray
@@ -22,7 +23,12 @@ class Now(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """orders: Float[K, N]; profit: Float, over the periods planned, penalties included where storage is a soft limit."""
+    """A plan of the coming periods.
+
+    Attributes:
+        orders: `Float[K, N]`.
+        profit: Float, over the periods planned, penalties included where storage is a soft limit.
+    """
 
     orders: np.ndarray
     profit: float
@@ -31,8 +37,9 @@ class Plan(NamedTuple):
 class Planner:
     """Plans K periods of a network; the program's matrix is built once.
 
-    hard: the storage of nodes that are not stores must be kept, and that of stores is exceeded only as far as it must be, by
-    one amount a store (the paper's operator); else exceeding it costs what it costs in the simulator (the bound).
+    Args:
+        hard: the storage of nodes that are not stores must be kept, and that of stores is exceeded only as far as it must be, by
+            one amount a store (the paper's operator); else exceeding it costs what it costs in the simulator (the bound).
     """
 
     def __init__(self, scenario: Scenario, periods: int, hard: bool):
@@ -79,7 +86,7 @@ class Planner:
         self.bounds = np.stack([np.zeros(self.size), upper], axis=1)
 
     def plan(self, now: Now, demand: np.ndarray) -> Plan:
-        """The best plan for demand: Float[K, S], from the state `now`. Raises RuntimeError if HiGHS finds none."""
+        """The best plan for demand: `Float[K, S]`, from the state `now`. Raises RuntimeError if HiGHS finds none."""
         b_eq = np.zeros(self.A_eq.shape[0])
         b_eq[self.balance[0]] = now.stock + now.due[0]
         for k in range(1, min(self.K, len(now.due))):
@@ -105,8 +112,8 @@ class Planner:
         return answer.x
 
 
-def bound(scenario: Scenario, demand: np.ndarray) -> np.ndarray:
-    """Float64[E], the largest profit on each of the demands Float[E, T, S] for one who knows them in advance."""
+def bound(scenario: Scenario, demand: Num[np.ndarray, "E T S"]) -> Float64[np.ndarray, "E"]:
+    """`Float64[E]`, the largest profit on each of the demands `Float[E, T, S]` for one who knows them in advance."""
     planner = Planner(scenario, scenario.horizon, hard=False)
     start = Now(np.asarray(scenario.initial, np.float64), np.zeros((scenario.longest, scenario.nodes)), np.zeros(scenario.stores))
     return np.array([planner.plan(start, path).profit for path in np.asarray(demand, np.float64)])

@@ -1,4 +1,4 @@
-"""Behaviour policies: functions (environment, key, state) -> orders Float[N], what each node asks of its source."""
+"""Behavior policies: functions (environment, key, state) -> orders `Float[N]`, what each node asks of its source."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ohio_envs.supply_chain.planning import Now, Planner
 from ohio_envs.supply_chain.simulator import SupplyChain, at_hand, echelon_positions, low_level_view, wanted
@@ -14,7 +15,7 @@ from ohio_jax.controllers import inventory
 from ohio_jax.environment import State
 
 
-def none(env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
+def none(env: SupplyChain, key: PRNGKeyArray, state: State) -> Float[Array, "N"]:
     """Orders nothing."""
     return jnp.zeros(env.scenario.nodes)
 
@@ -31,10 +32,11 @@ RELEASED = {3: Levels((3, 3, 9), 46), 10: Levels((2,) * 4 + (6,) * 3 + (10,) * 3
 INTENDED = RELEASED | {3: Levels((3, 9, 13), 46)}
 
 
-def order_up_to(levels: dict[int, Levels], fresh: bool, env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
+def order_up_to(levels: dict[int, Levels], fresh: bool, env: SupplyChain, key: PRNGKeyArray, state: State) -> Float[Array, "N"]:
     """Stores ask up to their level, the warehouse produces up to its own; what is short is shared in proportion.
 
-    fresh: also ship what was produced in the last period, as the simulator allows and the original's rule does not.
+    Args:
+        fresh: also ship what was produced in the last period, as the simulator allows and the original's rule does not.
     """
     s, now = env.scenario, state.pipeline_state
     level = levels[s.stores]
@@ -53,10 +55,10 @@ def _share(ask: jax.Array, free: jax.Array) -> jax.Array:
     return jnp.where(total <= free, ask, free * ask // jnp.maximum(total, 1)).astype(jnp.float32)
 
 
-def base_stock(env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
+def base_stock(env: SupplyChain, key: PRNGKeyArray, state: State) -> Float[Array, "N"]:
     """Stores order up to what they expect to sell in the next period and one more unit, and all that is there is shipped where
-    that is too much; the warehouse produces what they expect to sell in the period after and what it fell short of. Nothing that
-    could not be sold in time.
+    that is too much; the warehouse produces what they expect to sell in the period after and what it fell short of. Nothing
+    that could not be sold in time.
 
     The rule is known from one sentence and its means on ten paths. Who gets what is short, and what is produced for it, was
     chosen among readings of the sentence so that those means come out; single paths differ by up to half a per cent.
@@ -70,19 +72,23 @@ def base_stock(env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
 
 
 def _share_all(ask: jax.Array, free: jax.Array) -> jax.Array:
-    """Float[S], whole units of ask: Float[S] and free: Float[]; `_share`, and what its cuts leave over goes, unit by unit, to
-    the store that lacks most."""
+    """Whole units of ask: `Float[S]` and free: `Float[]`; `_share`, and what its cuts leave over goes, unit by unit, to the store
+    that lacks most.
+
+    Returns:
+        `Float[S]`.
+    """
     rest = lambda ship: jnp.minimum(jnp.sum(ask), free) - jnp.sum(ship)
     unit = lambda _, ship: ship + jax.nn.one_hot(jnp.argmax(ask - ship), len(ask)) * (rest(ship) > 0.0)
     return jax.lax.fori_loop(0, len(ask), unit, _share(ask, free))
 
 
-def echelon_base_stock(levels: jax.Array, env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
-    """Each node orders up to its level, Float[N], what it and all it supplies hold and expect, less what they owe."""
+def echelon_base_stock(levels: Float[Array, "N"], env: SupplyChain, key: PRNGKeyArray, state: State) -> Float[Array, "N"]:
+    """Each node orders up to its level, `Float[N]`, what it and all it supplies hold and expect, less what they owe."""
     return jnp.maximum(levels - echelon_positions(env.scenario, state.pipeline_state), 0.0)
 
 
-def random(low: inventory.Params, env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
+def random(low: inventory.Params, env: SupplyChain, key: PRNGKeyArray, state: State) -> Float[Array, "N"]:
     """The low level under random goals: shares of the stock from a flat Dirichlet, production from an even spread."""
     for_shares, for_production = jax.random.split(key)
     shares = jax.random.dirichlet(for_shares, jnp.ones(env.scenario.stores + 1))
@@ -90,14 +96,14 @@ def random(low: inventory.Params, env: SupplyChain, key: jax.Array, state: State
     return inventory.act(low, (), low_level_view(env.scenario, state.pipeline_state), goal)[0]
 
 
-def mixed(low: inventory.Params, env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
+def mixed(low: inventory.Params, env: SupplyChain, key: PRNGKeyArray, state: State) -> Float[Array, "N"]:
     """`s_policy_fresh`, `s_policy` or `random`, a third of the episodes each."""
     ticket = jnp.sum(state.pipeline_state.instance.queue[:, 0]) % 3  # the same throughout an episode
     players = (POLICIES["s_policy_fresh"], POLICIES["s_policy"], partial(random, low))
     return jax.lax.switch(ticket, players, env, key, state)
 
 
-def mpc(planner: Planner, env: SupplyChain, key: jax.Array, state: State) -> jax.Array:
+def mpc(planner: Planner, env: SupplyChain, key: PRNGKeyArray, state: State) -> jax.Array:
     """The paper's operator: the first orders of a plan for the demand at hand and the forecasts after it. Outside jit."""
     s, now = env.scenario, state.pipeline_state
     periods = now.t + jnp.arange(planner.K)

@@ -23,16 +23,26 @@ Family = Literal["whole", "normal", "poisson"]
 class Scenario:
     """A supply network; quantities in units, money in dollars. `check` says what one of your own lacks.
 
-    initial: Float[N], stock at the start. storage: Float[N], stock above which `over_capacity` is charged.
-    limit: Float[N], largest order a period; infinite but for what is produced. holding: Float[N], a unit of stock and period.
-    ordering: Float[N], a unit ordered: production, or transport for all of its periods.
-    price: Float[], of a unit sold. backlog: Float[], a unit owed (or a sale lost) and period.
-    over_capacity, over_asked: Float[], penalties a unit and period, and a unit asked of a source beyond what it has.
-    forecast: Float[T + LOOK_AHEAD, S], what stores expect to sell in each period, 0 after the last.
-    curve: Float[T, S], the same before rounding; spread: Float[S], of demand about it, see `demand_of`.
-    source: of each node. lead: periods from an order to its arrival, at least 1.
-    stores: S. lost: unmet demand is lost, not owed. horizon: T. free: periods at the start that are not paid for.
-    family: of the demand's distribution. known: whether a period's demand can be seen before ordering.
+    Attributes:
+        initial: `Float[N]`, stock at the start.
+        storage: `Float[N]`, stock above which `over_capacity` is charged.
+        limit: `Float[N]`, largest order a period; infinite but for what is produced.
+        holding: `Float[N]`, a unit of stock and period.
+        ordering: `Float[N]`, a unit ordered: production, or transport for all of its periods.
+        price: `Float[]`, of a unit sold.
+        backlog: `Float[]`, a unit owed (or a sale lost) and period.
+        over_capacity, over_asked: `Float[]`, penalties a unit and period, and a unit asked of a source beyond what it has.
+        forecast: `Float[T + LOOK_AHEAD, S]`, what stores expect to sell in each period, 0 after the last.
+        curve: `Float[T, S]`, the same before rounding.
+        spread: `Float[S]`, of demand about it, see `demand_of`.
+        source: of each node.
+        lead: periods from an order to its arrival, at least 1.
+        stores: `S`.
+        lost: unmet demand is lost, not owed.
+        horizon: `T`.
+        free: periods at the start that are not paid for.
+        family: of the demand's distribution.
+        known: whether a period's demand can be seen before ordering.
     """
 
     initial: jax.Array
@@ -75,7 +85,7 @@ def way(s: Scenario, node: int) -> list[int]:
 
 
 def supplies(s: Scenario) -> np.ndarray:
-    """Float32[N, N], row by row 1 at the nodes of a node's echelon: itself and all that it supplies, directly or not."""
+    """`Float32[N, N]`, row by row 1 at the nodes of a node's echelon: itself and all that it supplies, directly or not."""
     found = np.zeros((s.nodes, s.nodes), np.float32)
     for node in range(s.nodes):
         found[way(s, node), node] = 1.0
@@ -122,7 +132,8 @@ def check(s: Scenario) -> Scenario:
 class Published:
     """One of the paper's scenarios: one warehouse, which is also the factory, and S stores with seasonal demand.
 
-    peak, phase, frequency: of each store's demand curve. Numbers in pairs are of (a store, the warehouse).
+    Attributes:
+        peak, phase, frequency: of each store's demand curve. Numbers in pairs are of (a store, the warehouse).
     """
 
     peak: tuple[int, ...]
@@ -198,8 +209,11 @@ def classical(
 ) -> Scenario:
     """A network without limits that pays for stock and for unmet demand alone, never seeing demand before it orders.
 
-    holding, lead, source: of each node, stores first; mean, spread: of each store's demand; underage: cost of a unit owed or
-    lost and period. The first 60 % of the periods, from empty stocks to the steady state, are free.
+    Args:
+        holding, lead, source: of each node, stores first.
+        mean, spread: of each store's demand.
+        underage: cost of a unit owed or lost and period. The first 60 % of the periods, from empty stocks to the steady state,
+            are free.
     """
     nodes, stores = len(source), len(mean)
     curve = np.broadcast_to(np.asarray(mean, np.float64), (periods, stores))
@@ -255,8 +269,12 @@ def many_stores(stores: int, periods: int, seed: int = 0, underage: float = 9.0,
 
 
 def lead_time_demand(s: Scenario) -> tuple[np.ndarray, np.ndarray]:
-    """Float64[N], mean and deviation of the demand that lies ahead of each node's orders: that of the stores it supplies, from
-    the order to the end of the period in which it can reach them. Of demand as in the first period."""
+    """Mean and deviation of the demand that lies ahead of each node's orders: that of the stores it supplies, from the order to
+    the end of the period in which it can reach them. Of demand as in the first period.
+
+    Returns:
+        `Float64[N]`.
+    """
     mean, variance = np.zeros(s.nodes), np.zeros(s.nodes)
     curve, spread = np.asarray(s.curve, np.float64)[0], np.asarray(s.spread, np.float64)
     for store in range(s.stores):

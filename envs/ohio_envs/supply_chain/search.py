@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from ohio_envs.supply_chain import policies
 from ohio_envs.supply_chain.scenario import Scenario, lead_time_demand
@@ -26,11 +27,16 @@ SEED = 30_000  # of their demand, which is of no other use
 NUMBERS = 2**14  # stocks side by side in memory
 
 
-draw = jax.jit(jax.vmap(SupplyChain.draw, (None, 0)))  # (environment, keys) -> instances
+draw = jax.jit(jax.vmap(SupplyChain.sample_instance, (None, 0)))  # (environment, keys) -> instances
 
 
 class Found(NamedTuple):
-    """levels: Float64[N], echelon base-stock levels; cost: $ a period, on the demand that was searched on."""
+    """The best levels that a search found.
+
+    Attributes:
+        levels: `Float64[N]`, echelon base-stock levels.
+        cost: $ a period, on the demand that was searched on.
+    """
 
     levels: np.ndarray
     cost: float
@@ -45,30 +51,30 @@ def search(s: Scenario, episodes: int | None = None, seed: int = SEED) -> Found:
     if episodes is None:
         episodes = int(np.clip(PLAYED // (POINTS**directions * s.nodes), 1, EPISODES))
     mean, deviation = lead_time_demand(s)
-    centre, reach = np.full(directions, (LOW + HIGH) / 2), (HIGH - LOW) / 2
+    center, reach = np.full(directions, (LOW + HIGH) / 2), (HIGH - LOW) / 2
     with jax.ensure_compile_time_eval():
         env = SupplyChain(s, smooth=True)
         instances = draw(env, jax.random.split(jax.random.key(seed), episodes))
         for _ in range(ROUNDS):
             steps = itertools.product(np.linspace(-reach, reach, POINTS), repeat=directions)
-            grid = centre + np.array(list(steps))
+            grid = center + np.array(list(steps))
             levels = mean + grid[:, share] * deviation
             costs = np.asarray(mean_costs(env, instances, jnp.asarray(levels, jnp.float32)))
             best = int(np.argmin(costs))
-            centre, reach = grid[best], reach / 2
+            center, reach = grid[best], reach / 2
     return Found(levels[best], float(costs[best]))
 
 
 @jax.jit
-def mean_costs(env: SupplyChain, instances: Any, levels: jax.Array) -> jax.Array:
-    """Float[K], mean cost of a paid period under each of the levels Float[K, N], all on the instances (leading axis E)."""
+def mean_costs(env: SupplyChain, instances: Any, levels: Float[Array, "K N"]) -> Float[Array, "K"]:
+    """`Float[K]`, mean cost of a paid period under each of the levels `Float[K, N]`, all on the instances (leading axis E)."""
 
     def episode(levels: jax.Array, instance: Any) -> jax.Array:
         def step(state, _):
             state = env.step(state, policies.echelon_base_stock(levels, env, jax.random.key(0), state))
             return state, state.reward
 
-        return -jnp.sum(jax.lax.scan(step, env.start(instance), None, env.horizon)[1]) / (env.horizon - env.scenario.free)
+        return -jnp.sum(jax.lax.scan(step, env.reset_to(instance), None, env.horizon)[1]) / (env.horizon - env.scenario.free)
 
     of = lambda levels: jnp.mean(jax.vmap(episode, (None, 0))(levels, instances))
     side_by_side = max(1, NUMBERS // (len(instances.demand) * env.action_size))

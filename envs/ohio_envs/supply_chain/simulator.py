@@ -11,14 +11,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
 from ohio_envs.supply_chain.scenario import LOOK_AHEAD, OUTSIDE, Scenario, supplies
-from ohio_jax.environment import Drawn, State
+from ohio_jax.environment import EnvBase, State
 from ohio_jax.errors import UserError
 
 
 class Instance(NamedTuple):
-    """What chance decides in an episode. demand: Float[T, S]; queue: Int[T, N], in which order nodes are served."""
+    """What chance decides in an episode. demand: `Float[T, S]`; queue: `Int[T, N]`, in which order nodes are served."""
 
     demand: jax.Array
     queue: jax.Array
@@ -27,8 +28,12 @@ class Instance(NamedTuple):
 class Stocks(NamedTuple):
     """The simulator's state before the decision of period t, counted from 0.
 
-    t: Int[]. stock: Float[N], at the end of the last period. due: Float[longest, N], row k arrives in period t + k.
-    owed: Float[S], the backlog. instance: of the episode.
+    Attributes:
+        t: `Int[]`.
+        stock: `Float[N]`, at the end of the last period.
+        due: `Float[longest, N]`, row k arrives in period t + k.
+        owed: `Float[S]`, the backlog.
+        instance: of the episode.
     """
 
     t: jax.Array
@@ -39,13 +44,14 @@ class Stocks(NamedTuple):
 
 
 @struct.dataclass
-class SupplyChain(Drawn):
-    """The environment. Action: Float[N], units each node orders from its source; reward: profit in dollars.
+class SupplyChain(EnvBase):
+    """The environment. Action: `Float[N]`, units each node orders from its source; reward: profit in dollars.
 
-    Any real action is accepted: it is rounded, negative orders count for nothing, orders above a node's limit are cut,
-    and orders above what a source has are served one node after the other, at a penalty.
-    The observation is Float[N * features] in C order of [N, features], the original's, see `observe`. The end of the
-    horizon is a true termination: forecasts end with it, so a policy can see it coming.
+    Any real action is accepted: it is rounded, negative orders count for nothing, orders above a node's limit are cut, and
+    orders above what a source has are served one node after the other, at a penalty.
+
+    The observation is `Float[N * features]` in C order of [N, features], the original's, see `observe`. The end of the horizon
+    is a true termination: forecasts end with it, so a policy can see it coming.
     """
 
     scenario: Scenario
@@ -68,7 +74,7 @@ class SupplyChain(Drawn):
     def action_size(self) -> int:
         return self.scenario.nodes
 
-    def draw(self, key: jax.Array) -> Instance:
+    def sample_instance(self, key: PRNGKeyArray) -> Instance:
         """Demand around the curves, and in each period a random order in which nodes are served."""
         s = self.scenario
         for_demand, for_queue = jax.random.split(key)
@@ -81,7 +87,7 @@ class SupplyChain(Drawn):
             noise = jnp.floor(jax.random.uniform(for_demand, s.curve.shape, minval=-s.spread[None], maxval=s.spread[None]))
         return Instance(demand_of(s, noise), queue)
 
-    def start(self, instance: Instance) -> State:
+    def reset_to(self, instance: Instance) -> State:
         """Begins an episode. Raises UserError for demand of another shape."""
         s = self.scenario
         shape = (s.horizon, s.stores)
@@ -92,7 +98,7 @@ class SupplyChain(Drawn):
         stocks, zero = Stocks(jnp.int32(0), stock, nothing, owed, instance), jnp.zeros((), stock.dtype)
         return State(stocks, self._observe(stocks), zero, zero, dict.fromkeys(METRICS, zero), {"truncation": zero})
 
-    def step(self, state: State, action: jax.Array) -> State:
+    def step(self, state: State, action: Float[Array, "N"]) -> State:
         """One period under the orders `action`; nothing once the last is over."""
         before = state.pipeline_state
         playing = before.t < self.horizon
@@ -109,46 +115,58 @@ class SupplyChain(Drawn):
         return observe(self.scenario, now, self.visible).reshape(-1)
 
 
-METRICS = ("demand", "served", "fill", "sold", "over_capacity", "asked_too_much", "holding_cost", "ordering_cost", "backlog_cost")
+METRICS = (
+    "demand",
+    "served",
+    "fill",
+    "sold",
+    "over_capacity",
+    "infeasible_requests",
+    "holding_cost",
+    "ordering_cost",
+    "backlog_cost",
+)
 
 
-def demand_of(s: Scenario, noise: jax.Array) -> jax.Array:
-    """Float[T, S], curve + noise, never negative, in families of whole numbers rounded. noise: Float[T, S].
+def demand_of(s: Scenario, noise: Num[Array, "T S"]) -> Float[Array, "T S"]:
+    """Curve + noise, never negative, in families of whole numbers rounded.
 
-    whole: noise one of -spread .. spread - 1, each as likely; normal: of deviation `spread`; poisson: curve is the rate.
+    - whole: noise one of -spread .. spread - 1, each as likely.
+    - normal: of deviation `spread`.
+    - poisson: curve is the rate.
     """
     demand = jnp.maximum(s.curve + noise, 0.0)
     return demand if s.family == "normal" else jnp.round(demand)
 
 
-def queues(key: jax.Array, s: Scenario) -> jax.Array:
-    """Int[T, N]: in each period a random order of the nodes."""
+def queues(key: PRNGKeyArray, s: Scenario) -> Int[Array, "T N"]:
+    """`Int[T, N]`: in each period a random order of the nodes."""
     return jax.vmap(lambda key: jax.random.permutation(key, s.nodes))(jax.random.split(key, s.horizon))
 
 
-def turns(key: jax.Array, s: Scenario) -> jax.Array:
+def turns(key: PRNGKeyArray, s: Scenario) -> Int[Array, "T N"]:
     """The same where the order does not matter, as in smooth mode: the nodes in turn from a random one on, which is fast."""
     return (jax.random.randint(key, (s.horizon, 1), 0, s.nodes) + jnp.arange(s.nodes)[None]) % s.nodes
 
 
-def wanted(s: Scenario, now: Stocks) -> jax.Array:
-    """Float[S], what stores could sell in this period: its demand and what they owe."""
+def wanted(s: Scenario, now: Stocks) -> Float[Array, "S"]:
+    """`Float[S]`, what stores could sell in this period: its demand and what they owe."""
     return now.instance.demand[jnp.minimum(now.t, s.horizon - 1)] + now.owed
 
 
-def at_hand(now: Stocks) -> jax.Array:
-    """Float[N], stock once this period's arrivals are in."""
+def at_hand(now: Stocks) -> Float[Array, "N"]:
+    """`Float[N]`, stock once this period's arrivals are in."""
     return now.stock + now.due[0]
 
 
-def echelon_positions(s: Scenario, now: Stocks) -> jax.Array:
-    """Float[N], what each node and all that it supplies hold and expect, less what they owe."""
+def echelon_positions(s: Scenario, now: Stocks) -> Float[Array, "N"]:
+    """`Float[N]`, what each node and all that it supplies hold and expect, less what they owe."""
     own = (now.stock + jnp.sum(now.due, axis=0)).at[: s.stores].add(-now.owed)
     return jnp.matmul(supplies(s), own, precision="highest")
 
 
-def low_level_view(s: Scenario, now: Stocks) -> jax.Array:
-    """Float[S + 1], what a warehouse's low level sees: what each store has room for, and the stock that can be shipped.
+def low_level_view(s: Scenario, now: Stocks) -> Float[Array, "n"]:
+    """What a warehouse's low level sees: what each store has room for, and the stock that can be shipped.
 
     A store's room counts on selling this period's demand and the next one's forecast, and on all that is under way to it.
     """
@@ -191,7 +209,7 @@ def _period(s: Scenario, smooth: bool, now: Stocks, action: jax.Array) -> tuple[
         "fill": jnp.sum(served) / jnp.maximum(jnp.sum(now.instance.demand), 1.0),
         "sold": jnp.sum(sold),
         "over_capacity": over,
-        "asked_too_much": too_much,
+        "infeasible_requests": too_much,
         "holding_cost": jnp.sum(s.holding * stock),
         "ordering_cost": jnp.sum(s.ordering * granted),
         "backlog_cost": s.backlog * jnp.sum(unmet),
@@ -202,24 +220,25 @@ def _period(s: Scenario, smooth: bool, now: Stocks, action: jax.Array) -> tuple[
 
 
 def _in_order(asked: jax.Array, stock: jax.Array, queue: jax.Array) -> jax.Array:
-    """Float[N], what each node gets when the stock is given out in the order of the queue, Int[N]."""
+    """`Float[N]`, what each node gets when the stock is given out in the order of the queue, `Int[N]`."""
     served = asked[queue]
     got = jnp.clip(stock - (jnp.cumsum(served) - served), 0.0, served)
     return jnp.zeros_like(asked).at[queue].set(got, unique_indices=True)
 
 
 def _in_proportion(asked: jax.Array, stock: jax.Array) -> jax.Array:
-    """Float[N], the same by equal shares of what is asked for, which has a derivative."""
+    """`Float[N]`, the same by equal shares of what is asked for, which has a derivative."""
     total, stock = jnp.sum(asked), jnp.maximum(stock, 0.0)  # of real numbers rounding may leave a little less than nothing
     enough = total <= stock
     return asked * jnp.where(enough, 1.0, stock / jnp.where(enough, 1.0, total))
 
 
-def observe(s: Scenario, now: Stocks, visible: int) -> jax.Array:
-    """Float[N, 17 + longest], the original's features, unscaled.
+def observe(s: Scenario, now: Stocks, visible: int) -> Float[Array, "N features"]:
+    """The original's features, unscaled.
 
     Columns: demand and backlog; holding cost; production cost; arrivals of this and the next periods (of the outside's
     customers this period's, repeated); stock; forecasts of the next ten periods, `visible` of them; price; storage; limit.
+
     Of settings without limits those columns are 0; where demand is not known in advance the first column is the backlog alone.
     """
     store = jnp.arange(s.nodes) < s.stores

@@ -1,4 +1,4 @@
-"""The supply-chain tasks: the paper's two networks, with action spaces and what a score means."""
+"""The supply-chain tasks: the paper's two networks, with action interfaces and what a score means."""
 
 import functools
 import math
@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from ohio_envs.settings import Rule, integer, one_of, parse
 from ohio_envs.supply_chain import demand, planning, policies, scenario
@@ -18,7 +19,7 @@ from ohio_jax.controllers import inventory, orders
 from ohio_jax.environment import State, instances_of
 from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.networks import edge_conv, heads
-from ohio_jax.task import Policy, Reference, Space, Task
+from ohio_jax.task import ActionInterface, Policy, Reference, Task
 
 SETTINGS = {
     "dynamics": Rule("corrected", one_of("corrected", "released")),
@@ -39,7 +40,7 @@ HOW = (
 AHEAD = 10  # periods the paper's operator plans
 
 
-def in_tens(obs: jax.Array) -> jax.Array:
+def in_tens(obs: Float[Array, "..."]) -> Float[Array, "..."]:
     """The features: tens of units; the original's networks see units."""
     return 0.1 * obs
 
@@ -65,9 +66,9 @@ def _task(name: str, of: Published, settings: dict[str, Any], published: tuple[f
         name=name,
         settings=values,
         env=env,
-        view=seen,
-        reached=seen,
-        spaces=_spaces(s, low, env.smooth),
+        controller_obs=seen,
+        next_controller_obs=seen,
+        interfaces=_spaces(s, low, env.smooth),
         policies=_policies(s, low),
         instances=_instances(env, values["demand"]),
         reference=Reference(*published, how=HOW.format(name=name, episodes=1000, settings="")),
@@ -86,7 +87,7 @@ def _measured(task: Task, changed: dict[str, Any]) -> Reference:
 
 
 def _seen(s: Scenario, state: State) -> jax.Array:
-    """The task's `view`: Float[S + 1]."""
+    """The task's `controller_obs`: `Float[S + 1]`."""
     return low_level_view(s, state.pipeline_state)
 
 
@@ -108,7 +109,7 @@ def _instances(env: SupplyChain, source: str) -> Callable[[int, int], Any]:
         return instances_of(env)
 
     def drawn(seed: int, episodes: int) -> Instance:
-        noise = jnp.asarray(demand.draw(env.scenario, seed, episodes))
+        noise = jnp.asarray(demand.sample_instances(env.scenario, seed, episodes))
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(episodes))
         order = jax.vmap(lambda key: queues(key, env.scenario))(keys)
         return Instance(jax.vmap(lambda noise: demand_of(env.scenario, noise))(noise), order)
@@ -116,8 +117,8 @@ def _instances(env: SupplyChain, source: str) -> Callable[[int, int], Any]:
     return drawn
 
 
-def _spaces(s: Scenario, low: inventory.Params, smooth: bool) -> dict[str, Space]:
-    """OHIO's space, the fair end-to-end one, and the original's ("compat")."""
+def _spaces(s: Scenario, low: inventory.Params, smooth: bool) -> dict[str, ActionInterface]:
+    """OHIO's interface, the fair end-to-end one, and the original's ("compat")."""
     # A tenth of a unit of a full warehouse: what ten stores get that should get nothing adds up to no more than one. What is
     # asked for without a stock pays for fractions as well, so that goals there may come as close to nothing as densities bear.
     floor = 1.0 / (10.0 * float(s.storage[-1]))
@@ -128,9 +129,9 @@ def _spaces(s: Scenario, low: inventory.Params, smooth: bool) -> dict[str, Space
     fair, asking = (orders.Params(largest, within_stock, not smooth) for within_stock in (True, False))
     star = edge_conv.Graph(tuple(map(float, s.lead[: s.stores])))
     on_nodes, on_edges = (functools.partial(of, star) for of in (edge_conv.node_networks, edge_conv.edge_networks))
-    space = functools.partial(Space, features=in_tens, nodes=s.nodes)
+    interface = functools.partial(ActionInterface, features=in_tens, nodes=s.nodes)
     return {
-        "ohio": space(shared, inventory, low, inventory.problem(low), on_nodes),
-        "end_to_end": space(single, orders, fair, orders.problem(fair), on_edges),
-        "end_to_end_compat": space(asked, orders, asking, orders.problem(asking), on_edges),
+        "ohio": interface(shared, inventory, low, inventory.problem(low), on_nodes),
+        "end_to_end": interface(single, orders, fair, orders.problem(fair), on_edges),
+        "end_to_end_compat": interface(asked, orders, asking, orders.problem(asking), on_edges),
     }

@@ -6,6 +6,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
 
 
 def _normal_log_density(x: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.Array:
@@ -16,13 +17,14 @@ def _normal_log_density(x: jax.Array, mean: jax.Array, log_std: jax.Array) -> ja
 class Box:
     """A box around zero with a Gaussian squashed by tanh; raw [..., 0] is its mean, [..., 1] its log deviation.
 
-    limits: the largest action of each entry, in the action's units.
-    usual: size of a usual action, in which raw numbers, distances and coordinates count; the limits unless given. Where most
-        actions are far smaller than the largest, an actor that counts in limits would have to be far more exact.
+    Attributes:
+        limits: the largest action of each entry, in the action's units.
+        action_scale: size of a usual action, in which raw numbers, distances and coordinates count; the limits unless given.
+            Where most actions are far smaller than the largest, an actor that counts in limits would have to be far more exact.
     """
 
     limits: tuple[float, ...]
-    usual: tuple[float, ...] | None = None
+    action_scale: tuple[float, ...] | None = None
 
     EDGE = 1e-5  # how far `project` stays from the limits: arctanh is finite and float32 tells the numbers apart
 
@@ -42,11 +44,11 @@ class Box:
         return jnp.array(self.limits, like.dtype).reshape((1,) * (like.ndim - 1) + self.shape)
 
     def _unit(self, like):
-        return jnp.array(self.usual or self.limits, like.dtype).reshape((1,) * (like.ndim - 1) + self.shape)
+        return jnp.array(self.action_scale or self.limits, like.dtype).reshape((1,) * (like.ndim - 1) + self.shape)
 
     def _normal(self, raw):
         mean, log_std = raw[..., 0], jnp.clip(raw[..., 1], -5.0, 2.0)
-        if self.usual is None:
+        if self.action_scale is None:
             return mean, log_std
         share = self._unit(mean) / self._largest(mean)
         return share * mean, jnp.log(share) + log_std
@@ -56,33 +58,33 @@ class Box:
         squash = 2.0 * (math.log(2.0) - before_tanh - jax.nn.softplus(-2.0 * before_tanh))
         return jnp.sum(_normal_log_density(before_tanh, *self._normal(raw)) - squash, axis=-1) - self._log_limits
 
-    def log_prob(self, raw, action):
+    def log_prob(self, raw: Float[Array, "... n 2"], action: Float[Array, "... n"]) -> Float[Array, "..."]:
         return self._density(raw, jnp.arctanh(action / self._largest(action)))
 
-    def sample(self, raw, key):
+    def sample(self, raw: Float[Array, "... n 2"], key: PRNGKeyArray) -> tuple[Float[Array, "... n"], Float[Array, "..."]]:
         mean, log_std = self._normal(raw)
         before_tanh = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype)
         return self._largest(before_tanh) * jnp.tanh(before_tanh), self._density(raw, before_tanh)
 
-    def mode(self, raw):
+    def mode(self, raw: Float[Array, "... n 2"]) -> Float[Array, "... n"]:
         mean, _ = self._normal(raw)
         return self._largest(mean) * jnp.tanh(mean)
 
-    def project(self, action):
+    def project(self, action: Float[Array, "... n"]) -> Float[Array, "... n"]:
         largest = (1.0 - self.EDGE) * self._largest(action)
         return jnp.clip(action, -largest, largest)
 
-    def random(self, key, batch_shape):
+    def random(self, key: PRNGKeyArray, batch_shape: tuple[int, ...]) -> tuple[Float[Array, "... n"], Float[Array, "..."]]:
         share = jax.random.uniform(key, (*batch_shape, *self.shape), minval=-1.0, maxval=1.0)
         return self._largest(share) * share, jnp.full(batch_shape, -self.shape[0] * math.log(2.0) - self._log_limits)
 
-    def bc_dist(self, a, b):
+    def bc_dist(self, a: Float[Array, "... n"], b: Float[Array, "... n"]) -> Float[Array, "..."]:
         return jnp.sum(jnp.square((a - b) / self._unit(a)), axis=-1)
 
-    def coordinates(self, action):
+    def coordinates(self, action: Float[Array, "... n"]) -> Float[Array, "..."]:
         return action / self._unit(action)
 
-    def at(self, coordinates):
+    def at(self, coordinates: Float[Array, "..."]) -> Float[Array, "... n"]:
         unit = self._unit(coordinates)
         most = self._largest(coordinates) / unit
         return unit * jnp.clip(coordinates, -most, most)
@@ -92,11 +94,12 @@ class Box:
 class Counts:
     """Numbers of vehicles with independent Gaussians, the original's end-to-end head: no squash, no bound on draws.
 
-    size: how many numbers.
-    scale: unit; densities are those of action / scale (the original uses 1 in IQL and BC, 10 in CQL).
-    limit: largest count proposed by `random`, in vehicles (the original uses the fleet).
-    random_density: "original" gives `random` the original's log density, ln(1/2) limit / scale, which is not the
-        density of what it draws, -size ln(limit / scale).
+    Attributes:
+        size: how many numbers.
+        scale: unit; densities are those of action / scale (the original uses 1 in IQL and BC, 10 in CQL).
+        limit: largest count proposed by `random`, in vehicles (the original uses the fleet).
+        random_density: "original" gives `random` the original's log density, ln(1/2) limit / scale, which is not the density of
+            what it draws, -size ln(limit / scale).
     """
 
     size: int
@@ -115,31 +118,31 @@ class Counts:
     def _normal(self, raw):
         return jax.nn.softplus(raw[..., 0]), jnp.clip(raw[..., 1], -20.0, 2.0)
 
-    def log_prob(self, raw, action):
+    def log_prob(self, raw: Float[Array, "... n 2"], action: Float[Array, "... n"]) -> Float[Array, "..."]:
         return jnp.sum(_normal_log_density(action / self.scale, *self._normal(raw)), axis=-1)
 
-    def sample(self, raw, key):
+    def sample(self, raw: Float[Array, "... n 2"], key: PRNGKeyArray) -> tuple[Float[Array, "... n"], Float[Array, "..."]]:
         mean, log_std = self._normal(raw)
         action = self.scale * (mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype))
         return action, self.log_prob(raw, action)
 
-    def mode(self, raw):
+    def mode(self, raw: Float[Array, "... n 2"]) -> Float[Array, "... n"]:
         return self.scale * self._normal(raw)[0]
 
-    def project(self, action):
+    def project(self, action: Float[Array, "... n"]) -> Float[Array, "... n"]:
         return jnp.maximum(action, 0.0)
 
-    def random(self, key, batch_shape):
+    def random(self, key: PRNGKeyArray, batch_shape: tuple[int, ...]) -> tuple[Float[Array, "... n"], Float[Array, "..."]]:
         action = jax.random.uniform(key, (*batch_shape, self.size), maxval=self.limit)
         units = self.limit / self.scale
         density = -self.size * math.log(units) if self.random_density == "exact" else math.log(0.5) * units
         return action, jnp.full(batch_shape, density)
 
-    def bc_dist(self, a, b):
+    def bc_dist(self, a: Float[Array, "... n"], b: Float[Array, "... n"]) -> Float[Array, "..."]:
         return jnp.sum(jnp.square((a - b) / self.scale), axis=-1)
 
-    def coordinates(self, action):
+    def coordinates(self, action: Float[Array, "... n"]) -> Float[Array, "..."]:
         return action / self.scale
 
-    def at(self, coordinates):
+    def at(self, coordinates: Float[Array, "..."]) -> Float[Array, "... n"]:
         return self.scale * jnp.maximum(coordinates, 0.0)

@@ -7,8 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from ohio_bench import cli
+from ohio_envs import registry
+
+from ohio_jax.training.checkpoint import load_policy
 
 SMALL = "regions=4,horizon=5"
 
@@ -16,7 +21,7 @@ SMALL = "regions=4,horizon=5"
 def test_from_logs_to_scores(command):
     code, out, _ = command(f"collect routing-synthetic --set {SMALL} --policy dtv --episodes 8 --out d.npz --json")
     card = json.loads(out)
-    assert code == 0 and card["episodes"] == 8 and card["behaviour"] == "dtv" and 0 < card["coverage"] <= 1
+    assert code == 0 and card["episodes"] == 8 and card["behavior_policy"] == "dtv" and 0 < card["coverage"] <= 1
     code, out, _ = command("invert d.npz --inverse analytic --out g.npz --json")
     found = json.loads(out)
     assert code == 0 and found["transitions"] == 8 * 5 and found["failed"] == 0
@@ -31,10 +36,10 @@ def test_from_logs_to_scores(command):
 
 def test_end_to_end_is_the_same_path(command):
     command(f"collect routing-synthetic --set {SMALL} --policy inf --episodes 4 --out d.npz")
-    for space in ("end_to_end", "end_to_end_compat", "ohio_compat"):
-        assert command(f"invert d.npz --space {space} --out {space}.npz")[0] == 0
-        assert command(f"train {space}.npz --learner iql --updates 5 --seeds 1 --out {space}")[0] == 0
-        assert command(f"evaluate --checkpoint {space} --episodes 2")[0] == 0
+    for interface in ("end_to_end", "end_to_end_compat", "ohio_compat"):
+        assert command(f"invert d.npz --interface {interface} --out {interface}.npz")[0] == 0
+        assert command(f"train {interface}.npz --learner iql --updates 5 --seeds 1 --out {interface}")[0] == 0
+        assert command(f"evaluate --checkpoint {interface} --episodes 2")[0] == 0
 
 
 def test_goals_of_another_low_level_than_the_logged(command):
@@ -59,6 +64,69 @@ def test_a_hyperparameter_and_a_task_without_a_table(command):
     assert code == 2 and "unknown field of Config 'speed'" in err
 
 
+def test_training_goes_on_with_more_updates(command):
+    """In the same directory, its schedule over all of them; what has fewer, or differs in anything else, is another run."""
+    command(f"collect routing-synthetic --set {SMALL} --policy dtv --episodes 4 --out d.npz")
+    command("invert d.npz --out g.npz")
+    line = "train g.npz --learner bc --seeds 2 --hidden 8 --batch 16 --first-seed 3 --out run --updates"
+    assert command(f"{line} 4")[0] == 0
+    first = json.loads(Path("run/run.json").read_text())["plan"]
+    assert first["config"]["actor_lr_decay_steps"] == first["updates"] == 4
+    assert (first["hidden"], first["batch"], first["first_seed"]) == (8, 16, 3)
+    for updates, config in ((4, " --config actor_lr=1e-2"), (8, " --config actor_lr=1e-2"), (3, "")):
+        code, _, err = command(f"{line} {updates}{config}")
+        assert code == 2 and "field plan" in err and "give another directory" in err
+    code, out, _ = command(f"{line} 8 --json")
+    assert code == 0 and json.loads(out)["updates"] == 8
+    run = json.loads(Path("run/run.json").read_text())
+    assert run["extended"] == [4] and run["plan"]["config"]["actor_lr_decay_steps"] == run["plan"]["updates"] == 8
+    assert command(f"{line} 8")[0] == 0 and command(f"{line} 12")[0] == 0
+    played = json.loads(command("evaluate --checkpoint run --episodes 2 --json")[1])
+    assert played["training_seed"] == [3, 3, 4, 4]
+
+
+def test_what_goes_on_learns_at_its_own_rate(command):
+    """The rate that had fallen to zero rises again: the actor moves."""
+    command(f"collect routing-synthetic --set {SMALL} --policy dtv --episodes 4 --out d.npz")
+    command("invert d.npz --out g.npz")
+    for updates, out in ((4, "short"), (4, "long"), (8, "long")):
+        assert command(f"train g.npz --learner bc --seeds 1 --hidden 8 --updates {updates} --out {out}")[0] == 0
+    short, long = (load_policy(Path(name), registry.make)[3].state.actor.params for name in ("short", "long"))
+    assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(short), jax.tree.leaves(long), strict=True))
+
+
+def test_a_learner_of_ones_own_trains_and_is_found_again(command):
+    """By programs that never heard of it, in the folder where it lies."""
+    parts = "".join(f"    {name} = staticmethod({name})\n" for name in ("init", "update", "act"))
+    Path("own.py").write_text(f"from ohio_jax.learners.bc import *\n\n\nclass Mine:\n{parts}    Config = Config\n")
+    command(f"collect routing-synthetic --set {SMALL} --policy dtv --episodes 4 --out d.npz")
+    command("invert d.npz --out g.npz")
+    for line in (
+        "train g.npz --learner own:Mine --seeds 1 --updates 2 --out run",
+        "evaluate --checkpoint run --episodes 2 --json",
+    ):
+        done = subprocess.run([sys.executable, "-m", "ohio_bench", *line.split()], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert json.loads(Path("run/run.json").read_text())["learner_from"] == "own:Mine"
+    assert json.loads(done.stdout)["policy"] == "ohio mine"
+
+
+def test_a_policy_plays_under_other_settings(command):
+    command(f"collect routing-synthetic --set {SMALL} --policy dtv --episodes 2 --out d.npz")
+    command("invert d.npz --out g.npz")
+    command("train g.npz --learner bc --seeds 1 --updates 2 --hidden 8 --out run")
+    found = json.loads(command("evaluate --checkpoint run --set horizon=3 --episodes 2 --json")[1])
+    assert found["settings"]["horizon"] == 3 and found["settings"]["regions"] == 4
+    code, _, err = command("evaluate routing-synthetic --checkpoint run")
+    assert code == 2 and "--checkpoint brings its own task" in err
+
+
+def test_flags_are_not_abbreviated(capsys):
+    with pytest.raises(SystemExit):
+        cli.parser().parse_args(["train", "g.npz", "--learner", "bc", "--out", "run", "--seed", "3"])
+    assert "--seed" in capsys.readouterr().err
+
+
 def test_evaluate_prints_one_object(command):
     line = f"evaluate routing-synthetic --policy none --episodes 3 --seed 5 --set {SMALL} --json"
     code, out, _ = command(line)
@@ -66,7 +134,15 @@ def test_evaluate_prints_one_object(command):
     assert code == 0 and out.count("\n") == 1
     assert found["task"] == "routing-synthetic" and found["policy"] == "none" and found["seed"] == 5
     assert len(found["returns"]) == len(found["served"]) == 3
+    reference = found["reference"]
+    scores = 100 * (np.array(found["returns"]) - reference["zero"]) / (reference["full"] - reference["zero"])
+    assert found["score"] == pytest.approx(scores.mean())
+    half = 4.302653 * scores.std(ddof=1) / 3**0.5  # Student's quantile of two degrees of freedom
+    assert (found["score_low"], found["score_high"]) == pytest.approx((scores.mean() - half, scores.mean() + half), rel=1e-6)
     assert command(line)[1] == out
+    said = command(line.removesuffix(" --json"))[1]
+    interval = f"[{found['score_low']:.1f}, {found['score_high']:.1f}]"
+    assert f"score {found['score']:.1f} {interval} (100 = {reference['full']:.1f})" in said and "over 3 episodes" in said
     separate = line.replace(SMALL, "regions=4 --set horizon=5")
     assert command(separate)[1] == out
 
@@ -79,12 +155,12 @@ def test_oracle_bounds_the_policies(command):
         assert (returns(policy) <= bound + 1e-2).all()
 
 
-def test_pathwise_trains_through_the_simulator(command):
+def test_hdpo_trains_through_the_simulator(command):
     tail = "--updates 4 --batch 2 --hidden 8 --seeds 2 --out run"
-    code, out, _ = command(f"pathwise supply-chain-1w3s --set smooth=1,horizon=4 {tail} --json")
+    code, out, _ = command(f"hdpo supply-chain-1w3s --set smooth=1,horizon=4 {tail} --json")
     assert code == 0 and len(json.loads(out)["return"]) == 2
     assert len(json.loads(command("evaluate --checkpoint run --episodes 3 --json")[1])["returns"]) == 6
-    code, _, err = command(f"pathwise supply-chain-1w3s {tail}")
+    code, _, err = command(f"hdpo supply-chain-1w3s {tail}")
     assert code == 2 and "smooth=1" in err
 
 
@@ -137,7 +213,7 @@ def test_datasets_of_the_wrong_kind_task_or_content(command, tmp_path):
     command("invert d.npz --out g.npz")
     for line, word in (
         ("invert d.npz --inverse magic --out h.npz", "magic"),
-        ("invert d.npz --space low --out h.npz", "low"),
+        ("invert d.npz --interface low --out h.npz", "low"),
         ("invert d.npz --set planets=3 --out h.npz", "planets"),
         ("train g.npz --learner sarsa --out run", "sarsa"),
         ("train g.npz --learner bc --preset huge --out run", "huge"),

@@ -23,17 +23,17 @@ def tiny() -> tuple[finetune.Budget, ...]:
     whole = next(b for b in finetune.cpu() if b.domain.task == "supply-chain-1w3s")
     small = dataclasses.replace(
         whole,
-        domain=dataclasses.replace(whole.domain, settings=(("horizon", "5"),), horizon=5, warm_up=5),
+        domain=dataclasses.replace(whole.domain, settings=(("horizon", "5"),), horizon=5, learning_starts=5),
         hidden=8,
         offline=dict.fromkeys(whole.offline, 4),
         decisions=ROUNDS * 2 * 5,
         envs=2,
-        each=1,
+        updates_per_step=1,
         seeds=2,
         data_episodes=4,
         test_episodes=3,
     )
-    return (dataclasses.replace(small, spaces=("ohio", "end_to_end_compat"), methods=finetune.METHODS[:1]),)
+    return (dataclasses.replace(small, interfaces=("ohio", "end_to_end_compat"), methods=finetune.METHODS[:1]),)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def cells(folder):
 def test_every_cell_says_how_it_was_made(filled):
     folder, found = filled
     assert len(found.paths) == found.ran == len(cells(folder)) == 3  # with the original's faulty loop
-    for cell in cells(folder).values():
-        assert cell["command"] == "ohio-jax finetune --preset tiny"
+    for name, cell in cells(folder).items():
+        assert cell["command"] == f"ohio-jax finetune --preset tiny --only {name} --force"
         assert {"time", "revision", "versions", "hardware"} <= set(cell["provenance"])
         assert np.shape(cell["curve"]["return"]) == (ROUNDS, 2)
         assert (np.array(cell["curve"]["episodes"]) == 2).all()  # a round: every environment's episode
@@ -65,9 +65,9 @@ def test_every_cell_says_how_it_was_made(filled):
 def test_a_hierarchy_asks_for_nothing_that_is_not_there(filled):
     """Whatever its policy has learned; the original's end-to-end interface does, with a policy that has hardly learned."""
     found = cells(filled[0])
-    asked = {name: np.array(cell["curve"]["asked_too_much"]) for name, cell in found.items()}
+    asked = {name: np.array(cell["curve"]["infeasible_requests"]) for name, cell in found.items()}
     for name, amounts in asked.items():
-        if found[name]["config"]["space"] == "ohio":
+        if found[name]["config"]["interface"] == "ohio":
             assert (amounts == 0).all()
         else:
             assert (amounts > 0).all()
@@ -81,29 +81,29 @@ def test_methods_differ_in_what_they_keep():
         assert plan.stale == (name == finetune.STALE.name)
         assert plan.plan.learner == ("iql" if "IQL" in name else "sac")
         if name == "WSRL":
-            assert plan.mixing == () and plan.critics_first == 0 and plan.warm_up > 0
+            assert plan.mixing == () and plan.critics_first == 0 and plan.learning_starts > 0
         else:
             assert plan.mixing == ((0, 0.5), (2_000 // b.envs, 0.25), (3_000 // b.envs, 0.0))
             assert plan.critics_first == 500 // b.envs
 
 
-def test_nothing_is_normalised_where_the_originals_interface_is_meant():
+def test_nothing_is_normalized_where_the_originals_interface_is_meant():
     (b,) = (b for b in finetune.cpu() if b.domain.task == "supply-chain-1w3s")
-    for space in ("ohio", *finetune.FLAT):
-        begins, goes_on = finetune.plans(b, space, finetune.STALE)
-        assert begins.normalise == goes_on.plan.normalise == (space != "end_to_end_compat")
+    for interface in ("ohio", *finetune.FLAT):
+        offline_plan, online_plan = finetune.plans(b, interface, finetune.STALE)
+        assert offline_plan.normalize == online_plan.plan.normalize == (interface != "end_to_end_compat")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [method for method in finetune.METHODS if method.online == "sac"], ids=lambda m: m.name)
 def test_going_on_with_soft_actor_critic(tmp_path, monkeypatch, method):
     (b,) = tiny()
-    b = dataclasses.replace(b, spaces=("ohio",), methods=(method,))
+    b = dataclasses.replace(b, interfaces=("ohio",), methods=(method,))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(EXPERIMENT.presets, "tiny", lambda: (b,))
     assert run(EXPERIMENT, "tiny", results=tmp_path / "results").ran == 1
     (cell,) = cells(tmp_path).values()
-    assert np.isfinite(cell["curve"]["return"]).all() and (np.array(cell["curve"]["asked_too_much"]) == 0).all()
+    assert np.isfinite(cell["curve"]["return"]).all() and (np.array(cell["curve"]["infeasible_requests"]) == 0).all()
 
 
 def test_finished_cells_are_not_run_again(filled):

@@ -13,13 +13,16 @@ pytest.importorskip("mujoco")
 
 def test_rows_say_what_changes():
     rows = {row.name: row for row in manipulation.ROWS}
-    assert len(rows) == 12 and {row.place for row in manipulation.ROWS} == {"Lift", "Door"}
+    assert len(rows) == 12 and {row.instance_family for row in manipulation.ROWS} == {"Lift", "Door"}
     assert all(row.home == (row.task, ()) for row in manipulation.ROWS if not row.name.endswith("Mixture"))
     assert {row.name.split("-")[1] for row in manipulation.ROWS if row.unforeseen} == {"Payload", "Friction"}
     assert rows["Door-Mixture"].home == ("door", (("logged", "all"),)) and rows["Door-Mixture"].settings == ()
-    assert rows["Lift-Damping"].paper == {("Logged goals", "iql"): (24.1, 11.1), ("OHIO gradient", "iql"): (75.8, 30.5)}
+    assert rows["Lift-Damping"].paper == {
+        ("Logged high-level actions", "iql"): (24.1, 11.1),
+        ("OHIO gradient", "iql"): (75.8, 30.5),
+    }
     by = {column.name: column for column in manipulation.COLUMNS}
-    assert by["Logged goals IQL"].carried and not by["OHIO least squares IQL"].carried
+    assert by["Logged high-level actions IQL"].zero_shot and not by["OHIO least squares IQL"].zero_shot
     assert "OHIO gradient BC" not in by and "OHIO least squares TD3_BC" in by
 
 
@@ -42,7 +45,7 @@ def test_every_method_has_a_score(names, dropping, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     short = ("horizon", "12")
     rows = tuple(
-        dataclasses.replace(row, settings=(*row.settings, short), made=(*(row.made or ()), short))
+        dataclasses.replace(row, settings=(*row.settings, short), data_settings=(*(row.data_settings or ()), short))
         for row in manipulation.ROWS
         if row.name in names
     )
@@ -60,11 +63,11 @@ def test_every_method_has_a_score(names, dropping, tmp_path, monkeypatch):
         cell = json.loads(path.read_text())
         assert {"success", "unstable"} <= set(cell["metrics"]) and cell["metrics"]["unstable"] == [[0.0, 0.0]]
         if "policy" not in cell["config"]:
-            carried = cell["config"]["carried"]
+            carried = cell["config"]["zero_shot"]
             assert cell["data"]["settings"]["gains"] == ("damping" if "damping" in path.name and not carried else "original")
             assert cell["data"]["settings"]["payload"] == 0.0
             assert cell["data"]["transitions"] == 2 * 12
             assert not dropping or cell["data"]["unexplained"] < 2 * 12
     page = (tmp_path / "results" / "manipulation-tiny.md").read_text()
     assert dropping or ("HRL OSC" in page and "*(paper 24.1 ± 11.1; " in page)
-    assert not dropping or "unexplained dropped" in page
+    assert not dropping or "exact segments only" in page

@@ -105,7 +105,7 @@ def test_noisy_arm_logs_the_torque_it_applied():
 
     @jax.jit
     def play(env, instance):
-        first = env.start(instance)
+        first = env.reset_to(instance)
         return jax.lax.scan(lambda s, _: (lambda after: (after, after))(env.step(s, asked)), first, None, 64)[1]
 
     noisy, again, calm = play(env, instance), play(env, instance), play(env.replace(deviation=jnp.float32(0.0)), instance)

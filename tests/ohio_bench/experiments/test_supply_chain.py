@@ -56,13 +56,13 @@ def test_hdpo_stands_among_the_policies(filled):
     assert np.shape(cell["returns"]) == (2, 4) and np.shape(cell["curve"]["return"]) == (2, 2)
     assert "smooth" in cell["config"]["settings"] and cell["config"]["settings"]["smooth"] == 0  # tested as the task is
     text = (folder / "results" / "supply-chain-tiny.md").read_text()
-    assert "| 1W3S | hdpo |" in text and "units asked too much" in text
+    assert "| 1W3S | hdpo |" in text and "infeasible requests" in text
     assert {entry.column for entry in listed if entry.row == "1W3S"} == {"none", "random", "hdpo"}
 
 
 def test_only_the_original_interface_can_ask_for_too_much(filled):
     _, paths, _ = filled
-    asked = {path.stem: np.sum(json.loads(path.read_text())["metrics"]["asked_too_much"]) for path in paths}
+    asked = {path.stem: np.sum(json.loads(path.read_text())["metrics"]["infeasible_requests"]) for path in paths}
     assert asked["1w3s-heur.ohio.bc"] == asked["1w3s-heur.e2e-fair.bc"] == asked["1w3s.policy.hdpo"] == 0
     assert asked["1w3s-heur.e2e-paper.bc"] > 0  # cloned for six updates, it asks as it began: for half a warehouse
 

@@ -19,7 +19,7 @@ from ohio_bench.report import markdown as render
 from ohio_bench.runner import executors, store, table
 from ohio_bench.runner.run import chosen, run
 from ohio_envs import registry
-from ohio_envs.plans import SPACES
+from ohio_envs.plans import INTERFACES
 
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, outside
@@ -41,7 +41,7 @@ def test_every_cell_has_a_run_file_with_what_makes_it_again(filled):
     assert len(paths) == 3 + 2 * 3 * 2  # policies once a city; two rows, three families, two learners
     for path in paths:
         cell = json.loads(path.read_text())
-        assert cell["command"] == "ohio-jax bench routing --preset tiny"
+        assert cell["command"] == f"ohio-jax bench routing --preset tiny --only {path.stem} --force"
         assert cell["provenance"]["versions"]["jax"] and cell["provenance"]["hardware"]["cpu"]
         if "policy" not in cell["config"]:
             assert len(cell["returns"]) == 2 and len(cell["returns"][0]) == 4
@@ -60,7 +60,11 @@ def test_finished_cells_are_not_run_again_and_changed_ones_are(filled, monkeypat
     cell["config"]["test_seed"] = 99
     one.write_text(json.dumps(cell))
     assert run(of_table(TINY), "tiny", ["Tiny-INF"], folder / "results").ran == 1
-    assert json.loads(one.read_text())["config"]["test_seed"] == 10
+    again = json.loads(one.read_text())
+    assert again["config"]["test_seed"] == 10
+    assert run(of_table(TINY), "tiny", [one.stem], folder / "results").ran == 0
+    assert run(of_table(TINY), "tiny", [one.stem], folder / "results", force=True).ran == 1
+    assert json.loads(one.read_text())["returns"] == again["returns"]
     assert {path: path.stat().st_mtime_ns for path in paths if path != one} == {p: s for p, s in stamps.items() if p != one}
 
 
@@ -112,7 +116,7 @@ def test_two_processes_fill_the_same_table(filled, tmp_path):
         "from tests.ohio_bench.tiny import PART\n"
         f"mesh.join('{address}', 2, int(sys.argv[1]))\n"
         "run(of_table(PART), 'tiny', results=Path('results'))\n"
-        "mesh.meet()\n"
+        "mesh.barrier()\n"
     )
     for done in together([[sys.executable, "-c", script, str(process)] for process in range(2)], tmp_path, 500):
         assert done.returncode == 0, done.stderr
@@ -173,7 +177,7 @@ def test_one_seed_has_no_interval_over_seeds(filled, tmp_path):
             one = {"returns": cell["returns"][:1], "metrics": {name: value[:1] for name, value in cell["metrics"].items()}}
             (place / path.name).write_text(json.dumps({**cell, **one}))
     render.write(TINY, tmp_path, "tiny")
-    assert "1 training seed, 4 test" in text() and "say nothing of other seeds" in text() and "too narrow" not in text()
+    assert "1 training seed, 4 test" in text() and "do not cover other seeds" in text() and "too narrow" not in text()
     assert "Scripted policies" not in text()
     shutil.copy(next(path for path in paths if path.name.endswith("policy.none.json")), place)
     render.write(TINY, tmp_path, "tiny")
@@ -187,15 +191,15 @@ def test_a_damaged_run_file_is_named(filled, tmp_path):
         store.read(path, table.FIELDS)
 
 
-def test_what_is_carried_over_is_learned_once(tmp_path, monkeypatch):
-    """Two places to be tested in, one to be logged in: data once, the carried method trained once, the other in each."""
+def test_what_is_transferred_is_learned_once(tmp_path, monkeypatch):
+    """Two places to be tested in, one to be logged in: data once, the transferred method trained once, the other in each."""
     monkeypatch.chdir(tmp_path)
     rows = tuple(
-        table.Row(f"Tiny-{how}", "routing-synthetic", (*CITY, ("dynamics", how)), "dtv", {}, made=CITY)
+        table.Row(f"Tiny-{how}", "routing-synthetic", (*CITY, ("dynamics", how)), "dtv", {}, data_settings=CITY)
         for how in ("strict", "conserving")
     )
     columns = tuple(
-        table.Column(name, "ohio", "analytic", "bc", carried=carried) for name, carried in (("A", True), ("B", False))
+        table.Column(name, "ohio", "analytic", "bc", zero_shot=zero_shot) for name, zero_shot in (("A", True), ("B", False))
     )
     preset = dataclasses.replace(tiny(), rows=rows, columns=columns, policies=("none",))
     declared = dataclasses.replace(TINY, columns=columns, presets={"tiny": lambda: preset})
@@ -206,10 +210,10 @@ def test_what_is_carried_over_is_learned_once(tmp_path, monkeypatch):
     assert cells["tiny.policy.none"]["config"]["settings"] == home
     for name, cell in cells.items():
         if name != "tiny.policy.none":
-            config, carried = cell["config"], ".a." in name
-            assert config["made"] == home and config["carried"] is carried
+            config, zero_shot = cell["config"], ".a." in name
+            assert config["data_settings"] == home and config["zero_shot"] is zero_shot
             assert config["settings"]["dynamics"] == name.split(".")[0].removeprefix("tiny-")
-            assert cell["data"]["settings"] == (home if carried else config["settings"])
+            assert cell["data"]["settings"] == (home if zero_shot else config["settings"])
     # The logs, and goals in each place; home is one of them.
     assert len(list((tmp_path / ".work" / "data").glob("*.npz"))) == 1 + 2 and home["dynamics"] == "conserving"
     assert len(list((tmp_path / ".work" / "train").glob("routing-*.a.bc.*"))) == 1
@@ -231,13 +235,13 @@ half = Mine.Config
 def test_gains_are_drawn_as_maps(tmp_path):
     """From run files by hand: three scores of the sixteen, each in its place, and the rest left blank."""
     entry = lambda row, column, score: SimpleNamespace(row=row, column=column, score=score)
-    listed = [entry("Lift-15-0.3", "Logged goals IQL", 10.0), entry("Lift-15-0.3", "OHIO least squares IQL", 90.0)]
+    listed = [entry("Lift-15-0.3", "Logged high-level actions IQL", 10.0), entry("Lift-15-0.3", "OHIO least squares IQL", 90.0)]
     chart = gains.TABLE.chart
     assert chart is not None
-    one = chart([*listed, entry("Lift-300-6", "Logged goals IQL", 40.0)])
+    one = chart([*listed, entry("Lift-300-6", "Logged high-level actions IQL", 40.0)])
     assert one.startswith(b"\x89PNG") and one != chart(listed)
     assert {row.name for row in gains.ROWS} >= {"Lift-15-0.3", "Lift-300-6", "Door-150-1"} and len(gains.ROWS) == 2 * 16
-    assert {column.name for column in gains.COLUMNS} == {"Logged goals IQL", "OHIO least squares IQL"}
+    assert {column.name for column in gains.COLUMNS} == {"Logged high-level actions IQL", "OHIO least squares IQL"}
 
 
 def test_a_learner_from_elsewhere_fills_a_table(tmp_path, monkeypatch):
@@ -276,15 +280,15 @@ def test_a_learner_from_elsewhere_fills_a_table(tmp_path, monkeypatch):
 
 
 def test_declarations_name_what_exists():
-    """Every learner, space and row that a preset mentions is one that is there (a typo would silently drop a cell)."""
+    """Every learner, interface and row that a preset mentions is one that is there (a typo would silently drop a cell)."""
     for declared in TABLES.values():
         for name in declared.presets:
             preset = declared.preset(name)
             assert {row.name for row in preset.rows}
-            wanted = {(column.space, column.learner) for column in declared.columns}
-            # Beside the columns', only plans for the other spaces of its tasks, which `ohio-jax train` may ask for.
-            spaces = {space for family in SPACES.values() for space in family}
-            allowed = {(space, learner) for space in spaces for learner in LEARNERS}
+            wanted = {(column.interface, column.learner) for column in declared.columns}
+            # Beside the columns', only plans for the other interfaces of its tasks, which `ohio-jax train` may ask for.
+            interfaces = {interface for family in INTERFACES.values() for interface in family}
+            allowed = {(interface, learner) for interface in interfaces for learner in LEARNERS}
             assert wanted <= set(preset.plans) <= allowed
             assert all(plan.learner == learner for (_, learner), plan in preset.plans.items())
             families = {(column.family, column.learner) for column in declared.columns}

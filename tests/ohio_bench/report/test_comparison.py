@@ -34,7 +34,7 @@ def test_every_published_figure_is_compared(board):
     of = found["End-to-end BC"]
     # 1.96 deviations of a mean of 30 episodes.
     assert of.interval == pytest.approx((99.3 - 1.96 * 16.0 / 30**0.5, 99.3 + 1.96 * 16.0 / 30**0.5))
-    assert not of.meet and of.reason == "Not known." and of.updates == "100 of 1,000,000"
+    assert not of.overlap and of.reason == "Not known." and of.updates == "100 of 1,000,000"
 
 
 def test_intervals_that_meet_need_no_reason(tmp_path):
@@ -42,14 +42,14 @@ def test_intervals_that_meet_need_no_reason(tmp_path):
     write_json(tmp_path / "runs" / "reacher" / "cpu" / "0.json", made)
     board = entries.board(TABLES["reacher"], "cpu", tmp_path)
     of = next(of for of in comparison.compared(board) if of.entry)
-    assert of.interval == (0.04, 0.04) and of.entry.low <= 0.04 <= of.entry.high and of.meet
+    assert of.interval == (0.04, 0.04) and of.entry.low <= 0.04 <= of.entry.high and of.overlap
     assert "| 0.04 ± 0.0 | 0.0 ± 0.8 | +0.0 | 0.0 to 0.0 | -0.5 to 0.5 | yes | 100 of 1,000,000 |  |" in comparison.text([board])
 
 
 def test_page_says_what_was_found(board, tmp_path):
     assert comparison.write([board], tmp_path) == [tmp_path / "comparison.md"]
     text = (tmp_path / "comparison.md").read_text()
-    assert "5 published figures, of which 1 were run. On 0 the intervals meet; on 0 ours is higher, on 1 lower." in text
+    assert "5 published scores, of which 1 were run. On 0 the intervals overlap; on 0 ours is higher, on 1 lower." in text
     line = next(line for line in text.splitlines() if "End-to-end BC" in line)
     assert " | 99.3 ± 16.0 | 49.8 ± 0.8 | -49.5 | 93.6 to 105.0 | 49.3 to 50.3 | no | 100 of 1,000,000 | " in line
     assert line.endswith(" | a |") and "\n- a: Not known.\n" in text and text.count("| not run |") == 4

@@ -16,9 +16,8 @@ import pytest
 from ohio_bench.experiments import TABLES
 from ohio_bench.report import aggregate as entries
 from ohio_bench.report import latex, leaderboard
-from ohio_bench.report.leaderboard import page
+from ohio_bench.report.leaderboard import domains, page
 from ohio_bench.report.text import plain
-from ohio_bench.runner import store
 
 from ohio_jax.errors import UserError
 from tests.ohio_bench import boards
@@ -29,9 +28,10 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Path:
-    """A small board with one submission whose name is a script, rebuilt."""
+    """A small board with fine-tuning and one submission whose name is a script, rebuilt."""
     folder = tmp_path_factory.mktemp("board") / "results"
     boards.fill(folder)
+    boards.fill_finetuning(folder)
     source = folder.parent / "evil.json"
     source.write_text(json.dumps(boards.submission(boards.EVIL)))
     leaderboard.submit(source, folder)
@@ -59,7 +59,7 @@ def test_committed_files_are_what_the_run_files_make(tmp_path):
     as_reader = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     subprocess.run(command, cwd=tmp_path.parent, env=as_reader, check=True, capture_output=True)
     made = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
-    assert made == committed - {Path(f"{task}.gif") for task in ("reacher", "lift", "door")}  # films, not made of run files
+    assert made == committed - {Path(f"{task}.gif") for task in ("reacher", "lift", "door")}  # not made of run files
     assert [
         str(path) for path in made - sources if (tmp_path / path).read_bytes() != (ROOT / "results" / path).read_bytes()
     ] == []
@@ -112,7 +112,7 @@ def test_aggregates(results):
     assert found["End-to-end BC"].better is None
     chances = entries.improvement(board.aggregates)
     assert chances + chances.T == pytest.approx(1.0)
-    by = {(of.row, of.space): of for of in board.choices}
+    by = {(of.row, of.interface): of for of in board.choices}
     assert by["Reacher-Expert", "ohio"].arms == 6 and by["Reacher-Mixed", "end_to_end"].arms == 2
     assert by["Reacher-Expert", "ohio"].value[-1] == pytest.approx(99.5, abs=0.1)
 
@@ -156,7 +156,11 @@ def test_page_holds_every_cell_with_what_makes_it_again(results):
     cells = {(cell["row"], cell["method"]): cell for cell in found["cells"]}
     assert len(cells) == len(found["cells"]) == 8 and len({cell["id"] for cell in found["cells"]}) == 8
     cell = cells["Reacher-Expert", "OHIO analytical BC"]
-    assert cell["command"] == "ohio-jax bench reacher --preset cpu --only Reacher-Expert"
+    assert cell["command"].splitlines() == [  # as its run file says
+        "ohio-jax bench reacher --preset cpu --only reacher-expert.ohio-analytical-bc --force",
+        "ohio-jax collect reacher --out logs.npz",
+        "ohio-jax evaluate --checkpoint run",
+    ]
     assert cell["best"] and cell["rank"] == [1, 1] and cell["low"] == "LQR" and cell["few"]
     assert cell["curve"]["actor_loss"] == [[2.5, 1.25, 0.375], [2.0, 1.0, 0.25], [3.0, 1.5, 0.5]]
     assert cell["hardware"] == "A processor, 2 cores" and cell["provenance"]["versions"] == {"jax": "0.10.2"}
@@ -170,13 +174,58 @@ def test_page_holds_every_cell_with_what_makes_it_again(results):
     assert cells["Reacher-Expert", boards.EVIL]["author"] == "Somebody"
 
 
+def test_fine_tuning_is_on_the_page(results):
+    (found,) = data_of((results / "index.html").read_text())["finetuned"]
+    assert [found["key"], *(name for _, name in found["files"])] == [
+        "finetune-cpu",
+        *(f"finetune-cpu{of}" for of in (".png", ".md", ".csv")),
+    ]
+    assert all((results / name).exists() for _, name in found["files"])
+    ours, theirs = found["runs"]
+    assert (ours["method"], theirs["method"], ours["behavior_policy"], ours["updates"]) == (
+        "OHIO IQL",
+        "E2E (fair) IQL",
+        40.0,
+        100,
+    )
+    assert (ours["before"], ours["during"][0], ours["after"]) == ([50.0, 49.5, 50.5], 60.0, [70.0, 69.5, 70.5])
+    assert ours["violations"] == {"infeasible requests an episode": 15.0}  # 0.5 a decision
+
+
+@pytest.mark.parametrize(("score", "mean", "verdict"), [(99.0, 24.45, "27.6"), (51.0, 0.45, "; not distinguishable")])
+def test_a_domain_has_a_line(tmp_path, score, mean, verdict):
+    boards.fill(tmp_path)
+    cell = boards.cell("Reacher-Expert", "OHIO analytical BC", score)
+    cell["returns"][0] = [value - 9.806 for value in cell["returns"][0]]  # the first seed is one point lower
+    (tmp_path / "runs" / "reacher" / "cpu" / "1.json").write_text(json.dumps(cell))
+    line = domains.domain(entries.board(TABLES["reacher"], "cpu", tmp_path))
+    # Pairs of seeds cancel but for that point: over both data sets their differences are 0.5 apart.
+    half = 12.706 * 0.25
+    assert line.difference == pytest.approx((mean, mean - half, mean + half), abs=1e-3)
+    assert line.text.startswith(f"OHIO analytical BC {mean + 49.8:.1f} (best mean of 2 hierarchical methods); ")
+    assert "; End-to-end BC 49.8 (best mean of 1 end-to-end method). Difference " in line.text
+    assert line.text.endswith(f"{verdict}; 2 data sets, 2 training seeds.")
+
+
+def test_a_domain_without_a_rival_says_so(tmp_path):
+    boards.fill(tmp_path)
+    folder = tmp_path / "runs" / "reacher" / "cpu"
+    (folder / "3.json").unlink()  # end-to-end on one of the data sets
+    line = domains.domain(entries.board(TABLES["reacher"], "cpu", tmp_path))
+    assert line.difference is None and line.text.endswith("; no end-to-end method has a run for every data set; 2 data sets.")
+    for path in folder.glob("*.json"):
+        cell = json.loads(path.read_text())
+        path.write_text(json.dumps({**cell, "returns": cell["returns"][:1], "metrics": {}}))
+    assert domains.domain(entries.board(TABLES["reacher"], "cpu", tmp_path)) is None  # one seed is no comparison
+
+
 def test_no_text_of_a_run_file_becomes_markup(results):
     text = (results / "index.html").read_text()
     assert "<script>document.title" not in text and "</script></script>" not in text and "<b>" not in text
     assert text.count("<script") == text.count("</script>") == 2
     assert "Content-Security-Policy" in text and "script-src 'sha256-" in text and "unsafe" not in text
-    script = (ROOT / "benchmarks" / "ohio_bench" / "report" / "leaderboard" / "page.js").read_text()
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b", script)
+    for script in (ROOT / "benchmarks" / "ohio_bench" / "report" / "leaderboard").glob("*.js"):
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b", script.read_text())
     markdown = (results / "reacher-cpu.md").read_text()
     assert "<" not in markdown.replace("\\<", "") and r"x\|y" in markdown
     assert plain("[a](b) `c` *d* <e>") == r"\[a\](b) \`c\` \*d\* \<e\>"
@@ -191,7 +240,7 @@ def test_quick_runs_have_a_page_of_their_own(tmp_path):
 
 
 def test_tidy_numbers_are_json():
-    assert page.tidy({"a": [1.23456789, math.nan], "b": (3, math.inf)}) == {"a": [1.2346, None], "b": [3, None]}
+    assert page.tidy({"a": [1.23456789, math.nan], "b": (3, math.inf)}) == {"a": [1.23457, None], "b": [3, None]}
 
 
 # --- Submissions ----------------------------------------------------------------------------------------------------
@@ -236,7 +285,7 @@ def test_a_sound_file_joins(board, command, monkeypatch):
     code, out, err = command(f"submit {path} --results {board}")
     written = board / "runs" / "submitted" / "reacher" / "cpu" / "reacher-expert.ours-iql.json"
     assert (code, err) == (0, "") and str(written) in out
-    assert json.loads(written.read_text()) == store.migrated(boards.submission())
+    assert json.loads(written.read_text()) == boards.submission()
     found = entries.board(TABLES["reacher"], "cpu", board)
     assert "Ours IQL" in {entry.column for entry in found.entries}
     assert "already" not in out

@@ -1,4 +1,4 @@
-"""The page in a real browser: sort, filter, open a cell, go back; nothing of a run file runs; narrow, dark and light."""
+"""The page in a real browser: sort, filter, open a cell, go back, reload; nothing of a run file runs; narrow, dark and light."""
 
 import json
 import shutil
@@ -30,6 +30,7 @@ def browser():
 def address(tmp_path_factory) -> str:
     folder: Path = tmp_path_factory.mktemp("board")
     boards.fill(folder / "results")
+    boards.fill_finetuning(folder / "results")
     source = folder / "evil.json"
     source.write_text(json.dumps(boards.submission(boards.EVIL)))
     leaderboard.submit(source, folder / "results")
@@ -81,12 +82,84 @@ def test_filters(page):
     assert count.inner_text().startswith("0 of 8")
 
 
+def test_filters_order_and_table_are_in_the_address(page):
+    count = page.get_by_role("status")
+    page.get_by_label("Learner").select_option("IQL")
+    page.locator("[name=data-set]").select_option("Reacher-Mixed")
+    page.get_by_label("Search").fill("analytical")
+    page.get_by_role("columnheader", name="Score").get_by_role("button").click()
+    page.locator("#which").select_option("finetune-cpu")
+    query = "?learner=IQL&data-set=Reacher-Mixed&search=analytical&sort=-score&table=finetune-cpu"
+    assert page.url.endswith(query)
+
+    def restored() -> bool:
+        fields = [page.locator(f"[name={name}]").input_value() for name in ("learner", "data-set", "search")]
+        assert fields == ["IQL", "Reacher-Mixed", "analytical"]
+        assert page.locator("th[aria-sort=descending]").inner_text() == "Score" and page.locator("#finetuning").is_visible()
+        return count.inner_text() == "1 of 8 results, by Score"
+
+    page.reload()
+    assert restored()
+    page.get_by_role("link", name="OHIO analytical IQL").click()
+    assert page.get_by_role("heading", name="OHIO analytical IQL on Reacher-Mixed").is_visible() and query in page.url
+    page.reload()
+    page.get_by_role("link", name="← Board").click()
+    assert restored()
+    for _ in range(2):
+        page.go_back()
+    assert restored() and "#" not in page.url
+    page.go_back()
+    assert page.locator("#over-sets").is_visible() and page.locator("#which").input_value() == "reacher-cpu"
+    for _ in range(2):  # the order, then the data set; letters of a search are no steps
+        page.go_back()
+    assert count.inner_text() == "3 of 8 results" and page.url.endswith("?learner=IQL")
+    page.go_forward()
+    assert count.inner_text() == "1 of 8 results" and page.get_by_label("Search").input_value() == "analytical"
+
+
+def test_what_an_address_asks_for_in_vain_is_ignored(page, address):
+    page.goto(f"{address}?learner=SARSA&source=submitted&task=chess&sort=-nothing&table=none")
+    assert page.get_by_role("status").inner_text() == "1 of 8 results"
+    assert page.locator("[name=learner]").input_value() == "" and page.locator("[name=source]").input_value() == "submitted"
+    assert page.locator("th[aria-sort]").count() == 0 and page.locator("#over-sets").is_visible()
+
+
+def test_domains_and_fine_tuning(page):
+    line = page.locator("#lines li")
+    assert line.inner_text().startswith("Reacher. OHIO analytical BC 74.5 (best mean of 2 hierarchical methods); ")
+    page.locator("#which").select_option("Offline-to-online fine-tuning, cpu")
+    rows = page.locator("#finetuned tbody tr").all_inner_texts()
+    assert [row.split("\t")[1:7] for row in rows] == [
+        ["OHIO IQL", "40.0", "100", "50.0 (49.5 to 50.5)", "60.0 (60.0 to 60.0)", "70.0 (69.5 to 70.5)"],
+        ["E2E (fair) IQL", "40.0", "100", "50.0 (49.5 to 50.5)", "20.0 (20.0 to 20.0)", "30.0 (29.5 to 30.5)"],
+    ]
+    assert page.get_by_role("link", name="figure").get_attribute("href") == "finetune-cpu.png"
+    assert not page.locator("#aggregates").is_visible()
+
+
+def test_nothing_is_wider_than_the_window(page):
+    """Whichever part is shown; what scrolls has its bar within the window's height."""
+    width = page.viewport_size["width"]
+    fits = lambda: page.evaluate("document.documentElement.scrollWidth") <= width
+    assert fits() and page.locator("#which").bounding_box()["width"] <= width
+    if width > 640:
+        assert page.locator(".box").bounding_box()["height"] <= page.viewport_size["height"]
+    page.locator("#which").select_option("finetune-cpu")
+    assert fits()
+    page.get_by_role("link", name="End-to-end BC", exact=True).first.click()
+    assert fits()
+
+
 def test_opening_a_cell_and_going_back(page):
     page.get_by_role("link", name="OHIO analytical BC", exact=True).first.click()
     title = page.get_by_role("heading", name="OHIO analytical BC on Reacher-Expert")
     assert title.is_visible() and title.evaluate("(e) => e === document.activeElement")
     assert page.title().startswith("OHIO analytical BC on Reacher-Expert")
-    assert page.get_by_text("ohio-jax bench reacher --preset cpu --only Reacher-Expert").is_visible()
+    assert page.get_by_text("ohio-jax bench reacher --preset cpu --only reacher-expert.ohio-analytical-bc --force").is_visible()
+    assert page.locator("pre", has_text="ohio-jax collect reacher").locator("code").all_inner_texts() == [
+        "ohio-jax collect reacher --out logs.npz",
+        "ohio-jax evaluate --checkpoint run",
+    ]
     assert page.get_by_role("img", name="actor_loss from 2.5 to 0.375").is_visible()
     assert page.get_by_text("jax 0.10.2").is_visible() and not page.locator("#board").is_visible()
     page.get_by_role("link", name="← Board").click()

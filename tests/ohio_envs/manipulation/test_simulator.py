@@ -32,7 +32,7 @@ def env_of(name: str, decisions: int = 500) -> Manipulation:
 
 @jax.jit
 def start(env, instance):
-    return env.start(instance)
+    return env.reset_to(instance)
 
 
 @jax.jit
@@ -214,7 +214,7 @@ def test_unstable_physics_ends_the_episode(name, fault, tmp_path, monkeypatch):
 def test_instances_are_spread_as_published():
     for scene in SCENES.values():
         env = Manipulation(model.engine("c", scene), scene)
-        drawn = jax.jit(jax.vmap(env.draw))(jax.random.split(jax.random.key(0), 2000))
+        drawn = jax.jit(jax.vmap(env.sample_instance))(jax.random.split(jax.random.key(0), 2000))
         off = np.asarray(drawn.joints) - panda.NOMINAL
         np.testing.assert_allclose(off.std(axis=0), 0.02, rtol=0.08)
         np.testing.assert_allclose(off.mean(axis=0), 0.0, atol=0.002)
@@ -272,7 +272,7 @@ def test_mjx_agrees(name):
         for backend in ("c", "mjx"):
             env = Manipulation(model.engine(backend, SCENES[name]), SCENES[name])
             run = jax.jit(
-                lambda env, instance: jax.lax.scan(lambda s, _: (env.step(s, action), s.obs), env.start(instance), None, 50)
+                lambda env, instance: jax.lax.scan(lambda s, _: (env.step(s, action), s.obs), env.reset_to(instance), None, 50)
             ).lower(env, INSTANCES[name])
             # Before JAX 0.11 XLA fuses the kinematics of some trees of bodies into something a hundred times slower.
             run = run.compile({"xla_disable_hlo_passes": "fusion"} if jax.default_backend() == "cpu" else None)

@@ -1,4 +1,4 @@
-"""Lift and Door as tasks: behaviour under the original gains, spaces under those of the setting, scripts that succeed."""
+"""Lift and Door as tasks: behavior under the original gains, interfaces under those of the setting, scripts that succeed."""
 
 import jax
 import jax.numpy as jnp
@@ -28,20 +28,20 @@ pytest.importorskip("mujoco")
     ],
 )
 def test_spaces_follow_the_gains(name, gains, kp, zeta, lift, door):
-    """Specification, robotics, 2.3, variants. Behaviour keeps the original gains whatever learners get."""
+    """Specification, robotics, 2.3, variants. The behavior policy keeps the original gains whatever learners get."""
     task = registry.make(name, {"gains": gains})
     ranges = {"ohio": lift if name == "lift" else door, "ohio_equal": (0.05, 0.5), "logged": (0.05, 0.5)}
-    assert set(task.spaces) == {*ranges, "hrl_joint", "hrl_osc", "end_to_end"}
-    for space, (far, wide) in ranges.items():
-        chosen = task.spaces[space]
+    assert set(task.interfaces) == {*ranges, "hrl_joint", "hrl_osc", "end_to_end"}
+    for interface, (far, wide) in ranges.items():
+        chosen = task.interfaces[interface]
         np.testing.assert_allclose(chosen.spec.limits, [far] * 3 + [wide] * 3 + [1.0], rtol=1e-6)
         np.testing.assert_array_equal(chosen.params.kp, kp)
         np.testing.assert_array_equal(chosen.params.zeta, zeta)
         assert chosen.controller is osc and chosen.steps == SUBSTEPS
     for guide in task.policies.values():
-        np.testing.assert_array_equal(guide.space.params.kp, [150] * 6)
-        np.testing.assert_array_equal(guide.space.params.zeta, [1] * 6)
-    assert task.spaces["end_to_end"].steps == 1 and task.env.action_size == len(task.spaces["end_to_end"].spec.limits)
+        np.testing.assert_array_equal(guide.interface.params.kp, [150] * 6)
+        np.testing.assert_array_equal(guide.interface.params.zeta, [1] * 6)
+    assert task.interfaces["end_to_end"].steps == 1 and task.env.action_size == len(task.interfaces["end_to_end"].spec.limits)
     own = {
         "gains": gains,
         "logged": "original",
@@ -72,25 +72,25 @@ def test_bad_settings(name, settings, message):
 
 def test_single_gains_replace_those_of_their_setting():
     task = registry.make("door", {"gains": "stiffness", "position_zeta": "2.5"})
-    assert (task.spaces["ohio"].params.zeta == jnp.array([2.5] * 3 + [1.0] * 3)).all()
-    assert (task.spaces["ohio"].params.kp == jnp.array([150.0] * 3 + [50.0] * 3)).all()
-    np.testing.assert_allclose(task.spaces["ohio"].spec.limits, [0.5] * 3 + [1.6] * 3 + [1.0], rtol=1e-6)
+    assert (task.interfaces["ohio"].params.zeta == jnp.array([2.5] * 3 + [1.0] * 3)).all()
+    assert (task.interfaces["ohio"].params.kp == jnp.array([150.0] * 3 + [50.0] * 3)).all()
+    np.testing.assert_allclose(task.interfaces["ohio"].spec.limits, [0.5] * 3 + [1.6] * 3 + [1.0], rtol=1e-6)
     task = registry.make("door", {"gains": "stiffness", "rotation_kp": "25"})
-    assert (task.spaces["logged"].params.kp == jnp.array([150.0] * 3 + [25.0] * 3)).all()
-    assert (task.policies["expert"].space.params.kp == 150.0).all()
+    assert (task.interfaces["logged"].params.kp == jnp.array([150.0] * 3 + [25.0] * 3)).all()
+    assert (task.policies["expert"].interface.params.kp == 150.0).all()
 
 
-def test_behaviour_under_several_gains():
+def test_behavior_under_several_gains():
     """Each episode has its own of the three, and `logged` is explained by it."""
     task = registry.make("door", {"logged": "all"})
-    space = task.policies["expert"].space
-    assert space.controller is mixture and (task.spaces["logged"].params.kp == 150.0).all()
+    interface = task.policies["expert"].interface
+    assert interface.controller is mixture and (task.interfaces["logged"].params.kp == 150.0).all()
     seen = task.instances(0, 64).joints
     state = jnp.concatenate([seen, jnp.zeros_like(seen), seen], axis=1)
-    which = np.asarray(jax.vmap(space.params.which)(state))
+    which = np.asarray(jax.vmap(interface.params.which)(state))
     assert set(which) == {0, 1, 2}
     for index, kp, zeta in ((0, 150, 1), (1, 50, 1), (2, 150, 3)):
-        at = space.params.at(index)
+        at = interface.params.at(index)
         assert (at.kp == jnp.array([150.0] * 3 + [kp] * 3)).all() and (at.zeta == jnp.array([zeta] * 3 + [1.0] * 3)).all()
 
 
@@ -134,7 +134,7 @@ def test_the_expert_lifts_and_is_logged():
     logs = collect(task, "expert", 2, 10)
     rewards = logs.reward.reshape(2, -1, SUBSTEPS)
     assert (rewards[:, :, :-1] == 0).all() and (rewards[:, -10:, -1] == 1.0).all()
-    assert logs.card["behaviour"] == "expert" and logs.truncated.sum() == 2 and not logs.terminated.any()
+    assert logs.card["behavior_policy"] == "expert" and logs.truncated.sum() == 2 and not logs.terminated.any()
     obs = logs.obs[logs.obs_index]
     np.testing.assert_allclose(np.cos(logs.state[:, :7]), obs[:, :7], atol=1e-6)
     np.testing.assert_array_equal(logs.state[:, 14:], np.repeat(task.instances(10, 2).joints, 150 * SUBSTEPS, axis=0))
@@ -150,10 +150,12 @@ def test_pictures():
 
     for name in ("lift", "door"):
         task = registry.make(name)
-        assert task.draw is not None
-        now = jax.tree.map(np.asarray, jax.jit(task.env.start)(jax.tree.map(lambda x: x[0], task.instances(0, 1))).pipeline_state)
+        assert task.render is not None
+        now = jax.tree.map(
+            np.asarray, jax.jit(task.env.reset_to)(jax.tree.map(lambda x: x[0], task.instances(0, 1))).pipeline_state
+        )
         axes = Figure().subplots()
-        task.draw(axes, now)
+        task.render(axes, now)
         arm = axes.lines[0].get_xydata()
         assert len(arm) == 9
         np.testing.assert_allclose(arm[0], [-0.56, 0.912 if name == "lift" else 0.0])
@@ -205,7 +207,7 @@ def test_goals_are_recovered_under_the_gains_that_gave_them(recovered):
     unique = goals.status == UNIQUE
     assert unique.mean() > 0.5 and not (goals.status == FAILED).any()
     assert np.quantile(goals.residual[unique], 0.5) < 1e-3
-    assert (np.abs(goals.goal) <= policies.RANGE * 1.0001).all()
+    assert (np.abs(goals.action) <= policies.RANGE * 1.0001).all()
 
 
 @pytest.mark.slow

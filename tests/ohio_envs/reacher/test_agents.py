@@ -1,4 +1,4 @@
-"""The agents kept as behaviour: what the file holds, how well they play, and how such a file is made."""
+"""The agents kept as behavior: what the file holds, how well they play, and how such a file is made."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ def test_the_file_holds_finite_agents_of_one_training():
     assert stages == len(card["runs"]) == len(jax.tree.leaves(stacked)[0]) and 0 < agents.MEDIUM < stages - 1
     updates = [run["plan"]["updates"] for run in card["runs"]]
     assert updates == sorted(set(updates))
-    assert all((run["task"], run["space"]) == ("reacher", "end_to_end") for run in card["runs"])
+    assert all((run["task"], run["interface"]) == ("reacher", "end_to_end") for run in card["runs"])
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(stacked))
     width = [stacked["params"]["Perceptron_0"][name]["kernel"].shape[1:] for name in card["layers"]]
     assert width == [(6, card["hidden"]), (card["hidden"],) * 2, (card["hidden"], 4)]
@@ -59,7 +59,7 @@ def test_medium_is_between(returns):
 
 def test_the_lottery_is_even():
     task = registry.make("reacher", {"horizon": "2"})
-    arms = jax.vmap(task.env.start)(task.instances(7, 6000))
+    arms = jax.vmap(task.env.reset_to)(task.instances(7, 6000))
     for tickets in (2, 3, 4):
         drawn = np.asarray(jax.vmap(lambda arm, n=tickets: policies.lottery(arm, n))(arms))
         counts = np.bincount(drawn, minlength=tickets)
@@ -83,9 +83,9 @@ def test_mixtures_choose_once_an_episode():
             tickets = [policies.lottery(state, len(members[name])) for name in action]
             return env.step(state, action[policies.mixed]), (match, tickets)
 
-        return jax.lax.scan(step, env.start(instance), jax.random.split(key, 30))[1]
+        return jax.lax.scan(step, env.reset_to(instance), jax.random.split(key, 30))[1]
 
-    matches, tickets = episode(jax.vmap(env.draw)(jax.random.split(jax.random.key(3), 40)))
+    matches, tickets = episode(jax.vmap(env.sample_instance)(jax.random.split(jax.random.key(3), 40)))
     for match, ticket in zip(matches, tickets, strict=True):
         assert (ticket == ticket[:, :1]).all() and len(np.unique(ticket)) == match.shape[2]
         np.testing.assert_array_equal(np.take_along_axis(np.asarray(match), np.asarray(ticket)[..., None], axis=2), True)
@@ -103,13 +103,15 @@ def test_pack_writes_what_load_reads(name, tmp_path):
     for updates in (4, 8):
         plan = Plan(name, learner.Config(), hidden=8, updates=updates, batch=8, block=4, seeds=1)
         directory = tmp_path / f"run{updates}"
-        trained = online.online(online.OnlinePlan(plan, envs=2, each=2, warm_up=0, capacity=32), task, "end_to_end", directory)
+        trained = online.online(
+            online.OnlinePlan(plan, envs=2, updates_per_step=2, learning_starts=0, buffer_size=32), task, "end_to_end", directory
+        )
         runs.append(str(directory))
         states.append(trained.states.of_seed(0))
     reacher_agents.pack(runs, tmp_path / "agents.npz")
     card, stages, _ = agents.load(tmp_path / "agents.npz")
     assert stages == 2 and card["hidden"] == 8 and [run["plan"]["updates"] for run in card["runs"]] == [4, 8]
-    state, key = task.env.start(task.instances(1, 1)[0]), jax.random.key(2)
+    state, key = task.env.reset_to(task.instances(1, 1)[0]), jax.random.key(2)
     actions = []
     for stage, trained in enumerate(states):
         policy = agents.play(lambda stages, state, stage=stage: jnp.int32(stage), tmp_path / "agents.npz")
@@ -129,7 +131,7 @@ def test_pack_refuses_what_is_no_run(tmp_path):
 
 def arm(q, v, target):
     env = Reacher(Body())
-    state = env.start(jnp.asarray([*q, *target], jnp.float32))
+    state = env.reset_to(jnp.asarray([*q, *target], jnp.float32))
     moving = Arm(state.pipeline_state.q, jnp.asarray(v, jnp.float32), state.pipeline_state.target, jnp.int32(0))
     state = state.replace(pipeline_state=moving, obs=state.obs.at[4:].set(moving.v))
     np.testing.assert_array_equal(joints(state), [*np.float32(q), *np.float32(v)])

@@ -13,7 +13,7 @@ from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
 from ohio_jax.low_level import AMBIGUOUS, UNIQUE
 from ohio_jax.relabel import relabel
-from ohio_jax.rollout import Behaviour, rollouts
+from ohio_jax.rollout import BehaviorPolicy, rollouts
 
 pytest.importorskip("brax")
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing `:DeprecationWarning")  # Brax reads MJX by its old names
@@ -39,7 +39,7 @@ def any_policy(which, env, key, state):
 @pytest.fixture(scope="module")
 def logs(task):
     with jax.numpy_rank_promotion("allow"):
-        played = lambda name, which: collect(task, Behaviour(name, task.env, any_policy, np.int32(which), {}), 8, seed=3)
+        played = lambda name, which: collect(task, BehaviorPolicy(name, task.env, any_policy, np.int32(which), {}), 8, seed=3)
         return {name: played(name, which) for which, name in enumerate(brax_reacher.POLICIES)}
 
 
@@ -85,18 +85,18 @@ def test_operators_are_ranked(logs):
 
 
 def test_goals_come_back_from_logs(task, logs):
-    """The expert's low level is the space's own: the angles it aimed at, and where it saturates a goal that acts alike."""
+    """The expert's low level is the interface's own: the angles it aimed at, and where it saturates a goal that acts alike."""
     for inverse in ("analytic", "least_squares"):
         goals = relabel(logs["expert"], task, "ohio", inverse)
-        assert goals.goal.shape == (8 * 12, 2)
+        assert goals.action.shape == (8 * 12, 2)
         np.testing.assert_array_equal(goals.reward[:12], logs["expert"].reward[:60].reshape(12, 5).sum(axis=1))
         sure = goals.status == UNIQUE
         assert sure.mean() > 0.9 and (goals.residual[sure] < 0.5).all()
         assert np.isin(goals.status, (UNIQUE, AMBIGUOUS)).mean() > 0.9
         # The target is read from the observation, the elbow's side from the goal itself.
-        aimed = jax.vmap(brax_reacher.inverse_kinematics)(jnp.asarray(goals.obs[:, 4:6]), jnp.asarray(goals.goal))
+        aimed = jax.vmap(brax_reacher.inverse_kinematics)(jnp.asarray(goals.obs[:, 4:6]), jnp.asarray(goals.action))
         settled = np.linalg.norm(goals.obs[:, 4:6], axis=1) > 0.03
-        np.testing.assert_allclose(goals.goal[sure & settled], aimed[sure & settled], atol=5e-3)
+        np.testing.assert_allclose(goals.action[sure & settled], aimed[sure & settled], atol=5e-3)
 
 
 @pytest.mark.slow
@@ -116,7 +116,7 @@ def test_a_goal_at_the_target_scores_as_the_expert(task, logs):
 
 def test_end_to_end_labels_are_the_actions(task, logs):
     labels = relabel(logs["random"], task, "end_to_end", "analytic")
-    np.testing.assert_array_equal(labels.goal, logs["random"].action)
+    np.testing.assert_array_equal(labels.action, logs["random"].action)
 
 
 def test_instances_do_not_depend_on_how_many_follow(task):

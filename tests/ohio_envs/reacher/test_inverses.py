@@ -175,7 +175,7 @@ def test_recovery_under_mpc_on_the_true_arm(inverse, x64):
     segments, goals = known(mpc, p, 0.2, 32)
     problem = mpc.problem(p)
     found = jax.jit(jax.vmap(lambda segment: INVERSES[inverse](problem, segment)))(segments)
-    residual = low_level.imitation if inverse == "implicit" else low_level.residual
+    residual = low_level.action_residual if inverse == "implicit" else low_level.residual
     derivative = jax.jacfwd(lambda goal, at: residual(problem, goal, at))
     of_one = lambda goal, segment: derivative(goal, low_level.prepare(problem, segment))
     J = np.asarray(jax.jit(jax.vmap(of_one))(jnp.asarray(goals), segments))

@@ -17,7 +17,7 @@ from ohio_jax import extras
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
 from ohio_jax.relabel import relabel
-from ohio_jax.rollout import Behaviour
+from ohio_jax.rollout import BehaviorPolicy
 
 mujoco = pytest.importorskip("mujoco")
 pytest.importorskip("mujoco.mjx")
@@ -86,7 +86,7 @@ def logs(task):
         for name, env in envs.items():
             for pushed in (True, False):
                 before = time.process_time()
-                found[name, pushed] = collect(task, Behaviour("any", env, pushed_or_pd, np.bool_(pushed), {}), EPISODES, 1)
+                found[name, pushed] = collect(task, BehaviorPolicy("any", env, pushed_or_pd, np.bool_(pushed), {}), EPISODES, 1)
         return found, (time.process_time() - before) / STEPS
 
 
@@ -108,11 +108,11 @@ def test_a_step_is_no_slower_than_it_should_be(logs):
 def test_the_task_is_reacher_with_another_simulator(task, logs):
     same = registry.make("reacher", {"horizon": str(STEPS)})
     assert task.name == "reacher-mjx" and isinstance(task.env, mujoco_reacher.MujocoReacher) and task.env.backend == "mjx"
-    assert task.settings == same.settings and set(task.spaces) == set(same.spaces) and task.policies == same.policies
+    assert task.settings == same.settings and set(task.interfaces) == set(same.interfaces) and task.policies == same.policies
     np.testing.assert_array_equal(task.instances(3, 4), same.instances(3, 4))
     ours, theirs = (logs[0][name, False].returns for name in ("mjx", "closed"))
     np.testing.assert_allclose(ours, theirs, atol=1.0)
-    np.testing.assert_allclose(joints(task.env.start(task.instances(1, 1)[0])), logs[0]["mjx", False].state[0])
+    np.testing.assert_allclose(joints(task.env.reset_to(task.instances(1, 1)[0])), logs[0]["mjx", False].state[0])
 
 
 def test_logged_steps_are_the_closed_forms(logs):

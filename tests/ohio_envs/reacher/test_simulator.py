@@ -53,7 +53,7 @@ def test_physics_of_random_states(theirs):
 def test_episodes_step_by_step(theirs, x64, tolerance):
     """200 steps of smooth torques that drive the wrist into its limit; observation and reward at each."""
     env = Reacher(Body())
-    begin = jax.jit(env.start)
+    begin = jax.jit(env.reset_to)
     roll = jax.jit(lambda s, a: jax.lax.scan(lambda s, a: (env.step(s, a),) * 2, s, a)[1])
     for seed in range(3):
         random = np.random.default_rng(seed)
@@ -76,7 +76,7 @@ def test_touching_is_rewarded(theirs):
     tip = 0.12 * np.array([np.cos(q[0]) + np.cos(q.sum()), np.sin(q[0]) + np.sin(q.sum())])
     for away, reward in ((0.0, 1.0), (0.024, 1.0), (0.026, 0.0)):
         target = tip + np.array([away, 0.0])
-        after = env.step(env.start(jnp.asarray([*q, *target], jnp.float32)), jnp.zeros(2))
+        after = env.step(env.reset_to(jnp.asarray([*q, *target], jnp.float32)), jnp.zeros(2))
         place(theirs, q, [0, 0], target)
         assert float(after.reward) == theirs.step([0, 0]).reward == reward
 
@@ -93,7 +93,7 @@ def test_an_episode_ends_by_its_time_limit():
 
 def test_starts_are_spread_as_theirs():
     env = Reacher(Body())
-    draws = np.asarray(jax.vmap(env.draw)(jax.random.split(jax.random.key(1), 4000)))
+    draws = np.asarray(jax.vmap(env.sample_instance)(jax.random.split(jax.random.key(1), 4000)))
     radius = np.linalg.norm(draws[:, 2:], axis=1)
     for values, low, high in ((draws[:, 0], -np.pi, np.pi), (draws[:, 1], -WRIST, WRIST), (radius, 0.05, 0.20)):
         assert low <= values.min() and values.max() <= high
@@ -132,6 +132,6 @@ def test_heavier_arms_accelerate_less():
 
 def test_view_and_bad_instance():
     env = Reacher(Body())
-    assert joints(env.start(jnp.arange(4.0))).tolist() == [0.0, 1.0, 0.0, 0.0]
+    assert joints(env.reset_to(jnp.arange(4.0))).tolist() == [0.0, 1.0, 0.0, 0.0]
     with pytest.raises(UserError, match=r"reacher instance: expected an array of shape \(4,\), found \(3,\)"):
-        env.start(jnp.zeros(3))
+        env.reset_to(jnp.zeros(3))

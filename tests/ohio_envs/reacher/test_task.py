@@ -31,8 +31,8 @@ def logs(task):
 
 @pytest.fixture(scope="module")
 def explained(task, logs):
-    """The logs' transitions by space and inverse, each made once."""
-    return functools.cache(lambda space, inverse: relabel(logs, task, space, inverse))
+    """The logs' transitions by interface and inverse, each made once."""
+    return functools.cache(lambda interface, inverse: relabel(logs, task, interface, inverse))
 
 
 def test_inverse_kinematics_puts_the_finger_on_the_target():
@@ -55,18 +55,18 @@ def test_operators_are_ranked(task):
 
 
 @pytest.mark.parametrize(
-    "space", ["ohio", *(pytest.param(space, marks=pytest.mark.slow) for space in ("ohio_compat", "ohio_mpc"))]
+    "interface", ["ohio", *(pytest.param(interface, marks=pytest.mark.slow) for interface in ("ohio_compat", "ohio_mpc"))]
 )
-def test_a_goal_at_the_target_is_reached_and_held(space):
+def test_a_goal_at_the_target_is_reached_and_held(interface):
     """The high level names the target's joint angles, at rest: the low level goes there, in its slow way, and stays."""
     task = registry.make("reacher")
 
     def act(params, env, key, state):
         arm = state.pipeline_state
         place = jnp.concatenate([policies.inverse_kinematics(arm.target, arm.q), jnp.zeros(2)])
-        return place if space == "ohio_compat" else place - jnp.concatenate([arm.q, arm.v])
+        return place if interface == "ohio_compat" else place - jnp.concatenate([arm.q, arm.v])
 
-    env = task.high_level(space)
+    env = task.high_level(interface)
     instances = task.instances(5, 16).at[:, 0].multiply(0.3)  # no turn longer than half a circle
     keys = jax.random.split(jax.random.key(0), 16)
     assert env.horizon == 200
@@ -76,13 +76,13 @@ def test_a_goal_at_the_target_is_reached_and_held(space):
 def test_goals_come_back_from_logs(logs, explained):
     """Segments of five steps, up to the time limit; what model error costs, in units of the noise."""
     median = {}
-    for space in ("ohio_true", "ohio", "ohio_compat"):
-        goals = explained(space, "analytic")
-        assert len(goals.reward) == 12 * 40 and goals.goal.shape[1:] == (4,)
+    for interface in ("ohio_true", "ohio", "ohio_compat"):
+        goals = explained(interface, "analytic")
+        assert len(goals.reward) == 12 * 40 and goals.action.shape[1:] == (4,)
         assert (goals.elapsed == 5).all() and not goals.terminal.any() and goals.card["cut_short"] == 0
         np.testing.assert_array_equal(goals.reward[:40], logs.reward[:200].reshape(40, 5).sum(axis=1))
         # Of the original's, whose noise is one: in the units of the others it would be larger still.
-        median[space] = np.median(goals.residual)
+        median[interface] = np.median(goals.residual)
     assert median["ohio_true"] < 1e-3 and median["ohio_true"] <= median["ohio"] < median["ohio_compat"]
 
 
@@ -95,7 +95,7 @@ def test_least_squares_explains_what_the_closed_form_cannot(explained):
 
 def test_observed_states_as_goals_and_their_limits(logs, explained):
     """The state at the end of a segment; learned and asked for within 1 where the limit is to be a torque agent's."""
-    goals, spec = explained("ohio_compat", "observed").goal, registry.make("reacher").spaces["ohio_compat_unit"].spec
+    goals, spec = explained("ohio_compat", "observed").action, registry.make("reacher").interfaces["ohio_compat_unit"].spec
     np.testing.assert_allclose(goals[:40], logs.next_state[4:200:5], atol=1e-6)
     assert np.mean(np.abs(goals) > 1.0) > 0.1
     np.testing.assert_allclose(spec.project(goals), np.clip(goals, -1.0, 1.0), atol=1e-4)
@@ -105,7 +105,7 @@ def test_observed_states_as_goals_and_their_limits(logs, explained):
 def test_recovered_goals_reach_the_observed_state(task, logs, explained):
     """Executed in the true simulator from the logged state, one segment at a time."""
     goals = explained("ohio_true", "least_squares")
-    chosen = task.spaces["ohio_true"]
+    chosen = task.interfaces["ohio_true"]
 
     def execute(x, goal):
         memory = chosen.controller.plan(chosen.params, chosen.controller.init(chosen.params), x, goal)
@@ -117,7 +117,7 @@ def test_recovered_goals_reach_the_observed_state(task, logs, explained):
 
         return jax.lax.scan(step, (x, memory), None, 5)[0][0]
 
-    ends = jax.jit(jax.vmap(execute))(jnp.asarray(logs.state[:195:5]), jnp.asarray(goals.goal[:39]))
+    ends = jax.jit(jax.vmap(execute))(jnp.asarray(logs.state[:195:5]), jnp.asarray(goals.action[:39]))
     np.testing.assert_allclose(ends, logs.next_state[4:195:5], atol=2e-3)
 
 
@@ -127,12 +127,12 @@ def test_goals_are_displacements(task, logs, explained):
         logs, **{name: getattr(logs, name) + np.array([2 * np.pi, 0, 0, 0], np.float32) for name in ("state", "next_state")}
     )
     again = relabel(turned, task, "ohio_true", "analytic")
-    np.testing.assert_allclose(again.goal, explained("ohio_true", "analytic").goal, atol=5e-3)
+    np.testing.assert_allclose(again.action, explained("ohio_true", "analytic").action, atol=5e-3)
 
 
 def test_end_to_end_labels_are_the_torques(task, logs):
     labels = relabel(logs, task, "end_to_end", "analytic")
-    np.testing.assert_array_equal(labels.goal, logs.action)
+    np.testing.assert_array_equal(labels.action, logs.action)
 
 
 def test_bad_settings_are_refused():

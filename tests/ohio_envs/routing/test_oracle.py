@@ -19,7 +19,7 @@ BOUNDS = {
 @pytest.mark.parametrize("name, minutes", BOUNDS)
 def test_published_bounds(name, minutes):
     c = city(name, minutes)
-    bounds = oracle.bound(c, demand.draw(c, 10, 10))
+    bounds = oracle.bound(c, demand.sample_instances(c, 10, 10))
     assert (bounds.mean(), bounds.std()) == pytest.approx(BOUNDS[name, minutes], abs=0.6)
 
 
@@ -53,6 +53,6 @@ def test_unpriced_pairs_earn_nothing():
 
 def test_more_requests_never_hurt():
     c = scenario.synthetic(6, seed=2, horizon=8)
-    requests = demand.draw(c, 3, 2)
-    more = requests + demand.draw(c, 4, 2)
+    requests = demand.sample_instances(c, 3, 2)
+    more = requests + demand.sample_instances(c, 4, 2)
     assert (oracle.bound(c, more) >= oracle.bound(c, requests)).all()

@@ -1,4 +1,4 @@
-"""The behaviour policies: feasible, as defined, and as good as published."""
+"""The behavior policies: feasible, as defined, and as good as published."""
 
 import functools
 
@@ -32,7 +32,7 @@ TOLERANCE = {"inf": 0.6, "disp": 3000.0}
 def returns(name, minutes, policy, dynamics):
     c = city(name, minutes)
     env = Routing(scenario.prepare(c), dynamics)
-    instances = jnp.asarray(demand.draw(c, 10, 10))
+    instances = jnp.asarray(demand.sample_instances(c, 10, 10))
     act = scripted(policies.POLICIES[policy])
     return np.asarray(rollouts(env, act, (), instances, episode_keys(0, 10)).returns, np.float64)
 
@@ -55,7 +55,7 @@ def test_published_means_strict(name, minutes):
 )
 def test_published_means_conserving(name, minutes, names):
     c = city(name, minutes)
-    bound = oracle.bound(c, demand.draw(c, 10, 10))
+    bound = oracle.bound(c, demand.sample_instances(c, 10, 10))
     for policy in names:
         episodes, mean = returns(name, minutes, policy, "conserving"), CONSERVING[name, minutes][policy]
         assert abs(episodes.mean() - mean) < TOLERANCE.get(policy, 0.03 * mean), policy
@@ -94,7 +94,7 @@ def test_flows_are_feasible(policy):
     assert flows.shape == (3, T, N, N) and flows.dtype == np.int32 and (flows >= 0).all()
     off_diagonal = flows * (1 - np.eye(N, dtype=int))
     assert (off_diagonal.sum(-1) <= idle).all()
-    assert not states.metrics["asked_too_much"].any()
+    assert not states.metrics["infeasible_requests"].any()
     assert off_diagonal.any() == (policy != "none")
 
 
@@ -125,7 +125,7 @@ def test_dtv_is_the_cheapest_way_to_its_forecast():
 
 def test_dtv_serves_what_it_can_when_vehicles_are_few():
     env = environment()
-    state = env.start(jnp.zeros((T, N, N)))
+    state = env.reset_to(jnp.zeros((T, N, N)))
     idle = jnp.array([3, 0, 1, 0, 0, 2])
     state = state.replace(pipeline_state=state.pipeline_state._replace(idle=idle))
     flows = np.asarray(jax.jit(policies.dtv)(env, jax.random.key(0), state))
@@ -167,6 +167,6 @@ def test_distributions_are_reached(policy):
 def test_rebalancing_pays_in_synthetic_cities(seed):
     c = scenario.synthetic(10, seed)
     env = Routing(scenario.prepare(c))
-    instances = jnp.asarray(demand.draw(c, 0, 4))
+    instances = jnp.asarray(demand.sample_instances(c, 0, 4))
     mean = lambda policy: float(rollouts(env, scripted(policy), (), instances, episode_keys(0, 4)).returns.mean())
     assert mean(policies.none) < 0.8 * mean(policies.dtv) < 0.8 * oracle.bound(c, np.asarray(instances)).mean()

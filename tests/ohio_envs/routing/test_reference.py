@@ -64,7 +64,7 @@ class Trace(NamedTuple):
     served: np.ndarray
     lost: np.ndarray
     reb_cost: np.ndarray
-    asked_too_much: np.ndarray
+    infeasible_requests: np.ndarray
     last_idle: np.ndarray
 
 
@@ -92,10 +92,10 @@ def _play(env, policy, requests, actions) -> Trace:
         after = env.step(state, flows)
         amounts = state.metrics
         seen = (state.pipeline_state.idle, state.obs, flows, amounts["passenger_reward"], after.reward)
-        later = (after.metrics["rebalancing_cost"], after.metrics["asked_too_much"])
+        later = (after.metrics["rebalancing_cost"], after.metrics["infeasible_requests"])
         return after, (*seen, amounts["served"], amounts["lost"], *later)
 
-    last, columns = jax.lax.scan(step, env.start(requests), actions)
+    last, columns = jax.lax.scan(step, env.reset_to(requests), actions)
     return Trace(*columns, last.pipeline_state.idle)
 
 
@@ -142,7 +142,7 @@ def check_random_flows(name: str, dynamics: str, seed: int, greed: float) -> Non
     fleet = city.regions * city.vehicles
     # What one entry asks for counts up to the whole fleet.
     wanted = np.clip(np.trunc(actions), 0, fleet).astype(np.int64) * (1 - np.eye(city.regions, dtype=np.int64))
-    np.testing.assert_array_equal(trace.asked_too_much, (wanted - episode.flows).sum(axis=(1, 2)))
+    np.testing.assert_array_equal(trace.infeasible_requests, (wanted - episode.flows).sum(axis=(1, 2)))
 
     accounted = episode.after.sum(axis=1) + episode.in_flight
     if dynamics == "conserving":
@@ -172,7 +172,7 @@ def check_policies(name: str, dynamics: str, episodes: int) -> None:
     city, env = the_city(name), environment(name, dynamics)
     solve = reference.highs(reference.rebalancing_cost(np.asarray(env.scenario.reb_cost)))
     off_diagonal = 1 - np.eye(city.regions, dtype=np.int64)
-    for requests in demand.draw(city, 7, episodes):
+    for requests in demand.sample_instances(city, 7, episodes):
         for policy in ("none", "dtv", "inf", "uniform"):
             trace = play(env, policies.POLICIES[policy], requests)
             act = POLICIES[policy]
@@ -262,7 +262,7 @@ def test_two_readers_agree_to_the_last_bit(city_files, name):
     np.testing.assert_array_equal(ours.reb_time[off_diagonal], theirs.reb_time[off_diagonal])
     assert theirs.idle.tolist() == [ours.vehicles] * ours.regions
     assert ours.cost == theirs.step_cost
-    np.testing.assert_array_equal(demand.draw(ours, 10, 3), demands(theirs, 10, 3))
+    np.testing.assert_array_equal(demand.sample_instances(ours, 10, 3), demands(theirs, 10, 3))
 
 
 @pytest.mark.parametrize("warm", [False, True])

@@ -59,7 +59,7 @@ def test_published_returns(name, minutes, policy, dynamics):
     c, key = city(name, int(minutes)), (name, int(minutes))
     env = Routing(scenario.prepare(c), dynamics)
     act = scripted(policies.POLICIES[policy])
-    episodes = rollouts(env, act, (), jnp.asarray(demand.draw(c, 10, 10)), episode_keys(0, 10))
+    episodes = rollouts(env, act, (), jnp.asarray(demand.sample_instances(c, 10, 10)), episode_keys(0, 10))
     np.testing.assert_allclose(episodes.returns, RETURNS[name, minutes, policy, dynamics], atol=0.1, rtol=0)
     assert episodes.metrics["requests"].tolist() == REQUESTS[key]
     if policy == "none" and dynamics == "strict" and key in SERVED:
@@ -70,7 +70,7 @@ def test_published_returns(name, minutes, policy, dynamics):
 @published
 @pytest.mark.parametrize("name, minutes", FIRST_REQUESTS)
 def test_published_requests(name, minutes):
-    first = demand.draw(city(name, minutes), 10, 1)[0, 0]
+    first = demand.sample_instances(city(name, minutes), 10, 1)[0, 0]
     assert [(i, j, first[i, j]) for i, j in np.argwhere(first)[:6]] == FIRST_REQUESTS[name, minutes]
 
 
@@ -89,7 +89,7 @@ def environment(seed: int, dynamics: str, time: bool = False) -> Routing:
 @jax.jit
 def play(env, requests, actions):
     """All states of an episode, stacked: [T + 1, ...]."""
-    first = env.start(requests)
+    first = env.reset_to(requests)
 
     def step(state, action):
         after = env.step(state, action)
@@ -164,7 +164,7 @@ def test_served_and_asked(seed, requests, actions):
     asked = np.minimum(np.maximum(np.trunc(actions), 0), N * CITIES[seed].vehicles) * (1 - np.eye(N))
     idle = np.asarray(states.pipeline_state.idle[:T])
     granted = np.minimum(asked.sum(2), idle).sum(1)
-    np.testing.assert_array_equal(states.metrics["asked_too_much"][1:], asked.sum((1, 2)) - granted)
+    np.testing.assert_array_equal(states.metrics["infeasible_requests"][1:], asked.sum((1, 2)) - granted)
 
 
 @pytest.mark.parametrize("time", [False, True])
@@ -222,7 +222,7 @@ def test_flat_integer_and_real_actions_are_the_same():
 
 def test_demand_of_another_shape():
     with pytest.raises(UserError, match=r"demand: expected an array of shape \(8, 5, 5\), found \(8, 5\)"):
-        environment(0, "conserving").start(jnp.zeros((T, N)))
+        environment(0, "conserving").reset_to(jnp.zeros((T, N)))
 
 
 @pytest.mark.parametrize("dynamics", ["conserving", "strict"])
@@ -236,7 +236,7 @@ def test_jit_vmap_and_loop_agree(dynamics):
     for e in range(4):
         one = jax.tree.map(lambda x, e=e: x[e], together)
         chex.assert_trees_all_close(one, jitted(keys[e], flows[e]), rtol=1e-5)
-    chex.assert_trees_all_close(one, env.step(env.start(env.draw(keys[3])), flows[3]), rtol=1e-5)
+    chex.assert_trees_all_close(one, env.step(env.reset_to(env.sample_instance(keys[3])), flows[3]), rtol=1e-5)
 
 
 def test_cities_are_leaves_and_nothing_retraces():
@@ -254,7 +254,7 @@ def test_cities_are_leaves_and_nothing_retraces():
 def test_environments_can_be_vmapped():
     envs = jax.vmap(lambda cost: Routing(environment(0, "conserving").scenario.replace(cost=cost)))(jnp.array([0.0, 2.0]))
     move = jnp.zeros((N, N)).at[0, 1].set(3.0)
-    costs = jax.vmap(lambda env: env.step(env.start(jnp.zeros((T, N, N))), move).metrics["rebalancing_cost"])(envs)
+    costs = jax.vmap(lambda env: env.step(env.reset_to(jnp.zeros((T, N, N))), move).metrics["rebalancing_cost"])(envs)
     assert costs.tolist() == [0.0, 6.0 * int(CITIES[0].reb_time[0, 1])]
 
 

@@ -58,12 +58,12 @@ def test_round_trip_costs_nothing(city, policy):
     """Flows -> goal -> flows: the same end state at the same cost, on every DTV and INF step."""
     task, data = logged(city, policy)
     tau = np.asarray(task.env.scenario.reb_time)
-    space = task.spaces["ohio"]
+    interface = task.interfaces["ohio"]
     moved = data.action * (1 - np.eye(len(tau), dtype=int))
     end = data.state - moved.sum(axis=2) + moved.sum(axis=1)
     goal = (end / end.sum(axis=1, keepdims=True)).astype(np.float32)
     # As users compile it: without optimizations one of 2,880 goals is rounded differently in two places of the program.
-    act = jax.jit(jax.vmap(lambda s, g: transport.act(space.params, (), s, g)[0]), compiler_options=OPTIMIZED)
+    act = jax.jit(jax.vmap(lambda s, g: transport.act(interface.params, (), s, g)[0]), compiler_options=OPTIMIZED)
     again = act(jnp.asarray(data.state), goal)
     again = np.asarray(again) * (1 - np.eye(len(tau), dtype=int))
     np.testing.assert_array_equal(data.state - again.sum(axis=2) + again.sum(axis=1), end)
@@ -73,10 +73,10 @@ def test_round_trip_costs_nothing(city, policy):
 @published
 def test_flooring_loses_vehicles_and_largest_remainder_none():
     task, data = logged("routing-nyc", "dtv")
-    for space, exact in (("ohio", True), ("ohio_compat", False)):
-        goals = relabel(data, task, space, "analytic").goal
+    for interface, exact in (("ohio", True), ("ohio_compat", False)):
+        goals = relabel(data, task, interface, "analytic").action
         total = data.state.sum(axis=1)
-        rounding = task.spaces[space].params.rounding
+        rounding = task.interfaces[interface].params.rounding
         counts = np.asarray(jax.vmap(lambda g, t, r=rounding: transport.counts(g, t, r))(goals, total))
         lost = total - counts.sum(axis=1)
         assert (lost == 0).all() if exact else lost[~data.truncated].mean() > 1
@@ -88,7 +88,7 @@ def test_states_alone_show_the_same_goals(policy):
     """The state-only inverse sees idle counts before and after, and recovers what the flows say."""
     task, data = logged("routing-nyc", policy)
     from_flows, from_states = (relabel(data, task, "ohio", inverse) for inverse in ("analytic", "observed"))
-    np.testing.assert_allclose(from_states.goal, from_flows.goal, atol=1e-6)
+    np.testing.assert_allclose(from_states.action, from_flows.action, atol=1e-6)
     assert (from_states.residual == 0).all() and (from_states.status == 0).all()
     blind = relabel(dataclasses.replace(data, action=np.zeros_like(data.action)), task, "ohio", "observed")
-    np.testing.assert_array_equal(blind.goal, from_states.goal)
+    np.testing.assert_array_equal(blind.action, from_states.action)

@@ -35,7 +35,7 @@ NETWORKS = {
 def test_any_orders_do_what_they_do_in_numpy(s):
     """Also where sources are asked for more than they have; and nothing is lost or made on the way."""
     env = SupplyChain(scenario.check(s), smooth=True)
-    instance = env.draw(jax.random.key(2))
+    instance = env.sample_instance(jax.random.key(2))
     random = np.random.default_rng(0)
     orders = random.uniform(-3.0, 4.0, (s.horizon, s.nodes)) * np.asarray(scenario.lead_time_demand(s)[0]) / 5.0
     orders = orders.astype(np.float32)
@@ -45,7 +45,7 @@ def test_any_orders_do_what_they_do_in_numpy(s):
         now = state.pipeline_state
         return state, (state.reward, now.stock, now.owed, jnp.sum(now.due), echelon_positions(s, now))
 
-    reward, stock, owed, under_way, position = jax.jit(lambda a: jax.lax.scan(step, env.start(instance), a)[1])(orders)
+    reward, stock, owed, under_way, position = jax.jit(lambda a: jax.lax.scan(step, env.reset_to(instance), a)[1])(orders)
     network = Network(np.asarray(s.holding, np.float64), s.lead, s.source, float(s.backlog), s.stores, s.lost)
     short = 0
     for t in range(s.horizon):
@@ -106,12 +106,12 @@ def test_what_a_task_offers(task):
     @jax.jit
     def step(instance):
         high = [task.high_level(name) for name in ("ohio", "end_to_end")]
-        return [env.step(env.start(instance), jnp.full(env.action_size, 0.5)) for env in high]
+        return [env.step(env.reset_to(instance), jnp.full(env.action_size, 0.5)) for env in high]
 
-    for state, space in zip(step(jax.tree.map(lambda x: x[0], instances)), task.spaces.values(), strict=True):
-        assert space.spec.shape == (env.action_size,) and np.isfinite(state.obs).all()
+    for state, interface in zip(step(jax.tree.map(lambda x: x[0], instances)), task.interfaces.values(), strict=True):
+        assert interface.spec.shape == (env.action_size,) and np.isfinite(state.obs).all()
         # All order half of what they may: echelons half of the largest level, or twice their demand.
-        largest = space.params.largest
+        largest = interface.params.largest
         np.testing.assert_allclose(jnp.sum(state.pipeline_state.due, axis=0)[-1], largest[-1] / 2, rtol=1e-5)
 
 
@@ -123,7 +123,7 @@ def test_recovered_goals_are_the_levels(task):
     unique = found.status == UNIQUE
     theory = optimum.echelon if not task.env.scenario.lost else search.search
     levels = theory(task.env.scenario).levels
-    goals = found.goal[unique] * np.asarray(task.spaces["ohio"].params.largest)
+    goals = found.action[unique] * np.asarray(task.interfaces["ohio"].params.largest)
     assert unique.mean() > 0.5
     np.testing.assert_allclose(goals, np.broadcast_to(levels, goals.shape), rtol=1e-4)
 

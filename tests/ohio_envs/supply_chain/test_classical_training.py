@@ -12,14 +12,14 @@ from ohio_jax.learners import LEARNERS, bc
 from ohio_jax.training import hdpo
 from ohio_jax.training.plan import Plan
 
-PLAN = Plan("bc", bc.Config(actor_rate=1e-2, decay=200.0), hidden=16, updates=200, batch=32, block=200, seeds=1)
-LONGER = dataclasses.replace(PLAN, config=bc.Config(actor_rate=1e-2, decay=400.0), updates=400, seeds=3)
+PLAN = Plan("bc", bc.Config(actor_lr=1e-2, actor_lr_decay_steps=200.0), hidden=16, updates=200, batch=32, block=200, seeds=1)
+LONGER = dataclasses.replace(PLAN, config=bc.Config(actor_lr=1e-2, actor_lr_decay_steps=400.0), updates=400, seeds=3)
 
 
-def gap(task, space="ohio", plan=PLAN, episodes=4096, against="base_stock"):
+def gap(task, interface="ohio", plan=PLAN, episodes=4096, against="base_stock"):
     """Percent by which trained policies cost more than a scripted one on the same demand, which is not that of training."""
-    states = hdpo.hdpo(plan, task, space).states
-    ours = np.asarray(evaluate_learner(task, space, LEARNERS["bc"], states, episodes, 1).returns, np.float64)
+    states = hdpo.hdpo(plan, task, interface).states
+    ours = np.asarray(evaluate_learner(task, interface, LEARNERS["bc"], states, episodes, 1).returns, np.float64)
     theirs = np.mean(evaluate_policy(task, against, episodes, 1).returns, dtype=np.float64)
     return scores.gap(ours.mean(axis=1), theirs), scores.gap(theirs, task.reference.full)
 

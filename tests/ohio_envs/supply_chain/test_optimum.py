@@ -108,10 +108,10 @@ def test_families_of_demand():
         (scenario.one_store(4, 9.0, 4000, lost=True), 5.0, 5.0**0.5),
         (scenario.serial(4, 9.0, 4000), 5.0, 2.0),
     ):
-        demand = SupplyChain(s).draw(jax.random.key(0)).demand
+        demand = SupplyChain(s).sample_instance(jax.random.key(0)).demand
         assert demand.shape == (4000, 1) and float(demand.min()) >= 0
         np.testing.assert_allclose([demand.mean(), demand.std()], [mean, spread], rtol=0.05)
-    noise = SupplyChain(scenario.published(scenario.ONE_WAREHOUSE_10, noise=3)).draw(jax.random.key(0)).demand
+    noise = SupplyChain(scenario.published(scenario.ONE_WAREHOUSE_10, noise=3)).sample_instance(jax.random.key(0)).demand
     curve = scenario.published(scenario.ONE_WAREHOUSE_10).curve
     away = np.asarray(noise - curve)[np.asarray(curve) > 4]
     assert -3.5 <= away.min() < -2.5 and 1.5 < away.max() <= 2.5  # one of -3 .. 2, then rounded

@@ -42,7 +42,7 @@ def test_search_reaches_every_optimum(chain, lead, underage):
 
 
 def test_search_where_theory_knows_no_optimum():
-    """What it finds is no worse than its neighbours, nor than a store that could owe would have; and never below the bound."""
+    """What it finds is no worse than its neighbors, nor than a store that could owe would have; and never below the bound."""
     s = scenario.many_stores(4, 50, seed=3)
     found = search.search(s, episodes=64)
     mean, deviation = scenario.lead_time_demand(s)

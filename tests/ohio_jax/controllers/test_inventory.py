@@ -74,8 +74,8 @@ def test_what_the_low_level_would_not_do_is_unexplained():
     given = Segment(state[:, None], action[:, None], state[:, None])
     found = jax.vmap(lambda segment: INVERSES["analytic"](problem, segment))(given)
     assert (found.status[:3] == UNEXPLAINED).all()
-    spoilt = Segment(state[:, None].at[0].set(jnp.nan), action[:, None], state[:, None])
-    found = jax.vmap(lambda segment: INVERSES["analytic"](inventory.problem(CORRECTED), segment))(spoilt)
+    spoiled = Segment(state[:, None].at[0].set(jnp.nan), action[:, None], state[:, None])
+    found = jax.vmap(lambda segment: INVERSES["analytic"](inventory.problem(CORRECTED), segment))(spoiled)
     assert found.status[0] == FAILED and jnp.isfinite(found.goal).all() and found.status[3] == UNIQUE
 
 

@@ -184,8 +184,8 @@ def test_the_last_per_cent_is_not_fitted_with_goals_far_off(gains):
     wide = np.array([0.4] * 3 + [1.6] * 3)
     segments, _ = logs(0.2)
     held = np.flatnonzero(arm.saturated(segments).any(axis=(1, 2)))[:24]
-    found = jax.tree.map(lambda x: np.asarray(x)[held], invert(params(gains, wide, usual=OUTPUT), segments))
-    problem, edge = osc.problem(params(gains, wide, usual=OUTPUT)), np.append(wide, 1.0)
+    found = jax.tree.map(lambda x: np.asarray(x)[held], invert(params(gains, wide, prior_std=OUTPUT), segments))
+    problem, edge = osc.problem(params(gains, wide, prior_std=OUTPUT)), np.append(wide, 1.0)
     squared, turned = [], []
     with jax.enable_x64(True):
         off = functools.partial(low_level.residual, problem)
@@ -221,7 +221,7 @@ def test_of_goals_that_explain_a_segment_the_nearest_is_returned():
 def test_what_is_returned_is_the_most_likely_goal(gains):
     """Under noise of unknown size and the prior, counted in float64 and searched by SciPy from there and from the start."""
     wide = np.array([0.4] * 3 + [1.6] * 3)
-    p = params(gains, wide, usual=OUTPUT)
+    p = params(gains, wide, prior_std=OUTPUT)
     segments, _ = logs(0.5, still=0.2)
     found, edge = jax.tree.map(np.asarray, invert(p, segments)), np.append(wide, 1.0)
     problem, above = osc.problem(p), []

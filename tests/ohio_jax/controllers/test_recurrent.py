@@ -53,8 +53,8 @@ def test_torques_are_the_networks(by, replays):
             action, memory = recurrent.act(p, memory, state, goal)
             return memory, action
 
-        spoilt = jax.tree.map(jnp.ones_like, recurrent.init(p))
-        return jax.lax.scan(step, recurrent.plan(p, spoilt, states[0], goal), states)[1]
+        spoiled = jax.tree.map(jnp.ones_like, recurrent.init(p))
+        return jax.lax.scan(step, recurrent.plan(p, spoiled, states[0], goal), states)[1]
 
     actions = run(states)
     seen, carry = [], [(np.zeros(5), np.zeros(5))] * 2

@@ -10,7 +10,7 @@ import pytest
 from ohio_jax import low_level
 from ohio_jax.controllers import lqr, mpc, relative
 from ohio_jax.inverse import INVERSES
-from ohio_jax.low_level import UNIQUE, ActionModel, Problem, Program, Segment, StateModel
+from ohio_jax.low_level import UNIQUE, ActionModel, LinearProgram, Problem, Segment, StateModel
 from tests.ohio_jax import linear, toy
 
 LIMIT = jnp.array([40.0, 50.0, 60.0])
@@ -83,7 +83,7 @@ class Spring:
         def program(segment, at):
             """The shortest way from where one is to the goal, up and down; the log shows the first step's."""
             way = segment.action[0]
-            return Program(
+            return LinearProgram(
                 cost=jnp.ones(6),
                 price=0.1 * ways,
                 A=ways.T,

@@ -23,7 +23,7 @@ def transitions() -> data.Transitions:
     rng = np.random.default_rng(0)
     number = lambda *shape: rng.normal(2.0, 3.0, shape).astype(np.float32)
     return data.Transitions(
-        obs=number(ROWS, 4), goal=number(ROWS, 2, 3), reward=number(ROWS), next_obs=number(ROWS, 4),
+        obs=number(ROWS, 4), action=number(ROWS, 2, 3), reward=number(ROWS), next_obs=number(ROWS, 4),
         elapsed=np.ones(ROWS, np.int32), terminal=np.zeros(ROWS, bool), weight=np.ones(ROWS, np.float32),
         status=np.zeros(ROWS, np.int32), residual=number(ROWS), episode=np.repeat(np.arange(5), 10),
         episode_return=number(5), card={"task": "toy"},
@@ -45,11 +45,11 @@ def test_one_field_of_so_many_rows(kind):
     after = corrupt(before, kind, 0.3, 1.0, seed=3)
     assert changed(before, after) == ([name, "episode_return"] if kind == "reward" else [name])
     old, new = (np.asarray(getattr(d, name), np.float64).reshape(ROWS, -1) for d in (before, after))
-    spoilt = (old != new).any(axis=1)
-    assert spoilt.sum() == 15
+    spoiled = (old != new).any(axis=1)
+    assert spoiled.sum() == 15
     assert getattr(after, name).dtype == getattr(before, name).dtype
     bound = LARGEST_REWARD * old.std(axis=0) if kind == "reward" else old.std(axis=0) + (kind == "action")
-    assert (np.abs(new - (0.0 if kind == "reward" else old))[spoilt] <= bound[None] * 1.001).all()
+    assert (np.abs(new - (0.0 if kind == "reward" else old))[spoiled] <= bound[None] * 1.001).all()
     if kind == "action":  # flows are whole, and no more than were ever logged
         assert new.min() >= old.min() and new.max() <= old.max()
     assert after.card == {**before.card, "corruption": [{"kind": kind, "rate": 0.3, "scale": 1.0, "seed": 3}]}
@@ -69,7 +69,7 @@ def test_nothing_of_no_rows_and_noise_of_no_size(kind):
 def test_noise_fills_its_range_and_corruptions_add_up():
     before = transitions()
     after = corrupt(before, "label", 1.0, 2.0)
-    relative = (after.goal - before.goal) / before.goal.std(axis=0)[None]
+    relative = (after.action - before.action) / before.action.std(axis=0)[None]
     assert np.abs(relative).max() > 1.9 and abs(relative.mean()) < 0.25
     twice = corrupt(after, "observation", 0.5)
     assert changed(after, twice) == ["obs"] and [done["kind"] for done in twice.card["corruption"]] == ["label", "observation"]
@@ -94,13 +94,13 @@ def least_values(of: Adversary, kind: str, rows: data.Transitions) -> np.ndarray
     """What the critics say of each transition, as its corruption lowers it."""
     state, see = of.agent
     obs = jnp.asarray(rows.next_obs if kind == "next_observation" else rows.obs)
-    goal = of.agent.act(of.learner, obs, jax.random.key(0), True) if kind == "next_observation" else jnp.asarray(rows.goal)
+    goal = of.agent.act(of.learner, obs, jax.random.key(0), True) if kind == "next_observation" else jnp.asarray(rows.action)
     return np.asarray(jnp.min(state.spec.critics(state.critic.params, see(obs), goal), axis=0))
 
 
 @pytest.mark.parametrize("kind", ["observation", "label", "next_observation"])
 def test_an_adversary_finds_worse_noise_than_chance(kind):
-    before, enemy = dataclasses.replace(transitions(), goal=transitions().goal.reshape(ROWS, 6)), adversary()
+    before, enemy = dataclasses.replace(transitions(), action=transitions().action.reshape(ROWS, 6)), adversary()
     chance, worst = (corrupt(before, kind, 1.0, 0.5, 3, of) for of in (None, enemy))
     name = FIELDS[kind][1]
     assert changed(before, worst) == [name]
@@ -117,18 +117,18 @@ def test_under_a_linear_critic_noise_goes_straight_down():
     state = iql.init(jax.random.key(0), spec, iql.Config())
     twice = state.critic._replace(params=jax.tree.map(lambda x: x[jnp.array([0, 0])], state.critic.params))
     enemy = Adversary(iql, Agent(state.replace(critic=twice), Preprocessor.plain(4)))
-    before = dataclasses.replace(transitions(), goal=transitions().goal.reshape(ROWS, 6))
+    before = dataclasses.replace(transitions(), action=transitions().action.reshape(ROWS, 6))
     chance, worst = (corrupt(before, "label", 1.0, 1.0, 3, of) for of in (None, enemy))
-    share = lambda after: (after.goal - before.goal) / before.goal.std(axis=0)[None]
+    share = lambda after: (after.action - before.action) / before.action.std(axis=0)[None]
     slope = np.asarray(jax.tree.leaves(twice.params)[1])[0, 4:, 0]
     np.testing.assert_allclose(share(worst), np.clip(share(chance) - np.sign(slope)[None], -1.0, 1.0), atol=2e-3)
 
 
 def test_an_adversary_turns_rewards_around_and_is_asked_about_its_own_sizes():
-    before = dataclasses.replace(transitions(), goal=transitions().goal.reshape(ROWS, 6))
+    before = dataclasses.replace(transitions(), action=transitions().action.reshape(ROWS, 6))
     after = corrupt(before, "reward", 1.0, 2.0, adversary=adversary())
     np.testing.assert_allclose(after.reward, -2.0 * before.reward)
-    with pytest.raises(UserError, match=r"goals of sizes \(4, 6\), found \(4, 5\)"):
+    with pytest.raises(UserError, match=r"actions of sizes \(4, 6\), found \(4, 5\)"):
         corrupt(before, "label", adversary=adversary((4, 5)))
     state, see = adversary().agent
     cloned = Agent(bc.init(jax.random.key(0), state.spec, bc.Config()), see)
@@ -141,7 +141,7 @@ def test_an_adversary_turns_rewards_around_and_is_asked_about_its_own_sizes():
 @pytest.mark.parametrize(
     "kind, arguments, message",
     [
-        ("colour", {}, "corruption"),
+        ("color", {}, "corruption"),
         ("action", {}, "corruption action: expected trajectories, found transitions"),
         ("label", {"rate": 1.5}, "rate: expected a share from 0 to 1, found 1.5"),
         ("label", {"rate": float("nan")}, "rate: expected a share from 0 to 1, found nan"),

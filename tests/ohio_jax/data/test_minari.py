@@ -50,7 +50,7 @@ def test_goals_are_an_ordinary_dataset(task, logs):
     assert written.storage.metadata["author"] == {"us"} and written.action_space.shape == (1,)
     episodes = list(written.iterate_episodes())
     assert len(episodes) == 3
-    np.testing.assert_array_equal(np.concatenate([e.actions for e in episodes]), goals.goal)
+    np.testing.assert_array_equal(np.concatenate([e.actions for e in episodes]), goals.action)
     np.testing.assert_array_equal(np.concatenate([e.rewards for e in episodes]), goals.reward)
     np.testing.assert_array_equal(np.concatenate([e.observations[:-1] for e in episodes]), goals.obs)
     np.testing.assert_array_equal(np.concatenate([e.observations[1:] for e in episodes]), goals.next_obs)
@@ -85,10 +85,10 @@ def test_logs_of_another_project(task):
     observations, actions = np.array([[3.0], [2.0], [2.5]]), np.array([[-1.0], [0.5]])
     foreign("theirs-v0", observations, actions)
     logs = bridge.load("theirs-v0", task, state=lambda episode: episode.observations)
-    assert logs.card == {"task": "line", "settings": {"horizon": 4}, "behaviour": "theirs-v0"}
+    assert logs.card == {"task": "line", "settings": {"horizon": 4}, "behavior_policy": "theirs-v0"}
     assert logs.state.tolist() == [[3.0], [2.0]] and logs.next_state.tolist() == [[2.0], [2.5]]
     # The first step went half of the way to 1, the second to 3.
-    np.testing.assert_allclose(relabel(logs, task, "ohio", "analytic").goal, [[1.0], [3.0]])
+    np.testing.assert_allclose(relabel(logs, task, "ohio", "analytic").action, [[1.0], [3.0]])
 
 
 def test_what_does_not_fit_is_refused(task, logs):
@@ -121,4 +121,4 @@ def test_saved_copy_of_an_import_can_be_inverted(task, logs, tmp_path):
     path = tmp_path / "back.npz"
     data.save(path, bridge.load("line/wander-v0", task))
     again, first = (relabel(x, task, "ohio", "analytic") for x in (data.load(path, "trajectories"), logs))
-    np.testing.assert_array_equal(again.goal, first.goal)
+    np.testing.assert_array_equal(again.action, first.action)

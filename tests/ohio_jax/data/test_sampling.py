@@ -19,7 +19,7 @@ def transitions(returns, lengths=None, first=None) -> Transitions:
     obs = first[episode] + 100.0 * steps[:, None]
     zeros = np.zeros(len(episode))
     return Transitions(
-        obs=obs, goal=zeros[:, None], reward=zeros, next_obs=obs, elapsed=zeros + 1, terminal=zeros == 0, weight=zeros,
+        obs=obs, action=zeros[:, None], reward=zeros, next_obs=obs, elapsed=zeros + 1, terminal=zeros == 0, weight=zeros,
         status=zeros, residual=zeros, episode=episode, episode_return=returns, card={},
     )  # fmt: skip
 
@@ -48,7 +48,7 @@ def test_one_good_episode_in_a_hundred_gets_its_soft_max_share():
     p = sampling.return_weighted(transitions(returns), 0.1)
     share = np.exp(10.0) / (np.exp(10.0) + 99.0)
     assert p[-3:].sum() == pytest.approx(share)
-    picked = np.asarray(sampling.draw(jax.random.key(0), sampling.cumulative(p), 20_000))
+    picked = np.asarray(sampling.sample_indices(jax.random.key(0), sampling.cumulative(p), 20_000))
     assert np.mean(picked >= 297) == pytest.approx(share, abs=3e-3)
 
 
@@ -91,7 +91,7 @@ def test_episodes_that_lost_all_transitions_do_not_count():
 def test_draws_never_pick_probability_zero_and_match_the_rest():
     p = np.array([0.0, 0.2, 0.0, 0.5, 0.3, 0.0])
     cumulative = sampling.cumulative(p)
-    draw = jax.jit(sampling.draw, static_argnums=2)
+    draw = jax.jit(sampling.sample_indices, static_argnums=2)
     counts = np.bincount(np.asarray(draw(jax.random.key(1), cumulative, 50_000)), minlength=6)
     assert counts[[0, 2, 5]].sum() == 0
     np.testing.assert_allclose(counts / 50_000, p, atol=0.01)

@@ -142,6 +142,6 @@ def test_files_of_format_1_are_read(tmp_path):
     old_file(tmp_path / "bad.npz", dataclasses.replace(logs, reward=-logs.reward), sha256=old)
     with pytest.raises(UserError, match=r"bad\.npz: field card\.sha256: arrays are damaged, expected "):
         data.load(tmp_path / "bad.npz", "trajectories")
-    old_file(tmp_path / "later.npz", logs, format=3)
-    with pytest.raises(UserError, match=r"later\.npz: field card\.format: expected 1 or 2, found 3"):
+    old_file(tmp_path / "later.npz", logs, format=4)
+    with pytest.raises(UserError, match=r"later\.npz: field card\.format: expected 1 to 3, found 4"):
         data.load(tmp_path / "later.npz", "trajectories")

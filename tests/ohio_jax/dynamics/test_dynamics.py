@@ -1,4 +1,4 @@
-"""Models: their linearisation is exact, and what is learned from steps predicts steps it has not seen."""
+"""Models: their linearization is exact, and what is learned from steps predicts steps it has not seen."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ def steps(N, seed=0):
     return x, u, jax.vmap(lambda x, u: pendulum(1.0, x, u))(x, u)
 
 
-def test_linearisation_is_the_taylor_expansion(x64):
+def test_linearization_is_the_taylor_expansion(x64):
     model = Model(1.0, pendulum, 1)
     x = jnp.array([0.7, -0.3])
     A, B, c = model.linear(x)

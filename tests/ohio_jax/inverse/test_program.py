@@ -15,7 +15,7 @@ from ohio_jax import data, low_level
 from ohio_jax.controllers import inventory, lqr, transport
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES, program
-from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, ActionModel, Problem, Program, Segment, StateModel
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, ActionModel, LinearProgram, Problem, Segment, StateModel
 from ohio_jax.solvers.transport import perturb
 from tests.ohio_jax import fleets, linear, warehouse
 from tests.reference import transport_highs
@@ -39,7 +39,7 @@ def programs(problem, segments):
     of_one = lambda segment: low_level.program(problem, low_level.prepare(problem, segment))
     batch = jax.jit(jax.vmap(of_one))(segments)
     for i in range(len(segments.action)):
-        yield Program(*(x if x is None else np.asarray(jax.tree.map(lambda x, i=i: x[i], x), np.float64) for x in batch))
+        yield LinearProgram(*(x if x is None else np.asarray(jax.tree.map(lambda x, i=i: x[i], x), np.float64) for x in batch))
 
 
 def optimum(p, goal):
@@ -195,7 +195,7 @@ class Dispatch:
             project=lambda goal: jnp.clip(goal, 0.0, 15.0),
             start=lambda segment, at: preferred,
             action=ActionModel(lambda goal, at: cls.act(goal)[None], lambda segment, at: 1.0),
-            program=lambda segment, at: Program(
+            program=lambda segment, at: LinearProgram(
                 cost=np.array([*cls.COST, cls.SHED, 0.0, 0.0, 0.0]),
                 A=np.concatenate([[[1.0] * 4 + [0.0] * 3], of_plants + spare]),
                 b=np.array([0.0, 0.0, *cls.LIMIT]),
@@ -244,7 +244,7 @@ def draw(seed, known, price=False):
     """A random program of 9 entries, `known` of them logged under a goal of [-3, 3]^2; shortage and excess in both rows cost."""
     rng = np.random.default_rng(seed)
     A = np.concatenate([rng.integers(-2, 3, (2, 5)), np.eye(2), -np.eye(2)], axis=1).astype(float)
-    p = Program(
+    p = LinearProgram(
         cost=np.concatenate([rng.uniform(0.5, 2.0, 5), rng.uniform(3.0, 5.0, 4)]),
         A=A,
         b=rng.integers(-2, 3, 2).astype(float),
@@ -349,7 +349,7 @@ def test_refusals():
         recover(p._replace(slack=np.zeros(7)))
 
 
-def test_logs_are_relabelled(command):
+def test_logs_are_relabeled(command):
     """Through the command: the goals are what was shipped and what was left, over the stock, and the production's share."""
     assert command("collect supply-chain-1w3s --policy s_policy --episodes 2 --seed 1 --out chain.npz")[0] == 0
     code, out, _ = command("invert chain.npz --inverse program --out goals.npz --json")
@@ -360,4 +360,6 @@ def test_logs_are_relabelled(command):
     shares = np.concatenate([ship, stock - ship.sum(axis=1, keepdims=True)], axis=1) / np.maximum(stock, 1.0)
     explained = (stock[:, 0] > 0) & (found.status != UNEXPLAINED)
     assert explained.mean() > 0.8
-    np.testing.assert_allclose(found.goal[explained], np.append(shares, logs.action[:, -1:] / 25.0, axis=1)[explained], atol=2e-6)
+    np.testing.assert_allclose(
+        found.action[explained], np.append(shares, logs.action[:, -1:] / 25.0, axis=1)[explained], atol=2e-6
+    )

@@ -64,7 +64,7 @@ def test_what_actions_show_comes_back(x64):
     found = imitate(p, batch)
     assert (found.status == AMBIGUOUS).all()
     problem = mpc.problem(p)
-    derivative = jax.jacfwd(lambda goal, at: low_level.imitation(problem, goal, at))
+    derivative = jax.jacfwd(lambda goal, at: low_level.action_residual(problem, goal, at))
     J = jax.jit(jax.vmap(lambda goal, segment: derivative(goal, low_level.prepare(problem, segment))))(goal, batch)
     seen = np.linalg.pinv(J, rcond=1e-8) @ J
     np.testing.assert_allclose(np.linalg.matrix_rank(J, rtol=1e-8), 2)

@@ -26,7 +26,7 @@ from tests.ohio_jax.learning import (
 
 def test_a_cql_update_equals_numpy(x64):
     spec = Spec(3, Box((1.0, 1.0)), mlp_networks(Box((1.0, 1.0)), 5, layers=1))
-    config = cql.Config(samples=3, conservatism=2.0, reward_scale=0.01, largest_gradient=0.5)
+    config = cql.Config(n_actions=3, cql_alpha=2.0, reward_scale=0.01, max_grad_norm=0.5)
     state, batch = begin(cql, spec, config), small_batch(spec)
     after, metrics = jax.jit(cql.update)(state, batch)
     expected = reference.cql_update(state, batch)
@@ -41,14 +41,14 @@ def test_a_cql_update_equals_numpy(x64):
 
 def test_cql_begins_by_cloning_when_told_to():
     spec = Spec(3, Box((1.0, 1.0)), mlp_networks(Box((1.0, 1.0)), 5, layers=1))
-    batch, rate = small_batch(spec), cql.Config().actor_rate
-    cloned, _ = jax.jit(bc.update)(begin(bc, spec, bc.Config(actor_rate=rate)), batch)
+    batch, rate = small_batch(spec), cql.Config().actor_lr
+    cloned, _ = jax.jit(bc.update)(begin(bc, spec, bc.Config(actor_lr=rate)), batch)
     update = jax.jit(cql.update)
-    state = begin(cql, spec, cql.Config(samples=3, temperature=0.0, cloning=1.0))
+    state = begin(cql, spec, cql.Config(n_actions=3, temperature=0.0, bc_warmup=1.0))
     first, _ = update(state.replace(actor=begin(bc, spec, bc.Config()).actor), batch)
     assert relative_gap(first.actor.params, cloned.actor.params) < 1e-6
     second, _ = update(first, batch)
-    climbs, _ = update(change(first, cloning=0.0), batch)
+    climbs, _ = update(change(first, bc_warmup=0.0), batch)
     jax.tree.map(np.testing.assert_array_equal, second.actor.params, climbs.actor.params)
 
 
@@ -56,7 +56,7 @@ def test_cql_begins_by_cloning_when_told_to():
 def test_a_narrow_policy_counts_only_without_importance(importance):
     """Of eleven shares: what a policy asks for that is as narrow as one trained on data of one operator."""
     spec = Spec(3, Simplex(11), mlp_networks(Simplex(11), 8))
-    state = begin(cql, spec, cql.Config(samples=4, importance=importance))
+    state = begin(cql, spec, cql.Config(n_actions=4, importance=importance))
     raw = jnp.broadcast_to(jnp.linspace(20.0, 60.0, 11), (6, 11))
     _, goals, log_density = cql.propose(state, jax.random.key(0), jnp.zeros((6, 3)), raw, raw)
     share = np.asarray(jax.nn.softmax(-log_density, axis=-1)).reshape(6, 3, 4).sum((0, 2)) / 6.0
@@ -77,14 +77,14 @@ critic_gradient = jax.jit(cql.critic_gradient)
 def ask(state, batch):
     raw, next_raw = (state.spec.actor(state.actor.params, obs) for obs in (batch.obs, batch.next_obs))
     proposals = cql.propose(state, jax.random.key(1), batch.obs, raw, next_raw)
-    return cql.Question(batch.obs, batch.goal, batch.reward / 100.0, batch.weight / len(batch.reward), *proposals)
+    return cql.CriticBatch(batch.obs, batch.action, batch.reward / 100.0, batch.weight / len(batch.reward), *proposals)
 
 
 @functools.cache
 def cql_question(graph, mixed_states=False):
     """A learner and the question to its critics, as `update` asks it; three samples a source."""
     spec = GRAPHS[graph]
-    state = begin(cql, spec, cql.Config(samples=3, mixed_states=mixed_states))
+    state = begin(cql, spec, cql.Config(n_actions=3, mixed_states=mixed_states))
     return state, ask(state, small_batch(spec, SIZE))
 
 
@@ -111,14 +111,14 @@ def test_calibration_between_its_limits(draws):
     obs, next_obs, goal = (jnp.asarray(random.normal(size=(6, k)) * 0.5, jnp.float32) for k in (3, 3, 2))
     one = jnp.ones(6)
     batch = Batch(obs, goal, one, next_obs, one, one)
-    config = cql.Config(samples=3, draws=draws, reward_scale=1.0)
+    config = cql.Config(n_actions=3, n_sampled_terms=draws, reward_scale=1.0)
     state = begin(cal_ql, spec, config)
 
     def gradient(outcome):
         raw, next_raw = (spec.actor(state.actor.params, x) for x in (obs, next_obs))
         proposals = cql.propose(state, jax.random.key(0), obs, raw, next_raw)
-        least = None if outcome is None else cal_ql.least(config, batch._replace(outcome=jnp.full(6, outcome)))
-        question = cql.Question(obs, goal, one, one / 6, *proposals, least)
+        least = None if outcome is None else cal_ql.least(config, batch._replace(mc_return=jnp.full(6, outcome)))
+        question = cql.CriticBatch(obs, goal, one, one / 6, *proposals, least)
         return question, cql.critic_gradient(state, jax.random.key(1), question)
 
     _, (wanted, loss, _) = gradient(None)
@@ -129,7 +129,7 @@ def test_calibration_between_its_limits(draws):
 
     # What is left is the regression, the data's own goals and nothing of the proposals, whose weight is all on the policy's.
     def rest(params):
-        q = spec.critics(params, question.obs, question.goal)
+        q = spec.critics(params, question.obs, question.action)
         return jnp.sum(question.weight[None] * (jnp.square(q - question.backup[None]) - q))
 
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), above, jax.grad(rest)(state.critic.params))
@@ -137,11 +137,11 @@ def test_calibration_between_its_limits(draws):
 
 def test_drawn_gradients_are_unbiased_and_their_loss_is_exact():
     state, question = cql_question("node")
-    state = change(state, conservatism=jnp.float32(50.0))
+    state = change(state, cql_alpha=jnp.float32(50.0))
     exact, loss, penalty = critic_gradient(state, jax.random.key(2), question)
     keys = jax.random.split(jax.random.key(3), 4000)
     many = jax.jit(jax.vmap(cql.critic_gradient, (None, 0, None)))
-    drawn, losses, penalties = many(change(state, draws=2, chunk=4), keys, question)
+    drawn, losses, penalties = many(change(state, n_sampled_terms=2, chunk=4), keys, question)
     np.testing.assert_allclose(losses, loss, rtol=1e-5)
     np.testing.assert_allclose(penalties, penalty, rtol=1e-5)
     one = jax.tree.map(lambda g: g[0], drawn)
@@ -154,11 +154,11 @@ def test_without_conservatism_the_losses_are_those_of_soft_actor_critic():
     state, question = cql_question("node")
 
     def soft_actor_critic(params):
-        q = state.spec.critics(params, question.obs, question.goal)
+        q = state.spec.critics(params, question.obs, question.action)
         return jnp.sum(question.weight[None] * jnp.square(q - question.backup[None]))
 
     loss, gradient = jax.jit(jax.value_and_grad(soft_actor_critic))(state.critic.params)
-    plain = change(state, conservatism=jnp.float32(0.0))
+    plain = change(state, cql_alpha=jnp.float32(0.0))
     found, found_loss, _ = critic_gradient(plain, jax.random.key(2), question)
     assert float(found_loss) == pytest.approx(float(loss), rel=1e-6)
     assert relative_gap(found, gradient) < 1e-6
@@ -168,7 +168,7 @@ def test_without_conservatism_the_losses_are_those_of_soft_actor_critic():
 def test_the_penalty_of_a_zero_critic_is_the_log_volume(action, log_volume):
     """Importance weights: with Q = 0 the log-sum-exp over 3 K samples tends to log 3 K + log of the space's volume."""
     spec, K = Spec(2, action, mlp_networks(action, 8, layers=1)), 3000
-    state = begin(cql, spec, cql.Config(samples=K))
+    state = begin(cql, spec, cql.Config(n_actions=K))
     zero = jax.tree.map(jnp.zeros_like, state.critic.params)
     state = state.replace(critic=state.critic._replace(params=zero))
     question = ask(state, small_batch(spec)._replace(weight=jnp.ones(6)))
@@ -187,7 +187,7 @@ def test_mixed_states_are_the_originals_tiling():
         tiled = np.concatenate([source[:, :, k] for k in range(3)], axis=1)  # sample by sample
         rows.append(tiled.reshape(2, SIZE, 3))
     highest = np.log(np.exp(np.concatenate(rows, axis=2)).sum(axis=2))
-    q = np.asarray(critics(plain.critic.params, question.obs, question.goal))
+    q = np.asarray(critics(plain.critic.params, question.obs, question.action))
     expected = np.sum(np.asarray(question.weight)[None] * (highest - q)) / 2.0
     assert float(penalty) == pytest.approx(expected, rel=1e-5)
     _, _, of_one_state = critic_gradient(plain, jax.random.key(2), question)
@@ -195,8 +195,8 @@ def test_mixed_states_are_the_originals_tiling():
 
 
 def test_bad_static_settings_say_so():
-    with pytest.raises(UserError, match="draws: expected 0 with mixed_states, found 1"):
-        cql.init(jax.random.key(0), GRAPHS["node"], cql.Config(draws=1, mixed_states=True))
+    with pytest.raises(UserError, match="n_sampled_terms: expected 0 with mixed_states, found 1"):
+        cql.init(jax.random.key(0), GRAPHS["node"], cql.Config(n_sampled_terms=1, mixed_states=True))
     state, question = cql_question("node")
     with pytest.raises(UserError, match="chunk: expected a divisor of the batch size 12, found 5"):
         critic_gradient(change(state, chunk=5), jax.random.key(2), question)

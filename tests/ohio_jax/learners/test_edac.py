@@ -45,7 +45,7 @@ def test_likeness_is_the_mean_cosine_of_all_pairs(action):
     def values(coordinates, obs):
         return spec.critics(state.critic.params, obs[None], action.at(coordinates[None]))[:, 0]
 
-    slopes = jax.jit(jax.vmap(jax.jacrev(values)))(action.coordinates(batch.goal), batch.obs)
+    slopes = jax.jit(jax.vmap(jax.jacrev(values)))(action.coordinates(batch.action), batch.obs)
     for row, expected in zip(found, np.asarray(slopes, np.float64), strict=True):
         unit = expected / np.maximum(np.linalg.norm(expected, axis=1, keepdims=True), 1e-10)  # some networks are flat
         cosine = unit @ unit.T
@@ -58,7 +58,7 @@ def test_likeness_is_the_mean_cosine_of_all_pairs(action):
 
 def test_diversity_keeps_critics_apart_and_without_it_there_is_sac_n():
     batch = small_batch(SPEC)
-    begun = lambda diversity: begin(edac, SPEC, edac.Config(critics=3, diversity=diversity, critic_rate=3e-3, reward_scale=0.01))
+    begun = lambda diversity: begin(edac, SPEC, edac.Config(critics=3, diversity=diversity, critic_lr=3e-3, reward_scale=0.01))
     step = jax.jit(edac.update)
     alike = jax.jit(lambda state: jnp.mean(edac.likeness(SPEC, state.critic.params, batch)))
 
@@ -69,6 +69,6 @@ def test_diversity_keeps_critics_apart_and_without_it_there_is_sac_n():
         return float(alike(state))
 
     assert after(100.0) < after(0.0) - 0.1
-    plain = begin(sac_n, SPEC, sac_n.Config(critics=3, critic_rate=3e-3, reward_scale=0.01))
+    plain = begin(sac_n, SPEC, sac_n.Config(critics=3, critic_lr=3e-3, reward_scale=0.01))
     expected, found = jax.jit(sac_n.update)(plain, batch)[0], step(begun(0.0), batch)[0]
     assert_trees_close(found.critic.params, expected.critic.params, rtol=1e-6, atol=1e-8)

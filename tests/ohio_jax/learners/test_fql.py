@@ -1,4 +1,4 @@
-"""Flow Q-learning: flows of known velocity, and behaviour of two minds, which one Gaussian could not clone."""
+"""Flow Q-learning: flows of known velocity, and behavior of two minds, which one Gaussian could not clone."""
 
 import jax
 import jax.numpy as jnp
@@ -34,11 +34,11 @@ def test_noise_is_carried_by_eulers_method():
 
 @pytest.mark.slow
 def test_two_minds_are_cloned_as_two():
-    """The behaviour plays one of two goals with even odds; draws are near one or the other, where their mean is near none."""
+    """The behavior plays one of two goals with even odds; draws are near one or the other, where their mean is near none."""
     spec, batch, _, _ = reward_of_both("simplex")
     one, two = jnp.array([0.8, 0.1, 0.1]), jnp.array([0.1, 0.1, 0.8])
     first = jnp.asarray(np.random.default_rng(0).random(len(batch.obs)) < 0.5)
-    batch = batch._replace(goal=jnp.where(first[:, None], one[None], two[None]))
+    batch = batch._replace(action=jnp.where(first[:, None], one[None], two[None]))
     config = MORE["fql"].replace(flow_weight=100.0)
     state = fit(fql, begin(fql, spec, config), batch, 2000)
     goal = np.asarray(fql.act(state, jnp.repeat(jnp.asarray(OBS), 200, axis=0), jax.random.key(1), False))

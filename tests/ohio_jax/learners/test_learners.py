@@ -51,7 +51,7 @@ def test_critics_find_the_value(name, probe, action):
     learner, (spec, batch, _, value) = LEARNERS[name], VALUES[probe](action)
     state = fit(learner, start(learner, spec, FAST[name]), batch, 1000)
     expected = value(np.asarray(batch.obs), 0.97)
-    q = state.spec.critics(state.critic.params, batch.obs, batch.goal)
+    q = state.spec.critics(state.critic.params, batch.obs, batch.action)
     np.testing.assert_allclose(q, np.broadcast_to(expected, q.shape), atol=0.05)
     if name in ("iql", "riql"):
         np.testing.assert_allclose(spec.value(state.value.params, batch.obs), expected, atol=0.05)
@@ -66,17 +66,17 @@ def test_actors_find_the_best_goal(name, probe, action):
 
 
 @both_actions
-def test_cloning_finds_the_behaviour(action):
-    """A behaviour that plays one goal for each observation, with a little noise."""
+def test_cloning_finds_the_behavior(action):
+    """A behavior that plays one goal for each observation, with a little noise."""
     spec, batch, best, _ = POLICIES["both"](action)
     assert best is not None
-    noise = 0.02 * np.random.default_rng(0).normal(size=batch.goal.shape)
+    noise = 0.02 * np.random.default_rng(0).normal(size=batch.action.shape)
     goal = spec.action.project(jnp.asarray(best(np.asarray(batch.obs)) + noise, jnp.float32))
     # What has no weight has no say.
     ignored = jnp.arange(len(goal)) % 4 == 0
     goal = jnp.where(ignored[:, None], spec.action.project(jnp.ones_like(goal)), goal)
-    batch = batch._replace(goal=goal, weight=jnp.where(ignored, 0.0, 1.0))
-    state = fit(bc, start(bc, spec, bc.Config(actor_rate=1e-2)), batch, 1000)
+    batch = batch._replace(action=goal, weight=jnp.where(ignored, 0.0, 1.0))
+    state = fit(bc, start(bc, spec, bc.Config(actor_lr=1e-2)), batch, 1000)
     np.testing.assert_allclose(mode(state), TARGETS[action], atol=0.05)
     drawn = cql.act(state, jnp.asarray(OBS), jax.random.key(1), False)
     np.testing.assert_allclose(drawn, TARGETS[action], atol=0.25)
@@ -120,7 +120,7 @@ def expectile_iteration(expectile):
 
 def fit_chain(expectile, v_target="s"):
     spec = Spec(STATES, Box((1.0,)), Networks(TableActor(), TableCritic(), TableValue()))
-    config = iql.Config(critic_rate=5e-3, discount=GAMMA, polyak=0.8, expectile=expectile, reward_scale=1.0,
+    config = iql.Config(critic_lr=5e-3, discount=GAMMA, tau=0.2, expectile=expectile, reward_scale=1.0,
                         v_target=v_target)  # fmt: skip
     state = fit(iql, iql.init(jax.random.key(0), spec, config), chain()[-1], 4000)
     return np.asarray(state.critic.params["params"]["table"][0]), np.asarray(state.value.params["params"]["table"])
@@ -128,7 +128,7 @@ def fit_chain(expectile, v_target="s"):
 
 @pytest.mark.parametrize("expectile", [0.5, 0.99])
 def test_iql_on_a_chain_is_expectile_iteration(expectile):
-    """0.5 gives the values of the behaviour (SARSA), towards 1 those of value iteration."""
+    """0.5 gives the values of the behavior (SARSA), towards 1 those of value iteration."""
     q, v = fit_chain(expectile)
     expected_q, expected_v = expectile_iteration(expectile)
     np.testing.assert_allclose(q, expected_q, atol=0.01)
@@ -181,30 +181,35 @@ def test_a_step_is_one_of_adam_along_optaxs_cosine():
 def test_what_an_episode_went_on_to_earn():
     zeros = np.zeros(5)
     given = Transitions(
-        obs=zeros[:, None], goal=zeros[:, None], reward=np.array([1.0, 2.0, 4.0, 8.0, 16.0]), next_obs=zeros[:, None],
+        obs=zeros[:, None], action=zeros[:, None], reward=np.array([1.0, 2.0, 4.0, 8.0, 16.0]), next_obs=zeros[:, None],
         elapsed=np.ones(5, int), terminal=zeros > 0, weight=np.ones(5), status=zeros, residual=zeros,
         episode=np.array([0, 0, 0, 3, 3]), episode_return=zeros[:2], card={},
     )  # fmt: skip
-    np.testing.assert_allclose(given.outcomes(0.5), [1 + 1 + 1, 2 + 2, 4, 8 + 8, 16])
+    np.testing.assert_allclose(given.mc_returns(0.5), [1 + 1 + 1, 2 + 2, 4, 8 + 8, 16])
     longer = dataclasses.replace(given, elapsed=np.array([4, 2, 4, 8, 1]), card={"steps": 4})  # a half, and two segments at once
-    np.testing.assert_allclose(longer.outcomes(0.25), [1 + 1, 2 + 2, 4, 8 + 1, 16])
+    np.testing.assert_allclose(longer.mc_returns(0.25), [1 + 1, 2 + 2, 4, 8 + 1, 16])
 
 
 def test_which_goal_followed():
     """That of the next transition; its own at an episode's end, and where the inverse failed on the next."""
     zeros = np.zeros(6)
     given = Transitions(
-        obs=zeros[:, None], goal=np.arange(6.0)[:, None], reward=zeros, next_obs=zeros[:, None],
+        obs=zeros[:, None], action=np.arange(6.0)[:, None], reward=zeros, next_obs=zeros[:, None],
         elapsed=np.ones(6, int), terminal=zeros > 0, weight=np.array([1.0, 1.0, 0.0, 1.0, 0.5, 1.0]), status=zeros,
         residual=zeros, episode=np.array([0, 0, 0, 0, 2, 2]), episode_return=zeros[:3], card={},
     )  # fmt: skip
-    assert given.next_goals().tolist() == [[1.0], [1.0], [3.0], [3.0], [5.0], [5.0]]
+    assert given.next_actions().tolist() == [[1.0], [1.0], [3.0], [3.0], [5.0], [5.0]]
 
 
 # --- What every learner promises
 
-TINY = {"bc": bc.Config(), "iql": iql.Config(), "cql": cql.Config(samples=2, chunk=3, draws=1), "sac": sac.Config()}
-TINY |= {"cal_ql": TINY["cql"], "td3_bc": td3_bc.Config(delay=1), "rebrac": rebrac.Config(delay=1), "awac": awac.Config()}
+TINY = {"bc": bc.Config(), "iql": iql.Config(), "cql": cql.Config(n_actions=2, chunk=3, n_sampled_terms=1), "sac": sac.Config()}
+TINY |= {
+    "cal_ql": TINY["cql"],
+    "td3_bc": td3_bc.Config(policy_freq=1),
+    "rebrac": rebrac.Config(policy_freq=1),
+    "awac": awac.Config(),
+}
 TINY |= {"riql": riql.Config(critics=3), "sac_n": sac_n.Config(critics=3), "edac": edac.Config(critics=3)}
 TINY["fql"] = fql.Config(steps=2)
 UPDATE = {name: jax.jit(lambda state, batch, update=learner.update: update(state, batch)) for name, learner in LEARNERS.items()}
@@ -227,7 +232,7 @@ def test_one_compilation_serves_equal_specs_all_numbers_and_restored_states(name
     # A fresh state, a trained one, one that a checkpoint has turned into NumPy and back, and other hyperparameters.
     kept = jax.tree.map(jnp.asarray, jax.tree.map(np.asarray, state))
     jax.tree.map(np.testing.assert_array_equal, UPDATE[name](kept, batch)[0], there)
-    for other in (there, tiny(name, seed=1, actor_rate=0.1)):
+    for other in (there, tiny(name, seed=1, actor_lr=0.1)):
         UPDATE[name](other, batch)
     jax.tree.map(np.testing.assert_array_equal, state.config, there.config)
     assert UPDATE[name]._cache_size() == 1
@@ -246,7 +251,7 @@ def test_fresh_states_have_the_types_of_trained_ones(name):
 
 @each_learner
 def test_seeds_and_rates_side_by_side_equal_them_in_sequence(name):
-    states = [tiny(name, seed=seed, actor_rate=rate) for seed, rate in ((0, 1e-3), (1, 3e-3))]
+    states = [tiny(name, seed=seed, actor_lr=rate) for seed, rate in ((0, 1e-3), (1, 3e-3))]
     batch = small_batch(states[0].spec)
     apart = [UPDATE[name](state, batch)[0] for state in states]
     stack = lambda *x: jnp.stack(x)
@@ -266,7 +271,7 @@ def test_weight_zero_and_scaled_rewards(name):
     state = tiny(name)
     batch = small_batch(state.spec)
     without = batch._replace(weight=batch.weight.at[2].set(0.0))
-    other = without._replace(goal=without.goal.at[2].set(1 / 3), reward=without.reward.at[2].set(-1e3))
+    other = without._replace(action=without.action.at[2].set(1 / 3), reward=without.reward.at[2].set(-1e3))
     first, second = UPDATE[name](state, without)[0], UPDATE[name](state, other)[0]
     assert_trees_close(first.actor.params, second.actor.params, rtol=1e-6, atol=1e-8)
     if name != "bc":
@@ -280,7 +285,7 @@ def test_weight_zero_and_scaled_rewards(name):
 @each_learner
 def test_a_decaying_rate_ends_at_zero(name):
     """Updates 0, 1, 2 of a decay over two have the whole, half and none of the rate."""
-    state = tiny(name, decay=2.0)
+    state = tiny(name, actor_lr_decay_steps=2.0)
     batch, whole = small_batch(state.spec), UPDATE[name](tiny(name), small_batch(state.spec))[0]
     states = [state]
     for _ in range(3):
@@ -324,11 +329,11 @@ def test_every_kind_of_goal_will_do(name, compiled):
     if compiled:
         assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
     assert jax.tree.map(jnp.shape, found[0]) == jax.tree.map(jnp.shape, state)
-    assert found[2][0].shape == found[2][1].shape == batch.goal.shape
+    assert found[2][0].shape == found[2][1].shape == batch.action.shape
 
 
 def test_configs_have_the_papers_numbers():
-    assert (iql.Config().expectile, iql.Config().inverse_temperature, iql.Config().reward_scale) == (0.9, 3.0, 0.01)
-    assert (cql.Config().temperature, cql.Config().samples, cql.Config().reward_scale) == (0.3, 10, 0.1)
+    assert (iql.Config().expectile, iql.Config().beta, iql.Config().reward_scale) == (0.9, 3.0, 1.0)
+    assert (cql.Config().temperature, cql.Config().n_actions, cql.Config().reward_scale) == (0.3, 10, 1.0)
     for config in (iql.Config(), cql.Config()):
-        assert (config.actor_rate, config.critic_rate, config.discount, config.polyak) == (1e-4, 3e-4, 0.97, 0.995)
+        assert (config.actor_lr, config.critic_lr, config.discount, config.tau) == (1e-4, 3e-4, 0.99, 0.005)

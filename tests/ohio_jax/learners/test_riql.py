@@ -18,7 +18,7 @@ def test_in_its_limits_it_is_iql():
     small = {"reward_scale": 1e-4, "expectile": 0.9, "discount": 0.97}
     batch = small_batch(spec)
     mine = begin(riql, spec, riql.Config(**small, quantile=0.0, threshold=0.5, critics=2))
-    theirs = begin(iql, spec, iql.Config(**small, actor_rate=3e-4))
+    theirs = begin(iql, spec, iql.Config(**small, actor_lr=3e-4))
     quarter = jax.tree.map(lambda x: 0.25 * x, mine.critic.params)  # so that no error is as large
     mine, theirs = (s.replace(critic=s.critic._replace(params=quarter)) for s in (mine, theirs))
     after, metrics = jax.jit(riql.update)(mine, batch)
@@ -36,12 +36,12 @@ def test_in_its_limits_it_is_iql():
 def test_absurd_rewards_move_the_critics_as_far_as_the_threshold_allows():
     """A share p of 30 among rewards of 1: Huber's loss is least at 1 + threshold p / (1 - p); their mean is beyond 6."""
     spec, batch, _, _ = constant_reward("simplex")
-    batch = batch._replace(goal=jnp.broadcast_to(batch.goal[:1], batch.goal.shape))
+    batch = batch._replace(action=jnp.broadcast_to(batch.action[:1], batch.action.shape))
     absurd = np.arange(len(batch.reward)) % 5 == 0
     batch = batch._replace(reward=jnp.where(absurd, 30.0, batch.reward))
     config = MORE["riql"].replace(threshold=0.4)
     state = fit(riql, begin(riql, spec, config), batch, 1000)
-    q = np.asarray(spec.critics(state.critic.params, batch.obs, batch.goal))
+    q = np.asarray(spec.critics(state.critic.params, batch.obs, batch.action))
     for obs in (-1.0, 1.0):
         here = np.asarray(batch.obs[:, 0]) == obs
         p = absurd[here].mean()

@@ -26,7 +26,7 @@ from tests.ohio_jax.learning import (
 )
 from tests.ohio_jax.probes import POLICIES, VALUES, reward_of_action
 
-FAST = sac.Config(actor_rate=3e-3, critic_rate=3e-3, discount=0.97, polyak=0.9, temperature=0.01)
+FAST = sac.Config(actor_lr=3e-3, critic_lr=3e-3, discount=0.97, tau=0.1, temperature=0.01)
 NATS = 0.5 * math.log(2.0 * math.pi * math.e)  # the entropy of a Gaussian of deviation 1
 
 
@@ -44,10 +44,10 @@ def fit(state, batch, thousands=1):
     return state, jax.tree.map(lambda *x: np.concatenate(x), *parts)
 
 
-@pytest.mark.parametrize("temperature_rate", [0.0, 1e-2])
-def test_an_update_equals_numpy(temperature_rate, x64):
+@pytest.mark.parametrize("temperature_lr", [0.0, 1e-2])
+def test_an_update_equals_numpy(temperature_lr, x64):
     spec = Spec(3, Box((1.0, 1.0)), mlp_networks(Box((1.0, 1.0)), 5, layers=1))
-    config = sac.Config(temperature=0.3, temperature_rate=temperature_rate, target_entropy=-0.9, reward_scale=0.01)
+    config = sac.Config(temperature=0.3, temperature_lr=temperature_lr, target_entropy=-0.9, reward_scale=0.01)
     state, batch = begin(sac, spec, config), small_batch(spec)
     after, metrics = jax.jit(sac.update)(state, batch)
     expected = reference.sac_update(state, batch)
@@ -63,7 +63,7 @@ def test_critics_find_the_value(probe, action):
     spec, batch, _, value = VALUES[probe](action)
     state, _ = fit(start(sac, spec, FAST), batch)
     expected = value(np.asarray(batch.obs), 0.97)
-    q = spec.critics(state.critic.params, batch.obs, batch.goal)
+    q = spec.critics(state.critic.params, batch.obs, batch.action)
     np.testing.assert_allclose(q, np.stack([expected, expected]), atol=0.05)
 
 
@@ -93,7 +93,7 @@ def test_the_policy_is_the_soft_optimum():
 
 @pytest.mark.parametrize("start", [1.0, 1e-3])
 def test_the_temperature_finds_the_target_entropy(start):
-    _, metrics = bandit(temperature=start, temperature_rate=1e-2, target_entropy=-1.0 - math.log(2.0))
+    _, metrics = bandit(temperature=start, temperature_lr=1e-2, target_entropy=-1.0 - math.log(2.0))
     assert metrics["entropy"] == pytest.approx(-2.0, abs=0.1)
     # The temperature of a Gaussian with this entropy on this reward.
     assert metrics["temperature"] == pytest.approx(8.0 * math.exp(2.0 * (-1.0 - NATS)), rel=0.3)
@@ -103,7 +103,7 @@ def test_the_temperature_finds_the_target_entropy(start):
 def test_an_even_policy_is_as_random_as_the_space_is_large(action):
     """The target is counted from the entropy of goals spread evenly, so it means the same in boxes of all sizes."""
     spec = Spec(1, action, mlp_networks(action, 4, layers=1))
-    state = begin(sac, spec, sac.Config(temperature_rate=1e-3, target_entropy=0.0))
+    state = begin(sac, spec, sac.Config(temperature_lr=1e-3, target_entropy=0.0))
     after, metrics = jax.jit(sac.update)(state, small_batch(spec, 64))
     even = -float(action.random(jax.random.key(0), ())[1])
     gap = float(metrics["entropy"]) - even
@@ -116,7 +116,7 @@ def test_entropy_counts_in_the_backup():
     spec, batch, _, _ = VALUES["delayed"]("box")
     hot = FAST.replace(temperature=0.3)
     state, metrics = fit(start(sac, spec, hot), batch, 2)
-    q = np.asarray(spec.critics(state.critic.params, batch.obs, batch.goal))
+    q = np.asarray(spec.critics(state.critic.params, batch.obs, batch.action))
     first = np.asarray(batch.obs[:, 0] < 0)
     even = 2.0 * math.log(2.0)  # nothing to gain by any goal: the policy spreads evenly
     assert float(np.mean(metrics["entropy"][-500:])) == pytest.approx(even, abs=0.1)
@@ -136,7 +136,7 @@ def test_a_temperature_of_zero_is_no_number_but_zero():
 def test_soft_actor_critic_goes_on_from_another_learner():
     action = Box((1.0,))
     spec = Spec(1, action, mlp_networks(action, 4))
-    other = begin(cql, spec, cql.Config(samples=1))
+    other = begin(cql, spec, cql.Config(n_actions=1))
     mine = sac.adopt(other, jax.random.key(0), sac.Config(temperature=0.3))
     fresh = sac.init(jax.random.key(0), spec, sac.Config(temperature=0.3))
     assert jax.tree.structure(mine) == jax.tree.structure(fresh)

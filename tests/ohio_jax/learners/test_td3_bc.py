@@ -29,8 +29,8 @@ from tests.ohio_jax.probes import reward_of_both
 
 SQUARE = Box((1.0, 1.0))
 UPDATES = {
-    "td3_bc": (td3_bc, reference.td3_bc_update, td3_bc.Config(delay=1, reward_scale=0.01)),
-    "rebrac": (rebrac, reference.rebrac_update, rebrac.Config(delay=1, reward_scale=0.01, critic_penalty=0.5)),
+    "td3_bc": (td3_bc, reference.td3_bc_update, td3_bc.Config(policy_freq=1, reward_scale=0.01)),
+    "rebrac": (rebrac, reference.rebrac_update, rebrac.Config(policy_freq=1, reward_scale=0.01, critic_penalty=0.5)),
 }
 
 
@@ -50,7 +50,7 @@ def test_an_update_equals_numpy(learner, transcription, config, x64):
 def test_actor_and_targets_follow_every_other_update():
     spec = Spec(3, SQUARE, mlp_networks(SQUARE, 4, layers=1))
     update, batch = jax.jit(td3_bc.update), small_batch(spec)
-    states = [begin(td3_bc, spec, td3_bc.Config(delay=2))]
+    states = [begin(td3_bc, spec, td3_bc.Config(policy_freq=2))]
     losses = []
     for _ in range(3):
         state, metrics = update(states[-1], batch)
@@ -63,13 +63,13 @@ def test_actor_and_targets_follow_every_other_update():
 
 
 @pytest.mark.slow
-def test_without_values_the_behaviour_is_cloned():
-    """A behaviour of one goal for each observation, and noise of which the mean is left."""
+def test_without_values_the_behavior_is_cloned():
+    """A behavior of one goal for each observation, and noise of which the mean is left."""
     spec, batch, best, _ = reward_of_both("simplex")
     assert best is not None
-    noise = 0.05 * np.random.default_rng(0).normal(size=batch.goal.shape)
-    batch = batch._replace(goal=spec.action.project(jnp.asarray(best(np.asarray(batch.obs)) + noise, jnp.float32)))
-    config = MORE["td3_bc"].replace(value_weight=0.0)
+    noise = 0.05 * np.random.default_rng(0).normal(size=batch.action.shape)
+    batch = batch._replace(action=spec.action.project(jnp.asarray(best(np.asarray(batch.obs)) + noise, jnp.float32)))
+    config = MORE["td3_bc"].replace(alpha=0.0)
     state = fit(td3_bc, begin(td3_bc, spec, config), batch, 1000)
     np.testing.assert_allclose(td3_bc.act(state, jnp.asarray(OBS), jax.random.key(0), True), best(OBS), atol=0.02)
 
@@ -77,7 +77,7 @@ def test_without_values_the_behaviour_is_cloned():
 def test_noise_stays_in_the_space_and_within_its_bounds():
     action = Product((Simplex(3), UnitBox(2), Box((2.0,))))
     spec = Spec(2, action, mlp_networks(action, 4, layers=1))
-    state = begin(td3_bc, spec, td3_bc.Config(target_noise=10.0, largest_noise=0.5, exploration=1.0))
+    state = begin(td3_bc, spec, td3_bc.Config(policy_noise=10.0, noise_clip=0.5, exploration_noise=1.0))
     state = state.replace(target_actor=state.actor.params)
     obs = jax.random.normal(jax.random.key(0), (200, 2))
     quiet, loud = (np.asarray(td3_bc.act(state, obs, jax.random.key(1), still)) for still in (True, False))

@@ -1,4 +1,4 @@
-"""Networks with random parameters, at no cost of compiling their initialisers."""
+"""Networks with random parameters, at no cost of compiling their initializers."""
 
 import jax
 import jax.numpy as jnp

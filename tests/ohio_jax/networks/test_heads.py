@@ -17,7 +17,7 @@ from ohio_jax.networks.heads import Box, Counts, Product, Simplex, Simplices, Un
 
 SPECS = {
     "box": Box((1.0, 12.0, 0.5)),
-    "usual box": Box((1.0, 12.0, 0.5), (0.5, 3.0, 0.5)),
+    "action_scale box": Box((1.0, 12.0, 0.5), (0.5, 3.0, 0.5)),
     "simplex": Simplex(4),
     "simplices": Simplices(2, 3),
     "unit box": UnitBox(2),
@@ -33,16 +33,17 @@ def raw_of(concentration):
 
 
 def test_a_box_counts_in_what_is_usual():
-    """Raw numbers of one mean an action of the usual size, as far from zero in distance and coordinates, whatever the limits."""
+    """Raw numbers of one mean an action of the usual size, as far from zero in distance and coordinates, whatever the
+    limits."""
     near, far = Box((0.1, 2.0)), Box((50.0, 1000.0), (0.1, 2.0))
     raw = jnp.stack([jnp.array([0.01, -0.02]), jnp.full(2, -4.0)], axis=-1)
-    usual = jnp.array([0.1, 2.0])
-    np.testing.assert_allclose(far.mode(raw), usual * raw[:, 0], rtol=1e-3)
+    action_scale = jnp.array([0.1, 2.0])
+    np.testing.assert_allclose(far.mode(raw), action_scale * raw[:, 0], rtol=1e-3)
     for spec in (near, far):
-        np.testing.assert_allclose(spec.coordinates(usual), 1.0, rtol=1e-6)
-        assert float(spec.bc_dist(usual, 0.0 * usual)) == pytest.approx(2.0)
+        np.testing.assert_allclose(spec.coordinates(action_scale), 1.0, rtol=1e-6)
+        assert float(spec.bc_dist(action_scale, 0.0 * action_scale)) == pytest.approx(2.0)
         # Far from the limits a Gaussian is a Gaussian.
-        np.testing.assert_allclose(spec.log_prob(raw, 0.03 * usual), near.log_prob(raw, 0.03 * usual), rtol=1e-2)
+        np.testing.assert_allclose(spec.log_prob(raw, 0.03 * action_scale), near.log_prob(raw, 0.03 * action_scale), rtol=1e-2)
     np.testing.assert_allclose(far.at(jnp.array([1e4, -1e4])), [50.0, -1000.0])
 
 

@@ -111,11 +111,11 @@ CRITICS = {
 
 
 def test_a_critic_counts_actions_in_what_is_usual():
-    action, usual = Box((5.0, 100.0)), (0.5, 20.0)
-    plain, counting = mlp_networks(action, 8).critic, mlp_networks(action, 8, usual=usual).critic
+    action, action_scale = Box((5.0, 100.0)), (0.5, 20.0)
+    plain, counting = mlp_networks(action, 8).critic, mlp_networks(action, 8, action_scale=action_scale).critic
     obs, goal = jax.random.normal(jax.random.key(0), (4, 3)), action.random(jax.random.key(1), (4,))[0]
     params = some_params(plain, obs, goal)
-    expected = apply(plain, params, obs, goal / jnp.array(usual)[None])
+    expected = apply(plain, params, obs, goal / jnp.array(action_scale)[None])
     np.testing.assert_allclose(apply(counting, params, obs, goal), expected, rtol=1e-5)
 
 

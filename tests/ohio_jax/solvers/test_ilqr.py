@@ -27,7 +27,7 @@ def cost(model, x0, goal, u):
 def reacher(bound, dtype=float):
     array = lambda x: jnp.asarray(x, dtype)
     Q, R = jnp.diag(array(WEIGHT)), jnp.diag(array(EFFORT))
-    return ilqr.Program(Model(Body(), advance, 2), Q, R, Q, -array([bound] * 2), array([bound] * 2))
+    return ilqr.OptimalControl(Model(Body(), advance, 2), Q, R, Q, -array([bound] * 2), array([bound] * 2))
 
 
 def cases(away, dtype=float, seed=0):
@@ -55,7 +55,7 @@ def test_on_linear_dynamics_it_is_the_linear_program(tight, x64):
     model = Model((p.A[0], p.B[0], p.c[0]), linear.plant, 2)
     still = p._replace(**{name: jnp.broadcast_to(getattr(p, name)[0], getattr(p, name).shape) for name in "ABc"})
     wanted = quadratic.solve(still, x0, goal)
-    found = alone(ilqr.Program(model, p.Q, p.R, p.P, p.low, p.high), x0, goal, jnp.zeros((H, 2)))
+    found = alone(ilqr.OptimalControl(model, p.Q, p.R, p.P, p.low, p.high), x0, goal, jnp.zeros((H, 2)))
     assert found.converged and bool((wanted.active != 0).any()) == (tight < 1.0)
     np.testing.assert_allclose(found.u, wanted.u, atol=1e-10)
     np.testing.assert_allclose(found.x, wanted.x, atol=1e-10)
@@ -171,7 +171,7 @@ def test_everything_the_optimum_depends_on_differentiates(x64):
     one = jnp.ones(2)
 
     def plan(effect, x0, goal, Q, high):
-        program = ilqr.Program(Model(effect, swing, 2), jnp.diag(Q), 0.1 * jnp.eye(2), jnp.eye(2), -0.8 * one, high)
+        program = ilqr.OptimalControl(Model(effect, swing, 2), jnp.diag(Q), 0.1 * jnp.eye(2), jnp.eye(2), -0.8 * one, high)
         return ilqr.solve(program, x0, goal, jnp.zeros((5, 2))).u
 
     at = (jnp.asarray(EFFECT), jnp.array([0.5, -1.0]), jnp.array([-0.3, 1.0]), one, 0.9 * one)

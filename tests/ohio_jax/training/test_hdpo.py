@@ -24,13 +24,13 @@ def task():
 
 
 def plan(**changes) -> Plan:
-    base = Plan("bc", bc.Config(actor_rate=3e-3), hidden=8, updates=60, batch=16, block=20, seeds=2)
+    base = Plan("bc", bc.Config(actor_lr=3e-3), hidden=8, updates=60, batch=16, block=20, seeds=2)
     return dataclasses.replace(base, **changes)
 
 
 def test_the_gradient_is_the_derivative_of_the_return(task, x64):
-    spec = spec_of(task, task.spaces["ohio"], 8)
-    see = Preprocessor.plain(task.env.observation_size, task.spaces["ohio"].features, task.spaces["ohio"].nodes)
+    spec = spec_of(task, task.interfaces["ohio"], 8)
+    see = Preprocessor.plain(task.env.observation_size, task.interfaces["ohio"].features, task.interfaces["ohio"].nodes)
     to64 = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, float) if x.dtype == jnp.float32 else x, tree)
     env = to64(task.high_level("ohio"))
     instances = to64(task.instances(0, 4))
@@ -52,9 +52,9 @@ def test_resume_equals_uninterrupted(task, tmp_path, monkeypatch):
     assert_same(resumed.states, whole.states)
     np.testing.assert_array_equal(resumed.curve["return"], whole.curve["return"])
     # It is a policy like any other.
-    _, space, _, states = load_policy(tmp_path / "cut", registry.make)
-    assert space == "ohio"
-    assert evaluate_learner(task, space, LEARNERS["bc"], states, 3, 0).returns.shape == (2, 3)
+    _, interface, _, states = load_policy(tmp_path / "cut", registry.make)
+    assert interface == "ohio"
+    assert evaluate_learner(task, interface, LEARNERS["bc"], states, 3, 0).returns.shape == (2, 3)
 
 
 def test_it_learns(task):

@@ -13,13 +13,13 @@ from ohio_jax.evaluate import evaluate_learner, evaluate_policy
 from ohio_jax.learners import LEARNERS, bc, cql, iql, sac
 from ohio_jax.relabel import relabel
 from ohio_jax.training.checkpoint import load_policy
-from ohio_jax.training.loop import PROGRAMS
+from ohio_jax.training.loop import _compiled
 from ohio_jax.training.offline import train
 from ohio_jax.training.plan import Plan
 from tests.ohio_jax import toy
 from tests.ohio_jax.runs import assert_same, kill_after, leaves
 
-CONFIGS = {"bc": bc.Config(actor_rate=1e-2), "iql": iql.Config(), "cql": cql.Config(samples=2), "sac": sac.Config()}
+CONFIGS = {"bc": bc.Config(actor_lr=1e-2), "iql": iql.Config(), "cql": cql.Config(n_actions=2), "sac": sac.Config()}
 CONFIGS["cal_ql"] = CONFIGS["cql"]
 
 
@@ -51,7 +51,7 @@ def test_resume_equals_uninterrupted(task, transitions, tmp_path, monkeypatch, l
         np.testing.assert_array_equal(resumed.curve[name], values)
 
 
-def test_a_seed_does_not_depend_on_its_neighbours(task, transitions):
+def test_a_seed_does_not_depend_on_its_neighbors(task, transitions):
     one, three = (train(plan(seeds=s), task, "ohio", transitions) for s in (1, 3))
     for x, y in zip(leaves(one.states), leaves(three.states), strict=True):
         np.testing.assert_allclose(x[0], y[0], rtol=1e-5, atol=1e-6)
@@ -67,13 +67,13 @@ def test_block_length_does_not_change_the_result(task, transitions):
 
 def test_one_compilation_serves_all_data_and_hyperparameters(task, transitions):
     train(plan(), task, "ohio", transitions)
-    programs = dict(PROGRAMS)
+    programs = dict(_compiled)
     other = dataclasses.replace(transitions, reward=transitions.reward + 1)
-    again = train(plan(config=bc.Config(actor_rate=3e-3)), task, "ohio", other)
-    assert programs == PROGRAMS and again.seconds["compile"] < 0.5
+    again = train(plan(config=bc.Config(actor_lr=3e-3)), task, "ohio", other)
+    assert programs == _compiled and again.seconds["compile"] < 0.5
 
 
-def test_behaviour_cloning_learns_the_goals(task, transitions):
+def test_behavior_cloning_learns_the_goals(task, transitions):
     half = relabel(collect(task, "half", 40, 1), task, "ohio", "analytic")
     trained = train(plan(updates=600), task, "ohio", half)
     played = evaluate_learner(task, "ohio", bc, trained.states, 20, 9)
@@ -90,15 +90,15 @@ def test_trajectory_weighting_is_an_option(task, transitions):
 
 def test_load_policy_brings_back_what_was_trained(task, transitions, tmp_path):
     trained = train(plan("iql"), task, "ohio", transitions, tmp_path / "run")
-    _, space, loaded, states = load_policy(tmp_path / "run", lambda name, settings: task)
-    assert (space, loaded) == ("ohio", plan("iql"))
+    _, interface, loaded, states = load_policy(tmp_path / "run", lambda name, settings: task)
+    assert (interface, loaded) == ("ohio", plan("iql"))
     assert_same(states, trained.states)
 
 
 def test_other_data_in_the_same_directory_are_refused(task, transitions, tmp_path):
     """Also where they were never saved, and whatever their cards say."""
     first = train(plan(), task, "ohio", transitions, tmp_path / "run")
-    other = dataclasses.replace(transitions, goal=-transitions.goal)
+    other = dataclasses.replace(transitions, action=-transitions.action)
     with pytest.raises(UserError, match=r"run\.json: field data_sha256: expected \w+, found \w+; give another directory"):
         train(plan(), task, "ohio", other, tmp_path / "run")
     data.save(tmp_path / "t.npz", transitions)
@@ -109,7 +109,7 @@ def test_other_data_in_the_same_directory_are_refused(task, transitions, tmp_pat
 def test_another_run_or_damage_is_refused(task, transitions, tmp_path):
     train(plan(), task, "ohio", transitions, tmp_path / "run")
     with pytest.raises(UserError, match=r"run\.json: field plan"):
-        train(plan(updates=80), task, "ohio", transitions, tmp_path / "run")
+        train(plan(batch=80), task, "ohio", transitions, tmp_path / "run")
     saved = sorted(p for p in (tmp_path / "run" / "checkpoint").rglob("*") if p.is_file() and p.stat().st_size > 200)
     for path in saved:
         content = path.read_bytes()

@@ -10,7 +10,7 @@ import pytest
 
 from ohio_jax import data
 from ohio_jax.agent import Agent, Preprocessor
-from ohio_jax.collect import collect, trained_behaviour
+from ohio_jax.collect import collect, trained_policy
 from ohio_jax.data import Batch
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_learner, evaluate_policy
@@ -18,7 +18,7 @@ from ohio_jax.learners import LEARNERS, sac
 from ohio_jax.relabel import relabel
 from ohio_jax.training import online
 from ohio_jax.training.checkpoint import load_policy
-from ohio_jax.training.loop import PROGRAMS
+from ohio_jax.training.loop import _compiled
 from ohio_jax.training.offline import train
 from ohio_jax.training.online import Buffer, OnlinePlan
 from ohio_jax.training.plan import Plan, initial_agents, spec_of
@@ -26,7 +26,7 @@ from tests.ohio_jax import toy
 from tests.ohio_jax.learning import OPTIMIZED
 from tests.ohio_jax.runs import assert_same, kill_after, leaves
 
-CONFIG = sac.Config(actor_rate=3e-3, critic_rate=3e-3, discount=0.9, polyak=0.9, temperature=0.02)
+CONFIG = sac.Config(actor_lr=3e-3, critic_lr=3e-3, discount=0.9, tau=0.1, temperature=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def task():
 def plan(learner=None, **changes) -> OnlinePlan:
     base = Plan("sac", CONFIG, hidden=16, updates=60, batch=16, block=20, seeds=2)
     base = dataclasses.replace(base, **(learner or {}))
-    return dataclasses.replace(OnlinePlan(base, envs=4, each=2, warm_up=5, capacity=64), **changes)
+    return dataclasses.replace(OnlinePlan(base, envs=4, updates_per_step=2, learning_starts=5, buffer_size=64), **changes)
 
 
 # --- The buffer
@@ -49,16 +49,16 @@ def rows(numbers) -> Batch:
     return Batch(x[:, None], x[:, None], x, x[:, None], x, x)
 
 
-@pytest.mark.parametrize(("capacity", "size", "writes"), [(12, 4, 2), (12, 4, 7), (10, 4, 9), (7, 7, 3)])
-def test_the_buffer_keeps_the_newest(capacity, size, writes):
+@pytest.mark.parametrize(("buffer_size", "size", "writes"), [(12, 4, 2), (12, 4, 7), (10, 4, 9), (7, 7, 3)])
+def test_the_buffer_keeps_the_newest(buffer_size, size, writes):
     """Also where a write runs over the end of the ring."""
-    buffer = Buffer(jax.tree.map(lambda x: 0.0 * x, rows(range(capacity))), jnp.int32(0))
+    buffer = Buffer(jax.tree.map(lambda x: 0.0 * x, rows(range(buffer_size))), jnp.int32(0))
     for write in range(writes):
         buffer = buffer.write(rows(range(1 + write * size, 1 + (write + 1) * size)))
     total = writes * size
-    expected = set(range(max(1, total - capacity + 1), total + 1))
+    expected = set(range(max(1, total - buffer_size + 1), total + 1))
     assert set(np.asarray(buffer.rows.reward).astype(int).tolist()) - {0} == expected
-    drawn = buffer.draw(jax.random.key(0), 4000)
+    drawn = buffer.sample_batch(jax.random.key(0), 4000)
     values, counts = np.unique(np.asarray(drawn.reward), return_counts=True)
     assert set(values.astype(int).tolist()) == expected  # never a row that was not written
     assert counts.min() > 0.6 * 4000 / len(expected) and counts.max() < 1.5 * 4000 / len(expected)
@@ -71,17 +71,17 @@ def test_the_buffer_keeps_the_newest(capacity, size, writes):
 
 def fresh_agent(hidden):
     task = toy.line_task()
-    return Agent(sac.init(jax.random.key(0), spec_of(task, task.spaces["ohio"], hidden), CONFIG), Preprocessor.plain(1))
+    return Agent(sac.init(jax.random.key(0), spec_of(task, task.interfaces["ohio"], hidden), CONFIG), Preprocessor.plain(1))
 
 
-def play(env, steps, restart=None, envs=8, goal=1.0):
+def play(env, steps, reset_every=None, envs=8, goal=1.0):
     """The buffer's columns [steps, envs, ...] and the metrics of so many decisions with one goal."""
     carry = online.begin(fresh_agent(4), jax.random.key(1), env, envs, steps * envs, None)
     act = lambda agent, obs, key: jnp.full((envs, 1), goal)
-    decide = jax.jit(lambda carry, key, due: online.decide(carry, key, env, act, due))
+    decide = jax.jit(lambda carry, key, due: online.env_step(carry, key, env, act, due))
     metrics = []
     for step in range(steps):
-        due = jnp.bool_(restart is not None and (step + 1) % restart == 0)
+        due = jnp.bool_(reset_every is not None and (step + 1) % reset_every == 0)
         carry, lived = decide(carry, jax.random.key(step), due)
         metrics.append(jax.device_get(lived))
     kept = jax.tree.map(lambda x: np.asarray(x).reshape(steps, envs, *x.shape[1:]), carry.buffer.rows)
@@ -119,7 +119,7 @@ def test_returns_of_finished_episodes_by_hand():
 
 
 def test_all_environments_start_anew_where_told():
-    kept, metrics = play(high(toy.Line(horizon=100)), 6, restart=2)
+    kept, metrics = play(high(toy.Line(horizon=100)), 6, reset_every=2)
     np.testing.assert_array_equal(metrics["episodes"], [0, 8, 0, 8, 0, 8])
     assert (kept.discount == 1.0).all() and np.isin(kept.obs[::2], [0.0, 1.0, 2.0, 3.0]).all()
 
@@ -146,18 +146,18 @@ def test_resume_equals_uninterrupted(task, tmp_path, monkeypatch):
 
 def test_load_policy_reads_the_directory(task, tmp_path):
     trained = online.online(plan(), task, "ohio", tmp_path / "run")
-    _, space, loaded, states = load_policy(tmp_path / "run", lambda name, settings: task)
-    assert (space, loaded) == ("ohio", plan().plan)
+    _, interface, loaded, states = load_policy(tmp_path / "run", lambda name, settings: task)
+    assert (interface, loaded) == ("ohio", plan().plan)
     assert_same(states, trained.states)
 
 
 def test_one_compilation_serves_all_hyperparameters(task):
     online.online(plan(), task, "ohio")
-    programs = dict(PROGRAMS)
-    online.online(plan({"config": CONFIG.replace(actor_rate=1e-2)}), task, "ohio")
-    assert programs == PROGRAMS
+    programs = dict(_compiled)
+    online.online(plan({"config": CONFIG.replace(actor_lr=1e-2)}), task, "ohio")
+    assert programs == _compiled
     online.online(plan({"updates": 40}), task, "ohio")
-    assert programs == PROGRAMS
+    assert programs == _compiled
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def as_users_compile(monkeypatch):
     monkeypatch.setattr(jax.stages.Lowered, "compile", lambda lowered: compiled(lowered, OPTIMIZED))
 
 
-def test_a_seed_does_not_depend_on_its_neighbours(task, as_users_compile):
+def test_a_seed_does_not_depend_on_its_neighbors(task, as_users_compile):
     two, three = (online.online(plan({"seeds": seeds}), task, "ohio") for seeds in (2, 3))
     for x, y in zip(leaves(two.states), leaves(three.states), strict=True):
         np.testing.assert_allclose(x, y[:2], rtol=1e-4, atol=1e-5)
@@ -177,7 +177,7 @@ def test_a_seed_does_not_depend_on_its_neighbours(task, as_users_compile):
 def test_it_learns(task):
     """Halfway between here and the goal is zero where the goal is the mirror image of here."""
     learn = {"updates": 1500, "batch": 64, "block": 500, "hidden": 32}
-    trained = online.online(plan(learn, envs=8, capacity=4000, warm_up=20), task, "ohio")
+    trained = online.online(plan(learn, envs=8, buffer_size=4000, learning_starts=20), task, "ohio")
     played = evaluate_learner(task, "ohio", sac, trained.states, 20, 9)
     start = evaluate_policy(task, "half", 20, 9).returns.mean()
     assert start < -0.3
@@ -197,7 +197,7 @@ def test_other_data_or_states_in_the_same_directory_are_refused(task, transition
     mixes = plan(mixing=((0, 0.5),))
     online.online(mixes, task, "ohio", tmp_path / "run", data=transitions)
     with pytest.raises(UserError, match=r"run\.json: field data_sha256"):
-        online.online(mixes, task, "ohio", tmp_path / "run", data=dataclasses.replace(transitions, goal=-transitions.goal))
+        online.online(mixes, task, "ohio", tmp_path / "run", data=dataclasses.replace(transitions, action=-transitions.action))
     states, _ = initial_agents(mixes.plan, task, "ohio")
     with pytest.raises(UserError, match=r"run\.json: field start_sha256"):
         online.online(mixes, task, "ohio", tmp_path / "run", states, transitions)
@@ -206,8 +206,8 @@ def test_other_data_or_states_in_the_same_directory_are_refused(task, transition
 def test_offline_data_and_states_come_first(task, transitions):
     """With a buffer full of data and environments that add none, it is offline training on."""
     states = train(plan().plan, task, "ohio", transitions).states
-    sown = online.online(plan(warm_up=0), task, "ohio", states=states, data=transitions)
-    np.testing.assert_array_equal(sown.states.state.actor.step, 120)  # the optimiser goes on, too
+    sown = online.online(plan(learning_starts=0), task, "ohio", states=states, data=transitions)
+    np.testing.assert_array_equal(sown.states.state.actor.step, 120)  # the optimizer goes on, too
     given = transitions.batch()
     carry = online.begin(fresh_agent(4), jax.random.key(1), task.high_level("ohio"), 4, 64, given)
     assert int(carry.buffer.written) == len(given.reward) == 60
@@ -226,8 +226,10 @@ def test_batches_are_mixed_as_planned(task, transitions, as_users_compile):
     shares = [float(online.share_at(mixing, jnp.int32(number))) for number in (0, 9, 10, 19, 20, 99)]
     assert shares == [0.5, 0.5, 0.25, 0.25, 0.0, 0.0]
     # The same offline data, other worlds: only the order of draws from the data counts.
-    learnt = lambda envs: online.online(plan(mixing=((0, 1.0),), envs=envs, warm_up=0), task, "ohio", data=transitions).states
-    assert_same(learnt(2).state.actor, learnt(8).state.actor)
+    learned = lambda envs: (
+        online.online(plan(mixing=((0, 1.0),), envs=envs, learning_starts=0), task, "ohio", data=transitions).states
+    )
+    assert_same(learned(2).state.actor, learned(8).state.actor)
 
 
 def test_critics_come_first(task):
@@ -243,7 +245,9 @@ def test_the_originals_fault_is_an_option(task):
     env = task.high_level("ohio")
     carry = online.begin(fresh_agent(4), jax.random.key(1), env, 8, 8, None)
     act = lambda agent, obs, key: jnp.full((8, 1), 0.5)
-    kept, faulty = (online.decide(carry, jax.random.key(0), env, act, jnp.bool_(False), stale)[0].buffer.rows for stale in (0, 1))
+    kept, faulty = (
+        online.env_step(carry, jax.random.key(0), env, act, jnp.bool_(False), stale)[0].buffer.rows for stale in (0, 1)
+    )
     np.testing.assert_array_equal(faulty.obs, kept.next_obs)
     np.testing.assert_array_equal(faulty.next_obs, kept.next_obs)
     assert not np.array_equal(kept.obs, kept.next_obs)
@@ -251,9 +255,9 @@ def test_the_originals_fault_is_an_option(task):
 
 def test_a_trained_policy_acts_in_its_own_warm_up(task, transitions):
     """Spread evenly, goals move more than those of a policy that was cloned from small ones."""
-    cloned = train(Plan("bc", LEARNERS["bc"].Config(actor_rate=1e-2), 16, 300, 16, 100, 2), task, "ohio", transitions)
-    none = {"learner": "bc", "config": LEARNERS["bc"].Config(actor_rate=0.0), "updates": 2, "block": 2}
-    moved = lambda states: online.online(plan(none, warm_up=40, capacity=400, envs=8), task, "ohio", states=states)
+    cloned = train(Plan("bc", LEARNERS["bc"].Config(actor_lr=1e-2), 16, 300, 16, 100, 2), task, "ohio", transitions)
+    none = {"learner": "bc", "config": LEARNERS["bc"].Config(actor_lr=0.0), "updates": 2, "block": 2}
+    moved = lambda states: online.online(plan(none, learning_starts=40, buffer_size=400, envs=8), task, "ohio", states=states)
     assert_same(moved(cloned.states).states.state.actor.params, cloned.states.state.actor.params)
     assert moved(cloned.states).curve["moved"].mean() < moved(None).curve["moved"].mean()
 
@@ -266,9 +270,9 @@ OTHERS = [name for name in LEARNERS if name not in (*QUICK, "sac", "cal_ql", "re
 def test_any_learner_will_do(task, learner):
     config = LEARNERS[learner].Config()
     if learner == "cql":
-        config = config.replace(samples=1)
+        config = config.replace(n_actions=1)
     brief = {"learner": learner, "config": config, "updates": 4, "block": 4, "seeds": 1}
-    trained = online.online(plan(brief, warm_up=0), task, "ohio")
+    trained = online.online(plan(brief, learning_starts=0), task, "ohio")
     assert all(np.isfinite(x).all() for x in leaves(trained.states))
 
 
@@ -280,33 +284,33 @@ def test_any_learner_will_do(task, learner):
         ({"learner": "cal_ql"}, {}, "learner: cal_ql learns from episodes that have ended; go on from it with sac"),
         ({"learner": "rebrac"}, {}, "learner: rebrac learns from episodes that have ended; go on from it with sac"),
         ({"sampling": "return"}, {}, "sampling: expected 'uniform', found 'return'"),
-        ({}, {"capacity": 3}, "capacity: expected at least 4"),
+        ({}, {"buffer_size": 3}, "buffer_size: expected at least 4"),
         ({}, {"mixing": ((0, 0.5),)}, "mixing: expected data to mix with, found none"),
-        ({}, {"capacity": 40}, "capacity: expected at least 60"),
+        ({}, {"buffer_size": 40}, "buffer_size: expected at least 60"),
         ({"seeds": 3}, {}, "seeds: expected 2 as in the states given, found 3"),
     ],
 )
 def test_impossible_plans(task, transitions, learn, changes, message):
     states = None if "seeds" not in learn else jnp.zeros((2, 1))
-    given = transitions if changes.get("capacity") == 40 else None
+    given = transitions if changes.get("buffer_size") == 40 else None
     with pytest.raises(UserError, match=message):
         online.online(plan(learn, **changes), task, "ohio", states=states, data=given)
 
 
-# --- Logging what was learnt
+# --- Logging what was learned
 
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_logs_of_a_trained_policy_are_what_it_does(steps):
     """Also where several low-level steps share a goal, and where the episode's end cuts the last of them short."""
     task = toy.line_task(horizon=7)
-    task = dataclasses.replace(task, spaces={"ohio": dataclasses.replace(task.spaces["ohio"], steps=steps)})
+    task = dataclasses.replace(task, interfaces={"ohio": dataclasses.replace(task.interfaces["ohio"], steps=steps)})
     agent = jax.device_get(fresh_agent(8))
-    logged = collect(task, trained_behaviour(task, "ohio", "sac", agent), 6, 5)
+    logged = collect(task, trained_policy(task, "ohio", "sac", agent), 6, 5)
     played = evaluate_learner(task, "ohio", sac, jax.tree.map(lambda x: x[None], agent), 6, 5)
     np.testing.assert_allclose(logged.returns, played.returns[0], rtol=1e-4)
     assert len(logged.reward) == 6 * 7 and logged.truncated.sum() == 6
-    assert logged.card["behaviour"] == "ohio sac" and logged.card["deterministic"]
+    assert logged.card["behavior_policy"] == "ohio sac" and logged.card["deterministic"]
     np.testing.assert_allclose(logged.state + logged.action, logged.next_state, atol=1e-5)
     goal = np.asarray(sac.act(agent.state, jnp.asarray(logged.obs[logged.obs_index]), jax.random.key(0), True))
     first = np.arange(len(logged.reward)) % 7 // steps * steps + logged.offset[logged.episode]
@@ -317,13 +321,13 @@ def test_logs_of_a_trained_policy_are_what_it_does(steps):
 
 
 SMALL = (
-    "online reacher --set horizon=10 --space end_to_end --envs 4 --decisions 80 --warm-up 40 --updates-per-step 2"
-    " --batch 8 --hidden 8 --capacity 64 --out run"
+    "online reacher --set horizon=10 --interface end_to_end --envs 4 --env-steps 80 --learning-starts 40 --updates-per-step 2"
+    " --batch 8 --hidden 8 --buffer-size 64 --out run"
 )
 
 
 def test_from_the_task_to_scores_and_logs(command):
-    code, out, _ = command(f"{SMALL} --seeds 2 --config actor_rate=1e-3,temperature=0.5 --json")
+    code, out, _ = command(f"{SMALL} --seeds 2 --config actor_lr=1e-3,temperature=0.5 --json")
     found = json.loads(out)
     assert code == 0 and found["decisions"] == 80 and len(found["metrics"]["return"]) == 2
     with open("run/run.json") as file:
@@ -334,7 +338,7 @@ def test_from_the_task_to_scores_and_logs(command):
     assert code == 0 and len(played["returns"]) == 6 and played["policy"] == "end_to_end sac"
     code, out, _ = command("collect --checkpoint run --training-seed 1 --episodes 3 --seed 1 --out d.npz --json")
     card = json.loads(out)
-    assert code == 0 and card["behaviour"] == "end_to_end sac" and card["settings"]["horizon"] == 10
+    assert code == 0 and card["behavior_policy"] == "end_to_end sac" and card["settings"]["horizon"] == 10
     assert card["return_mean"] == pytest.approx(np.mean(played["returns"][3:]))
     assert len(data.load("d.npz", "trajectories").reward) == 30
 
@@ -345,8 +349,8 @@ def test_from_the_task_to_scores_and_logs(command):
         (f"{SMALL} --learner magic", ["learner", "magic", "sac"]),
         (f"{SMALL} --config speed=3", ["Config", "speed", "temperature"]),
         (f"{SMALL} --config discount=fast", ["discount", "float", "fast"]),
-        (SMALL.replace("end_to_end", "sideways"), ["action space", "sideways"]),
-        (SMALL.replace("--decisions 80", "--decisions 40"), ["--decisions", "40"]),
+        (SMALL.replace("end_to_end", "sideways"), ["action interface", "sideways"]),
+        (SMALL.replace("--env-steps 80", "--env-steps 40"), ["--env-steps", "40"]),
         ("collect --out d.npz --policy expert", ["TASK"]),
         ("collect reacher --checkpoint run --out d.npz", ["no TASK"]),
         ("collect --checkpoint nowhere --out d.npz", ["nowhere", "run.json"]),

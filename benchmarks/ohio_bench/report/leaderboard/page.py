@@ -1,7 +1,7 @@
 """The page of the leaderboard: one HTML file that needs no network, made of run files alone.
 
-`page.html`, `page.css` and `page.js` beside this module are what it is made of; numbers and texts go into one JSON element,
-from which the script draws everything.
+`page.html`, `page.css`, `draw.js` and `page.js` beside this module are what it is made of; numbers and texts go into one JSON
+element, from which the script draws everything.
 """
 
 import hashlib
@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from ohio_bench.report import aggregate
+from ohio_bench.report import aggregate, finetune
 from ohio_bench.report.aggregate import Aggregate, Board, Entry, grid, improvement, method
+from ohio_bench.report.leaderboard.domains import domain
 from ohio_bench.runner.store import slug
 from ohio_bench.runner.table import Table
 
 SHOWN = sorted({round(2 ** (k / 2)) for k in range(2 * int(math.log2(aggregate.PULLS)) + 1)})  # pulls of a curve of choices
-DIGITS = 5  # of every number on the page
+DIGITS = 6  # of every number on the page
 
 
 def tidy(value: Any) -> Any:
@@ -52,19 +53,18 @@ def curve(cell: dict[str, Any]) -> dict[str, list[list[float]]]:
 def cell_of(table: Table, preset: str, entry: Entry) -> dict[str, Any]:
     """What the page knows of an entry."""
     cell, config = entry.cell, entry.cell["config"]
-    space = config.get("space", "")
+    interface = config.get("interface", "")
     place = "submitted" if "author" in cell else "board"
     metrics = [
         (label, factor * np.mean(cell["metrics"][name])) for name, label, factor in table.metrics if name in cell["metrics"]
     ]
-    again = "" if entry.scripted or "author" in cell else f" --only {shlex.quote(entry.row)}"
     of = lambda *names: {name: getattr(entry, name) for name in names}
     numbers = {
         **of("score", "spread"),
         "interval": [entry.low, entry.high],
         **of("paper", "difference", "mean_return", "of_bound"),
     }
-    numbers |= {**of("runs", "train"), "seconds": cell["seconds"], "metrics": metrics}
+    numbers |= {**of("runs"), "seconds": cell["seconds"], "metrics": metrics}
     return {
         "id": f"{place}/{table.name}/{preset}/{slug(entry.row, entry.column)}",
         "method": f"{entry.column} (scripted)" if entry.scripted else entry.column,
@@ -72,8 +72,8 @@ def cell_of(table: Table, preset: str, entry: Entry) -> dict[str, Any]:
         "task": config["task"],
         "preset": preset,
         "learner": "scripted" if entry.scripted else method(cell)[1].upper(),
-        "low": table.low_levels.get(space, space),
-        "space": space,
+        "low": table.low_levels.get(interface, interface),
+        "interface": interface,
         **{name: config.get(name, "") for name in ("inverse", "weights")},
         **of("scripted", "best"),
         "rank": None if entry.scripted else entry.rank,
@@ -85,7 +85,7 @@ def cell_of(table: Table, preset: str, entry: Entry) -> dict[str, Any]:
         "updates": config.get("plan", {}).get("updates", 1),
         "config": config,
         "data": tidy(cell.get("data")),
-        "command": cell["command"] + again,
+        "command": "\n".join([cell["command"], *cell.get("steps", [])]),
         "provenance": {key: cell["provenance"].get(key) for key in ("time", "revision", "dirty", "versions")},
         **{name: cell.get(name) for name in ("author", "source")},
     }
@@ -93,8 +93,8 @@ def cell_of(table: Table, preset: str, entry: Entry) -> dict[str, Any]:
 
 def _aggregate(table: Table, of: Aggregate) -> dict[str, Any]:
     numbers = {name: [of.value[name], of.low[name], of.high[name]] for name in aggregate.SUMMARY}
-    space = of.column.space
-    head = {"name": of.column.name, "low": table.low_levels.get(space, space), "flat": space == "end_to_end"}
+    interface = of.column.interface
+    head = {"name": of.column.name, "low": table.low_levels.get(interface, interface), "flat": interface == "end_to_end"}
     return {**head, **tidy({**numbers, "better": of.better, "profile": of.profile})}
 
 
@@ -108,6 +108,7 @@ def table_of(of: Board) -> dict[str, Any]:
     """What the page knows of a table over all its data."""
     pulls = [count - 1 for count in SHOWN]
     return {
+        "key": f"{of.table.name}-{of.preset}",
         "title": of.table.title,
         "preset": of.preset,
         "note": of.table.note,
@@ -115,8 +116,36 @@ def table_of(of: Board) -> dict[str, Any]:
         "aggregates": [_aggregate(of.table, one) for one in of.aggregates],
         "improvement": tidy(improvement(of.aggregates)),
         "pulls": SHOWN,
-        "choices": [{"row": c.row, "space": c.space, "arms": c.arms, "value": tidy(c.value[pulls])} for c in of.choices],
+        "choices": [{"row": c.row, "interface": c.interface, "arms": c.arms, "value": tidy(c.value[pulls])} for c in of.choices],
     }
+
+
+def finetuned(results: Path, preset: str) -> dict[str, Any] | None:
+    """What the page knows of fine-tuning; None if there are no run files."""
+    cells = finetune.load(results, preset)
+    if not cells:
+        return None
+    key, some = f"finetune-{preset}", cells[0]["config"]
+    return {
+        "key": key,
+        "title": "Offline-to-online fine-tuning",
+        "preset": preset,
+        "note": (
+            f"Mean and 95 % bootstrap interval over {some['offline']['seeds']} training seeds. Before and after: "
+            f"{some['test_episodes']} test episodes, with the mean action. While learning: the last tenth of the episodes, with "
+            "sampled actions. Updates: gradient updates online. Infeasible requests and units above storage: means while "
+            f"learning. Made by `ohio-jax finetune --preset {preset}`."
+        ),
+        "files": [["figure", f"{key}.png"], ["table", f"{key}.md"], ["curves", f"{key}.csv"]],
+        "runs": [_finetuned(run) for run in map(finetune.run_of, cells)],
+    }
+
+
+def _finetuned(run: finetune.Run) -> dict[str, Any]:
+    numbers = {when: finetune.summary(of) for when, of in (("before", run.start), ("during", run.last), ("after", run.end))}
+    violations = {finetune.VIOLATIONS[name]: np.mean(of) for name, of in run.violations.items()}
+    head = {"domain": run.domain, "method": run.name, "behavior_policy": run.behavior_policy, "updates": run.updates}
+    return tidy({**head, **numbers, "violations": violations})
 
 
 def sets(boards: Iterable[Board]) -> list[dict[str, Any]]:
@@ -128,7 +157,7 @@ def sets(boards: Iterable[Board]) -> list[dict[str, Any]]:
             if card is None or "author" in entry.cell or entry.row in out:
                 continue
             settings = ",".join(f"{key}={value}" for key, value in card["settings"].items())
-            words = ["ohio-jax", "collect", card["task"], "--policy", card["behaviour"]]
+            words = ["ohio-jax", "collect", card["task"], "--policy", card["behavior_policy"]]
             words += ["--episodes", str(card["episodes"]), "--seed", str(card["seed"])]
             words += [*(["--set", settings] if settings else []), "--out", f"{slug(entry.row)}.npz"]
             numbers = {name: card.get(name) for name in ("episodes", "return_mean", "return_std", "quality", "coverage")}
@@ -136,7 +165,7 @@ def sets(boards: Iterable[Board]) -> list[dict[str, Any]]:
                 "row": entry.row,
                 "task": card["task"],
                 "settings": settings,
-                "behaviour": card["behaviour"],
+                "behavior_policy": card["behavior_policy"],
                 "source_sha256": card.get("source_sha256"),
                 "reference": f"{reference['zero']:,g} and {reference['full']:,g}: {reference['how']}",
                 "command": shlex.join(words),
@@ -145,15 +174,17 @@ def sets(boards: Iterable[Board]) -> list[dict[str, Any]]:
     return list(out.values())
 
 
-def text(boards: list[Board], files: list[str]) -> str:
-    """The page. files: other pages beside it, for its foot."""
+def text(boards: list[Board], tuned: list[dict[str, Any]], files: list[str]) -> str:
+    """The page. tuned: of `finetuned`. files: other pages beside it, for its foot."""
     found = {
+        "domains": [{"title": line.title, "text": line.text} for line in map(domain, boards) if line],
+        "finetuned": tuned,
         "tables": [table_of(board) for board in boards],
         "cells": [cell_of(board.table, board.preset, entry) for board in boards for entry in ordered(board)],
         "sets": sets(boards),
     }
     part = lambda name: resources.files("ohio_bench.report.leaderboard").joinpath(name).read_text(encoding="utf-8")
-    style, script = part("page.css"), part("page.js")
+    style, script = part("page.css"), part("draw.js") + part("page.js")
     source = lambda content: f"'sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
     policy = f"default-src 'none'; script-src {source(script)}; style-src {source(style)}; img-src data:; base-uri 'none'"
     links = (f' <a href="{html.escape(name)}">{html.escape(name)}</a>' for name in files)

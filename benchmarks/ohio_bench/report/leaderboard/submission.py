@@ -14,25 +14,26 @@ import numpy as np
 from ohio_bench.experiments import table_of
 from ohio_bench.report.aggregate import load
 from ohio_bench.runner.cell import RESULTS
-from ohio_bench.runner.store import migrated, slug, submitted, write
+from ohio_bench.runner.store import check_version, slug, submitted, write
 from ohio_jax.errors import UserError, unknown
 
 LARGEST = 16 * 2**20  # bytes of a run file
 DEEPEST = 16  # levels of nesting
-PROTOCOL = ("task", "settings", "behaviour", "data_seed", "data_episodes", "test_seed", "test_episodes")  # as on the board
+PROTOCOL = ("task", "settings", "behavior_policy", "data_seed", "data_episodes", "test_seed", "test_episodes")  # as on the board
 
 
 def submit(path: Path, results: Path = RESULTS) -> Path:
     """Checks a run file and copies it to where the leaderboard finds it; returns that path.
 
-    Raises UserError for what is wrong with it; nothing is written then.
+    Raises:
+        UserError: for what is wrong with it; nothing is written then.
     """
     try:
         cell = read(path)
         out = place(cell, results)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    write(out, migrated(cell))
+    write(out, cell)
     return out
 
 
@@ -59,6 +60,8 @@ def check(cell: Any) -> None:
 
     _check_values(cell, ())
     schema = json.loads(resources.files("ohio_bench.report.leaderboard").joinpath("run.schema.json").read_text(encoding="utf-8"))
+    if isinstance(cell, dict) and isinstance(cell.get("version", 0), int):
+        check_version(cell)
     error = best_match(Draft202012Validator(schema).iter_errors(cell))
     if error is not None:
         raise UserError(_explain(error, schema))

@@ -57,8 +57,8 @@ class Noisy:
     def action_size(self) -> int:
         return self.env.action_size
 
-    def start(self, instance: jax.Array) -> State:
-        state = self.env.start(instance)
+    def reset_to(self, instance: jax.Array) -> State:
+        state = self.env.reset_to(instance)
         bits = jax.lax.bitcast_convert_type(instance, jnp.uint32)
         own = {"noise": jax.random.key(bits[0] ^ bits[-1]), "action": jnp.zeros(self.action_size)}
         return state.replace(info={**state.info, **own})
@@ -71,7 +71,7 @@ class Noisy:
 
 
 def shaken(deviation: jax.Array, key: jax.Array, action: jax.Array) -> jax.Array:
-    """Float[m], the action with noise, within the torques' bounds."""
+    """`Float[m]`, the action with noise, within the torques' bounds."""
     return jnp.clip(action + deviation * jax.random.normal(key, action.shape), -1.0, 1.0)
 
 
@@ -92,7 +92,8 @@ def logs(episodes: int, deviation: float) -> Trajectories:
 class Belief:
     """The dynamics an inverse works with: the true ones, those of masses `factor` times as large, or learned from logs.
 
-    share: of the logs' episodes; 0: not learned.
+    Attributes:
+        share: of the logs' episodes; 0: not learned.
     """
 
     factor: float = 1.0
@@ -119,7 +120,7 @@ def believed(belief: Belief, episodes: int, updates: int, deviation: float) -> M
 
 
 def regulator(steps: int, model: Model = TRUE, noise: Any = NOISE) -> relative.Params:
-    """The reacher's regulator given displacements, explained with `model`; noise: Float[4], see `lqr.Params`."""
+    """The reacher's regulator given displacements, explained with `model`; noise: `Float[4]`, see `lqr.Params`."""
     return relative.Params(
         replace(regulation(model, steps), noise=jnp.asarray(noise, jnp.float32)), jnp.array(DISPLACEMENTS), lqr
     )
@@ -129,9 +130,12 @@ def regulator(steps: int, model: Model = TRUE, noise: Any = NOISE) -> relative.P
 
 
 def propagated(low: relative.Params, segment: Segment) -> jax.Array:
-    """Float[n, n], covariance of the reached state for torque noise of deviation 1, by linear propagation in closed loop:
+    """Covariance of the reached state for torque noise of deviation 1, by linear propagation in closed loop:
 
-    S' = (A + B K) S (A + B K)' + B B', gains as the low level's, the model linearised at the observed states.
+    S' = (A + B K) S (A + B K)' + B B', gains as the low level's, the model linearized at the observed states.
+
+    Returns:
+        `Float[n, n]`.
     """
     p = low.params
     A, B, c = p.dynamics.linear(segment.state[0])
@@ -150,7 +154,7 @@ _variances = jax.jit(jax.vmap(lambda low, segment: jnp.diagonal(propagated(low, 
 
 
 def tolerance(deviation: float, given: Segment, low: relative.Params) -> np.ndarray:
-    """Float[4], the deviation of the reached state: the task's own without noise, with it the median over segments."""
+    """`Float[4]`, the deviation of the reached state: the task's own without noise, with it the median over segments."""
     if not deviation:
         return NOISE
     variance = _variances(low, given)
@@ -169,7 +173,7 @@ def correlated(low: relative.Params, deviation: jax.Array) -> Problem:
 
 
 class Known(NamedTuple):
-    """N segments executed by the low level itself. goal: Float[N, g], what it was asked; spread: Float[g], of such goals."""
+    """N segments executed by the low level itself. goal: `Float[N, g]`, what it was asked; spread: `Float[g]`, of such goals."""
 
     segments: Segment
     goal: np.ndarray
@@ -178,7 +182,7 @@ class Known(NamedTuple):
 
 @functools.cache
 def examples(amount: int, episodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """(states Float[N, 4] of the expert's logs, goals Float[N, 4] as they occur there, in an order of their own)."""
+    """(states `Float[N, 4]` of the expert's logs, goals `Float[N, 4]` as they occur there, in an order of their own)."""
     given = segments(logs(episodes, 0.0), PRIOR_STEPS, amount)
     found = invert("analytic", regulator(PRIOR_STEPS), given)
     return np.asarray(given.state[:, 0]), np.random.default_rng(0).permutation(found.goal)
@@ -229,9 +233,12 @@ def _inverter(inverse: str, problem):
 
 
 def invert(inverse: str, shared: Any, given: Segment, problem=relative.problem) -> Recovered:
-    """The inverse's answers, on the host. problem(shared) -> Problem; models of one kind share a compiled program.
+    """The inverse's answers, on the host.
 
     On one device: batches of LAPACK calls that several devices of a CPU start at once may wait for each other for ever.
+
+    Args:
+        problem: `problem(shared) -> Problem`; models of one kind share a compiled program.
     """
     return jax.device_get(_inverter(inverse, problem)(shared, given))
 
@@ -247,7 +254,7 @@ def _judge(problem):
 
 
 def derivative(shared: Any, given: Segment, goal: Array, problem=relative.problem) -> tuple[np.ndarray, np.ndarray]:
-    """(J: Float[N, k, g], residual: Float[N, k]) of a problem at these goals, on the host."""
+    """(J: `Float[N, k, g]`, residual: `Float[N, k]`) of a problem at these goals, on the host."""
     return jax.device_get(_judge(problem)(shared, given, goal))
 
 

@@ -19,7 +19,7 @@ from ohio_jax.low_level import Problem, Segment
 from ohio_jax.solvers.transport import perturb
 
 STEPS = 5  # of a segment where nothing else is said
-INTERVAL, SPRING = 0.1, 1.0  # s; 1 / s^2, between neighbours of the chain and at its ends
+INTERVAL, SPRING = 0.1, 1.0  # s; 1 / s^2, between neighbors of the chain and at its ends
 
 # A family of problems of one size: (shared, segments, goals asked for, problem(shared) -> Problem).
 Case = tuple[Any, Segment, Any, Callable[[Any], Problem]]
@@ -34,7 +34,7 @@ def of_reacher(steps: int, amount: int, episodes: int) -> Case:
 
 
 def of_chain(size: int, amount: int) -> Case:
-    """LQR of size / 2 carts on a line, each pulled by its neighbours: goals are positions and velocities of all."""
+    """LQR of size / 2 carts on a line, each pulled by its neighbors: goals are positions and velocities of all."""
     k = size // 2
     tied = SPRING * (2 * np.eye(k) - np.eye(k, k=1) - np.eye(k, k=-1))
     push = INTERVAL * np.eye(k)
@@ -80,9 +80,12 @@ def measured(
 ) -> dict[str, Any]:
     """Each inverse on so many of its segments, on one device: rates, XLA's memory, and how far its goals are off.
 
-    platform: JAX's backend, where it is measured, for the configuration alone.
-    temporary: bytes XLA allots for intermediate results; given: bytes of its inputs. error: root mean square over entries
-    in units of the goals' deviation, the median over segments.
+    - temporary: bytes XLA allots for intermediate results.
+    - given: bytes of its inputs.
+    - error: root mean square over entries in units of the goals' deviation, the median over segments.
+
+    Args:
+        platform: JAX's backend, where it is measured, for the configuration alone.
     """
     shared, given, goals, problem = case(kind, size, max(segments.values()), episodes)
     calls, told = {}, {}

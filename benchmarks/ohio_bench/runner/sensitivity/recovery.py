@@ -16,10 +16,14 @@ BOUND_95 = 1.959964  # deviations that hold 95 % of a normal distribution
 
 
 def visible(J: arm.Array, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(directions Float[N, r, g], Bool[N, r]) of goal space, in units of `spread`, and whether each shows.
+    """(directions `Float[N, r, g]`, `Bool[N, r]`) of goal interface, in units of `spread`, and whether each shows.
 
     A direction shows if a change of the goal by one spread moves the residual by more than the noise: the right singular
-    vectors of J diag(spread) whose singular value is above 1. J: Float[N, k, g], whitened; spread: Float[g].
+    vectors of J diag(spread) whose singular value is above 1.
+
+    Args:
+        J: `Float[N, k, g]`, whitened.
+        spread: `Float[g]`.
     """
     _, size, directions = np.linalg.svd(np.asarray(J, np.float64) * spread, full_matrices=False)
     return directions, size > 1.0
@@ -28,7 +32,11 @@ def visible(J: arm.Array, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def errors(goal: arm.Array, known: arm.Known, J: arm.Array) -> tuple[np.ndarray, np.ndarray]:
     """Root mean square error of each goal in units of the goals' spread: (of all entries, of directions that show).
 
-    The second is NaN where none shows. goal: Float[N, g], of the first N; J: Float[N, k, g], at the goals asked for.
+    The second is NaN where none shows.
+
+    Args:
+        goal: `Float[N, g]`, of the first N.
+        J: `Float[N, k, g]`, at the goals asked for.
     """
     away = (goal - known.goal[: len(goal)]) / known.spread
     directions, shows = visible(J, known.spread)
@@ -44,10 +52,14 @@ def quantiles(x: arm.Array) -> list[float]:
 
 
 def setting(belief: arm.Belief, steps: int, noise: float, amount: int, episodes: int, updates: int):
-    """(segments of known goals, the belief's model, tolerance Float[4], the regulator as it is, as the belief has it, J).
+    """(segments of known goals, the belief's model, tolerance `Float[4]`, the regulator as it is, as the belief has it, J).
 
-    noise: deviation of the torques'; episodes: of the logs; updates: of learned models. tolerance: deviation of the reached
-    state; J: Float[N, 4, 4], of the true residual by the goals asked for.
+    - tolerance: deviation of the reached state; J: `Float[N, 4, 4]`, of the true residual by the goals asked for.
+
+    Args:
+        noise: deviation of the torques'.
+        episodes: of the logs.
+        updates: of learned models.
     """
     known = arm.known(steps, noise, amount, episodes)
     model = arm.believed(belief, episodes, updates, noise)
@@ -59,7 +71,9 @@ def setting(belief: arm.Belief, steps: int, noise: float, amount: int, episodes:
 def recovered(inverses: dict[str, int], **given: Any) -> dict[str, Any]:
     """One cell of the grid: every inverse on segments of known goals.
 
-    inverses: by name, how many segments each gets. given: what else `setting` takes.
+    Args:
+        inverses: by name, how many segments each gets.
+        **given: what else `setting` takes.
     """
     known, model, tolerance, truth, low, J = setting(amount=max(inverses.values()), **given)
     _, shows = visible(J, known.spread)
@@ -94,8 +108,8 @@ def prior_of_goals(shared: tuple[relative.Params, Any, Any]) -> Problem:
     """Whitened by the whole covariance, with the goals' own spread about 0 as prior. shared: with deviation and spread."""
     low, deviation, spread = shared
     # The models' goals are counted from the first state, and so is what the search begins at: there, a displacement of 0.
-    centre = lambda segment, context: segment.state[0]
-    return arm.correlated(low, deviation)._replace(start=centre, width=lambda segment, context: spread)
+    center = lambda segment, context: segment.state[0]
+    return arm.correlated(low, deviation)._replace(start=center, width=lambda segment, context: spread)
 
 
 def whole(shared: tuple[relative.Params, Any, Any]) -> Problem:
@@ -117,7 +131,7 @@ ESTIMATES = {
 
 
 def bars(J: arm.Array) -> np.ndarray:
-    """Float[N, g], deviation of each entry by Fisher's information J' J. J: Float[N, k, g], whitened."""
+    """`Float[N, g]`, deviation of each entry by Fisher's information J' J. J: `Float[N, k, g]`, whitened."""
     J = np.asarray(J, np.float64)
     values, vectors = np.linalg.eigh(np.einsum("nki,nkj->nij", J, J))
     # What leaves no trace has no bar: the eigenvalue's floor makes it as wide as float64 allows.
@@ -126,11 +140,17 @@ def bars(J: arm.Array) -> np.ndarray:
 
 
 def calibrated(estimates: Sequence[str], segments: int, noise: float, **given: Any) -> dict[str, Any]:
-    """Bias and error bars under torque noise; estimates: names in ESTIMATES; given: what else `setting` takes.
+    """Bias and error bars under torque noise.
 
-    bias: mean error over the goals' spread, root mean square over entries. slope: of recovered against true goals, 1
-    without shrinkage, the median over entries. variance: of errors over their bars, read off the 16 % and 84 % quantiles, 1 if
-    honest; coverage: share of errors within 95 % bars; bar: the median bar over the goals' spread.
+    - bias: mean error over the goals' spread, root mean square over entries.
+    - slope: of recovered against true goals, 1 without shrinkage, the median over entries.
+    - variance: of errors over their bars, read off the 16 % and 84 % quantiles, 1 if honest.
+    - coverage: share of errors within 95 % bars.
+    - bar: the median bar over the goals' spread.
+
+    Args:
+        estimates: names in ESTIMATES.
+        **given: what else `setting` takes.
     """
     known, _, _, _, low, J = setting(noise=noise, amount=segments, **given)
     shared = (low, np.float32(noise), known.spread.astype(np.float32))

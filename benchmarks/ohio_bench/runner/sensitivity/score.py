@@ -22,9 +22,10 @@ SPACE = "ohio_true"
 def scored(
     belief: arm.Belief, steps: int, noise: float, inverse: str, plan: Plan, test_seed: int, test_episodes: int, **amounts: int
 ) -> dict[str, Any]:
-    """Scores of every seed and test episode: the expert's logs relabelled, cloned, and played under the same torque noise.
+    """Scores of every seed and test episode: the expert's logs relabeled, cloned, and played under the same torque noise.
 
-    amounts: episodes of the logs, and updates of learned models.
+    Args:
+        **amounts: episodes of the logs, and updates of learned models.
     """
     clock = [time.monotonic()]
     lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
@@ -33,7 +34,7 @@ def scored(
     tolerance = arm.tolerance(noise, segments(logs, steps, 1024), arm.regulator(steps))
     seconds = {"prepare": lap()}
     problem = relative.problem(arm.regulator(steps, model, tolerance))
-    task = replace(task, spaces={SPACE: replace(task.spaces[SPACE], problem=problem)})
+    task = replace(task, interfaces={SPACE: replace(task.interfaces[SPACE], problem=problem)})
     transitions = relabel(logs, task, SPACE, inverse)
     seconds["invert"] = lap()
     trained = train(plan, task, SPACE, transitions)
@@ -41,7 +42,7 @@ def scored(
     played = evaluate_learner(task, SPACE, LEARNERS[plan.learner], trained.states, test_episodes, test_seed)
     seconds["evaluate"] = lap()
     returns = np.asarray(played.returns, np.float64)
-    normal = np.asarray(scores.normalise(returns, task.reference.zero, task.reference.full))
+    normal = np.asarray(scores.normalize(returns, task.reference.zero, task.reference.full))
     return {
         "data": {"return_mean": logs.card["return_mean"], **{k: transitions.card[k] for k in COUNTS}},
         "score": float(normal.mean()),

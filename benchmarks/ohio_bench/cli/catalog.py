@@ -47,4 +47,4 @@ def add_to(add: Add) -> None:
     add("list", list_command, cached=False)
 
     command = add("data", data_command, cached=False)
-    command.add_argument("action", choices=("list", "fetch", "verify"))
+    command.add_argument("action", choices=("list", "fetch", "verify"), help="what to do with them")

@@ -1,0 +1,46 @@
+"""The lines that make a cell again: typed one after another, they end in the cell's own returns."""
+
+import json
+from pathlib import Path
+
+import pytest
+from ohio_bench.experiments import of_table
+from ohio_bench.runner import commands
+from ohio_bench.runner.run import run
+
+from tests.ohio_bench.tiny import PART
+
+
+def test_step_by_step_gives_the_same_returns(command, tmp_path):
+    paths = run(of_table(PART), "tiny", results=tmp_path / "results").paths
+    found = {path.stem: json.loads(path.read_text()) for path in paths}
+    for name in ("tiny-dtv.ohio.bc", "tiny.policy.dtv"):
+        cell = found[name]
+        for line in cell["steps"]:
+            program, _, words = line.partition(" ")
+            code, out, err = command(f"{words} --json")
+            assert program == "ohio-jax" and code == 0, err
+        assert json.loads(out)["returns"] == pytest.approx([of for row in cell["returns"] for of in row], abs=0)
+    assert Path("run/run.json").exists()
+
+
+def test_the_line_of_a_cell():
+    assert commands.of_cell("bench routing --learner own:Mine", "cpu", "nyc-inf.ohio.mine") == (
+        "ohio-jax bench routing --learner own:Mine --preset cpu --only nyc-inf.ohio.mine --force"
+    )
+
+
+def test_changed_settings_are_said_where_they_change():
+    plan = {"learner": "bc", "config": {"actor_lr": 1e-3}, "hidden": 8, "updates": 5, "batch": 4, "seeds": 2, "first_seed": 0}
+    config = {
+        "task": "lift", "settings": {"gains": "damping"}, "data_settings": {"gains": "original"}, "behavior_policy": "expert",
+        "data_seed": 1, "data_episodes": 2, "interface": "ohio", "inverse": "least_squares", "weights": "drop",
+        "plan": {**plan, "sampling": "uniform", "normalize": False}, "test_seed": 10, "test_episodes": 3,
+    }  # fmt: skip
+    collect, invert, train, evaluate = commands.steps(config)
+    assert collect == "ohio-jax collect lift --policy expert --episodes 2 --seed 1 --set gains=original --out logs.npz"
+    assert "--weights drop --set gains=damping" in invert and "--set" not in evaluate
+    assert "--no-normalize --config actor_lr=0.001" in train
+    _, invert, _, evaluate = commands.steps({**config, "zero_shot": True})
+    assert "--set" not in invert and evaluate.endswith("--set gains=damping")
+    assert commands.steps({"kind": "cost"}) == []

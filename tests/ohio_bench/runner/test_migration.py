@@ -1,0 +1,63 @@
+"""Run files of the version before: every field under its name of today, with the value that it meant."""
+
+import json
+
+from ohio_bench.runner import migration, store
+
+OLD = {
+    "table": "manipulation",
+    "command": "ohio-jax bench manipulation --preset cpu",
+    "column": "OHIO least squares, unexplained dropped IQL",
+    "config": {
+        "task": "lift",
+        "space": "ohio",
+        "behaviour": "noisy",
+        "made": {"gains": "original"},
+        "carried": True,
+        "plan": {"learner": "iql", "config": {"actor_rate": 1e-4, "decay": 10.0, "polyak": 0.995, "inverse_temperature": 3.0}},
+        "offline": {"learner": "cql", "config": {"conservatism": 5.0, "samples": 4}},
+        "online": {"each": 5, "warm_up": 2, "capacity": 9, "restart": 0, "plan": {"learner": "sac", "config": {}}},
+    },
+    "data": {"behaviour": "noisy", "space": "ohio", "seed": 1},
+    "metrics": {"asked_too_much": [[1.0]]},
+    "tests": {"start": {"returns": [[1.0]], "asked_too_much": [[2.0]]}},
+    "returns": [[1.0]],
+}
+
+
+def test_every_word_has_its_successor():
+    found = migration.migrated(OLD)
+    config = found["config"]
+    assert found["version"] == store.VERSION and found["returns"] == OLD["returns"]
+    assert found["column"] == "OHIO least squares, exact segments only IQL"
+    assert (config["interface"], config["behavior_policy"], config["zero_shot"]) == ("ohio", "noisy", True)
+    assert config["data_settings"] == {"gains": "original"} and config["task"] == "lift"
+    assert config["plan"]["config"] == {"actor_lr": 1e-4, "actor_lr_decay_steps": 10.0, "tau": 0.005, "beta": 3.0}
+    learned = {"cql_alpha": 5.0, "n_actions": 4, "bc_warmup": 0.0, "importance": True}  # the last two as the code did before
+    assert config["offline"]["config"] == learned
+    online = {name: value for name, value in config["online"].items() if name != "plan"}
+    assert online == {"updates_per_step": 5, "learning_starts": 2, "buffer_size": 9, "reset_every": 0}
+    assert not any(config[name]["normalize"] for name in ("plan", "offline")) and not config["online"]["plan"]["normalize"]
+    assert found["data"] == {"behavior_policy": "noisy", "interface": "ohio", "seed": 1}
+    assert found["metrics"] == {"infeasible_requests": [[1.0]]}
+    assert found["tests"] == {"start": {"returns": [[1.0]], "infeasible_requests": [[2.0]]}}
+
+
+def test_todays_are_left_alone():
+    found = migration.migrated(OLD)
+    assert migration.migrated(found) == found
+
+
+def test_a_folder_is_written_anew(tmp_path):
+    folder = tmp_path / "runs" / "manipulation" / "cpu"
+    folder.mkdir(parents=True)
+    old = folder / "lift-original.ohio-least-squares-unexplained-dropped.iql.json"
+    old.write_text(json.dumps(OLD))
+    (folder / "other.json").write_text("[1]")
+    for _ in range(2):
+        migration.main(tmp_path)
+        new = folder / "lift-original.ohio-least-squares-exact-segments-only.iql.json"
+        assert {path.name for path in folder.iterdir()} == {new.name, "other.json"}
+        name = new.with_suffix("").name
+        command = f"ohio-jax bench manipulation --preset cpu --only {name} --force"
+        assert json.loads(new.read_text()) == {**migration.migrated(OLD), "command": command}
