@@ -1,5 +1,6 @@
 """Settings of the documentation's site, which `make docs` builds. Warnings are errors there."""
 
+import dataclasses
 import runpy
 import sys
 from pathlib import Path
@@ -12,19 +13,23 @@ import ohio_jax
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import generate  # noqa: E402  (beside this file)
+
 project, author, release = "ohio_jax", "the authors of ohio_jax", ohio_jax.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.apidoc",
+    "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
-    "docstrings",  # beside this file
 ]
 exclude_patterns = ["_build", "api/modules/*/modules.rst"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
 highlight_language = "none"  # of formulas in docstrings
+default_role = "code"  # of one pair of backticks in docstrings, as in Markdown
+napoleon_custom_sections = [("Attributes", "params_style")]  # which may name several at once
 
 html_theme = "furo"
 html_title = f"ohio_jax {release}"
@@ -40,10 +45,13 @@ apidoc_modules = [
 ]
 autodoc_default_options = {"ignore-module-all": True, "member-order": "bysource"}
 autodoc_mock_imports = ["torch"]  # a peer in a speed test, which nothing here installs
-autodoc_typehints = "none"  # docstrings say what arrays are, by shape
+autodoc_typehints_format = "short"
 add_module_names = False
 
 runpy.run_path(str(HERE / "figures" / "likelihood.py"))
+
+# Tasks, commands, and what else there is by name.
+generate.write(HERE)
 
 # One page a results table, as it is.
 (HERE / "results").mkdir(exist_ok=True)
@@ -54,7 +62,22 @@ for page in sorted((HERE.parent / "results").rglob("*.md")):
         (HERE / "results" / "-".join(name.parts)).write_text(include)
 
 
+def comments(app, what, name, obj, options, lines):
+    """A dataclass whose fields have comments gets them as `Attributes:`, unless its docstring has its own."""
+    if isinstance(obj, type) and dataclasses.is_dataclass(obj) and "Attributes:" not in lines:
+        found = generate.fields(obj)
+        lines += ["", "Attributes:", *(f"    {field.name}: {field.comment}" for field in found)] if found else []
+
+
+def without_aliases(app, what, name, obj, skipped, options):
+    """A named tuple's fields are in its docstring."""
+    return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
+
+
 def setup(app):
+    app.connect("autodoc-process-docstring", comments, priority=100)  # before napoleon reads them
+    app.connect("autodoc-skip-member", without_aliases)
+
     def draw(visitor, node):
         visitor.body.append(tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block)))
         raise nodes.SkipNode

@@ -7,8 +7,8 @@ import numpy as np
 from ohio_jax import low_level
 from ohio_jax.controllers import pd
 from ohio_jax.errors import UserError
-from ohio_jax.inverse import INVERSES, prepared
-from ohio_jax.inverse.result import Recovered, explain, identified
+from ohio_jax.inverse import INVERSES, on_logged_segments
+from ohio_jax.inverse.result import Recovered, goal_status, jacobian_rank_status
 from ohio_jax.low_level import Prepared, Problem, Segment
 from ohio_jax.relabel import invert_all
 from ohio_jax.solvers.small import least_squares, product
@@ -31,10 +31,10 @@ def invert(problem: Problem, at: Prepared) -> Recovered:
         return least_squares(weight[:, None] * J, weight * r)[0], None
 
     goal, _ = jax.lax.scan(again, least_squares(J, r)[0], None, ROUNDS)
-    return explain(problem, at, problem.project(goal), identified(J), iterations=ROUNDS)
+    return goal_status(problem, at, problem.project(goal), jacobian_rank_status(J), iterations=ROUNDS)
 
 
-INVERSES["robust"] = prepared(invert)  # in the suite: a line in `ohio_jax.inverse.BARE`
+INVERSES["robust"] = on_logged_segments(invert)  # in the suite: a line in `ohio_jax.inverse._INVERSES`
 
 if __name__ == "__main__":
     two = lambda x: np.full(2, x, np.float32)

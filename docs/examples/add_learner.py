@@ -1,7 +1,6 @@
 """A learner of one's own: reward-weighted regression, which clones what went well (Peters and Schaal 2007)."""
 
 import sys
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,19 +9,19 @@ from flax import struct
 
 from ohio_jax.collect import collect
 from ohio_jax.data import Batch
-from ohio_jax.evaluate import evaluate_learner, evaluate_policy
+from ohio_jax.evaluate import evaluate_learner
 from ohio_jax.learners import LEARNERS, Spec, common
 from ohio_jax.relabel import relabel
 from ohio_jax.training import Plan, train
 
-OUTCOMES = True  # batches are to hold what each episode went on to earn
+MC_RETURNS = True  # batches are to hold the return from each transition on
 act = common.act
 
 
 class Config(struct.PyTreeNode):
-    actor_rate: float = 1e-3  # Adam's learning rate
-    discount: float = 0.97  # of rewards in an outcome
-    sharpness: float = 3.0  # how much a deviation better counts more
+    actor_lr: float = 1e-3  # Adam's learning rate
+    discount: float = 0.97  # of a decision, in the return
+    beta: float = 3.0  # inverse temperature: how much more a better transition counts
 
 
 class State(struct.PyTreeNode):
@@ -37,23 +36,24 @@ def init(key: jax.Array, spec: Spec, config: Config) -> State:
 
 
 def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
-    """One step on -E[w log pi(u | s)], w = exp(sharpness (G - mean) / deviation), of mean 1 in the batch."""
-    spread = (batch.outcome - jnp.mean(batch.outcome)) / jnp.std(batch.outcome)
-    weight = batch.weight * len(spread) * jax.nn.softmax(state.config.sharpness * spread)
+    """One step on -E[w log pi(u | s)], w = exp(beta (G - mean) / deviation), of mean 1 in the batch."""
+    advantage = (batch.mc_return - jnp.mean(batch.mc_return)) / jnp.std(batch.mc_return)
+    weight = batch.weight * len(advantage) * jax.nn.softmax(state.config.beta * advantage)
 
-    def actor_loss(params: Any):
-        return -jnp.mean(weight * state.spec.action.log_prob(state.spec.actor(params, batch.obs), batch.goal))
+    def actor_loss(params):
+        return -jnp.mean(weight * state.spec.action.log_prob(state.spec.actor(params, batch.obs), batch.action))
 
     loss, gradient = jax.value_and_grad(actor_loss)(state.actor.params)
-    return state.replace(actor=common.adam_step(state.actor, gradient, state.config.actor_rate)), {"actor_loss": loss}
+    return state.replace(actor=common.adam_step(state.actor, gradient, state.config.actor_lr)), {"actor_loss": loss}
 
 
 if __name__ == "__main__":
     LEARNERS["rwr"] = sys.modules[__name__]  # in the suite: a line in `LEARNERS`
     task = registry.make("cart")
-    goals = relabel(collect(task, "random", episodes=400, seed=1), task, "ohio", "analytic", "drop")
-    trained = train(Plan("rwr", Config(), hidden=32, updates=1500, batch=128, block=1500), task, "ohio", goals)
-    mine = evaluate_learner(task, "ohio", LEARNERS["rwr"], trained.states, 100, seed=10).returns.mean()
-    random = evaluate_policy(task, "random", 100, seed=10).returns.mean()
-    print(f"return {mine:.1f}, learned from random goals, whose own is {random:.1f}")
-    assert mine > 0.7 * random  # both are negative: at least 30 % nearer
+    logs = collect(task, "random", episodes=400, seed=1)
+    plan = Plan("rwr", Config(), hidden=32, updates=1500, batch=128, block=1500)
+    trained = train(plan, task, "ohio", relabel(logs, task, "ohio", "analytic", "drop"))
+    played = evaluate_learner(task, "ohio", LEARNERS["rwr"], trained.states, 100, seed=10)
+    learned, behavior = task.score(played.returns).mean(), task.score(logs.returns).mean()
+    print(f"score {learned:.1f}, learned from random data of score {behavior:.1f}")
+    assert learned > behavior + 10

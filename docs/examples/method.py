@@ -1,4 +1,4 @@
-"""The method in small: torques that a regulator gave a sliding mass, and the goals they betray."""
+"""The method in small: forces that a regulator gave a sliding mass, and the high-level actions (goals) recovered from them."""
 
 import jax
 import jax.numpy as jnp

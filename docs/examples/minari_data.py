@@ -1,4 +1,4 @@
-"""Another project's Minari dataset in, a Minari dataset of goals out. The room and its thermostat are those of `your_data`."""
+"""Another project's Minari data set in, one of recovered actions out. The room and its thermostat are those of `your_data`."""
 
 import os
 import tempfile
@@ -12,7 +12,7 @@ from ohio_jax.relabel import relabel
 
 
 def theirs(name: str, asked: np.ndarray) -> None:
-    """Writes what somebody else's dataset is: observations, actions and rewards, nothing of ours."""
+    """Writes what somebody else's data set is: observations, actions and rewards, nothing of ours."""
     import gymnasium
     import minari
 
@@ -34,8 +34,8 @@ def theirs(name: str, asked: np.ndarray) -> None:
         minari.create_dataset_from_buffers(name, buffers, observation_space=box, action_space=box)
 
 
-def relabelled(source: str, target: str):
-    """Reads the first, recovers its goals, writes them as the second; returns what any Minari reader sees."""
+def relabeled(source: str, target: str):
+    """Reads the first, recovers its high-level actions, writes them as the second; returns what any Minari reader sees."""
     # What the thermostat saw is what was observed; elsewhere it may be a part of it, or in the episode's infos.
     logs = bridge.load(source, ROOM, state=lambda episode: episode.observations)
     return bridge.export(relabel(logs, ROOM, "ohio", "least_squares", weights="drop"), target, author="you")
@@ -46,9 +46,9 @@ if __name__ == "__main__":
         os.environ["MINARI_DATASETS_PATH"] = store
         asked = np.random.default_rng(0).uniform(-2, 3, (10, 20)).astype(np.float32)  # decision, episode
         theirs("room/logs-v0", asked)
-        written = relabelled("room/logs-v0", "room/goals-v0")
+        written = relabeled("room/logs-v0", "room/ohio-v0")
         episodes = list(written.iterate_episodes())
-        error = [np.abs(e.actions[:, 0] - asked[:, e.id])[e.infos["status"][1:] == 0] for e in episodes]
-        error = np.concatenate(error)
-        print(f"{written.total_episodes} episodes of {STEPS}-step goals; {len(error)} unique, error at most {error.max():.1e}")
+        unique = [e.infos["status"][1:] == 0 for e in episodes]
+        error = np.concatenate([np.abs(e.actions[:, 0] - asked[:, e.id])[of] for e, of in zip(episodes, unique, strict=True)])
+        print(f"{len(episodes)} episodes, {STEPS} steps a decision; {len(error)} unique, error at most {error.max():.1e}")
         assert len(error) > 100 and error.max() < 1e-3

@@ -11,13 +11,13 @@ from ohio_jax.low_level import ActionModel, Problem
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.relabel import relabel
-from ohio_jax.task import Space, of_logs
+from ohio_jax.task import ActionInterface, of_logs
 from ohio_jax.training import Plan, train
 
 GAIN, FULL, STEPS = 0.3, np.ones(1, np.float32), 4  # power a degree; full power, also of cooling; steps a goal lasts
 
 
-class Thermostat:  # your low level: goals and states in degrees from the wished-for temperature, actions in shares of full power
+class Thermostat:  # your low level: goals and states in degrees from the wanted temperature, actions in shares of full power
     init, plan = staticmethod(stateless.init), staticmethod(stateless.plan)
     act = staticmethod(lambda params, memory, state, goal: (jnp.clip(GAIN * (goal - state), -FULL, FULL), memory))
 
@@ -29,9 +29,9 @@ class Thermostat:  # your low level: goals and states in degrees from the wished
         return Problem(project, start, action=action)
 
 
-GOALS = Box((8.0,))
-SPACE = Space(GOALS, Thermostat, (), Thermostat.problem(()), lambda hidden: mlp_networks(GOALS, hidden), STEPS)
-ROOM = of_logs("room", observation_size=1, spaces={"ohio": SPACE})
+BOX = Box((8.0,))
+OHIO = ActionInterface(BOX, Thermostat, (), Thermostat.problem(()), lambda hidden: mlp_networks(BOX, hidden), STEPS)
+ROOM = of_logs("room", observation_size=1, interfaces={"ohio": OHIO})
 
 
 def play(ask, episodes: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -50,10 +50,10 @@ if __name__ == "__main__":
     random = np.random.default_rng(1)
     operators = lambda x: random.uniform(-8, 5, x.shape).astype(np.float32)
     logs = data.from_arrays(**play(operators, episodes=300), card={"task": "room"})
-    goals = relabel(logs, ROOM, "ohio", "least_squares", weights="drop")
-    plan = Plan("iql", iql.Config(actor_rate=1e-3, reward_scale=0.1), hidden=32, updates=2000, batch=128, block=2000)
-    agent = train(plan, ROOM, "ohio", goals).states.of_seed(0)
+    transitions = relabel(logs, ROOM, "ohio", "least_squares", weights="drop")
+    plan = Plan("iql", iql.Config(actor_lr=1e-3, reward_scale=0.1), hidden=32, updates=2000, batch=128, block=2000)
+    agent = train(plan, ROOM, "ohio", transitions).states.of_seed(0)
     learned = lambda obs: np.asarray(agent.act(iql, obs, jax.random.key(0), deterministic=True))
     theirs, ours = (float(-np.mean(play(ask, 100, seed=2)["reward"])) for ask in (operators, learned))
-    print(f"degrees off: {theirs:.2f} under the operators who made the logs, {ours:.2f} under what was learned from them")
+    print(f"degrees off: {theirs:.2f} under the operators who made the logs, {ours:.2f} under the learned policy")
     assert ours < 0.5 * theirs

@@ -1,4 +1,4 @@
-"""The sliding mass of `examples/method.py`: its log with goals asked for and recovered, and how likely goals are."""
+"""The sliding mass of `examples/method.py`: its log with high-level actions asked for and recovered, and how likely each is."""
 
 import functools
 import sys
@@ -26,8 +26,8 @@ position, force = np.ravel(segments.state[..., 0]), np.ravel(segments.action)
 time = DT * np.arange(len(position))
 for i, (goal, guess) in enumerate(zip(asked[:, 0], found.goal[:, 0], strict=True)):
     at = 5 * DT * np.array([i, i + 1])
-    left.plot(at, [goal] * 2, color="tab:orange", linewidth=5, alpha=0.5, label="goal, asked for" if i == 0 else None)
-    left.plot(at, [guess] * 2, color="black", linewidth=1, linestyle="dashed", label="goal, recovered" if i == 0 else None)
+    left.plot(at, [goal] * 2, color="tab:orange", linewidth=5, alpha=0.5, label="u, asked for" if i == 0 else None)
+    left.plot(at, [guess] * 2, color="black", linewidth=1, linestyle="dashed", label="u, recovered" if i == 0 else None)
 left.plot(time, position, color="tab:blue", marker=".", label="logged")
 left.set(xlabel="time, s", ylabel="position, m")
 left.margins(y=0.25)
@@ -42,5 +42,5 @@ for axis, steps in zip(right, (1, 5), strict=True):
     surface = jax.vmap(jax.vmap(lambda goal, off=off: -0.5 * jnp.sum(jnp.square(off(goal)))))(goals)
     axis.contourf(grid, grid, surface, levels=-np.geomspace(1e4, 0.1, 12), cmap="Blues", extend="both")
     axis.plot(*asked[0], marker="x", color="tab:orange", markersize=9, markeredgewidth=2)
-    axis.set(title=f"likelihood after {steps} step{'s'[: steps > 1]}", xlabel="goal, m", ylabel="goal, m/s")
+    axis.set(title=f"likelihood after {steps} step{'s'[: steps > 1]}", xlabel="u, m", ylabel="u, m/s")
 figure.savefig(Path(__file__).with_suffix(".svg"))
