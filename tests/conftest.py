@@ -24,7 +24,6 @@ import pytest
 from ohio_jax import compilation_cache
 
 ROOT = Path(__file__).resolve().parents[1]
-MAPS = 15_000
 CITY_FILES = ("scenario_nyc_brooklyn.json", "scenario_shenzhen_downtown_west.json")
 
 # Programs compiled once are found again: by files that come later, by the commands that tests start, by the next run.
@@ -46,18 +45,14 @@ if not os.environ.get("OHIO_DATA") and _beside.is_dir():
 
 @pytest.fixture(scope="module", autouse=True)
 def few_programs():
-    """Forgets compiled programs where there are many: each holds memory maps, of which a process may have some 65,000."""
+    """Forgets compiled programs after each file: each holds memory maps, of which a process may have some 65,000."""
     yield
-    if Path("/proc/self/maps").read_text().count("\n") < MAPS:
-        gc.freeze()  # what is kept, gigabytes of it, need not be looked through again and again
-        return
     from ohio_jax.training import hdpo, loop, offline, online  # a run of files that train nothing must not pay for it
 
     loop._compiled.clear()
     for trainer in (offline, online, hdpo):
         trainer.make_block.cache_clear()
     jax.clear_caches()
-    gc.unfreeze()
     gc.collect()
 
 
