@@ -22,8 +22,8 @@ BEFORE, AFTER = ("state",), ("next_state", "elapsed", "status", "residual", "wei
 def export(dataset: data.Dataset, name: str, **about: Any) -> Any:
     """Writes a dataset into Minari's store and returns the `MinariDataset`.
 
-    Trajectories keep low-level actions; `load` gives them back. Transitions become what other libraries train on: action =
-    goal, and an episode for every run of transitions that follow one another.
+    Trajectories keep low-level actions; `load` gives them back. Transitions become what other libraries train on: high-level
+    actions, and an episode for every run of transitions that follow one another.
 
     Args:
         name: "name-v0" or "namespace/name-v0".

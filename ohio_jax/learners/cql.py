@@ -55,7 +55,7 @@ class State(struct.PyTreeNode):
 
 
 def init(key: PRNGKeyArray, spec: Spec, config: Config) -> State:
-    """A fresh learner. Raises UserError for `draws` among `mixed_states`, whose values have no state."""
+    """A fresh learner. Raises UserError for `n_sampled_terms` among `mixed_states`, whose values have no state."""
     if config.n_sampled_terms and config.mixed_states:
         raise UserError(f"cql: field n_sampled_terms: expected 0 with mixed_states, found {config.n_sampled_terms}")
     for_networks, for_updates = jax.random.split(key)

@@ -149,10 +149,10 @@ class Value(nn.Module):
 
 
 def node_networks(graph: Graph, hidden: int) -> Networks:
-    """Networks for goals `Product((Simplex(S + 1), UnitBox(1)))`. hidden: width (the paper's: 256)."""
+    """Networks for actions `Product((Simplex(S + 1), UnitBox(1)))`. hidden: width (the paper's: 256)."""
     return Networks(*(network(graph, hidden) for network in (NodeActor, NodeCritic, Value, NodeFlow)))
 
 
 def edge_networks(graph: Graph, hidden: int) -> Networks:
-    """The same for goals `UnitBox(S + 1)`."""
+    """The same for actions `UnitBox(S + 1)`."""
     return Networks(*(network(graph, hidden) for network in (EdgeActor, EdgeCritic, Value, EdgeFlow)))

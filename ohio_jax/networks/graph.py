@@ -171,7 +171,7 @@ class EdgeFlow(nn.Module):
 
 
 def node_networks(adjacency, features: int, hidden: int) -> Networks:
-    """Networks for goals with one number a node, `Simplex(n)`.
+    """Networks for actions with one number a node, `Simplex(n)`.
 
     Args:
         adjacency: `Bool[n, n]`, i -> j.
@@ -186,7 +186,7 @@ def node_networks(adjacency, features: int, hidden: int) -> Networks:
 def edge_networks(
     adjacency, features: int, hidden: int, kind: Literal["shares", "requests"] = "shares", scale: float = 1.0
 ) -> Networks:
-    """Networks for goals with one number an ordered pair of nodes, diagonal included.
+    """Networks for actions with one number an ordered pair of nodes, diagonal included.
 
     Args:
         kind: "shares" for `Simplices(n, n)`; "requests" for `Counts(n * n, scale, ...)`, the paper's end-to-end networks with

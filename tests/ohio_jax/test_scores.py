@@ -171,3 +171,12 @@ def test_the_key_decides():
     once, again = scores.interval(KEY, TABLE, resamples=501), scores.interval(KEY, TABLE, resamples=501)
     assert once == again
     assert once != scores.interval(jax.random.key(1), TABLE, resamples=501)
+
+
+def test_students_interval_has_its_closed_form_and_covers():
+    low, high = scores.t_interval([1.0, 2.0, 3.0])
+    assert (low, high) == pytest.approx((2.0 - 4.302653 / 3**0.5, 2.0 + 4.302653 / 3**0.5), rel=1e-6)
+    assert scores.t_interval([1.0]) == (-np.inf, np.inf)
+    runs = np.random.default_rng(0).normal(5.0, 2.0, (2_000, 5))
+    inside = [low <= 5.0 <= high for low, high in map(scores.t_interval, runs)]
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.015)

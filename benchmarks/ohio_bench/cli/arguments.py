@@ -142,6 +142,7 @@ def add_task(command, hidden: int) -> argparse.ArgumentParser:
     command.add_argument("--interface", default="ohio", help="action interface: ohio, end_to_end, ...")
     command.add_argument("--hidden", type=positive, default=hidden, help="width of the networks")
     command.add_argument("--seeds", type=positive, default=1, help="how many independent runs")
+    command.add_argument("--first-seed", type=natural, default=0, help="the first one's seed")
     command.add_argument("--out", required=True, metavar="DIR", help="checkpoints; the same command goes on from them")
     add_set(command)
     return command

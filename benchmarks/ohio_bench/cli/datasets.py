@@ -17,9 +17,11 @@ def collect_command(args) -> None:
     task, policy = arguments.scripted_policy(args), args.policy
     if task is None:
         task, interface, plan, states = arguments.trained(args)
-        if args.training_seed >= plan.seeds:
-            raise UserError(f"--training-seed: expected less than the run's {plan.seeds} seeds, found {args.training_seed}")
-        state = states.of_seed(args.training_seed)
+        seeds = range(plan.first_seed, plan.first_seed + plan.seeds)
+        seed = seeds[0] if args.training_seed is None else args.training_seed
+        if seed not in seeds:
+            raise UserError(f"--training-seed: expected one of the run's, {seeds[0]} to {seeds[-1]}, found {seed}")
+        state = states.of_seed(seeds.index(seed))
         policy = trained_policy(task, interface, plan.learner, state, not args.sample_actions)
     trajectories = collect(task, policy, args.episodes, args.seed, parts)
     sha = data.save(out, trajectories)
@@ -66,7 +68,7 @@ def corrupt_command(args) -> None:
 def add_to(add: Add) -> None:
     command = add("collect", collect_command)
     arguments.add_who(command)
-    command.add_argument("--training-seed", type=natural, default=0, help="which seed of the checkpoint")
+    command.add_argument("--training-seed", type=natural, help="which of the checkpoint's, the first by default")
     command.add_argument("--episodes", type=positive, default=510, help="how many")
     command.add_argument("--seed", type=natural, default=0, help="of instances and of the policy's own randomness")
     command.add_argument("--out", required=True, metavar="F.npz", help="the logs")

@@ -44,7 +44,8 @@ def online_command(args) -> None:
     if steps < 1:
         raise UserError(f"--env-steps: expected more than the warm-up's {args.learning_starts}, found {args.env_steps}")
     config = arguments.config_of(LEARNERS[learner].Config(), args.config)
-    plan = Plan(learner, config, args.hidden, steps * each, args.batch, min(100, steps) * each, args.seeds, normalize=False)
+    rest = {"seeds": args.seeds, "first_seed": args.first_seed, "normalize": False}
+    plan = Plan(learner, config, args.hidden, steps * each, args.batch, min(100, steps) * each, **rest)
     plan = OnlinePlan(plan, args.envs, each, learning_starts, args.buffer_size, args.reset_every)
     trained = online(plan, task, args.interface, Path(args.out))
     last = {name: value[-1].tolist() for name, value in trained.curve.items()}
@@ -59,8 +60,9 @@ def hdpo_command(args) -> None:
     from ohio_jax.training.plan import Plan
 
     task = arguments.task_with_interface(args)
-    config = bc.Config(actor_lr=args.rate, actor_lr_decay_steps=float(args.updates))
-    plan = Plan("bc", config, args.hidden, args.updates, args.batch, min(50, args.updates), args.seeds, normalize=False)
+    config = bc.Config(actor_lr=args.lr, actor_lr_decay_steps=float(args.updates))
+    rest = {"seeds": args.seeds, "first_seed": args.first_seed, "normalize": False}
+    plan = Plan("bc", config, args.hidden, args.updates, args.batch, min(50, args.updates), **rest)
     trained = hdpo(plan, task, args.interface, Path(args.out))
     found = {"out": args.out, "updates": args.updates, "seeds": args.seeds, "seconds": trained.seconds}
     found["return"] = trained.curve["return"][-1].tolist()
@@ -101,4 +103,4 @@ def add_to(add: Add) -> None:
     command = arguments.add_task(add("hdpo", hdpo_command), hidden=64)
     command.add_argument("--updates", type=positive, default=1000, help="gradient updates")
     command.add_argument("--batch", type=positive, default=64, help="episodes an update")
-    command.add_argument("--rate", type=float, default=3e-3, help="Adam's learning rate, which falls to zero along a cosine")
+    command.add_argument("--lr", type=float, default=3e-3, help="Adam's learning rate, which falls to zero along a cosine")

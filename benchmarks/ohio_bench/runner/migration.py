@@ -55,7 +55,7 @@ def migrated(cell: dict[str, Any]) -> dict[str, Any]:
     if cell.get("version", 0) == VERSION:
         return cell
     config = _config(cell["config"])
-    found = {"version": VERSION, **cell, "config": config} | {"version": VERSION}
+    found = {**cell, "version": VERSION, "config": config}
     if isinstance(cell.get("data"), dict):
         found["data"] = _renamed(cell["data"], CONFIG)
     if "column" in cell:
@@ -116,10 +116,11 @@ def main(folder: Path) -> None:
         new, found = path.with_name(file_name(path.name)), migrated(cell)
         if "author" not in cell:
             experiment, _, preset = cell["command"].removeprefix("ohio-jax ").partition(" --preset ")
-            name = "/".join(new.with_suffix("").parts[new.parts.index(preset) + 1 :])
+            *_, name = str(new.with_suffix("")).rpartition(f"/{preset}/")
             found["command"] = commands.of_cell(experiment, preset, name)
-        write_json(path, found)
-        path.rename(new)
+        write_json(new, found)
+        if new != path:
+            path.unlink()
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def _task(scene: Scene, values: dict[str, Any]) -> Task:
         env=env,
         controller_obs=low_level_view,
         next_controller_obs=low_level_view,
-        interfaces=_spaces(name, RANGES[name][values["gains"]], _gains(values), behavior),
+        interfaces=_interfaces(name, RANGES[name][values["gains"]], _gains(values), behavior),
         policies={policy: HighLevelPolicy(goal, behavior) for policy, goal in POLICIES.items()},
         instances=instances_of(env),
         reference=Reference(
@@ -131,7 +131,7 @@ def _which(state: jax.Array) -> jax.Array:
     return draw_lots(torques.split(state)[2], len(GAINS))
 
 
-def _spaces(name: str, largest: tuple[float, float], gains: Gains, behavior: ActionInterface) -> dict[str, ActionInterface]:
+def _interfaces(name: str, largest: tuple[float, float], gains: Gains, behavior: ActionInterface) -> dict[str, ActionInterface]:
     """What learners act on, under the gains of the settings.
 
     - ohio: goals within the paper's range.

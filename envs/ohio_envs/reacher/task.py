@@ -50,7 +50,7 @@ def reacher(settings: dict[str, Any]) -> Task:
         env=env,
         controller_obs=joints,
         next_controller_obs=joints,
-        interfaces=_spaces(values["steps"]),
+        interfaces=_interfaces(values["steps"]),
         policies=POLICIES,
         instances=instances_of(env),
         reference=reference,
@@ -58,7 +58,7 @@ def reacher(settings: dict[str, Any]) -> Task:
     )
 
 
-def _spaces(steps: int) -> dict[str, ActionInterface]:
+def _interfaces(steps: int) -> dict[str, ActionInterface]:
     """The hierarchies, whose inverses learn the arm's dynamics from the logs, and end-to-end torques.
 
     - ohio: a regulator that knows the drift, given displacements.

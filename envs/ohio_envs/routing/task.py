@@ -100,7 +100,7 @@ def _task(name: str, values: dict[str, Any], city: City, reference: Reference) -
         env=env,
         controller_obs=idle,
         next_controller_obs=reached,
-        interfaces=_spaces(city, env),
+        interfaces=_interfaces(city, env),
         policies=POLICIES,
         instances=_instances(city, env, values["demand"]),
         reference=reference,
@@ -115,7 +115,7 @@ def _instances(city: City, env: Routing, source: str) -> Callable[[int, int], ja
     return instances_of(env)
 
 
-def _spaces(city: City, env: Routing) -> dict[str, ActionInterface]:
+def _interfaces(city: City, env: Routing) -> dict[str, ActionInterface]:
     """OHIO's interface and the fair end-to-end one, each beside the original's version ("compat")."""
     n, fleet, cost = city.regions, city.regions * city.vehicles, env.scenario.reb_cost
     # Half a vehicle of the fleet: a share below cannot ask for one.

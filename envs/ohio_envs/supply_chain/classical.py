@@ -89,7 +89,7 @@ def task_of(name: str, s: Scenario, values: dict[str, Any]) -> Task:
         env=env,
         controller_obs=seen,
         next_controller_obs=seen,
-        interfaces=_spaces(s, low),
+        interfaces=_interfaces(s, low),
         policies=_policies(s, low, theory),
         instances=instances_of(env),
         reference=Reference(0.0, -cost * paid, ""),
@@ -130,7 +130,7 @@ def _policies(s: Scenario, low: order_up_to.Params, theory: optimum.Optimum | No
     return dict(zip(NAMES, each, strict=True))
 
 
-def _spaces(s: Scenario, low: order_up_to.Params) -> dict[str, ActionInterface]:
+def _interfaces(s: Scenario, low: order_up_to.Params) -> dict[str, ActionInterface]:
     """ohio: goals are echelon base-stock levels; end_to_end: orders. Sources share out what they have in proportion."""
     goals = heads.UnitBox(s.nodes)
     networks = functools.partial(mlp_networks, goals)

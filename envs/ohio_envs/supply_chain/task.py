@@ -68,7 +68,7 @@ def _task(name: str, of: Published, settings: dict[str, Any], published: tuple[f
         env=env,
         controller_obs=seen,
         next_controller_obs=seen,
-        interfaces=_spaces(s, low, env.smooth),
+        interfaces=_interfaces(s, low, env.smooth),
         policies=_policies(s, low),
         instances=_instances(env, values["demand"]),
         reference=Reference(*published, how=HOW.format(name=name, episodes=1000, settings="")),
@@ -117,7 +117,7 @@ def _instances(env: SupplyChain, source: str) -> Callable[[int, int], Any]:
     return drawn
 
 
-def _spaces(s: Scenario, low: inventory.Params, smooth: bool) -> dict[str, ActionInterface]:
+def _interfaces(s: Scenario, low: inventory.Params, smooth: bool) -> dict[str, ActionInterface]:
     """OHIO's interface, the fair end-to-end one, and the original's ("compat")."""
     # A tenth of a unit of a full warehouse: what ten stores get that should get nothing adds up to no more than one. What is
     # asked for without a stock pays for fractions as well, so that goals there may come as close to nothing as densities bear.

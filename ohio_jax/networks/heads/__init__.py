@@ -1,4 +1,4 @@
-"""Action densities: what a goal is, and how the numbers an actor emits describe a distribution over goals.
+"""Action densities: what an action of a learner is, and how the numbers an actor emits describe a distribution over them.
 
 One frozen (hence hashable) dataclass a kind of action. No learner knows of tanh or vehicles: it asks the spec.
 """

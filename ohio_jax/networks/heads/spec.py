@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 @runtime_checkable
 class ActionSpec(Protocol):
-    """A space of goals with a parametrized density. Leading batch axes are allowed everywhere.
+    """A space of actions with a parametrized density. Leading batch axes are allowed everywhere.
 
     - raw: `Float[..., *raw_shape]`, unconstrained, from the actor.
     - action: `Float[..., *shape]`.

@@ -83,6 +83,12 @@ def test_training_goes_on_with_more_updates(command):
     assert command(f"{line} 8")[0] == 0 and command(f"{line} 12")[0] == 0
     played = json.loads(command("evaluate --checkpoint run --episodes 2 --json")[1])
     assert played["training_seed"] == [3, 3, 4, 4]
+    # Elsewhere as well a seed is called by its number.
+    logged = "collect --checkpoint run --episodes 2 --seed 10 --out own.npz"
+    card = json.loads(command(f"{logged} --training-seed 4 --json")[1])
+    assert card["return_mean"] == pytest.approx(np.mean(played["returns"][2:]))
+    code, _, err = command(f"{logged} --training-seed 1")
+    assert code == 2 and "--training-seed: expected one of the run's, 3 to 4, found 1" in err
 
 
 def test_what_goes_on_learns_at_its_own_rate(command):

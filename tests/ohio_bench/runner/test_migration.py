@@ -49,7 +49,7 @@ def test_todays_are_left_alone():
 
 
 def test_a_folder_is_written_anew(tmp_path):
-    folder = tmp_path / "runs" / "manipulation" / "cpu"
+    folder = tmp_path / "cpu" / "runs" / "manipulation" / "cpu"  # the preset's name further up as well
     folder.mkdir(parents=True)
     old = folder / "lift-original.ohio-least-squares-unexplained-dropped.iql.json"
     old.write_text(json.dumps(OLD))
