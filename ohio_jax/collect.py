@@ -22,7 +22,7 @@ from ohio_jax.training.checkpoint import tree_digest
 CHUNK = 64  # episodes a compiled call: large enough to be fast, small enough for progress and resume
 
 
-def trained_policy(task: Task, interface: str, learner: str, state, deterministic: bool = True) -> BehaviorPolicy:
+def trained_policy(task: Task, interface: str, learner: str, state: Any, deterministic: bool = True) -> BehaviorPolicy:
     """A trained policy of one seed; learner: name in LEARNERS; state: the agent's, see `ohio_jax.agent`."""
     env = StepwiseHierarchy(task.high_level(interface), task.interfaces[interface].spec.shape)
     card = {"deterministic": deterministic, "policy_sha256": tree_digest(state)}

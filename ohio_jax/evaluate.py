@@ -1,8 +1,11 @@
 """Returns of policies, scripted or trained, on the instances of a seed."""
 
+from typing import Any
+
 import jax
 import numpy as np
 
+from ohio_jax.agent import Agent
 from ohio_jax.rollout import Episodes, episode_keys, learned, rollouts, scripted_policy
 from ohio_jax.task import Task
 
@@ -20,7 +23,9 @@ def evaluate_policy(task: Task, policy: str, episodes: int, seed: int) -> Episod
     return rollouts(who.env, who.act, who.params, instances, episode_keys(seed, episodes))
 
 
-def evaluate_learner(task: Task, interface: str, learner, states, episodes: int, seed: int, deterministic=True) -> Episodes:
+def evaluate_learner(
+    task: Task, interface: str, learner: Any, states: Agent, episodes: int, seed: int, deterministic: bool = True
+) -> Episodes:
     """Returns of trained policies, `Float[S, E]`; `states` are agents stacked over S seeds, on the host."""
     env, instances, keys = task.high_level(interface), task.instances(seed, episodes), episode_keys(seed, episodes)
     act = learned(learner, deterministic)

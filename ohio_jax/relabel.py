@@ -13,7 +13,7 @@ from ohio_jax.data import Trajectories, Transitions
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.inverse import INVERSES
 from ohio_jax.inverse.result import Recovered
-from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Segment
+from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem, Segment
 from ohio_jax.progress import progress
 from ohio_jax.task import ActionInterface, Task
 
@@ -29,7 +29,7 @@ def lanes(inverse: str) -> int:
 
 
 @functools.partial(jax.jit, static_argnames=("inverse", "problem"))
-def invert_all(inverse: str, problem, segments: Segment) -> Recovered:
+def invert_all(inverse: str, problem: Problem, segments: Segment) -> Recovered:
     """An inverse of so many segments, leading axis M, a multiple of the number of devices they are spread over.
 
     Args:

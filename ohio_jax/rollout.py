@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from ohio_jax import mesh
 from ohio_jax.environment import HighLevelEnv, State
@@ -31,7 +32,13 @@ class Episodes(NamedTuple):
 
 
 def horizon_scan(
-    env, act: Act, params, instance, key, record: Callable[[State, jax.Array, State], Any], steps: int | None = None
+    env: Any,
+    act: Act,
+    params: Any,
+    instance: Any,
+    key: PRNGKeyArray,
+    record: Callable[[State, jax.Array, State], Any],
+    steps: int | None = None,
 ) -> tuple[State, Any]:
     """One episode: the state it starts in, and what `record(before, action, after)` says of each step, stacked.
 
@@ -66,7 +73,7 @@ def _play(env, act: Act, params, instances, keys, devices: tuple[Any, ...]) -> E
     return spread(env, params, instances, keys)
 
 
-def rollouts(env, act: Act, params, instances, keys) -> Episodes:
+def rollouts(env: Any, act: Act, params: Any, instances: Any, keys: Key[Array, "E"]) -> Episodes:
     """Plays one episode for each instance, up to `AT_ONCE` at a time on each device; results are on the host.
 
     Args:
@@ -89,13 +96,13 @@ def rollouts(env, act: Act, params, instances, keys) -> Episodes:
     return jax.tree.map(lambda *x: np.concatenate(x)[:episodes], *played)
 
 
-def episode_keys(seed: int, episodes: int) -> jax.Array:
+def episode_keys(seed: int, episodes: int) -> Key[Array, "{episodes}"]:
     """Keys [episodes] of the policy's own randomness; key e does not depend on how many follow it."""
     return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(jax.random.key(seed), POLICY), jnp.arange(episodes))
 
 
 @functools.cache
-def scripted(policy) -> Act:
+def scripted(policy: Policy) -> Act:
     """A scripted policy as an `Act`; cached so that the same policy never compiles twice."""
     return lambda params, env, key, state: policy(env, key, state)
 
@@ -109,7 +116,7 @@ def guiding(policy: Policy) -> Act:
 
 
 @functools.cache
-def learned(learner, deterministic: bool) -> Act:
+def learned(learner: Any, deterministic: bool) -> Act:
     """A learner's policy as an `Act` whose params are an `ohio_jax.agent.Agent`."""
     return lambda agent, env, key, state: agent.act(learner, state.obs, key, deterministic)
 
@@ -134,7 +141,7 @@ class StepwiseHierarchy:
         own = {"goal": goal, "step": jnp.int32(0), "action": jnp.zeros(action.shape, action.dtype)}
         return state.replace(info={**state.info, **own})
 
-    def step(self, state: State, goal: jax.Array) -> State:
+    def step(self, state: State, goal: Float[Array, "..."]) -> State:
         """One low-level step; `info["action"]` is the action it took."""
         high, info = self.high, state.info
         due, seen = info["step"] % high.steps == 0, high.controller_obs(state)

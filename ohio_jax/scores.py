@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Float64, Int, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from ohio_jax.errors import UserError
@@ -62,7 +62,7 @@ def mean(scores: ArrayLike) -> np.ndarray:
     return np.mean(_pooled(scores), axis=-1)
 
 
-def means(scores: ArrayLike) -> np.ndarray:
+def means(scores: ArrayLike) -> Float64[np.ndarray, "... T"]:
     """Mean over runs of each stratum, `Float[..., T]`."""
     return np.mean(_tables(scores), axis=-2)
 
@@ -89,7 +89,7 @@ def optimality_gap(scores: ArrayLike, full: float = 100.0) -> np.ndarray:
     return np.mean(np.maximum(full - _pooled(scores), 0.0), axis=-1)
 
 
-def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
+def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> Float64[np.ndarray, "... K"]:
     """Share of scores above each threshold, `Float[..., K]`; thresholds: `Float[K]`."""
     ordered, thresholds = np.sort(_pooled(scores), axis=-1), np.asarray(thresholds)
     many = ordered.reshape(-1, ordered.shape[-1])
@@ -108,7 +108,7 @@ def probability_of_improvement(ours: ArrayLike, theirs: ArrayLike) -> np.ndarray
     return np.mean(0.5 * (ours > theirs) + 0.5 * (ours >= theirs), axis=(-3, -2, -1))
 
 
-def ranks(low: ArrayLike, high: ArrayLike) -> np.ndarray:
+def ranks(low: ArrayLike, high: ArrayLike) -> Int[np.ndarray, "N 2"]:
     """First and last place that intervals [low, high] leave to each of N contenders; 1 is the highest.
 
     One is surely before another where its interval lies above the other's whole; both are equal where it says no more.
@@ -134,7 +134,7 @@ def t_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, floa
 
 def interval(
     key: PRNGKeyArray,
-    *samples,
+    *samples: ArrayLike,
     statistic: Callable[..., Any] = mean,
     resamples: int = 20_000,
     confidence: float = 0.95,

@@ -65,22 +65,22 @@ def reached(segment: Segment, at: Any) -> Float[Array, "n"]:
     return segment.next_state[-1]
 
 
-def noise(segment: Segment, at: Any) -> jax.Array:
+def noise(segment: Segment, at: Any) -> Float[Array, "n"]:
     """`StateModel.scale`."""
     return at.params.noise
 
 
-def limit(segment: Segment, at: Any) -> jax.Array:
+def limit(segment: Segment, at: Any) -> Float[Array, "g"]:
     """`Problem.width`."""
     return jnp.asarray(at.params.limit)
 
 
-def bounds(unclipped: Float[Array, "h m"], at: Any) -> tuple[jax.Array, jax.Array]:
+def bounds(unclipped: Float[Array, "h m"], at: Any) -> tuple[Float[Array, "m"], Float[Array, "m"]]:
     """`ActionModel.bounds`."""
     return -at.params.bound, at.params.bound
 
 
-def effect(segment: Segment, at: Any) -> jax.Array:
+def effect(segment: Segment, at: Any) -> Float[Array, "h m"]:
     """`ActionModel.scale`: the deviation of an action whose effect on the next state of the model deviates by `noise`."""
     B = jax.vmap(lambda x: at.params.model.linear(x)[1])(segment.state)
     return 1.0 / jnp.linalg.norm(B / at.params.noise[None, :, None], axis=1)

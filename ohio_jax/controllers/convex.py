@@ -42,7 +42,7 @@ class CvxpyProgram:
     mode: str
 
 
-def program(problem, state, goal, action, mode: str = "dense", **options) -> CvxpyProgram:
+def program(problem, state, goal, action, mode: str = "dense", **options: Any) -> CvxpyProgram:
     """Makes a `cvxpy.Problem` with the `cvxpy.Parameter`s state: [n] and goal: [g] and the `cvxpy.Variable` action: [m] ready.
 
     Args:

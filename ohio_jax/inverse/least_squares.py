@@ -80,7 +80,7 @@ def invert(problem: Problem, at: Prepared) -> Recovered:
     return goal_status(problem, at, goal, jacobian_rank_status(end.J), end.converged, end.iterations)
 
 
-def flat(problem: Problem, at: Prepared) -> tuple[Signed, Function, jax.Array]:
+def flat(problem: Problem, at: Prepared) -> tuple[Signed, Function, Float[Array, "g"]]:
     """(signed_at, project, start) of the problem, on goals as `Float[g]`; the better of its start and its affine answer."""
     first = low_level.start(problem, at)
     shape = first.shape

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ohio_jax.data import Batch
 from ohio_jax.learners import common
@@ -35,7 +35,7 @@ def init(key: PRNGKeyArray, spec: Spec, config: Config) -> State:
     return State(TrainState.create(actor), common.as_arrays(config), spec)
 
 
-def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
+def update(state: State, batch: Batch) -> tuple[State, dict[str, Float[Array, ""]]]:
     """One gradient step on a batch whose actions lie where the density is finite (`spec.action.project`)."""
     config, spec = state.config, state.spec
 

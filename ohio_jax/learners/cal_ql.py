@@ -1,7 +1,5 @@
 """Cal-QL (Nakamoto et al. 2023): conservative Q-learning that distrusts the policy no further than what the behavior earned."""
 
-from typing import Any
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -23,7 +21,7 @@ def init(key: PRNGKeyArray, spec: Spec, config: Config) -> cql.State:
     return cql.init(key, spec, config)
 
 
-def update(state: cql.State, batch: Batch) -> tuple[cql.State, dict[str, Any]]:
+def update(state: cql.State, batch: Batch) -> tuple[cql.State, dict[str, Float[Array, ""]]]:
     """One gradient step of CQL, with the values of its penalty bounded from below."""
     return cql.update(state, batch, least(state.config, batch))
 

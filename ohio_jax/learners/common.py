@@ -86,7 +86,9 @@ class TrainState(NamedTuple):
         return self.opt_state[0].count
 
 
-def adam_step(model: TrainState, gradient: Any, rate: float | jax.Array, decay: float | jax.Array = 0.0) -> TrainState:
+def adam_step(
+    model: TrainState, gradient: Any, rate: float | Float[Array, ""], decay: float | Float[Array, ""] = 0.0
+) -> TrainState:
     """One step of Adam; `rate` and `decay` may be traced, so one compilation serves every schedule.
 
     Args:

@@ -1,5 +1,6 @@
 """Conservative Q-learning (Kumar, Zhou, Tucker, Levine 2020): soft actor-critic whose critics distrust unseen actions."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -87,7 +88,7 @@ class CriticBatch(NamedTuple):
     least: jax.Array | None = None
 
 
-def update(state: State, batch: Batch, least: Float[Array, "B k"] | None = None) -> tuple[State, dict[str, jax.Array]]:
+def update(state: State, batch: Batch, least: Float[Array, "B k"] | None = None) -> tuple[State, dict[str, Float[Array, ""]]]:
     """One gradient step on a batch whose actions lie where the density is finite (`spec.action.project`).
 
     Args:
@@ -120,7 +121,7 @@ def update(state: State, batch: Batch, least: Float[Array, "B k"] | None = None)
 
 def propose(
     state: State, key: PRNGKeyArray, obs: Float[Array, "B features"], raw: Float[Array, "B ..."], next_raw: Float[Array, "B ..."]
-):
+) -> tuple[Float[Array, "B asked features"], Float[Array, "B k ..."], Float[Array, "B k"]]:
     """The penalty's `asked`, `proposed` and `log_density` (see `CriticBatch`): K actions of each source."""
     spec, K = state.spec, state.config.n_actions
     for_space, for_here, for_next = jax.random.split(key, 3)
@@ -141,7 +142,7 @@ def propose(
     return asked, jnp.concatenate(actions, axis=1), log_density if state.config.importance else jnp.zeros_like(log_density)
 
 
-def critic_gradient(state: State, key: PRNGKeyArray, batch: CriticBatch):
+def critic_gradient(state: State, key: PRNGKeyArray, batch: CriticBatch) -> tuple[Any, Float[Array, ""], Float[Array, ""]]:
     """Gradient of both critics' losses (leading axis 2), the loss, and the mean penalty before its weight.
 
     The loss of a state is (Q(s, u) - backup)^2 + cql_alpha * (log sum_k exp(Q(s, u_k) - log density_k) - Q(s, u)):
@@ -191,7 +192,7 @@ def _chunks(chunk: int, batch: CriticBatch) -> CriticBatch:
     return jax.tree.map(lambda x: x.reshape(-1, chunk, *x.shape[1:]), batch)
 
 
-def sum_over(chunk: int, function, batch: CriticBatch):
+def sum_over(chunk: int, function: Callable[[CriticBatch], Any], batch: CriticBatch) -> Any:
     """Sum of `function` over chunks of states: a scan, since XLA fuses an unrolled loop back into one large array."""
     if chunk == 0:
         return function(batch)
@@ -202,7 +203,7 @@ def sum_over(chunk: int, function, batch: CriticBatch):
     return jax.lax.scan(add, zero, pieces)[0]
 
 
-def map_over(chunk: int, function, batch: CriticBatch) -> jax.Array:
+def map_over(chunk: int, function: Callable[[CriticBatch], jax.Array], batch: CriticBatch) -> Float[Array, "B ..."]:
     """`function` of all states, computed chunk by chunk."""
     if chunk == 0:
         return function(batch)

@@ -20,7 +20,7 @@ class Config(sac_n.Config):
     diversity: float = 1.0  # weight of the critics' likeness in their loss; 0 leaves SAC-N
 
 
-def update(state: sac.State, batch: Batch) -> tuple[sac.State, dict[str, jax.Array]]:
+def update(state: sac.State, batch: Batch) -> tuple[sac.State, dict[str, Float[Array, ""]]]:
     """One gradient step of SAC-N, whose critics pay for being alike (the paper's algorithm 1)."""
     config: Any = state.config
     alike = lambda params: jnp.mean(batch.weight * likeness(state.spec, params, batch))

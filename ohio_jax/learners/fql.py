@@ -85,7 +85,7 @@ def carried(
     return jax.lax.scan(step, noise, jnp.arange(steps) / steps)[0]
 
 
-def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
+def update(state: State, batch: Batch) -> tuple[State, dict[str, Float[Array, ""]]]:
     """One gradient step on a batch whose actions have coordinates (`spec.action.project`)."""
     config, spec = state.config, state.spec
     for_backup, for_start, for_time, for_actor, for_next = jax.random.split(jax.random.wrap_key_data(state.key), 5)

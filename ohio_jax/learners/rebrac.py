@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ohio_jax.data import Batch
 from ohio_jax.learners import common, td3_bc
@@ -39,7 +39,7 @@ def init(key: PRNGKeyArray, spec: Spec, config: Config) -> State:
     return td3_bc.init(key, spec.with_layer_norm(), config)
 
 
-def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
+def update(state: State, batch: Batch) -> tuple[State, dict[str, Float[Array, ""]]]:
     """One gradient step of the critics, and every `policy_freq` of them one of the actor and the targets."""
     config, spec = state.config, state.spec
     for_noise, for_next = jax.random.split(jax.random.wrap_key_data(state.key))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ohio_jax.data import Batch
 from ohio_jax.learners import common
@@ -42,7 +42,7 @@ def init(key: PRNGKeyArray, spec: Spec, config: Config) -> State:
     return State(actor, critic, value, target, common.as_arrays(config), spec)
 
 
-def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
+def update(state: State, batch: Batch) -> tuple[State, dict[str, Float[Array, ""]]]:
     """One gradient step on a batch whose actions lie where the density is finite (`spec.action.project`)."""
     config: Any = state.config
     spec = state.spec

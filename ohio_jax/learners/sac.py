@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ohio_jax.data import Batch
 from ohio_jax.learners import common
@@ -69,7 +68,9 @@ def adopt(other: Any, key: PRNGKeyArray, config: Config) -> State:
     return State(actor, critic, other.target, temperature, jax.random.key_data(key), config, other.spec)
 
 
-def update(state: State, batch: Batch, penalty: Callable[[Any], jax.Array] | None = None) -> tuple[State, dict[str, jax.Array]]:
+def update(
+    state: State, batch: Batch, penalty: Callable[[Any], jax.Array] | None = None
+) -> tuple[State, dict[str, Float[Array, ""]]]:
     """One gradient step on a batch whose actions lie where the density is finite (`spec.action.project`).
 
     Args:
@@ -119,8 +120,13 @@ def drawn_value(
 
 
 def actor_step(
-    state: Any, batch: Batch, critic: TrainState, temperature: ArrayLike, key: PRNGKeyArray, clones: ArrayLike = False
-):
+    state: Any,
+    batch: Batch,
+    critic: TrainState,
+    temperature: float | Float[Array, ""],
+    key: PRNGKeyArray,
+    clones: bool | Bool[Array, ""] = False,
+) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
     """The actor after a step on temperature log pi - Q (equation 7), and the step's metrics.
 
     Args:

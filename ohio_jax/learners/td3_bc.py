@@ -64,7 +64,7 @@ def act(state: State, obs: Float[Array, "... features"], key: PRNGKeyArray, dete
     return spec.action.at(spec.action.coordinates(action) + noise)
 
 
-def update(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
+def update(state: State, batch: Batch) -> tuple[State, dict[str, Float[Array, ""]]]:
     """One gradient step of the critics, and every `policy_freq` of them one of the actor and the targets."""
     config, spec = state.config, state.spec
     for_noise, for_next = jax.random.split(jax.random.wrap_key_data(state.key))
@@ -112,7 +112,7 @@ def size(q: Float[Array, "..."]) -> Float[Array, ""]:
 
 def delayed_step(
     state: State, critic: TrainState, loss: Callable[[Any], tuple[jax.Array, jax.Array]]
-) -> tuple[State, jax.Array, jax.Array]:
+) -> tuple[State, Float[Array, ""], Float[Array, "B"]]:
     """The state with the new critics and, where due, actor and targets that follow; and what `loss(actor's params)` was."""
     config = state.config
 

@@ -6,7 +6,6 @@ of both ends, so each store hears from the warehouse and the warehouse the sum o
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -35,7 +34,7 @@ class Encoder(nn.Module):
     hidden: int
 
     @nn.compact
-    def __call__(self, obs: jax.Array) -> jax.Array:
+    def __call__(self, obs: Float[Array, "*batch size"]) -> Float[Array, "*batch n width"]:
         lead = jnp.array(self.graph.lead, obs.dtype)
         x = obs.reshape(*obs.shape[:-1], len(lead) + 1, -1)
         store, warehouse = x[..., :-1, :], x[..., -1:, :]
@@ -56,7 +55,7 @@ class NodeActor(nn.Module):
     hidden: int
 
     @nn.compact
-    def __call__(self, obs: jax.Array) -> jax.Array:
+    def __call__(self, obs: Float[Array, "*batch size"]) -> Float[Array, "*batch outputs"]:
         h = Encoder(self.graph, self.hidden)(obs)
         return jnp.concatenate([Linear(1)(h)[..., 0], Linear(2)(h[..., -1, :])], axis=-1)
 
@@ -76,7 +75,7 @@ class NodeCritic(nn.Module):
     layer_norm: bool = False
 
     @nn.compact
-    def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
+    def __call__(self, obs: Float[Array, "... size"], action: Float[Array, "... n"]) -> Float[Array, "..."]:
         h = Encoder(self.graph, self.hidden)(obs)
         z = hidden_layer(self.hidden, nn.relu, self.layer_norm, h, on_nodes(action))
         return jnp.sum(Linear(1)(z), axis=(-2, -1))
@@ -89,7 +88,9 @@ class NodeFlow(nn.Module):
     hidden: int
 
     @nn.compact
-    def __call__(self, obs: jax.Array, coordinates: jax.Array, time: jax.Array) -> jax.Array:
+    def __call__(
+        self, obs: Float[Array, "*batch size"], coordinates: Float[Array, "*batch n"], time: Float[Array, "*batch"]
+    ) -> Float[Array, "*batch n"]:
         h = Encoder(self.graph, self.hidden)(obs)
         z = nn.relu(Linear(self.hidden)(h, on_nodes(coordinates), time[..., None, None]))
         return jnp.concatenate([Linear(1)(z)[..., 0], Linear(1)(z[..., -1, :])], axis=-1)
@@ -102,7 +103,7 @@ class EdgeActor(nn.Module):
     hidden: int
 
     @nn.compact
-    def __call__(self, obs: jax.Array) -> jax.Array:
+    def __call__(self, obs: Float[Array, "*batch size"]) -> Float[Array, "*batch n 2"]:
         h = Encoder(self.graph, self.hidden)(obs)
         shipments = Linear(2)(h[..., -1:, :], h[..., :-1, :])
         return jnp.concatenate([shipments, Linear(2)(h[..., -1:, :])], axis=-2)
@@ -116,7 +117,7 @@ class EdgeCritic(nn.Module):
     layer_norm: bool = False
 
     @nn.compact
-    def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
+    def __call__(self, obs: Float[Array, "... size"], action: Float[Array, "... n"]) -> Float[Array, "..."]:
         h = Encoder(self.graph, self.hidden)(obs)
         # A row for each shipment; production's is the warehouse's with itself.
         z = hidden_layer(self.hidden, nn.relu, self.layer_norm, h[..., -1:, :], h, action[..., None])
@@ -130,7 +131,9 @@ class EdgeFlow(nn.Module):
     hidden: int
 
     @nn.compact
-    def __call__(self, obs: jax.Array, coordinates: jax.Array, time: jax.Array) -> jax.Array:
+    def __call__(
+        self, obs: Float[Array, "*batch size"], coordinates: Float[Array, "*batch n"], time: Float[Array, "*batch"]
+    ) -> Float[Array, "*batch n"]:
         h = Encoder(self.graph, self.hidden)(obs)
         z = nn.relu(Linear(self.hidden)(h[..., -1:, :], h, coordinates[..., None], time[..., None, None]))
         return Linear(1)(z)[..., 0]
@@ -143,7 +146,7 @@ class Value(nn.Module):
     hidden: int
 
     @nn.compact
-    def __call__(self, obs: jax.Array) -> jax.Array:
+    def __call__(self, obs: Float[Array, "*batch size"]) -> Float[Array, "*batch"]:
         h = Encoder(self.graph, self.hidden)(obs)
         return Perceptron((self.hidden,), 1)(jnp.sum(h, axis=-2))[..., 0]
 

@@ -7,11 +7,10 @@ Graphs have tens of nodes, so the normalized adjacency is a dense matrix. Edge n
 import math
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float, Float64
+from jaxtyping import Array, Bool, Float, Float64
 
 from ohio_jax.networks import Networks
 from ohio_jax.networks.mlp import Activation, Linear, Perceptron, along_last, hidden_layer
@@ -19,7 +18,7 @@ from ohio_jax.networks.mlp import Activation, Linear, Perceptron, along_last, hi
 VALUE_HIDDEN = 64  # width of the value network, which the paper keeps small whatever the width of the others
 
 
-def pack(adjacency) -> bytes:
+def pack(adjacency: Bool[np.ndarray, "n n"]) -> bytes:
     """An adjacency matrix (`Bool[n, n]`, row i has the edges i -> j) as bytes: fast to hash, equal where equal."""
     return np.asarray(adjacency, bool).tobytes()
 
@@ -45,7 +44,7 @@ class Encoder(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, obs: jax.Array) -> jax.Array:
+    def __call__(self, obs: Float[Array, "*batch size"]) -> Float[Array, "*batch n {self.features}"]:
         x = obs.reshape(*obs.shape[:-1], -1, self.features)
         kernel = self.param("kernel", nn.initializers.glorot_uniform(), (self.features, self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
@@ -67,7 +66,7 @@ class NodeActor(nn.Module):
     hidden: int
 
     @nn.compact
-    def __call__(self, obs: jax.Array) -> jax.Array:
+    def __call__(self, obs: Float[Array, "*batch size"]) -> Float[Array, "*batch n"]:
         h = Encoder(self.adjacency, self.features)(obs)
         return Perceptron((self.hidden, self.hidden), 1)(h)[..., 0]
 
@@ -82,7 +81,7 @@ class EdgeActor(nn.Module):
     activation: Activation = nn.relu
 
     @nn.compact
-    def __call__(self, obs: jax.Array) -> jax.Array:
+    def __call__(self, obs: Float[Array, "... size"]) -> Float[Array, "..."]:
         h = Encoder(self.adjacency, self.features)(obs)
         outputs = math.prod(self.raw_shape) // h.shape[-2] ** 2
         raw = Perceptron((self.hidden, self.hidden), outputs, self.activation)(*pairs(h))
@@ -98,7 +97,7 @@ class NodeCritic(nn.Module):
     layer_norm: bool = False
 
     @nn.compact
-    def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
+    def __call__(self, obs: Float[Array, "... size"], action: Float[Array, "... n"]) -> Float[Array, "..."]:
         h = Encoder(self.adjacency, self.features)(obs)
         z = hidden_layer(self.hidden, nn.relu, self.layer_norm, h, action[..., None])
         z = hidden_layer(self.hidden, nn.relu, self.layer_norm, z)
@@ -117,7 +116,7 @@ class EdgeCritic(nn.Module):
     layer_norm: bool = False
 
     @nn.compact
-    def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
+    def __call__(self, obs: Float[Array, "... size"], action: Float[Array, "..."]) -> Float[Array, "..."]:
         h = Encoder(self.adjacency, self.features)(obs)
         n = h.shape[-2]
         batch = action.shape[: action.ndim - len(self.action_shape)]
@@ -134,7 +133,7 @@ class GraphValue(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, obs: jax.Array) -> jax.Array:
+    def __call__(self, obs: Float[Array, "*batch size"]) -> Float[Array, "*batch"]:
         h = Encoder(self.adjacency, self.features)(obs)
         return Perceptron((VALUE_HIDDEN, VALUE_HIDDEN), 1)(jnp.sum(h, axis=-2))[..., 0]
 
@@ -147,7 +146,9 @@ class NodeFlow(nn.Module):
     hidden: int
 
     @nn.compact
-    def __call__(self, obs: jax.Array, coordinates: jax.Array, time: jax.Array) -> jax.Array:
+    def __call__(
+        self, obs: Float[Array, "*batch size"], coordinates: Float[Array, "*batch n"], time: Float[Array, "*batch"]
+    ) -> Float[Array, "*batch n"]:
         h = Encoder(self.adjacency, self.features)(obs)
         return Perceptron((self.hidden, self.hidden), 1)(h, coordinates[..., None], time[..., None, None])[..., 0]
 
@@ -162,7 +163,9 @@ class EdgeFlow(nn.Module):
     activation: Activation = nn.relu
 
     @nn.compact
-    def __call__(self, obs: jax.Array, coordinates: jax.Array, time: jax.Array) -> jax.Array:
+    def __call__(
+        self, obs: Float[Array, "... size"], coordinates: Float[Array, "*action"], time: Float[Array, "..."]
+    ) -> Float[Array, "*action"]:
         h = Encoder(self.adjacency, self.features)(obs)
         n = h.shape[-2]
         batch = coordinates.shape[: coordinates.ndim - len(self.action_shape)]
@@ -170,7 +173,7 @@ class EdgeFlow(nn.Module):
         return Perceptron((self.hidden, self.hidden), 1, self.activation)(*parts).reshape(coordinates.shape)
 
 
-def node_networks(adjacency, features: int, hidden: int) -> Networks:
+def node_networks(adjacency: Bool[np.ndarray, "n n"], features: int, hidden: int) -> Networks:
     """Networks for actions with one number a node, `Simplex(n)`.
 
     Args:
@@ -184,7 +187,11 @@ def node_networks(adjacency, features: int, hidden: int) -> Networks:
 
 
 def edge_networks(
-    adjacency, features: int, hidden: int, kind: Literal["shares", "requests"] = "shares", scale: float = 1.0
+    adjacency: Bool[np.ndarray, "n n"],
+    features: int,
+    hidden: int,
+    kind: Literal["shares", "requests"] = "shares",
+    scale: float = 1.0,
 ) -> Networks:
     """Networks for actions with one number an ordered pair of nodes, diagonal included.
 

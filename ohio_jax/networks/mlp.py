@@ -26,7 +26,7 @@ class Linear(nn.Module):
     size: int
 
     @nn.compact
-    def __call__(self, *parts: jax.Array) -> jax.Array:
+    def __call__(self, *parts: Float[Array, "... _"]) -> Float[Array, "... {self.size}"]:
         width = sum(part.shape[-1] for part in parts)
         bound = 1.0 / math.sqrt(width)
         uniform = lambda key, shape: jax.random.uniform(key, shape, minval=-bound, maxval=bound)
@@ -51,7 +51,9 @@ def along_last(vector: Float[Array, "n"], ndim: int) -> Float[Array, "... n"]:
     return vector.reshape((1,) * (ndim - 1) + vector.shape)
 
 
-def hidden_layer(width: int, activation: Activation, layer_norm: bool, *parts: jax.Array) -> jax.Array:
+def hidden_layer(
+    width: int, activation: Activation, layer_norm: bool, *parts: Float[Array, "... _"]
+) -> Float[Array, "... {width}"]:
     """A hidden layer of the module that calls this: `Float[..., width]`, normalized (Ba et al. 2016) if asked for."""
     z = Linear(width)(*parts)
     return activation(nn.LayerNorm(param_dtype=z.dtype)(z) if layer_norm else z)
@@ -66,7 +68,7 @@ class Perceptron(nn.Module):
     layer_norm: bool = False
 
     @nn.compact
-    def __call__(self, *parts: jax.Array) -> jax.Array:
+    def __call__(self, *parts: Float[Array, "... _"]) -> Float[Array, "... {self.size}"]:
         for width in self.widths:
             parts = (hidden_layer(width, self.activation, self.layer_norm, *parts),)
         return Linear(self.size)(*parts)
@@ -79,7 +81,7 @@ class Actor(nn.Module):
     widths: tuple[int, ...]
 
     @nn.compact
-    def __call__(self, obs: jax.Array) -> jax.Array:
+    def __call__(self, obs: Float[Array, "... size"]) -> Float[Array, "..."]:
         raw = Perceptron(self.widths, math.prod(self.raw_shape))(obs)
         return raw.reshape(*obs.shape[:-1], *self.raw_shape)
 
@@ -97,7 +99,7 @@ class Critic(nn.Module):
     action_scale: tuple[float, ...] | None = None
 
     @nn.compact
-    def __call__(self, obs: jax.Array, action: jax.Array) -> jax.Array:
+    def __call__(self, obs: Float[Array, "... size"], action: Float[Array, "..."]) -> Float[Array, "..."]:
         batch = action.shape[: action.ndim - len(self.action_shape)]
         network = Perceptron(self.widths, 1, layer_norm=self.layer_norm)
         flat = action.reshape(*batch, -1)
@@ -112,7 +114,7 @@ class Value(nn.Module):
     widths: tuple[int, ...]
 
     @nn.compact
-    def __call__(self, obs: jax.Array) -> jax.Array:
+    def __call__(self, obs: Float[Array, "*batch size"]) -> Float[Array, "*batch"]:
         return Perceptron(self.widths, 1)(obs)[..., 0]
 
 
@@ -123,7 +125,9 @@ class Flow(nn.Module):
     widths: tuple[int, ...]
 
     @nn.compact
-    def __call__(self, obs: jax.Array, coordinates: jax.Array, time: jax.Array) -> jax.Array:
+    def __call__(
+        self, obs: Float[Array, "... size"], coordinates: Float[Array, "*action"], time: Float[Array, "..."]
+    ) -> Float[Array, "*action"]:
         batch = coordinates.shape[: coordinates.ndim - len(self.action_shape)]
         network = Perceptron(self.widths, math.prod(self.action_shape))
         return network(obs, coordinates.reshape(*batch, -1), time[..., None]).reshape(coordinates.shape)

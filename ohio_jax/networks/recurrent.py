@@ -1,10 +1,11 @@
 """Long short-term memory (Hochreiter and Schmidhuber 1997), layers on top of each other and a linear one on them."""
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array, Float
 
-Carry = tuple[tuple[jax.Array, jax.Array], ...]  # cell and hidden state, Float[..., hidden] each, of every layer
+Hidden = Float[Array, "*batch hidden"]
+Carry = tuple[tuple[Hidden, Hidden], ...]  # cell and hidden state of every layer
 
 
 class Recurrent(nn.Module):
@@ -15,7 +16,7 @@ class Recurrent(nn.Module):
     layers: int = 2
 
     @nn.compact
-    def __call__(self, carry: Carry, x: jax.Array) -> tuple[Carry, jax.Array]:
+    def __call__(self, carry: Carry, x: Float[Array, "*batch k"]) -> tuple[Carry, Float[Array, "*batch {self.outputs}"]]:
         after = []
         for state in carry:
             state, x = nn.OptimizedLSTMCell(self.hidden)(state, x)

@@ -5,6 +5,7 @@ In the directory `run.json` says which run it is, `checkpoint/` is Orbax's.
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,7 +134,7 @@ def _restore(manager, step: int, like: Any, directory: Path | None) -> tuple[Any
     return kept.states, Progress(**{**note, "curve": tuple(note["curve"])})
 
 
-def tree_digest(tree) -> str:
+def tree_digest(tree: Any) -> str:
     """SHA-256 over the leaves of a pytree, in order."""
     sha = hashlib.sha256()
     for leaf in jax.tree.leaves(tree):
@@ -157,7 +158,7 @@ def read_run(directory: str | Path) -> dict[str, Any]:
     return run
 
 
-def load_policy(directory: str | Path, make_task) -> tuple[Task, str, Plan, Any]:
+def load_policy(directory: str | Path, make_task: Callable[[str, dict[str, Any]], Task]) -> tuple[Task, str, Plan, Any]:
     """A trained run: (task, interface, plan, agents stacked over seeds).
 
     make_task(name, settings) builds the task.

@@ -42,7 +42,7 @@ def mean_return(params: Any, spec: common.Spec, preprocess: Preprocessor, env: H
 
 
 @functools.cache
-def make_block(episodes: int, updates: int, seeds: SeedSharding):
+def make_block(episodes: int, updates: int, seeds: SeedSharding) -> jax.stages.Wrapped:
     """Compiled `block(agents, keys, first, env) -> (agents, metrics)` of so many updates, each on fresh episodes."""
 
     def one_seed(agent: Agent, key, first, env: HighLevelEnv):

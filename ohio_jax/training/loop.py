@@ -5,6 +5,7 @@ so a killed run goes on where it stopped and ends with the same numbers.
 """
 
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -33,7 +34,7 @@ class Trained(NamedTuple):
     seconds: dict[str, float]
 
 
-def executable(block, *inputs):
+def executable(block: jax.stages.Wrapped, *inputs: Any) -> jax.stages.Compiled:
     """The compiled program of a block for these inputs; one program serves all inputs of the same structure and shapes."""
     signature = (block, jax.tree.structure(inputs), tuple((x.shape, x.dtype) for x in jax.tree.leaves(inputs)))
     if signature not in _compiled:
@@ -41,7 +42,13 @@ def executable(block, *inputs):
     return _compiled[signature]
 
 
-def run_blocks(run: Run, block, carry, inputs, kept=lambda carry, finished: carry) -> Trained:
+def run_blocks(
+    run: Run,
+    block: Callable[[int], jax.stages.Wrapped],
+    carry: Any,
+    inputs: Callable[[Any, int], tuple[Any, ...]],
+    kept: Callable[[Any, bool], Any] = lambda carry, finished: carry,
+) -> Trained:
     """The updates of a run from where it stopped, block by block.
 
     Args:

@@ -18,7 +18,7 @@ from ohio_jax.training.sharding import SeedSharding, over_seeds
 
 
 @functools.cache
-def make_block(learner, batch_size: int, updates: int, seeds: SeedSharding):
+def make_block(learner: Any, batch_size: int, updates: int, seeds: SeedSharding) -> jax.stages.Wrapped:
     """Compiled `block(states, keys, first, data, cumulative) -> (states, metrics)` of `updates` updates.
 
     - states: learner states stacked over S seeds, S a multiple of the number of devices; donated.

@@ -7,6 +7,7 @@ numbers. What comes out is a training directory like any other.
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,8 +128,13 @@ def begin(agent: Agent, key: PRNGKeyArray, env: HighLevelEnv, envs: int, buffer_
 
 
 def env_step(
-    carry: Carry, key: PRNGKeyArray, env: HighLevelEnv, act, reset: Bool[Array, ""], stale: bool = False
-) -> tuple[Carry, dict[str, jax.Array]]:
+    carry: Carry,
+    key: PRNGKeyArray,
+    env: HighLevelEnv,
+    act: Callable[[Agent, jax.Array, jax.Array], jax.Array],
+    reset: Bool[Array, ""],
+    stale: bool = False,
+) -> tuple[Carry, dict[str, Float[Array, ""]]]:
     """One decision in every environment, written down; environments whose episode ends start anew, all if `reset: Bool[]`.
 
     Args:
@@ -179,7 +185,7 @@ def share_at(mixing: tuple[tuple[int, float], ...], number: Int[Array, ""]) -> F
 
 
 @functools.cache
-def make_block(learner, plan: OnlinePlan, steps: int, explore: bool, seeds: SeedSharding):
+def make_block(learner: Any, plan: OnlinePlan, steps: int, explore: bool, seeds: SeedSharding) -> jax.stages.Wrapped:
     """Compiled `block(carries, keys, first, env, given) -> (carries, metrics)` of so many steps with updates after each.
 
     - carries: stacked over S seeds as in `offline.make_block`; donated.

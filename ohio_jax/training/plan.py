@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Key
 
 from ohio_jax.agent import Agent, Preprocessor, feature_size, shown
 from ohio_jax.data import Batch, Transitions
@@ -59,7 +60,9 @@ def spec_of(task: Task, interface: ActionInterface, hidden: int) -> Spec:
     return Spec(feature_size(task.env.observation_size, interface.features), interface.spec, interface.networks(hidden))
 
 
-def initial_agents(plan: Plan, task: Task, interface: str, transitions: Transitions | None = None) -> tuple[Agent, jax.Array]:
+def initial_agents(
+    plan: Plan, task: Task, interface: str, transitions: Transitions | None = None
+) -> tuple[Agent, Key[Array, "{plan.seeds}"]]:
     """Agents of all seeds, stacked, and the keys of their batches. transitions: what they will learn from, if known."""
     chosen = task.interfaces[interface]
     states, keys = initial_states(plan, spec_of(task, chosen, plan.hidden))
@@ -71,7 +74,7 @@ def initial_agents(plan: Plan, task: Task, interface: str, transitions: Transiti
     return Agent(states, jax.tree.map(lambda x: np.stack([x] * plan.seeds), preprocess)), keys
 
 
-def initial_states(plan: Plan, spec: Spec):
+def initial_states(plan: Plan, spec: Spec) -> tuple[Any, Key[Array, "{plan.seeds}"]]:
     """Learner states of all seeds, stacked, and the keys of their batches."""
     learner = LEARNERS[plan.learner]
     roots = [jax.random.key(seed) for seed in range(plan.first_seed, plan.first_seed + plan.seeds)]

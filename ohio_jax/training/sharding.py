@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,22 +22,22 @@ class SeedSharding:
     def devices(self) -> tuple[Any, ...]:
         return mesh.devices(self.seeds)
 
-    def spread(self, tree):
+    def spread(self, tree: Any) -> Any:
         """Arrays with leading axis S, on the devices with spare places filled."""
         each = math.ceil(self.seeds / len(self.devices))
         rows = np.minimum(np.arange(each * len(self.devices)), self.seeds - 1)
         return mesh.put(jax.tree.map(lambda x: x[rows], tree), self.devices, spread=True)
 
-    def share(self, tree):
+    def share(self, tree: Any) -> Any:
         """The same arrays on every device."""
         return mesh.put(tree, self.devices)
 
-    def gather(self, tree):
+    def gather(self, tree: Any) -> Any:
         """Back on the host, without the spare places: slicing what is spread would make devices wait for each other."""
         return jax.tree.map(lambda x: x[: self.seeds], mesh.gather(tree))
 
 
-def over_seeds(one_seed, placement: SeedSharding):
+def over_seeds(one_seed: Callable[..., Any], placement: SeedSharding) -> jax.stages.Wrapped:
     """Jitted `block(carries, keys, *shared)`: `one_seed(carry, key, *shared)` of S seeds, stacked; the carries are donated.
 
     On a CPU seeds take turns, since vmapping them costs cache and gains nothing.

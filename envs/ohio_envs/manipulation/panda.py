@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64
 
 from ohio_jax.dynamics.chain import Chain
 
@@ -87,7 +88,7 @@ def chain() -> Chain:
     )
 
 
-def rotation(quaternion: tuple[float, float, float, float]) -> np.ndarray:
+def rotation(quaternion: tuple[float, float, float, float]) -> Float64[np.ndarray, "3 3"]:
     """`Float[3, 3]` of a quaternion (w, x, y, z) of any length."""
     w, *v = np.array(quaternion, float) / np.linalg.norm(quaternion)
     cross = np.cross(np.eye(3), v)  # row i: e_i x v, so that cross @ y = v x y

@@ -77,15 +77,15 @@ class Scene(Protocol):
         """Of shapes that the XML leaves open, by their names."""
         ...
 
-    def sample_place(self, key: PRNGKeyArray) -> jax.Array:
+    def sample_place(self, key: PRNGKeyArray) -> Float[Array, "7"]:
         """`Float[7]`, place and quaternion of the cube at reset, or of the door."""
         ...
 
-    def begin(self, place: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def begin(self, place: Float[Array, "7"]) -> tuple[Float[Array, "free"], Float[Array, "fixed"]]:
         """`Float[*]`, positions at reset after those of arm and fingers; `Float[7]` or `Float[0]`, place of what is fixed."""
         ...
 
-    def observe(self, bodies: Bodies, seen: Seen) -> jax.Array:
+    def observe(self, bodies: Bodies, seen: Seen) -> Float[Array, "{self.size}"]:
         """`Float[size]`."""
         ...
 
@@ -121,17 +121,17 @@ class Lift:
     def sizes(self) -> dict[str, tuple[float, float, float]]:
         return {"cube": (self.half, self.half, self.half)}
 
-    def sample_place(self, key: PRNGKeyArray) -> jax.Array:
+    def sample_place(self, key: PRNGKeyArray) -> Float[Array, "7"]:
         where, turn = jax.random.split(key)
         x, y = jax.random.uniform(where, (2,), minval=-SPREAD, maxval=SPREAD)
         angle = jax.random.uniform(turn, maxval=2.0 * jnp.pi)
         z = jnp.full_like(x, TABLE + DROP + self.half)
         return jnp.concatenate([jnp.stack([x, y, z]), about_vertical(angle)])
 
-    def begin(self, place: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def begin(self, place: Float[Array, "7"]) -> tuple[Float[Array, "7"], Float[Array, "0"]]:
         return place, place[:0]
 
-    def observe(self, bodies: Bodies, seen: Seen) -> jax.Array:
+    def observe(self, bodies: Bodies, seen: Seen) -> Float[Array, "{self.size}"]:
         """Position (3) and quaternion (x, y, z, w) of the cube, and the gripper as seen from it (3)."""
         return jnp.concatenate([seen["cube"], xyzw(seen["cube_turn"]), seen["gripper"] - seen["cube"]])
 
@@ -154,16 +154,16 @@ class Door:
     def sizes(self) -> dict[str, tuple[float, float, float]]:
         return {}
 
-    def sample_place(self, key: PRNGKeyArray) -> jax.Array:
+    def sample_place(self, key: PRNGKeyArray) -> Float[Array, "7"]:
         where, turn = jax.random.split(key)
         off = jax.random.uniform(where, (3,), minval=-1.0, maxval=1.0)
         angle = jax.random.uniform(turn, minval=DOOR_TURN[0], maxval=DOOR_TURN[1])
         return jnp.concatenate([jnp.array(DOOR) + jnp.array(DOOR_SPREAD) * off, about_vertical(angle)])
 
-    def begin(self, place: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def begin(self, place: Float[Array, "7"]) -> tuple[Float[Array, "2"], Float[Array, "7"]]:
         return jnp.zeros(2, place.dtype), place
 
-    def observe(self, bodies: Bodies, seen: Seen) -> jax.Array:
+    def observe(self, bodies: Bodies, seen: Seen) -> Float[Array, "{self.size}"]:
         """Positions of door and handle (3, 3), as seen from the gripper (3, 3), and angles of hinge and handle (1, 1)."""
         door, handle, gripper = seen["door"], seen["handle"], seen["gripper"]
         return jnp.concatenate([door, handle, door - gripper, handle - gripper, bodies.q[-2:]])

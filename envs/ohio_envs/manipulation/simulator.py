@@ -131,11 +131,11 @@ class Manipulation(EnvBase):
             info={**state.info, "truncation": number(time >= self.horizon)},
         )
 
-    def seen(self, readings: jax.Array) -> Seen:
+    def seen(self, readings: Float[Array, "readings"]) -> Seen:
         """The readings by their sensors' names."""
         return {name: readings[first:last] for name, (first, last) in self.physics.sensors}
 
-    def observe(self, now: Moment) -> jax.Array:
+    def observe(self, now: Moment) -> Float[Array, "{self.observation_size}"]:
         """`Float[observation_size]`."""
         (q, v, _), seen = now.bodies, self.seen(now.readings)
         joints = [jnp.cos(q[:ARM]), jnp.sin(q[:ARM]), v[:ARM]]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from ohio_envs.manipulation import low_levels, panda
 from ohio_envs.manipulation.drawing import draw
@@ -156,7 +157,7 @@ def _interfaces(name: str, largest: tuple[float, float], gains: Gains, behavior:
     }
 
 
-def controller(gains: Gains, output: np.ndarray) -> osc.Params:
+def controller(gains: Gains, output: Float[np.ndarray, "6"]) -> osc.Params:
     """The arm's controller with these gains, and goals of up to output: `Float[6]`, m and rad, usually of behavior's size."""
     kp, zeta = (np.repeat(np.array(pair, np.float32), 3) for pair in gains)
     arm = jax.tree.map(jnp.float32, panda.chain())

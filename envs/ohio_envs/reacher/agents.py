@@ -17,6 +17,7 @@ from ohio_jax.environment import State
 from ohio_jax.files import read_npz
 from ohio_jax.networks import heads
 from ohio_jax.networks.mlp import Actor
+from ohio_jax.task import Policy
 
 ASSET = "agents.npz"
 MEDIUM = 1  # the stage whose returns lie between a third and two thirds of the last one's
@@ -32,7 +33,7 @@ def load(path: Path | None = None) -> tuple[dict[str, Any], int, Any]:
     return card, len(card["runs"]), {"params": {"Perceptron_0": layers}}
 
 
-def play(stage: Callable[[int, State], Any], path: Path | None = None):
+def play(stage: Callable[[int, State], Any], path: Path | None = None) -> Policy:
     """The policy that in each state draws a torque from the agent of stage(S, state): `Int[]`, one of the S kept."""
 
     def policy(env: Any, key: jax.Array, state: State) -> jax.Array:

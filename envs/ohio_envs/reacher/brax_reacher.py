@@ -62,7 +62,7 @@ class BraxReacher(EnvBase):
     def backend(self) -> str:
         return self.env.backend
 
-    def sample_instance(self, key: PRNGKeyArray) -> jax.Array:
+    def sample_instance(self, key: PRNGKeyArray) -> PRNGKeyArray:
         return key
 
     def reset_to(self, instance: PRNGKeyArray) -> State:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ohio_envs.settings import Rule, integer, number, one_of, parse
 from ohio_envs.supply_chain import optimum, policies, scenario, search
@@ -110,7 +110,7 @@ def _seen(s: Scenario, state: State) -> jax.Array:
     return echelon_positions(s, state.pipeline_state)
 
 
-def random(low: order_up_to.Params, env: SupplyChain, key: PRNGKeyArray, state: State) -> jax.Array:
+def random(low: order_up_to.Params, env: SupplyChain, key: PRNGKeyArray, state: State) -> Float[Array, "N"]:
     """The low level under random goals, anew in each period."""
     goal = jax.random.uniform(key, (env.action_size,))
     return order_up_to.act(low, (), _seen(env.scenario, state), goal)[0]

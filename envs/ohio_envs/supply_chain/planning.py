@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy  # its parts are imported where they are used first
-from jaxtyping import Float64, Num
+from jaxtyping import Float, Float64, Num
 
 from ohio_envs.supply_chain.scenario import Scenario
 
@@ -85,7 +85,7 @@ class Planner:
         upper[self.order] = numbers(s.limit)
         self.bounds = np.stack([np.zeros(self.size), upper], axis=1)
 
-    def plan(self, now: Now, demand: np.ndarray) -> Plan:
+    def plan(self, now: Now, demand: Float[np.ndarray, "{self.K} S"]) -> Plan:
         """The best plan for demand: `Float[K, S]`, from the state `now`. Raises RuntimeError if HiGHS finds none."""
         b_eq = np.zeros(self.A_eq.shape[0])
         b_eq[self.balance[0]] = now.stock + now.due[0]

@@ -103,7 +103,7 @@ def mixed(low: inventory.Params, env: SupplyChain, key: PRNGKeyArray, state: Sta
     return jax.lax.switch(ticket, players, env, key, state)
 
 
-def mpc(planner: Planner, env: SupplyChain, key: PRNGKeyArray, state: State) -> jax.Array:
+def mpc(planner: Planner, env: SupplyChain, key: PRNGKeyArray, state: State) -> Float[Array, "N"]:
     """The paper's operator: the first orders of a plan for the demand at hand and the forecasts after it. Outside jit."""
     s, now = env.scenario, state.pipeline_state
     periods = now.t + jnp.arange(planner.K)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jaxtyping import Float32, Float64
 
 from ohio_jax.errors import UserError
 
@@ -84,7 +85,7 @@ def way(s: Scenario, node: int) -> list[int]:
     return nodes
 
 
-def supplies(s: Scenario) -> np.ndarray:
+def supplies(s: Scenario) -> Float32[np.ndarray, "N N"]:
     """`Float32[N, N]`, row by row 1 at the nodes of a node's echelon: itself and all that it supplies, directly or not."""
     found = np.zeros((s.nodes, s.nodes), np.float32)
     for node in range(s.nodes):
@@ -268,7 +269,7 @@ def many_stores(stores: int, periods: int, seed: int = 0, underage: float = 9.0,
     return classical(each, lead, (stores,) * stores + (OUTSIDE,), tuple(mean), tuple(spread), underage, periods, lost=True)
 
 
-def lead_time_demand(s: Scenario) -> tuple[np.ndarray, np.ndarray]:
+def lead_time_demand(s: Scenario) -> tuple[Float64[np.ndarray, "N"], Float64[np.ndarray, "N"]]:
     """Mean and deviation of the demand that lies ahead of each node's orders: that of the stores it supplies, from the order to
     the end of the period in which it can reach them. Of demand as in the first period.
 

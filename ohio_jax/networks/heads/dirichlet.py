@@ -27,11 +27,11 @@ class Simplex:
     floor: float = 1e-4
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         return (self.n,)
 
     @property
-    def raw_shape(self):
+    def raw_shape(self) -> tuple[int, ...]:
         return (self.n,)
 
     @staticmethod
@@ -95,11 +95,11 @@ class Simplices:
         return Simplex(self.n, self.floor)
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         return (self.rows, self.n)
 
     @property
-    def raw_shape(self):
+    def raw_shape(self) -> tuple[int, ...]:
         return (self.rows, self.n)
 
     def log_prob(self, raw: Float[Array, "... rows n"], action: Float[Array, "... rows n"]) -> Float[Array, "..."]:
@@ -148,11 +148,11 @@ class UnitBox:
         return jnp.stack([action, 1.0 - action], axis=-1)
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         return (self.size,)
 
     @property
-    def raw_shape(self):
+    def raw_shape(self) -> tuple[int, ...]:
         return (self.size, 2)
 
     def log_prob(self, raw: Float[Array, "... n 2"], action: Float[Array, "... n"]) -> Float[Array, "..."]:

@@ -29,11 +29,11 @@ class Box:
     EDGE = 1e-5  # how far `project` stays from the limits: arctanh is finite and float32 tells the numbers apart
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         return (len(self.limits),)
 
     @property
-    def raw_shape(self):
+    def raw_shape(self) -> tuple[int, ...]:
         return (len(self.limits), 2)
 
     @property
@@ -108,11 +108,11 @@ class Counts:
     random_density: Literal["exact", "original"] = "exact"
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         return (self.size,)
 
     @property
-    def raw_shape(self):
+    def raw_shape(self) -> tuple[int, ...]:
         return (self.size, 2)
 
     def _normal(self, raw):

@@ -23,11 +23,11 @@ class Product:
     parts: tuple[ActionSpec, ...]
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         return (sum(math.prod(part.shape) for part in self.parts),)
 
     @property
-    def raw_shape(self):
+    def raw_shape(self) -> tuple[int, ...]:
         return (sum(math.prod(part.raw_shape) for part in self.parts),)
 
     def _split(self, flat, shape="shape"):
