@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,23 +13,29 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = " ".join(
     [
         "--xla_force_host_platform_device_count=2",
-        "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
+        "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
         os.environ.get("XLA_FLAGS", ""),
     ]
 )
+
+from ohio_jax import compilation_cache
+
+# Programs compiled once are found again: by files that come later, by the commands that tests start, by the next run. Kept are
+# even the smallest, of which tests compile more than ten thousand; with a limit on the folder JAX would look at each when it
+# adds one. See `pytest_sessionstart`.
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAMS = ROOT / ".pytest_cache" / "programs" / compilation_cache.processor()
+MAX_PROGRAMS = 2**31  # bytes
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(PROGRAMS)
+os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = "-1"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import hypothesis
 import jax
 import pytest
 
-from ohio_jax import compilation_cache
-
-ROOT = Path(__file__).resolve().parents[1]
 CITY_FILES = ("scenario_nyc_brooklyn.json", "scenario_shenzhen_downtown_west.json")
 
-# Programs compiled once are found again: by files that come later, by the commands that tests start, by the next run.
-compilation_cache.enable()
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)  # of tests' many small programs most are not worth a file
 jax.config.update("jax_traceback_in_locations_limit", 0)  # where each operation was written takes a twelfth of the time
 jax.config.update("jax_numpy_rank_promotion", "raise")
 gc.set_threshold(50_000, 20, 20)  # tracing makes many objects and little garbage
@@ -41,6 +48,12 @@ hypothesis.settings.load_profile("ohio")
 _beside = ROOT.parent / "shared" / "data"
 if not os.environ.get("OHIO_DATA") and _beside.is_dir():
     os.environ["OHIO_DATA"] = str(_beside)
+
+
+def pytest_sessionstart(session):
+    """Before the workers start, the folder of programs is emptied where it has grown too large."""
+    if not hasattr(session.config, "workerinput") and sum(path.stat().st_size for path in PROGRAMS.glob("*")) > MAX_PROGRAMS:
+        shutil.rmtree(PROGRAMS)
 
 
 @pytest.fixture(scope="module", autouse=True)

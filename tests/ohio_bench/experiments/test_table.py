@@ -300,8 +300,7 @@ def test_bench_survives_kills(filled, tmp_path):
     """Killed -9 soon after one, two and four of its five cells, the table ends with the numbers of an undisturbed run."""
     script = (
         "from pathlib import Path; from ohio_bench.experiments import of_table; from ohio_bench.runner.run import run\n"
-        "from ohio_jax import compilation_cache; from tests.ohio_bench.tiny import PART\n"
-        "compilation_cache.enable()\n"
+        "from tests.ohio_bench.tiny import PART\n"
         "run(of_table(PART), 'tiny', results=Path('results'))\n"
     )
     program = [sys.executable, "-c", script]

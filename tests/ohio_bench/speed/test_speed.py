@@ -29,7 +29,6 @@ def quick_run(name: str, results):
     """What `ohio-jax speed NAME --quick` printed, from nothing in a fresh process, and where it wrote."""
     command = [sys.executable, "-m", "ohio_bench", "speed", name, "--quick", "--json", "--results", str(results)]
     alone = {key: value for key, value in os.environ.items() if key != "ROBOSUITE_PYTHON"}
-    alone["JAX_COMPILATION_CACHE_DIR"] = str(jax.config.jax_compilation_cache_dir or "")  # times of compiling are not looked at
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=alone)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)[name], results / "speed"
