@@ -40,7 +40,7 @@ class Budget(NamedTuple):
 
 
 FULL = Budget(7, 1.0, 200_000, 256, 256, (1, 4), {"iql": 20, "cql": 2})
-QUICK = Budget(2, 0.02, 500, 32, 16, (1,), {"iql": 1, "cql": 1})
+QUICK = Budget(2, 0.002, 500, 32, 16, (1,), {"iql": 1, "cql": 1})
 
 
 def measure(budget: Budget) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Budget(NamedTuple):
 FULL = Budget()
 QUICK = Budget(
     windows=2,
-    seconds=0.02,
+    seconds=0.002,
     scenes=("lift",),
     gains=("original",),
     inverses=("least_squares", "gradient"),

@@ -82,7 +82,7 @@ class Budget(NamedTuple):
 FULL = Budget()
 QUICK = Budget(
     windows=2,
-    seconds=0.02,
+    seconds=0.002,
     learn=2,
     inverses=("analytic", "numerical", "least_squares"),
     interfaces=("ohio_compat",),

@@ -60,7 +60,7 @@ class Budget(NamedTuple):
 
 
 FULL = Budget(7, 0.5, 2, (1, 64, 1024), 1024, 128, (8, 16, 32, 64, 128, 256), 16, 510, 256, tuple(LEARNERS), (1, 4))
-QUICK = Budget(2, 0.02, 1, (1, 64), 64, 8, (8, 16), 2, 2, 16, ("bc", "iql", "cql"), (1,))
+QUICK = Budget(2, 0.002, 1, (1, 64), 64, 8, (8, 16), 2, 2, 16, ("bc", "iql", "cql"), (1,))
 
 
 class Case(NamedTuple):
