@@ -6,6 +6,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from ohio_jax import compilation_cache  # loads no JAX
+
 # Before JAX is imported. The reader's own flags come last and win. Most of the time went to compiling: without LLVM's work on
 # the code, and with XLA's older emitters, it takes a quarter. What users run is tested by
 # XLA_FLAGS="--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true" make test
@@ -18,15 +20,12 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 )
 
-from ohio_jax import compilation_cache
-
 # Programs compiled once are found again: by files that come later, by the commands that tests start, by the next run. Kept are
 # even the smallest, of which tests compile more than ten thousand; with a limit on the folder JAX would look at each when it
-# adds one. See `pytest_sessionstart`.
-ROOT = Path(__file__).resolve().parents[1]
-PROGRAMS = ROOT / ".pytest_cache" / "programs" / compilation_cache.processor()
-MAX_PROGRAMS = 2**31  # bytes
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(PROGRAMS)
+# adds one (see `pytest_sessionstart`).
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
+    Path(__file__).resolve().parents[1] / ".pytest_cache" / "programs" / compilation_cache.processor()
+)
 os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = "-1"
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
@@ -34,6 +33,8 @@ import hypothesis
 import jax
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAMS, MAX_PROGRAMS = Path(os.environ["JAX_COMPILATION_CACHE_DIR"]), 2**31  # bytes
 CITY_FILES = ("scenario_nyc_brooklyn.json", "scenario_shenzhen_downtown_west.json")
 
 jax.config.update("jax_traceback_in_locations_limit", 0)  # where each operation was written takes a twelfth of the time

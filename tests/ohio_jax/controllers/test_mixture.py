@@ -1,6 +1,5 @@
 """Mixtures: each state's own low level acts, and explains."""
 
-import functools
 from dataclasses import replace
 
 import jax
@@ -12,7 +11,6 @@ from ohio_jax.controllers import lqr, mixture, osc
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES
 from tests.ohio_jax import arm, linear
-from tests.ohio_jax.learning import OPTIMIZED
 
 which = lambda state: (state[0] > 0).astype(jnp.int32)
 
@@ -64,10 +62,9 @@ def test_torques_on_their_bounds_are_as_one_sided_as_they_are_alone():
     segments = jax.tree.map(lambda *two: np.where(own.reshape(-1, *[1] * (two[0].ndim - 1)), two[1], two[0]), *played)
     assert arm.saturated(segments).mean() > 0.3 and 0.2 < own.mean() < 0.8
     invert = lambda problem, segment: INVERSES["least_squares"](problem, segment)
-    compiled = functools.partial(jax.jit, compiler_options=OPTIMIZED)
-    mixed = compiled(jax.vmap(lambda segment: invert(mixture.problem(mixture.Params(both, osc, which)), segment)))(segments)
+    mixed = jax.jit(jax.vmap(lambda segment: invert(mixture.problem(mixture.Params(both, osc, which)), segment)))(segments)
     theirs = jax.tree.map(lambda leaf: leaf[own], both)
-    alone = compiled(jax.vmap(lambda p, segment: invert(osc.problem(p), segment)))(theirs, segments)
+    alone = jax.jit(jax.vmap(lambda p, segment: invert(osc.problem(p), segment)))(theirs, segments)
     np.testing.assert_array_equal(mixed.iterations, alone.iterations)
     np.testing.assert_allclose(mixed.goal, alone.goal, atol=1e-3)
 
