@@ -109,6 +109,10 @@ class Task:
     render: Callable[[Any, Any], None] | None = None
     plans: Callable[[str, str, str], Any] | None = None
 
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())
+        return f"Task({self.name}: {settings}; interfaces {', '.join(self.interfaces)}; policies {', '.join(self.policies)})"
+
     def plan(self, learner: str, interface: str = "ohio", preset: str = "quick") -> Any:
         """How a learner is trained on an action interface of this task, an `ohio_jax.training.Plan`: hyperparameters and budget.
 

@@ -22,7 +22,7 @@ def find(name: str) -> str:
     module, sign, thing = name.partition(":")
     if not sign:
         if name not in LEARNERS:
-            raise unknown("learner", name, [*LEARNERS, "module:object"])
+            raise unknown("learner", name, [*LEARNERS, "module:object", f"{name}: (a module itself)"])
         return name
     if "" not in sys.path:
         sys.path.insert(0, "")  # as `python -m` has it: a file beside the reader's work

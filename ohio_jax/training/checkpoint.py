@@ -5,7 +5,7 @@ In the directory `run.json` says which run it is, `checkpoint/` is Orbax's.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,11 +74,8 @@ class Run:
         if _goes_on(found, wanted):
             write_json(described, {**wanted, "extended": [*extended, found["plan"]["updates"]]})
             return
-        for key in {**wanted, **found}:
-            if found.get(key) != wanted.get(key):
-                raise UserError(
-                    f"{described}: field {key}: expected {wanted.get(key)}, found {found.get(key)}; give another directory"
-                )
+        if other := "; ".join(f"field {name}: expected {a}, found {b}" for name, a, b in _differences(wanted, found)):
+            raise UserError(f"{described}: {other}; give another directory")
 
     @property
     def finished(self) -> bool:
@@ -109,6 +106,15 @@ def _goes_on(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
     for run in (old, new):
         run["plan"]["config"] = {**run["plan"]["config"], "actor_lr_decay_steps": 0}
     return "online" not in wanted and old == new and found["plan"]["updates"] < wanted["plan"]["updates"]
+
+
+def _differences(wanted: Any, found: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted name, wanted, found) of whatever differs between two runs."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for key in {**wanted, **found}:
+            yield from _differences(wanted.get(key), found.get(key), f"{name}.{key}".lstrip("."))
+    elif wanted != found:
+        yield name, wanted, found
 
 
 def _manager(directory: Path):

@@ -63,7 +63,7 @@ def dataset_path(text: str) -> Path:
 
 
 def task_of(path: str, card: dict[str, Any], changed: dict[str, str] | None = None):
-    """The task a dataset's card names, with its settings but for those that are changed."""
+    """The task a data set's card names, with its settings but for those that are changed."""
     from ohio_envs import registry
 
     if card.get("task") not in registry.TASKS:
@@ -90,7 +90,7 @@ def scripted_policy(args) -> Any:
             raise UserError(f"{args.command}: expected TASK with --policy, found no task")
         return registry.make(args.task, settings(args.set))
     if args.task:
-        raise UserError(f"{args.command}: --checkpoint brings its own task; expected no TASK, found {args.task!r}")
+        raise UserError(f"--checkpoint brings its own task; expected no TASK, found {args.task!r}")
     return None
 
 

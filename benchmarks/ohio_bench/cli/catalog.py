@@ -4,11 +4,12 @@ from ohio_bench.cli.arguments import Add, show
 
 
 def list_command(args) -> None:
-    """tasks, policies, datasets, controllers, inverses, learners, experiments"""
+    """tasks, policies, action interfaces, controllers, inverses, learners, experiments"""
     import gc
 
     gc.disable()  # importing makes many objects and no garbage; looking for it takes a tenth of this command's time
     from ohio_envs import registry
+    from ohio_envs.plans import INTERFACES
 
     from ohio_bench.experiments import EXPERIMENTS
     from ohio_bench.speed.pages import PAGES
@@ -19,6 +20,7 @@ def list_command(args) -> None:
     found = {
         "tasks": sorted(registry.TASKS),
         "policies": registry.policies(),
+        "interfaces": {family: list(names) for family, names in INTERFACES.items()},
         "controllers": sorted(CONTROLLERS),
         "inverses": sorted(INVERSES),
         "learners": sorted(LEARNERS),
@@ -34,7 +36,7 @@ def list_command(args) -> None:
 
 
 def data_command(args) -> None:
-    """public scenario files: list, fetch, verify"""
+    """the cities' demand: list, fetch, verify its files"""
     from ohio_envs import files
 
     found = {"list": files.list_files, "fetch": files.fetch, "verify": files.verify}[args.action]()

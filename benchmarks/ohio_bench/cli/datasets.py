@@ -6,7 +6,7 @@ from ohio_jax.errors import UserError, unknown
 
 
 def collect_command(args) -> None:
-    """log a scripted policy or a trained checkpoint into a dataset"""
+    """log a scripted policy or a trained checkpoint into a data set"""
     import shutil
 
     from ohio_jax import data
@@ -31,7 +31,7 @@ def collect_command(args) -> None:
 
 
 def invert_command(args) -> None:
-    """recover goals: low-level trajectories to high-level transitions"""
+    """recover high-level actions: low-level trajectories to high-level transitions"""
     from ohio_jax import data
     from ohio_jax.relabel import relabel
 
@@ -46,7 +46,7 @@ def invert_command(args) -> None:
 
 
 def corrupt_command(args) -> None:
-    """spoil a part of a dataset, to see what learners lose to it"""
+    """spoil a part of a data set, to see what learners lose to it"""
     from ohio_envs import registry
 
     from ohio_jax import data

@@ -9,20 +9,33 @@ from absl import app, logging
 from absl.flags import argparse_flags
 
 from ohio_bench.cli import catalog, datasets, experiments, playing, training
-from ohio_jax import compilation_cache
+from ohio_jax import __version__, compilation_cache
 from ohio_jax.errors import UserError
 
 GROUPS = (catalog, datasets, training, playing, experiments)  # each with add_to(add), which adds its commands
+
+
+class Help(argparse.HelpFormatter):
+    """Says the default of each flag that has one."""
+
+    def _get_help_string(self, action):
+        said = action.help or ""
+        has_one = action.option_strings and isinstance(action.default, str | int | float) and action.default is not False
+        shown = has_one and action.default != argparse.SUPPRESS and "default" not in said
+        return f"{said} (default: %(default)s)" if shown else said
 
 
 def parser() -> argparse.ArgumentParser:
     top = argparse_flags.ArgumentParser(
         prog="ohio-jax", description="Offline hierarchical RL via inverse optimization.", allow_abbrev=False
     )
+    top.add_argument("--version", action="version", version=f"ohio-jax {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, function, cached: bool = True) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=function.__doc__, description=function.__doc__, allow_abbrev=False)
+        command = commands.add_parser(
+            name, help=function.__doc__, description=function.__doc__, allow_abbrev=False, formatter_class=Help
+        )
         command.set_defaults(function=function)
         command.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
         if cached:

@@ -96,7 +96,7 @@ def add_to(add: Add) -> None:
         "--reset-every", type=natural, default=0, help="decisions after which a running episode is left; 0: never"
     )
     command.add_argument("--updates-per-step", type=positive, default=16, help="after a decision of every environment")
-    command.add_argument("--learning-starts", type=natural, default=10_000, help="first decisions, with goals spread evenly")
+    command.add_argument("--learning-starts", type=natural, default=10_000, help="first decisions, of actions spread evenly")
     command.add_argument("--batch", type=positive, default=256, help="transitions an update")
     command.add_argument("--buffer-size", type=positive, default=1_000_000, help="transitions kept in the buffer")
 

@@ -73,7 +73,8 @@ TABLE = Table(
         "Score = 100 J / J_ref, J the profit of an episode in dollars, J_ref = 58,000 in New York (inferred from the "
         "paper's figures) and 61,320 in Shenzhen; in the synthetic city J_ref is the full-information upper bound. "
         "E2E (paper) acts with Gaussian requests on all ordered pairs as the original does; E2E (fair) with shares of each "
-        "region's idle vehicles, feasible by construction. Dynamics of the original (`dynamics=strict`). "
+        "region's idle vehicles, feasible by construction. The cities have the original's dynamics (`dynamics=strict`), the "
+        "synthetic one conserves its vehicles. "
         "Policies act by their mean; the paper's BC, IQL and end-to-end policies were sampled."
     ),
     unit="profit, $",
