@@ -1,7 +1,9 @@
 """Learners that live in other packages or in a file of the working directory, found by name."""
 
+import hashlib
 import importlib
 import sys
+from pathlib import Path
 from typing import Any
 
 from ohio_jax.errors import UserError, unknown
@@ -42,5 +44,12 @@ def find(name: str) -> str:
 
 
 def origin(name: str) -> dict[str, str]:
-    """What a run notes of a learner from elsewhere, so that it is found again where the run is loaded; nothing of others."""
-    return {"learner_from": FROM[name]} if name in FROM else {}
+    """What a run notes of a learner from elsewhere, so that it is found again and, once changed, not taken for the same one.
+
+    Nothing of others. The digest is of the file alone that defines the learner, not of what that imports.
+    """
+    if name not in FROM:
+        return {}
+    source = sys.modules[FROM[name].partition(":")[0]].__file__
+    digest = {"learner_sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest()} if source else {}
+    return {"learner_from": FROM[name], **digest}

@@ -15,7 +15,6 @@ from absl import logging
 
 from ohio_jax.errors import UserError
 from ohio_jax.files import write_json
-from ohio_jax.learners import LEARNERS, outside
 from ohio_jax.task import Task
 from ohio_jax.training.plan import Plan, initial_agents
 from ohio_jax.training.sharding import SeedSharding
@@ -59,7 +58,7 @@ class Run:
         self.progress, self.seeds = Progress(), SeedSharding(plan.seeds)
         self.directory = None if directory is None else Path(directory).absolute()
         if self.directory is not None:
-            self._claim(self.directory, {**identity, "plan": plan.as_json(), **outside.origin(plan.learner), "format": FORMAT})
+            self._claim(self.directory, {**identity, "plan": plan.as_json(), "format": FORMAT})
             self._manager = _manager(self.directory)
 
     @staticmethod
@@ -177,8 +176,7 @@ def load_policy(directory: str | Path, make_task: Callable[[str, dict[str, Any]]
     if missing:
         raise UserError(f"{directory}/run.json: expected field {missing[0]!r}, found none")
     task = make_task(run["task"], run["settings"])
-    learner = LEARNERS[outside.find(run.get("learner_from", run["plan"]["learner"]))]
-    plan = Plan(**{**run["plan"], "config": learner.Config(**run["plan"]["config"])})
+    plan = Plan.of_json(run["plan"])
     directory = Path(directory).absolute()
     manager = _manager(directory)
     step = manager.latest_step()

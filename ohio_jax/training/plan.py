@@ -12,7 +12,7 @@ from jaxtyping import Array, Key
 from ohio_jax.agent import Agent, Preprocessor, feature_size, shown
 from ohio_jax.data import Batch, Transitions
 from ohio_jax.errors import UserError
-from ohio_jax.learners import LEARNERS, Spec
+from ohio_jax.learners import LEARNERS, Spec, outside
 from ohio_jax.task import ActionInterface, Task
 
 
@@ -47,7 +47,15 @@ class Plan:
     first_seed: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Its fields; of a learner from elsewhere also where that is found and what its source is, see `learners.outside`."""
+        return {**asdict(self), **outside.origin(self.learner)}
+
+    @classmethod
+    def of_json(cls, given: dict[str, Any]) -> "Plan":
+        """The plan that `as_json` gave; a learner from elsewhere is found again, as it is now."""
+        given = {name: value for name, value in given.items() if name != "learner_sha256"}
+        learner = LEARNERS[outside.find(given.pop("learner_from", given["learner"]))]
+        return cls(**{**given, "config": learner.Config(**given["config"])})
 
     def lasting(self, updates: int) -> "Plan":
         """The same for so many updates; a rate that falls to zero over the plan's falls over these."""

@@ -3,8 +3,6 @@
 import shlex
 from typing import Any
 
-from ohio_jax.learners import outside
-
 
 def of_cell(experiment: str, preset: str, name: str) -> str:
     """The line that fills a cell again, stored or not; experiment: its command without the program."""
@@ -46,7 +44,7 @@ def _set(settings: dict[str, Any]) -> list[str]:
 def _plan(plan: dict[str, Any]) -> list[Any]:
     value = lambda x: str(x).lower() if isinstance(x, bool) else x
     config = ",".join(f"{name}={value(x)}" for name, x in plan["config"].items())
-    words = ["--learner", outside.FROM.get(plan["learner"], plan["learner"])]
+    words = ["--learner", plan.get("learner_from", plan["learner"])]
     for name in ("seeds", "first_seed", "updates", "batch", "hidden", "sampling"):
         words += [f"--{name.replace('_', '-')}", plan[name]]
     return [*words, *([] if plan["normalize"] else ["--no-normalize"]), "--config", config]

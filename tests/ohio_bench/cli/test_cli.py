@@ -107,14 +107,16 @@ def test_a_learner_of_ones_own_trains_and_is_found_again(command):
     Path("own.py").write_text(f"from ohio_jax.learners.bc import *\n\n\nclass Mine:\n{parts}    Config = Config\n")
     command(f"collect routing-synthetic --set {SMALL} --policy dtv --episodes 4 --out d.npz")
     command("invert d.npz --out g.npz")
-    for line in (
-        "train g.npz --learner own:Mine --seeds 1 --updates 2 --out run",
-        "evaluate --checkpoint run --episodes 2 --json",
-    ):
-        done = subprocess.run([sys.executable, "-m", "ohio_bench", *line.split()], capture_output=True, text=True)
+    typed = lambda line: subprocess.run([sys.executable, "-m", "ohio_bench", *line.split()], capture_output=True, text=True)
+    train = "train g.npz --learner own:Mine --seeds 1 --updates 2 --out run"
+    for line in (train, "evaluate --checkpoint run --episodes 2 --json"):
+        done = typed(line)
         assert done.returncode == 0, done.stderr
-    assert json.loads(Path("run/run.json").read_text())["learner_from"] == "own:Mine"
+    assert json.loads(Path("run/run.json").read_text())["plan"]["learner_from"] == "own:Mine"
     assert json.loads(done.stdout)["policy"] == "ohio mine"
+    Path("own.py").write_text(Path("own.py").read_text() + "# Not what it was.\n")
+    done = typed(train)
+    assert done.returncode == 2 and "field plan.learner_sha256" in done.stderr and "give another directory" in done.stderr
 
 
 def test_a_policy_plays_under_other_settings(command):
