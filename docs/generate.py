@@ -154,9 +154,7 @@ def commands_page() -> str:
             words = " ".join(action.option_strings) or action.metavar or action.dest
             value = "" if action.nargs == 0 or not action.option_strings else f" {action.metavar or action.dest.upper()}"
             choices = f" ({', '.join(map(str, action.choices))})" if action.choices else ""
-            default = f" (default: {action.default})" if action.default not in (None, False, "", [], (), "==SUPPRESS==") else ""
-            text = (command._get_formatter()._expand_help(action) if action.help else "") + choices
-            rows.append((f"`{words}{value}`", text + (default if "default" not in text else "")))
+            rows.append((f"`{words}{value}`", command._get_formatter()._expand_help(action) + choices))
         sections.append(f"## ohio-jax {name}\n\n{summary_of(command.description)}\n\n{table(('Argument', 'Meaning'), *rows)}")
     return "\n".join(sections)
 

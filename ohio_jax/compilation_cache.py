@@ -55,6 +55,7 @@ def enable(where: str | None = None) -> Path | None:
             raise UserError(f"compilation cache: expected a folder to write to, found {folder}: {error}") from error
         logging.info("no compilation cache: %s: %s", folder, error)
         return None
+    jax.config.update("jax_enable_compilation_cache", True)  # once "off" has said no
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)

@@ -19,7 +19,7 @@ def evaluate_policy(task: Task, policy: str, episodes: int, seed: int) -> Episod
     instances = task.instances(seed, episodes)
     if policy == "oracle" and task.bound is not None:
         return Episodes(task.bound(instances), {})
-    who = scripted_policy(task, policy, ["oracle"])
+    who = scripted_policy(task, policy, ["oracle"] if task.bound is not None else [])
     return rollouts(who.env, who.act, who.params, instances, episode_keys(seed, episodes))
 
 

@@ -132,7 +132,7 @@ def training() -> None:
         carry = online.begin(agent, key, env, plan.envs, plan.buffer_size, None)
         given = batch_of(agent.state.spec, 5)._replace(mc_return=None, next_action=None)
         block = online.make_block(learner, plan.program, 1, False, SeedSharding(1))
-        return block(jax.tree.map(lambda x: x[None], carry), keys, jnp.int32(0), env, given)[1]
+        return block(jax.tree.map(lambda x: x[None], carry), keys, jnp.int32(0), jnp.bool_(False), env, given)[1]
 
     def played(key: jax.Array):
         agent = initial_agents(learn, task, "ohio")[0].of_seed(0)

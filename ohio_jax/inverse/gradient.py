@@ -20,7 +20,13 @@ STAGE, LONGEST, PATIENCE, GAIN, ENOUGH = 2000, 10_000, 20, 1e-3, 1e-4
 
 def invert(problem: Problem, at: Prepared) -> Recovered:
     """The paper's numerical inverse: Adam on the mean squared residual, from the problem's start."""
-    return _descend(lambda goal: jnp.mean(jnp.square(residual(problem, goal, at))), problem, at)
+    count = low_level.entries(problem, at)
+
+    def loss(goal: jax.Array) -> jax.Array:
+        off = residual(problem, goal, at)
+        return jnp.sum(jnp.square(off)) / (off.size if count is None else count)
+
+    return _descend(loss, problem, at)
 
 
 def regularized(problem: Problem, at: Prepared) -> Recovered:

@@ -10,7 +10,7 @@ from ohio_jax.errors import UserError, unknown
 from ohio_jax.learners import LEARNERS
 
 PARTS = ("Config", "init", "update", "act")  # what a learner consists of
-FROM: dict[str, str] = {}  # name in LEARNERS -> the `module:object` it was found as
+FROM: dict[str, dict[str, str]] = {}  # name in LEARNERS -> see `origin`
 
 
 def find(name: str) -> str:
@@ -39,17 +39,21 @@ def find(name: str) -> str:
     short = (thing or module.rpartition(".")[2]).lower()
     if LEARNERS.get(short, found) is not found:
         raise UserError(f"learner {name!r}: expected a name that is free, found {short!r} taken")
-    LEARNERS[short], FROM[short] = found, name
+    if short not in LEARNERS:  # digested as it was imported: the file may change while its old code runs
+        LEARNERS[short], FROM[short] = found, {"learner_from": name, "learner_sha256": _digest(module, found)}
     return short
 
 
 def origin(name: str) -> dict[str, str]:
     """What a run notes of a learner from elsewhere, so that it is found again and, once changed, not taken for the same one.
 
-    Nothing of others. The digest is of the file alone that defines the learner, not of what that imports.
+    Nothing of others. The digest is of the module that was named and of the one that defines the learner, not of what they
+    import.
     """
-    if name not in FROM:
-        return {}
-    source = sys.modules[FROM[name].partition(":")[0]].__file__
-    digest = {"learner_sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest()} if source else {}
-    return {"learner_from": FROM[name], **digest}
+    return FROM.get(name, {})
+
+
+def _digest(module: str, found: Any) -> str:
+    modules = dict.fromkeys((module, getattr(found, "__module__", None) or module))
+    files = [file for name in modules if (file := getattr(sys.modules.get(name), "__file__", None))]
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()

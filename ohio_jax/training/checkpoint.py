@@ -19,7 +19,7 @@ from ohio_jax.task import Task
 from ohio_jax.training.plan import Plan, initial_agents
 from ohio_jax.training.sharding import SeedSharding
 
-FORMAT = 4  # of a directory; raised when what an older one holds can no longer be used
+FORMAT = 5  # of a directory; raised when what an older one holds can no longer be used
 
 
 class Progress(NamedTuple):
@@ -102,8 +102,10 @@ class Run:
 def _goes_on(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
     """Whether one is the other run for more updates, over which its schedule falls; not of runs that gather their own data."""
     old, new = ({**run, "plan": {**run["plan"], "updates": 0, "block": 0}} for run in (found, wanted))
-    for run in (old, new):
-        run["plan"]["config"] = {**run["plan"]["config"], "actor_lr_decay_steps": 0}
+    for run, updates in ((old, found["plan"]["updates"]), (new, wanted["plan"]["updates"])):
+        config = run["plan"]["config"]
+        if config.get("actor_lr_decay_steps") == updates:  # falls over all of them, however many there are
+            run["plan"]["config"] = {**config, "actor_lr_decay_steps": "updates"}
     return "online" not in wanted and old == new and found["plan"]["updates"] < wanted["plan"]["updates"]
 
 

@@ -65,8 +65,8 @@ class OnlinePlan:
     @property
     def program(self) -> "OnlinePlan":
         """The plan without what a compiled block does not depend on: plans that leave the same share their programs."""
-        learn = replace(self.plan, config=None, hidden=0, updates=0, block=0, seeds=0, normalize=False)
-        return replace(self, plan=learn, envs=0, learning_starts=0, buffer_size=0)
+        learn = replace(self.plan, config=None, hidden=0, updates=0, block=0, seeds=0, first_seed=0, normalize=False)
+        return replace(self, plan=learn, envs=0, learning_starts=0, buffer_size=0, stale=False)
 
     @property
     def warming(self) -> "OnlinePlan":
@@ -133,13 +133,14 @@ def env_step(
     env: HighLevelEnv,
     act: Callable[[Agent, jax.Array, jax.Array], jax.Array],
     reset: Bool[Array, ""],
-    stale: bool = False,
+    stale: Bool[Array, ""] | bool = False,
 ) -> tuple[Carry, dict[str, Float[Array, ""]]]:
     """One decision in every environment, written down; environments whose episode ends start anew, all if `reset: Bool[]`.
 
     Args:
         act: `act(agent, obs, key) -> actions`. Metrics are sums over environments: reward, episodes left, what these returned,
             and the environment's own metrics.
+        stale: see `OnlinePlan`.
     """
     for_actions, for_restart = jax.random.split(key)
     before, learner, show = carry.worlds, carry.agent.state, carry.agent.preprocess
@@ -147,7 +148,7 @@ def env_step(
     after = jax.vmap(env.step)(before, action)
     # A time limit is no end: the learner's backup looks beyond it.
     action = learner.spec.action.project(action)
-    seen, next_seen = show(after.obs if stale else before.obs), show(after.obs)
+    seen, next_seen = show(jnp.where(stale, after.obs, before.obs)), show(after.obs)
     discount = getattr(learner.config, "discount", 1.0)
     follows = continuation(discount, after.info["elapsed"], env.steps, after.done)
     new = Batch(seen, action, after.reward, next_seen, follows, jnp.ones_like(after.reward))
@@ -186,11 +187,12 @@ def share_at(mixing: tuple[tuple[int, float], ...], number: Int[Array, ""]) -> F
 
 @functools.cache
 def make_block(learner: Any, plan: OnlinePlan, steps: int, explore: bool, seeds: SeedSharding) -> jax.stages.Wrapped:
-    """Compiled `block(carries, keys, first, env, given) -> (carries, metrics)` of so many steps with updates after each.
+    """Compiled `block(carries, keys, first, stale, env, given) -> (carries, metrics)` of so many steps with updates after each.
 
     - carries: stacked over S seeds as in `offline.make_block`; donated.
     - keys: [S].
     - first: `Int[]`, number of the first step.
+    - stale: `Bool[]`, see `OnlinePlan`.
     - given: the data that batches are mixed with, or None.
 
     Args:
@@ -203,11 +205,11 @@ def make_block(learner: Any, plan: OnlinePlan, steps: int, explore: bool, seeds:
 
     act = evenly if explore else lambda agent, obs, key: agent.act(learner, obs, key, deterministic=False)
 
-    def one_seed(carry: Carry, key, first, env: HighLevelEnv, given: Batch | None):
+    def one_seed(carry: Carry, key, first, stale, env: HighLevelEnv, given: Batch | None):
         def step(carry: Carry, number):
             for_decision, for_batches = jax.random.split(jax.random.fold_in(key, number))
             due = (number + 1) % plan.reset_every == 0 if plan.reset_every else jnp.bool_(False)
-            carry, lived = env_step(carry, for_decision, env, act, due, plan.stale)
+            carry, lived = env_step(carry, for_decision, env, act, due, stale)
 
             def update(state, key):
                 batch = carry.buffer.sample_batch(key, plan.plan.batch)
@@ -306,10 +308,10 @@ def online(
     # Of a finished run only the agents are kept.
     carry = carry._replace(agent=run.restore(carry.agent)) if run.finished else run.restore(carry)
     carry, keys = run.seeds.spread((carry, for_steps))
-    env, apart = run.seeds.share((env, apart))
+    stale, env, apart = run.seeds.share((jnp.bool_(plan.stale), env, apart))
 
     if run.progress.done == 0 and plan.learning_starts:
-        inputs = (carry, keys, jnp.int32(0), env, None)
+        inputs = (carry, keys, jnp.int32(0), stale, env, None)
         carry, _ = executable(make_block(learner, plan.warming, plan.learning_starts, states is None, run.seeds), *inputs)(
             *inputs
         )
@@ -317,6 +319,6 @@ def online(
         run,
         lambda updates: make_block(learner, plan.program, updates // plan.updates_per_step, False, run.seeds),
         carry,
-        lambda carry, done: (carry, keys, jnp.int32(plan.learning_starts + done // plan.updates_per_step), env, apart),
+        lambda carry, done: (carry, keys, jnp.int32(plan.learning_starts + done // plan.updates_per_step), stale, env, apart),
         lambda carry, finished: carry.agent if finished else carry,
     )

@@ -68,7 +68,7 @@ def task_of(path: str, card: dict[str, Any], changed: dict[str, str] | None = No
 
     if card.get("task") not in registry.TASKS:
         raise UserError(f"{path}: field card.task: expected a known task, found {card.get('task')!r}")
-    return registry.make(card["task"], card["settings"] | (changed or {}))
+    return registry.make(card["task"], card.get("settings", {}) | (changed or {}))
 
 
 def task_with_interface(args) -> Any:
@@ -87,7 +87,10 @@ def scripted_policy(args) -> Any:
 
     if not args.checkpoint:
         if not args.task:
-            raise UserError(f"{args.command}: expected TASK with --policy, found no task")
+            raise UserError("expected TASK with --policy, found no task")
+        for name in ("training_seed", "sample_actions"):
+            if getattr(args, name, None) not in (None, False):
+                raise UserError(f"--{name.replace('_', '-')}: expected with --checkpoint, found with --policy")
         return registry.make(args.task, settings(args.set))
     if args.task:
         raise UserError(f"--checkpoint brings its own task; expected no TASK, found {args.task!r}")

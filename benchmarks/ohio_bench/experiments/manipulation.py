@@ -72,7 +72,7 @@ def quick() -> Preset:
     """Part of `make bench`: a door under more damping, with high-level actions as logged and as recovered."""
     rows = tuple(row for row in ROWS if row.name == "Door-Damping")
     columns = tuple(column for column in COLUMNS if column.family in (LOGGED, OHIO) and column.learner == "iql")
-    return Preset(rows, BUDGETS["quick"](), 24, 10, policies=("none", "expert"), columns=columns)
+    return Preset(rows, BUDGETS["quick"](), 24, 10, policies=("expert",), columns=columns)
 
 
 def cpu() -> Preset:

@@ -26,7 +26,7 @@ def hdpo(seeds: int, hidden: int, updates: int) -> Plan:
 
 def quick() -> Preset:
     """A part of the smaller network's rows, for `make bench`."""
-    rows = tuple(row for row in ROWS if row.name in ("1W3S-MPC", "1W3S-HEUR"))
+    rows = tuple(row for row in ROWS if row.name == "1W3S-HEUR")
     columns = tuple(column for column in COLUMNS if column.learner == "bc")
     policies = tuple(name for name in POLICIES if name != "mpc")
     return Preset(rows, BUDGETS["quick"](), 100, 20, policies=policies, columns=columns, hdpo=hdpo(2, 32, 200))

@@ -73,7 +73,12 @@ def test_training_goes_on_with_more_updates(command):
     first = json.loads(Path("run/run.json").read_text())["plan"]
     assert first["config"]["actor_lr_decay_steps"] == first["updates"] == 4
     assert (first["hidden"], first["batch"], first["first_seed"]) == (8, 16, 3)
-    for updates, config in ((4, " --config actor_lr=1e-2"), (8, " --config actor_lr=1e-2"), (3, "")):
+    for updates, config in (
+        (4, " --config actor_lr=1e-2"),
+        (8, " --config actor_lr=1e-2"),
+        (3, ""),
+        (8, " --config actor_lr_decay_steps=0"),
+    ):
         code, _, err = command(f"{line} {updates}{config}")
         assert code == 2 and "field plan" in err and "give another directory" in err and "batch" not in err  # what differs alone
     code, out, _ = command(f"{line} 8 --json")
@@ -194,6 +199,8 @@ def test_list_names_everything(command):
         ("collect routing-synthetic --policy none --out d.txt", ["--out", ".npz", "d.txt"]),
         ("invert none.npz --out g.npz", ["none.npz", "no such file"]),
         ("train none.npz --learner bc --out run", ["none.npz", "no such file"]),
+        ("collect routing-synthetic --policy dtv --training-seed 3 --out d.npz", ["--training-seed", "--checkpoint", "--policy"]),
+        ("evaluate routing-synthetic --policy dtv --sample-actions", ["--sample-actions", "--checkpoint", "--policy"]),
         ("bench sailing", ["table", "sailing", "routing"]),
         ("bench routing --preset huge", ["preset", "huge", "quick"]),
         ("bench routing --only Mars-INF", ["row", "Mars-INF"]),

@@ -170,6 +170,7 @@ def test_page_holds_every_cell_with_what_makes_it_again(results):
         "ohio-jax collect reacher --policy expert --episodes 300 --seed 1000 --set horizon=1000,steps=5 --out reacher-expert.npz"
     )
     assert found["sets"][0]["command"] == collect
+    assert "--set horizon=1000,steps=10 " in found["sets"][1]["command"]
     # Before the submission alone: a set's card never comes from it.
     assert cells["Reacher-Expert", boards.EVIL]["author"] == "Somebody"
 
@@ -328,6 +329,7 @@ def test_the_command_says_what_is_wrong_in_one_line(board, command):
         ("preset", "quick", "unknown preset of reacher with a board 'quick'"),
         ("row", "Reacher-Medium", "unknown dataset of reacher in preset cpu 'Reacher-Medium'"),
         ("config.test_seed", 11, "field config.test_seed: expected 10, as on the board, found 11"),
+        ("config.data_settings", {"steps": 3}, "field config.data_settings: expected None, as on the board, found {'steps': 3}"),
         ("config.data_episodes", 1, "field config.data_episodes: expected 300"),
         ("config.policy", "expert", "field config.policy: expected no scripted policy"),
         ("reference.full", 1.0, "field reference.full: expected 980.6, as on the board, found 1.0"),

@@ -54,7 +54,7 @@ def test_a_directory_of_an_older_version_is_refused_and_left_as_it_is(tmp_path):
     before = sorted(path for path in (tmp_path / "run").rglob("*"))
     for use in (lambda: Run("toy", PLAN, {"task": "toy"}, tmp_path / "run"), lambda: load_policy(tmp_path / "run", None)):
         with pytest.raises(
-            UserError, match=r"run\.json: field format: expected 4, found .*another version.*train anew"
+            UserError, match=r"run\.json: field format: expected 5, found .*another version.*train anew"
         ) as caught:
             use()
         assert "\n" not in str(caught.value)

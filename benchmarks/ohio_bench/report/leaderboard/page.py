@@ -149,14 +149,16 @@ def _finetuned(run: finetune.Run) -> dict[str, Any]:
 
 
 def sets(boards: Iterable[Board]) -> list[dict[str, Any]]:
-    """A card for each dataset, from the first cell of ours that learned from it."""
+    """A card for each data set, from the first cell of ours that learned from it."""
     out = {}
     for board in boards:
         for entry in ordered(board):
             card, reference = entry.cell.get("data"), entry.cell["reference"]
             if card is None or "author" in entry.cell or entry.row in out:
                 continue
-            settings = ",".join(f"{key}={value}" for key, value in card["settings"].items())
+            config = entry.cell["config"]  # a card has the settings under which actions were recovered
+            logged = config.get("data_settings", config["settings"])
+            settings = ",".join(f"{key}={value}" for key, value in logged.items())
             words = ["ohio-jax", "collect", card["task"], "--policy", card["behavior_policy"]]
             words += ["--episodes", str(card["episodes"]), "--seed", str(card["seed"])]
             words += [*(["--set", settings] if settings else []), "--out", f"{slug(entry.row)}.npz"]
