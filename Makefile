@@ -26,7 +26,7 @@ help: ## this list
 
 install: $(STAMP) ## .venv with everything, for work on the project; the command is .venv/bin/ohio-jax
 
-bench: $(STAMP) ## the tables, small: about ten minutes on two cores
+bench: $(STAMP) ## the tables, small: about seven minutes on two cores
 	$(BIN)/ohio-jax bench reacher --preset quick
 	$(BIN)/ohio-jax bench routing --preset quick
 	$(BIN)/ohio-jax bench supply-chain --preset quick
