@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import gc
 import os
 import sys
 
@@ -94,9 +93,6 @@ def run() -> None:
     if "xla_force_host_platform_device_count" not in flags:
         cores = min(os.cpu_count() or 1, 8)
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={cores}".strip()
-    # Tracing takes half of a short command: it makes many objects and little garbage, and nobody asks where each was written.
-    gc.set_threshold(50_000, 20, 20)
-    os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
     # Libraries report every checkpoint; only their warnings are the user's business unless --verbosity says otherwise.
     logging.set_verbosity(logging.WARNING)
     app.run(main, flags_parser=lambda argv: parser().parse_args(argv[1:]))
