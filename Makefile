@@ -27,12 +27,7 @@ help: ## this list
 install: $(STAMP) ## .venv with everything, for work on the project; the command is .venv/bin/ohio-jax
 
 bench: $(STAMP) ## the tables, small: about seven minutes on two cores
-	$(BIN)/ohio-jax bench reacher --preset quick
-	$(BIN)/ohio-jax bench routing --preset quick
-	$(BIN)/ohio-jax bench supply-chain --preset quick
-	$(BIN)/ohio-jax finetune --preset quick
-	$(BIN)/ohio-jax bench manipulation --preset quick
-	$(BIN)/ohio-jax leaderboard
+	$(BIN)/ohio-jax bench all --preset quick
 
 bench-routing: $(STAMP) ## the whole vehicle-routing table: up to three hours on two cores
 	$(BIN)/ohio-jax bench routing --preset cpu
@@ -51,11 +46,7 @@ bench-manipulation: $(STAMP) ## Lift and Door under changed controllers: some ho
 	$(BIN)/ohio-jax bench gains --preset cpu
 
 bench-paper: $(STAMP) ## the same with the paper's budgets: for an accelerator
-	$(BIN)/ohio-jax bench routing --preset paper
-	$(BIN)/ohio-jax bench reacher --preset paper
-	$(BIN)/ohio-jax bench supply-chain --preset paper
-	$(BIN)/ohio-jax bench manipulation --preset paper
-	$(BIN)/ohio-jax finetune --preset paper
+	$(BIN)/ohio-jax bench all --preset paper
 
 leaderboard: $(STAMP) ## results/index.html and every table again, from the run files alone
 	$(BIN)/ohio-jax leaderboard

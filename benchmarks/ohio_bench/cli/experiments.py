@@ -5,17 +5,20 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ohio_bench.cli.arguments import Add, add_processes, names, positive, show
-from ohio_jax.errors import unknown
+from ohio_jax.errors import UserError, unknown
 
 
 def bench_command(args) -> None:
-    """fill a results table: run what is missing, write table, CSV and chart"""
+    """fill a results table, or all: run what is missing, write table, CSV and chart"""
     from ohio_bench.experiments import of_table, table_of
     from ohio_bench.runner.table import with_learner, with_seeds
     from ohio_jax.learners import outside
 
+    if args.table == "all":
+        return fill_all(args)
     table = table_of(args.table)
     if args.learner is not None:
         table = with_learner(table, args.preset, outside.find(args.learner))
@@ -25,39 +28,56 @@ def bench_command(args) -> None:
     flags = [
         f" --{name} {shlex.quote(str(value))}" for name in ("learner", "seeds") if (value := getattr(args, name)) is not None
     ]
-    fill(args, replace(experiment, command="".join([experiment.command, *flags])))
+    show(args, *filled(args, replace(experiment, command="".join([experiment.command, *flags]))))
 
 
 def finetune_command(args) -> None:
     """offline-to-online fine-tuning: run what is missing, write page, CSV and figure"""
-    fill(args)
+    from ohio_bench.experiments import EXPERIMENTS
+
+    show(args, *filled(args, EXPERIMENTS["finetune"]))
 
 
 def sensitivity_command(args) -> None:
     """what inverses lose to wrong models and noise, and what they cost: run what is missing, write page and plots"""
-    fill(args)
-
-
-def fill(args, experiment=None) -> None:
-    """Runs what is missing of an experiment, by default the command's own, and shows what was written."""
     from ohio_bench.experiments import EXPERIMENTS
+
+    show(args, *filled(args, EXPERIMENTS["sensitivity"]))
+
+
+def fill_all(args) -> None:
+    """The paper's experiments one after another in one process, which imports and compiles once, then the leaderboard."""
+    from ohio_bench.experiments import ALL, EXPERIMENTS
+    from ohio_bench.report import leaderboard
+
+    for name, given in (("learner", args.learner), ("seeds", args.seeds), ("only", args.only)):
+        if given:
+            raise UserError(f"--{name}: expected with one table, found with all")
+    done = []
+    for name in ALL:
+        done.append(filled(args, EXPERIMENTS[name]))
+        if not args.json:
+            print(done[-1][1], flush=True)
+    written = [str(path) for path in leaderboard.rebuild(Path(args.results))]
+    show(args, {"experiments": [found for found, _ in done], "written": written}, "\n".join(written))
+
+
+def filled(args, experiment) -> tuple[dict[str, Any], str]:
+    """Runs what is missing of an experiment; returns what to show of it, as JSON and as text."""
     from ohio_bench.report import markdown
     from ohio_bench.runner.executors import executor
     from ohio_bench.runner.run import run
 
     execute = executor(args.executor, args.cell_cpus, args.cell_gpus)
-    experiment = experiment or EXPERIMENTS[args.command]
     ran = run(experiment, args.preset, args.only, Path(args.results), execute, args.force)
     written, board, text = [str(path) for path in ran.report.written], ran.report.board, io.StringIO()
-    found = {"experiment": experiment.name, "preset": args.preset, "ran": ran.ran, "written": written}
     if board:
         markdown.show(board.table, board.entries, text, sys.stdout.isatty())
     if not ran.ran:
         text.write("nothing to run; showing stored results (--force runs them again)\n")
     cells = markdown.as_json(board.entries) if board else [str(path) for path in ran.paths]
-    show(
-        args,
-        {**found, "cells": cells},
+    return (
+        {"experiment": experiment.name, "preset": args.preset, "ran": ran.ran, "written": written, "cells": cells},
         "\n".join([text.getvalue(), *written[:1]] if board else [*text.getvalue().splitlines(), *written]),
     )
 
@@ -104,7 +124,10 @@ def add_to(add: Add) -> None:
         return command
 
     command = add_fill("bench", bench_command, "rows")
-    command.add_argument("table", help="routing, reacher, supply-chain, manipulation or gains")
+    command.add_argument(
+        "table",
+        help="routing, reacher, supply-chain, manipulation or gains; all: every experiment of the paper, then the leaderboard",
+    )
     command.add_argument("--seeds", type=positive, help="training seeds, instead of the preset's")
     command.add_argument("--learner", help="only this one, on every method: its name, or module:object of your own")
     add_processes(command)

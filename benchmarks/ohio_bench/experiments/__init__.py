@@ -38,3 +38,4 @@ EXPERIMENTS: dict[str, Experiment] = {
     **{name: of_table(declared) for name, declared in TABLES.items()},
     **{of.EXPERIMENT.name: of.EXPERIMENT for of in (finetune, sensitivity)},
 }
+ALL = ("reacher", "routing", "supply-chain", "finetune", "manipulation")  # those of the paper, in the order of `bench all`

@@ -204,6 +204,8 @@ def test_list_names_everything(command):
         ("bench sailing", ["table", "sailing", "routing"]),
         ("bench routing --preset huge", ["preset", "huge", "quick"]),
         ("bench routing --only Mars-INF", ["row", "Mars-INF"]),
+        ("bench all --preset quick --seeds 2", ["--seeds", "one table", "all"]),
+        ("bench all --preset huge", ["preset", "huge", "quick"]),
         ("bench routing --executor slurm", ["executor", "slurm", "ray"]),
         ("bench routing --cell-cpus 2", ["--cell-cpus", "--executor ray"]),
         ("bench routing --processes 2 --process 0", ["--processes", "--coordinator HOST:PORT"]),

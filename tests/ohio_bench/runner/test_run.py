@@ -1,9 +1,11 @@
 """The one runner, on an experiment of sums: what is missing is run, wherever an executor does it, and reported."""
 
+import dataclasses
 import functools
 import json
 
 import pytest
+from ohio_bench import experiments
 from ohio_bench.experiments import EXPERIMENTS
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Cell, Experiment, Report
@@ -50,6 +52,22 @@ def test_what_is_missing_is_run_and_reported(tmp_path):
     assert {"time", "revision", "versions", "hardware"} <= set(cell["provenance"])
     assert (tmp_path / "sums.md").read_text() == "[0, 1, 3, 0, -1, -3]"
     assert run(SUMS, "few", results=tmp_path) == ran._replace(ran=0)
+
+
+def test_all_experiments_in_one_process(command, monkeypatch):
+    """`bench all` fills every experiment of the paper in its order, then the leaderboard."""
+    assert set(experiments.ALL) == set(EXPERIMENTS) - {"gains", "sensitivity"}
+    other = dataclasses.replace(SUMS, name="others", command="others")
+    for of in (SUMS, other):
+        monkeypatch.setitem(EXPERIMENTS, of.name, of)
+    monkeypatch.setattr(experiments, "ALL", ("others", "sums"))
+    code, out, _ = command("bench all --preset few --json")
+    found = json.loads(out)
+    assert code == 0 and [(of["experiment"], of["ran"]) for of in found["experiments"]] == [("others", 6), ("sums", 6)]
+    assert found["written"] == ["results/sums.md"] * 2
+    code, out, _ = command("bench all --preset few")
+    assert code == 0 and out.count("nothing to run") == 2
+    assert command("bench all --preset few --only plus")[2] == "ohio-jax bench: --only: expected with one table, found with all\n"
 
 
 def test_what_was_made_otherwise_is_run_again(tmp_path):
