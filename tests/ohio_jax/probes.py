@@ -15,7 +15,7 @@ from ohio_jax.learners import Spec
 from ohio_jax.networks.heads import Box, Simplex
 from ohio_jax.networks.mlp import mlp_networks
 
-SIZE = 256
+SIZE = 128
 WIDTH = 64  # of the networks: where a critic is largest is off by a kink of it, and narrower ones have few
 
 

@@ -297,7 +297,7 @@ def test_declarations_name_what_exists():
 
 
 def test_bench_survives_kills(filled, tmp_path):
-    """Killed -9 soon after one, two and four of its five cells, the table ends with the numbers of an undisturbed run."""
+    """Killed -9 soon after one and three of its five cells, the table ends with the numbers of an undisturbed run."""
     script = (
         "from pathlib import Path; from ohio_bench.experiments import of_table; from ohio_bench.runner.run import run\n"
         "from tests.ohio_bench.tiny import PART\n"
@@ -307,7 +307,7 @@ def test_bench_survives_kills(filled, tmp_path):
     root = Path(__file__).resolve().parents[3]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (root, root / "envs", root / "benchmarks")))}
     done = lambda: list((tmp_path / "results").rglob("*.json"))
-    for cells in (1, 2, 4):
+    for cells in (1, 3):
         process = subprocess.Popen(program, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
         while len(done()) < cells and process.poll() is None:
             time.sleep(0.02)
