@@ -18,8 +18,8 @@ from ohio_jax.solvers.linear_program import LinearProgram
 
 # What is known of a recovered goal.
 UNIQUE = 0  # the goal is the only one that explains the segment
-AMBIGUOUS = 1  # other goals explain it as well (a bound binds, the low level saturates); the observed point is returned
-UNEXPLAINED = 2  # no goal explains the segment exactly: the logged actions are not the low level's
+AMBIGUOUS = 1  # the goal explains the segment, and others do as well: a bound binds, the low level saturates
+UNEXPLAINED = 2  # no goal explains the segment, be the nearest one unique or not: the logged actions are not the low level's
 FAILED = 3  # the segment is unusable: not finite, or so far off that its residual is not
 
 ON = 1.0 - 1e-6  # share of its bound from which a logged action counts as on it
@@ -117,9 +117,8 @@ class Problem(NamedTuple):
         observed: `observed(segment, context) -> goal`, the reached state read as one, without looking at actions; None: states do
             not show it.
         closed_form: `closed_form(segment, context) -> (goal, status)`, an acceleration: equal to what minimizes the residual
-            where UNIQUE.
-        program: `program(segment, context) -> LinearProgram`, another: the low level as a linear program, of a segment of one
-            step.
+            where UNIQUE; AMBIGUOUS where others would explain the segment as well as this goal, should it explain it.
+        program: `program(segment, context) -> LinearProgram`, another: the low level as a linear program, of one-step segments.
         width: `width(segment, context) -> Float[*goal]`, deviation of goals about `start` before anything is seen, a broad prior;
             None: 1.
         likeliest: whether many goals may explain a segment, as where many of its actions are on their bounds, and the likeliest
@@ -207,8 +206,11 @@ def signed_residual(
     state = problem.state
     if state is None or model_of(problem) is not state:
         return _of_actions(problem, goal, at)
-    predicted = _last(state.predict(_absolute(goal, at), at.context), at.segment)
-    return _whiten(at.scale, predicted - state.observed(at.segment, at.context)), None
+    predicted, seen = _last(state.predict(_absolute(goal, at), at.context), at.segment), state.observed(at.segment, at.context)
+    shapes = jnp.shape(predicted), jnp.shape(seen)
+    if len(shapes[0]) != 1 or shapes[1] not in ((), shapes[0]):
+        raise UserError(f"low level: state model: expected a predicted and an observed vector of one size, found shapes {shapes}")
+    return _whiten(at.scale, predicted - seen), None
 
 
 def action_residual(problem: Problem, goal: Float[Array, "*goal"], at: Prepared) -> Float[Array, "k"]:
@@ -242,6 +244,8 @@ def affine(problem: Problem, at: Prepared) -> tuple[Float[Array, "k g"], Float[A
     """(J: `Float[k, g]`, r: `Float[k]`), residual J goal + r as if nothing met a bound; logged actions on one are left out."""
     model = _needed(model_of(problem), "what its goals do")
     J, r = _needed(model.affine, "a form affine in its goal")(at.segment, at.context)
+    if jnp.ndim(r) != 2 or jnp.shape(J)[:2] != jnp.shape(r):
+        raise UserError(f"low level: affine form: expected shapes [h, k, g] and [h, k], found {jnp.shape(J)} and {jnp.shape(r)}")
     if at.origin is not None:
         r = r + J @ at.origin
     if isinstance(model, StateModel):
@@ -324,7 +328,7 @@ def _of_actions(problem: Problem, goal: jax.Array, at: Prepared) -> tuple[jax.Ar
         signed, sign = _executed(model, goal, at) - at.logged, None
     else:
         push = model.stationarity
-        signed = _rows(model.unclipped(goal, at.context)) - at.logged if push is None else _rows(push(goal, at.context))
+        signed = _rows(model.unclipped(goal, at.context), at) - at.logged if push is None else _rows(push(goal, at.context), at)
         sign = _signs(model, at.logged + signed, at)
     signed = _once(model, _where_taken(at.segment, signed * at.weight))
     return signed, None if sign is None else _once(model, sign)
@@ -337,7 +341,7 @@ def _executed(model: ActionModel, goal: jax.Array, at: Prepared) -> jax.Array:
         action = jnp.clip(action, *(jnp.broadcast_to(x, action.shape) for x in model.bounds(action, at.context)))
     if model.execute is not None:
         action += jax.lax.stop_gradient(model.execute(goal, at.context) - action)
-    return _rows(action)
+    return _rows(action, at)
 
 
 def _signs(model: ActionModel, unclipped: jax.Array, at: Prepared) -> jax.Array | None:
@@ -355,9 +359,12 @@ def _needed(offered: Any, what: str) -> Any:
     return offered
 
 
-def _rows(x: Any) -> jax.Array:
-    """[h, m] of `[h, *action]`."""
-    return jnp.reshape(x, (jnp.shape(x)[0], -1))
+def _rows(x: Any, at: Prepared | None = None) -> jax.Array:
+    """[h, m] of `[h, *action]`. With `at`, raises UserError, while tracing, for actions of another size than those logged."""
+    rows = jnp.reshape(x, (jnp.shape(x)[0], -1))
+    if at is not None and rows.shape not in (at.logged.shape, (1, *at.logged.shape[1:])):
+        raise UserError(f"low level: action model: expected actions of shape {at.logged.shape} as logged, found {rows.shape}")
+    return rows
 
 
 def _once(model: ActionModel, x: jax.Array) -> jax.Array:

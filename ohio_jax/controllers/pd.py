@@ -58,9 +58,10 @@ class Context(NamedTuple):
 def problem(params: Params) -> Problem:
     """What inverses may know: the logged actions, in the logged states; no model of the world.
 
-    Closed form: each step names the goal at which its unclipped action is the logged one; the mean over the steps off the bound,
-    no nearer than those on it ask. AMBIGUOUS where a joint's actions are all on the bound; the goal nearest to the angle that was
-    reached is returned.
+    Closed form, joint by joint: each step names the goal at which its unclipped action is the logged one. The goal is the exact
+    minimizer of the squared distances to what steps off the bound name and, on the side that does not explain them, to what those
+    on it name. AMBIGUOUS where a joint's actions are all on the bound; of the goals that explain them the one nearest to the angle
+    that was reached is returned.
     """
     return Problem(
         project=lambda goal: _within(params, goal),
@@ -83,15 +84,24 @@ def _observed(segment: Segment, at: Context) -> jax.Array:
 
 def _closed_form(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:
     over = lambda x: jnp.broadcast_to(x, segment.action.shape)
-    goals = at.q + (segment.action + over(at.params.kd) * at.v) / over(at.params.kp)
-    sign = sign_of(segment.action, -over(at.params.bound), over(at.params.bound))
-    free = (sign == 0) & segment.taken[:, None]
-    count = jnp.sum(free, axis=0)
-    mean = jnp.sum(jnp.where(free, goals, 0.0), axis=0) / jnp.maximum(count, 1)
-    least = jnp.max(jnp.where(sign < 0, goals, -jnp.inf), axis=0)
-    most = jnp.min(jnp.where(sign > 0, goals, jnp.inf), axis=0)
-    goal = _within(at.params, jnp.clip(jnp.where(count > 0, mean, _observed(segment, at)), least, most))
-    return goal, jnp.where(jnp.all(count > 0), UNIQUE, AMBIGUOUS)
+    named = at.q + (segment.action + over(at.params.kd) * at.v) / over(at.params.kp)  # the goal of which each step is the action
+    sign, taken = sign_of(segment.action, -over(at.params.bound), over(at.params.bound)), segment.taken[:, None]
+    free, above, below = (taken & (sign == side) for side in (0, -1, 1))  # that goal, one from it on, one up to it
+
+    # The slope of half the squares at each of these goals. It rises with the goal, so the least squares are between two of them,
+    # where the same steps count throughout: the least is at the mean of what they name.
+    off = jnp.clip(named[:, None] - named[None], jnp.where(below, 0.0, -jnp.inf)[None], jnp.where(above, 0.0, jnp.inf)[None])
+    rising = jnp.sum(jnp.where(taken[None], off, 0.0), axis=1) >= 0.0
+    first = jnp.min(jnp.where(taken & rising, named, jnp.inf), axis=0, keepdims=True)
+    last = jnp.max(jnp.where(taken & ~rising, named, -jnp.inf), axis=0, keepdims=True)
+    counts = free | (above & (named >= first)) | (below & (named <= last))
+    mean = jnp.sum(jnp.where(counts, named, 0.0), axis=0) / jnp.maximum(jnp.sum(counts, axis=0), 1)
+
+    known = jnp.any(free, axis=0)
+    least = jnp.max(jnp.where(above, named, -jnp.inf), axis=0)
+    most = jnp.min(jnp.where(below, named, jnp.inf), axis=0)
+    goal = jnp.where(known | (least > most), mean, jnp.clip(_observed(segment, at), least, most))
+    return _within(at.params, goal), jnp.where(jnp.all(known), UNIQUE, AMBIGUOUS)
 
 
 def _affine(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:

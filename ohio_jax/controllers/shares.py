@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from ohio_jax.controllers import stateless
 from ohio_jax.controllers.transport import counts, moved, possible
-from ohio_jax.low_level import AMBIGUOUS, ActionModel, Problem, Segment
+from ohio_jax.low_level import AMBIGUOUS, UNIQUE, ActionModel, Problem, Segment
 
 init, plan = stateless.init, stateless.plan
 
@@ -41,7 +41,7 @@ def problem(params: Params) -> Problem:
     """Expects segments of one step, which are their own context. Compared are the flows between regions, rounded in value, smooth
     in their gradient. Closed form: F_ij / idle_i, on the diagonal what stays; 1 there if nobody is idle.
 
-    Status: AMBIGUOUS if no region has vehicles, UNEXPLAINED for flows that no idle vehicles could have made. The row of
+    Status: UNEXPLAINED for flows that no idle vehicles could have made, else AMBIGUOUS if no region has vehicles. The row of
     a single empty region could be anything; as it moves nobody, that is settled by convention, not called ambiguous.
     """
     return Problem(project=project, start=_everyone_stays, action=ACTION, closed_form=_closed_form)
@@ -54,7 +54,7 @@ def _everyone_stays(segment: Segment, at: Segment) -> jax.Array:
 def _closed_form(segment: Segment, at: Segment) -> tuple[jax.Array, jax.Array]:
     idle, moves = segment.state[-1], moved(segment.action[-1])
     flows = moves + jnp.diag(idle - jnp.sum(moves, axis=1, dtype=jnp.int32))
-    status = jnp.where(jnp.any(idle > 0), possible(idle, moves), AMBIGUOUS)
+    status = possible(idle, moves, jnp.where(jnp.any(idle > 0), UNIQUE, AMBIGUOUS))
     return project(flows.astype(jnp.float32)), status
 
 

@@ -78,8 +78,8 @@ def problem(params: Params) -> Problem:
     State model: the vehicles asked for, rounded in value, smooth in their gradient. The closed form is the paper's routing
     inverse, (idle_i - sum_j F_ij + sum_j F_ji) / sum_k idle_k: the end state of cheapest flows F is a goal whose cheapest flows
     cost the same and end there too. It sees only net changes: traffic that is circular or relayed leaves no trace. Status, read
-    from the actions: AMBIGUOUS for an empty fleet (the goal is then uniform), UNEXPLAINED for flows that no idle vehicles could
-    have made.
+    from the actions: UNEXPLAINED for flows that no idle vehicles could have made, else AMBIGUOUS for an empty fleet (the goal is
+    then uniform).
     """
     return Problem(
         project=proportions,
@@ -110,7 +110,7 @@ def _asked(goal: jax.Array, at: stateless.Context) -> jax.Array:
 def _closed_form(segment: Segment, at: stateless.Context) -> tuple[jax.Array, jax.Array]:
     moves = moved(segment.action[-1])
     goal = proportions((at.state - _total(moves, axis=1) + _total(moves, axis=0)).astype(jnp.float32))
-    return goal, jnp.where(_total(at.state) > 0, possible(at.state, moves), AMBIGUOUS)
+    return goal, possible(at.state, moves, jnp.where(_total(at.state) > 0, UNIQUE, AMBIGUOUS))
 
 
 def _program(segment: Segment, at: stateless.Context) -> LinearProgram:
@@ -144,10 +144,10 @@ def moved(flows: Int[Array, "n n"]) -> Int[Array, "n n"]:
     return jnp.where(jnp.eye(flows.shape[0], dtype=bool), 0, flows).astype(jnp.int32)
 
 
-def possible(idle: Int[Array, "n"], moves: Int[Array, "n n"]) -> Int[Array, ""]:
-    """`Int[]`, UNIQUE or UNEXPLAINED: whether `idle: Int[n]` vehicles could have made the moves `Int[n, n]`."""
+def possible(idle: Int[Array, "n"], moves: Int[Array, "n n"], status: Int[Array, ""] | int = UNIQUE) -> Int[Array, ""]:
+    """`Int[]`, the status; UNEXPLAINED where `idle: Int[n]` vehicles could not have made the moves `Int[n, n]`."""
     fits = jnp.all(_total(moves, axis=1) <= idle) & jnp.all(moves >= 0)
-    return jnp.where(fits, UNIQUE, UNEXPLAINED)
+    return jnp.where(fits, status, UNEXPLAINED)
 
 
 def _split(x: jax.Array) -> tuple[jax.Array, jax.Array]:

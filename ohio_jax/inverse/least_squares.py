@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ohio_jax import low_level
-from ohio_jax.inverse.result import Recovered, goal_status, jacobian_rank_status
+from ohio_jax.inverse.result import Recovered, goal_status, informative, jacobian_rank_status
 from ohio_jax.low_level import SLACK, Prepared, Problem, active, active_residual, signed_residual
 from ohio_jax.solvers.small import gram, least_squares, product, solve_definite
 
@@ -65,7 +65,7 @@ class Search(NamedTuple):
 def invert(problem: Problem, at: Prepared) -> Recovered:
     """The best admissible goal, by a search from the better of the problem's start and its affine answer.
 
-    AMBIGUOUS where some direction of the goal does not show in the residual, as where the low level saturates. FAILED only
+    AMBIGUOUS where the goal explains the segment and some direction of it does not show, as where the low level saturates. FAILED only
     where the segment is not finite.
 
     Without one-sided entries there is no prior. There the last per cent of a residual that no goal explains is left alone: a
@@ -77,7 +77,8 @@ def invert(problem: Problem, at: Prepared) -> Recovered:
         prior = center.reshape(-1), low_level.width(problem, at).reshape(-1)
     end = search(*flat(problem, at), prior, low_level.entries(problem, at))
     goal = end.goal.reshape(center.shape)
-    return goal_status(problem, at, goal, jacobian_rank_status(end.J), end.converged, end.iterations)
+    J = informative(problem, at, goal, end.J)
+    return goal_status(problem, at, goal, jacobian_rank_status(J), end.converged, end.iterations)
 
 
 def flat(problem: Problem, at: Prepared) -> tuple[Signed, Function, Float[Array, "g"]]:

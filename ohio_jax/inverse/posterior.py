@@ -14,15 +14,15 @@ from jaxtyping import Array, Float
 
 from ohio_jax import low_level
 from ohio_jax.inverse.least_squares import flat, search
-from ohio_jax.inverse.result import Recovered, goal_status, jacobian_rank_status
+from ohio_jax.inverse.result import Recovered, goal_status, informative, jacobian_rank_status
 from ohio_jax.low_level import Prepared, Problem
 
 
 def invert(problem: Problem, at: Prepared) -> Recovered:
     """The mode, by Levenberg-Marquardt, and the deviation of each entry, at most the prior's width where nothing shows.
 
-    Residual, likelihood and status are of the segment alone, without the prior. A mode on the edge of the admissible goals
-    keeps the deviation it would have without the edge.
+    Residual, likelihood and status are of the segment alone, without the prior. Actions on their bounds tighten no deviation: they
+    leave the goals beyond them open. A mode on the edge of the admissible goals keeps the deviation it would have without it.
     """
     signed_at, project, start = flat(problem, at)
     center = low_level.start(problem, at)
@@ -35,8 +35,9 @@ def invert(problem: Problem, at: Prepared) -> Recovered:
         )
 
     end = search(with_prior, project, start)
-    J = end.J[: -len(width)]
-    goal, deviation = (x.reshape(center.shape) for x in (end.goal, spread(J, width)))
+    goal = end.goal.reshape(center.shape)
+    J = informative(problem, at, goal, end.J[: -len(width)])
+    deviation = spread(J, width).reshape(center.shape)
     return goal_status(problem, at, goal, jacobian_rank_status(J), end.converged, end.iterations, deviation=deviation)
 
 

@@ -6,7 +6,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Prepared, Problem, residual
+from ohio_jax import low_level
+from ohio_jax.low_level import (
+    AMBIGUOUS,
+    FAILED,
+    UNEXPLAINED,
+    UNIQUE,
+    Prepared,
+    Problem,
+    active,
+    model_of,
+    residual,
+    signed_residual,
+)
 from ohio_jax.solvers.small import product, solve_definite
 
 INDEPENDENT = 1e-5  # smallest pivot at which a direction of the goal still shows in float32
@@ -36,8 +48,19 @@ class Recovered(NamedTuple):
     loss: jax.Array
 
 
+def informative(problem: Problem, at: Prepared, goal: Float[Array, "*goal"], J: Float[Array, "k g"]) -> Float[Array, "k g"]:
+    """`Float[k, g]`, J: `Float[k, g]`, the residual's derivative at the goal, 0 in entries that say nothing there: those that count
+    on one side alone, as of actions on their bounds, and disagree by no more than is explained. Goals on their other side
+    explain as much, however near to the bound a prior, or a search that comes from inside, has left this one.
+    """
+    signed, sign = signed_residual(problem, goal, at)
+    return J if sign is None else jnp.where(active(signed, sign, problem.tolerance)[:, None], J, 0.0)
+
+
 def jacobian_rank_status(J: Float[Array, "k g"]) -> Int[Array, ""]:
-    """`Int[]`, UNIQUE or AMBIGUOUS: whether every direction of the goal shows in a residual with derivative J: `Float[k, g]`."""
+    """`Int[]`, UNIQUE or AMBIGUOUS: whether every direction of the goal shows in a residual with derivative J: `Float[k, g]`, of
+    entries that say something (see `informative`).
+    """
     _, pivot = solve_definite(product(J.T, J), jnp.zeros(J.shape[1], J.dtype))
     return jnp.where(pivot > INDEPENDENT, UNIQUE, AMBIGUOUS)
 
@@ -45,11 +68,15 @@ def jacobian_rank_status(J: Float[Array, "k g"]) -> Int[Array, ""]:
 def is_identifiable(problem: Problem, at: Prepared, goal: Float[Array, "*goal"]) -> Int[Array, ""]:
     """UNIQUE or AMBIGUOUS at this goal: a low level that saturates there would end alike for others nearby.
 
-    A low level with a closed form is taken to be UNIQUE: its counts hide most small changes.
+    A low level with a closed form judges that itself, from its actions; one whose residual is of states, which may be all that an
+    inverse looks at, is taken to be UNIQUE: its counts hide most small changes.
     """
     if problem.closed_form is not None:
-        return jnp.int32(UNIQUE)
-    return jacobian_rank_status(jax.jacfwd(lambda y: residual(problem, y.reshape(goal.shape), at))(goal.reshape(-1)))
+        if model_of(problem) is not problem.action:
+            return jnp.int32(UNIQUE)
+        return jnp.where(low_level.closed_form(problem, at)[1] == AMBIGUOUS, AMBIGUOUS, UNIQUE)
+    J = jax.jacfwd(lambda y: signed_residual(problem, y.reshape(goal.shape), at)[0])(goal.reshape(-1))
+    return jacobian_rank_status(informative(problem, at, goal, J))
 
 
 def goal_status(
@@ -64,7 +91,8 @@ def goal_status(
 ) -> Recovered:
     """An inverse's answer; FAILED where the segment's states, the goal or its residual are not finite.
 
-    The residual is judged first: above the problem's tolerance the segment is UNEXPLAINED, whatever the status given.
+    The residual is judged first: above the problem's tolerance the segment is UNEXPLAINED, whatever the status given. So AMBIGUOUS
+    means that the goal explains the segment, and others do as well.
     """
     off, segment = jnp.linalg.norm(residual(problem, goal, at)), at.segment
     status = jnp.where(off < problem.tolerance, status, UNEXPLAINED)

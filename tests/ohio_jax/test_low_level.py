@@ -198,3 +198,31 @@ def test_two_models_and_no_word_which_is_the_residual():
         low_level.executed_action(
             problem._replace(action=None), jnp.zeros(2), low_level.prepare(problem._replace(action=None), segment)
         )
+
+
+def reading(x):
+    """What a model of states reads off a segment."""
+    return lambda segment, at: x(segment.next_state[-1])
+
+
+SEEN = StateModel(lambda goal, at: goal[None], reading(lambda x: x), lambda segment, at: 1.0)
+ASKED = ActionModel(lambda goal, at: jnp.stack([goal, goal]), lambda segment, at: 1.0)
+UNIT = jnp.broadcast_to(jnp.eye(3), (2, 3, 3))
+MISSHAPEN = {
+    "a column predicted": ({"state": SEEN._replace(predict=lambda goal, at: goal[None, :, None])}, r"found shapes \(\(3, 1\), \(3,\)\)"),
+    "a column observed": ({"state": SEEN._replace(observed=reading(lambda x: x[:, None]))}, r"found shapes \(\(3,\), \(3, 1\)\)"),
+    "two of three": ({"state": SEEN._replace(observed=reading(lambda x: x[:2]))}, r"found shapes \(\(3,\), \(2,\)\)"),
+    "a column asked": ({"action": ASKED._replace(unclipped=lambda goal, at: goal[:, None])}, r"actions of shape \(2, 3\).*\(3, 1\)"),
+    "a column affine": ({"state": SEEN._replace(affine=lambda s, at: (UNIT, jnp.zeros((2, 3, 1))))}, r"\[h, k\], found .*\(2, 3, 1\)"),
+}
+
+
+@pytest.mark.parametrize("of", MISSHAPEN)
+def test_a_residual_is_a_vector(of):
+    """One line where the low level is first asked, not a batch of segments that are all ambiguous."""
+    models, message = MISSHAPEN[of]
+    problem = Problem(lambda goal: goal, lambda segment, at: segment.state[0], **models)
+    segments = Segment(*jnp.zeros((3, 4, 2, 3)))
+    for inverse in ("analytic",) if "affine" in of else ("least_squares", "cross_entropy", "numerical"):
+        with pytest.raises(UserError, match=f"^low level: .*{message}(\n|$)"):
+            jax.jit(jax.vmap(functools.partial(INVERSES[inverse], problem)))(segments)

@@ -56,31 +56,22 @@ def _share(ask: jax.Array, free: jax.Array) -> jax.Array:
 
 
 def base_stock(env: SupplyChain, key: PRNGKeyArray, state: State) -> Float[Array, "N"]:
-    """Stores order up to what they expect to sell in the next period and one more unit, and all that is there is shipped where
-    that is too much; the warehouse produces what they expect to sell in the period after and what it fell short of. Nothing
-    that could not be sold in time.
-
-    The rule is known from one sentence and its means on ten paths. Who gets what is short, and what is produced for it, was
-    chosen among readings of the sentence so that those means come out; single paths differ by up to half a per cent.
+    """Stores order up to what they expect to sell in the next period and one more unit, as far as they have room; what is short is
+    shared in proportion, and what rounding leaves stays. The warehouse produces, as far as it can store, what they expect to sell
+    in the period after and what they are short of, and what the period after that will ask for beyond the limit.
     """
     s, now = env.scenario, state.pipeline_state
-    hand = at_hand(now)
-    ask = jnp.maximum(s.forecast[now.t + 1] + 1.0 - (hand[:-1] - wanted(s, now)), 0.0) * (now.t + 1 < s.horizon)
-    ship = _share_all(ask, hand[-1])
-    make = jnp.sum(s.forecast[now.t + 2]) + jnp.sum(ask) - hand[-1]
-    return jnp.append(ship, jnp.clip(make, 0.0, s.limit[-1]) * (now.t + 2 < s.horizon))
-
-
-def _share_all(ask: jax.Array, free: jax.Array) -> jax.Array:
-    """Whole units of ask: `Float[S]` and free: `Float[]`; `_share`, and what its cuts leave over goes, unit by unit, to the store
-    that lacks most.
-
-    Returns:
-        `Float[S]`.
-    """
-    rest = lambda ship: jnp.minimum(jnp.sum(ask), free) - jnp.sum(ship)
-    unit = lambda _, ship: ship + jax.nn.one_hot(jnp.argmax(ask - ship), len(ask)) * (rest(ship) > 0.0)
-    return jax.lax.fori_loop(0, len(ask), unit, _share(ask, free))
+    view, limit = low_level_view(s, now), s.limit[-1]
+    room, have = view[:-1], view[-1]
+    next_1, next_2, next_3 = (s.forecast[now.t + periods] for periods in (1, 2, 3))  # 0 after the last period
+    level = jnp.where(now.t + 1 < s.horizon, next_1 + 1.0, 0.0)
+    position = now.stock[: s.stores] + jnp.sum(now.due[:, : s.stores], axis=0) - wanted(s, now)
+    ask = jnp.clip(level - position, 0.0, room)
+    ship = _share(ask, have)
+    left, short = have - jnp.sum(ship), jnp.sum(ask - ship)
+    need = jnp.where(now.t + 2 < s.horizon, jnp.sum(next_2) + short, 0.0) + jnp.maximum(jnp.sum(next_3) - limit, 0.0)
+    make = jnp.minimum(jnp.maximum(need - left, 0.0), jnp.minimum(limit, s.storage[-1] - left))
+    return jnp.append(ship, make)
 
 
 def echelon_base_stock(levels: Float[Array, "N"], env: SupplyChain, key: PRNGKeyArray, state: State) -> Float[Array, "N"]:
