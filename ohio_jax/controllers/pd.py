@@ -58,10 +58,9 @@ class Context(NamedTuple):
 def problem(params: Params) -> Problem:
     """What inverses may know: the logged actions, in the logged states; no model of the world.
 
-    Closed form, joint by joint: each step names the goal at which its unclipped action is the logged one. The goal is the exact
-    minimizer of the squared distances to what steps off the bound name and, on the side that does not explain them, to what those
-    on it name. AMBIGUOUS where a joint's actions are all on the bound; of the goals that explain them the one nearest to the angle
-    that was reached is returned.
+    Closed form, joint by joint: each step names the goal at which its unclipped action is the logged one. Returned is the exact
+    minimizer of the squared distances to what is named; where the action is on its bound, of goals on the wrong side alone.
+    AMBIGUOUS where a joint's actions are all on the bound: of the goals that explain them it is the nearest to the angle reached.
     """
     return Problem(
         project=lambda goal: _within(params, goal),

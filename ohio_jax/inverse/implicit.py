@@ -14,8 +14,8 @@ def invert(problem: Problem, at: Prepared) -> Recovered:
     """Levenberg-Marquardt on the action model, from the problem's start; residual and status are about actions. It needs no model
     of the world.
 
-    AMBIGUOUS where the actions are explained and leave some direction of the goal open, as where all are on their bounds. UNEXPLAINED
-    where they are not this low level's.
+    AMBIGUOUS where the goal explains the actions and they leave some direction of it open, as where all are on their bounds.
+    UNEXPLAINED where they are not this low level's.
 
     Raises:
         UserError: while tracing, for a low level without an action model.

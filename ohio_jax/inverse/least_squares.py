@@ -65,8 +65,8 @@ class Search(NamedTuple):
 def invert(problem: Problem, at: Prepared) -> Recovered:
     """The best admissible goal, by a search from the better of the problem's start and its affine answer.
 
-    AMBIGUOUS where the goal explains the segment and some direction of it does not show, as where the low level saturates. FAILED only
-    where the segment is not finite.
+    AMBIGUOUS where the goal explains the segment and some direction of it does not show, as where the low level saturates.
+    FAILED only where the segment is not finite.
 
     Without one-sided entries there is no prior. There the last per cent of a residual that no goal explains is left alone: a
     direction that hardly shows would fit it with goals far off, each nearly as good as the one before; stopped here, it stays

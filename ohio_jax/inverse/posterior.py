@@ -21,8 +21,8 @@ from ohio_jax.low_level import Prepared, Problem
 def invert(problem: Problem, at: Prepared) -> Recovered:
     """The mode, by Levenberg-Marquardt, and the deviation of each entry, at most the prior's width where nothing shows.
 
-    Residual, likelihood and status are of the segment alone, without the prior. Actions on their bounds tighten no deviation: they
-    leave the goals beyond them open. A mode on the edge of the admissible goals keeps the deviation it would have without it.
+    Residual, likelihood and status are of the segment alone, without the prior. An action on its bound tightens no deviation, for
+    it leaves the goals beyond open. A mode on the edge of the admissible goals keeps the deviation it would have without it.
     """
     signed_at, project, start = flat(problem, at)
     center = low_level.start(problem, at)

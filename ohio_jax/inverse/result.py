@@ -49,9 +49,9 @@ class Recovered(NamedTuple):
 
 
 def informative(problem: Problem, at: Prepared, goal: Float[Array, "*goal"], J: Float[Array, "k g"]) -> Float[Array, "k g"]:
-    """`Float[k, g]`, J: `Float[k, g]`, the residual's derivative at the goal, 0 in entries that say nothing there: those that count
-    on one side alone, as of actions on their bounds, and disagree by no more than is explained. Goals on their other side
-    explain as much, however near to the bound a prior, or a search that comes from inside, has left this one.
+    """`Float[k, g]`, J, the residual's derivative at the goal, without the entries that say nothing there: those that count on
+    one side alone, as of actions on their bounds, and are off by no more than is explained. Goals on their other side explain as
+    much, however near to the bound a prior, or a search that comes from inside, has left this one.
     """
     signed, sign = signed_residual(problem, goal, at)
     return J if sign is None else jnp.where(active(signed, sign, problem.tolerance)[:, None], J, 0.0)
@@ -91,8 +91,8 @@ def goal_status(
 ) -> Recovered:
     """An inverse's answer; FAILED where the segment's states, the goal or its residual are not finite.
 
-    The residual is judged first: above the problem's tolerance the segment is UNEXPLAINED, whatever the status given. So AMBIGUOUS
-    means that the goal explains the segment, and others do as well.
+    The residual is judged first: above the problem's tolerance the segment is UNEXPLAINED, whatever the status given. So
+    AMBIGUOUS is what the goal explains, and others as well.
     """
     off, segment = jnp.linalg.norm(residual(problem, goal, at)), at.segment
     status = jnp.where(off < problem.tolerance, status, UNEXPLAINED)

@@ -209,11 +209,11 @@ SEEN = StateModel(lambda goal, at: goal[None], reading(lambda x: x), lambda segm
 ASKED = ActionModel(lambda goal, at: jnp.stack([goal, goal]), lambda segment, at: 1.0)
 UNIT = jnp.broadcast_to(jnp.eye(3), (2, 3, 3))
 MISSHAPEN = {
-    "a column predicted": ({"state": SEEN._replace(predict=lambda goal, at: goal[None, :, None])}, r"found shapes \(\(3, 1\), \(3,\)\)"),
-    "a column observed": ({"state": SEEN._replace(observed=reading(lambda x: x[:, None]))}, r"found shapes \(\(3,\), \(3, 1\)\)"),
-    "two of three": ({"state": SEEN._replace(observed=reading(lambda x: x[:2]))}, r"found shapes \(\(3,\), \(2,\)\)"),
-    "a column asked": ({"action": ASKED._replace(unclipped=lambda goal, at: goal[:, None])}, r"actions of shape \(2, 3\).*\(3, 1\)"),
-    "a column affine": ({"state": SEEN._replace(affine=lambda s, at: (UNIT, jnp.zeros((2, 3, 1))))}, r"\[h, k\], found .*\(2, 3, 1\)"),
+    "a column predicted": ({"state": SEEN._replace(predict=lambda goal, at: goal[None, :, None])}, r"\(\(3, 1\), \(3,\)\)"),
+    "a column observed": ({"state": SEEN._replace(observed=reading(lambda x: x[:, None]))}, r"\(\(3,\), \(3, 1\)\)"),
+    "two of three": ({"state": SEEN._replace(observed=reading(lambda x: x[:2]))}, r"\(\(3,\), \(2,\)\)"),
+    "a column asked": ({"action": ASKED._replace(unclipped=lambda goal, at: goal[:, None])}, r"\(2, 3\).*\(3, 1\)"),
+    "a column affine": ({"state": SEEN._replace(affine=lambda s, at: (UNIT, jnp.zeros((2, 3, 1))))}, r"\(2, 3, 1\)"),
 }
 
 

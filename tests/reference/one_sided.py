@@ -1,4 +1,4 @@
-"""The goal nearest to what the steps of a segment ask for, by trying all sets of steps that may count; NumPy float64, one joint."""
+"""The goal nearest to what the steps of a segment name, by trying all sets of steps that may count: one joint, NumPy float64."""
 
 import itertools
 

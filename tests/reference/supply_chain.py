@@ -1,7 +1,6 @@
 """The paper's two supply chains and the forecast base-stock rule in NumPy, an episode at a time, from their specification alone.
 
-Periods are counted from 0, quantities are whole units. The rule asks for no more than there is, so it is all the same who is served
-first.
+Periods are counted from 0, quantities are whole units. The rule ships no more than there is, so the order of stores is no matter.
 """
 
 from dataclasses import dataclass

@@ -56,9 +56,9 @@ def _share(ask: jax.Array, free: jax.Array) -> jax.Array:
 
 
 def base_stock(env: SupplyChain, key: PRNGKeyArray, state: State) -> Float[Array, "N"]:
-    """Stores order up to what they expect to sell in the next period and one more unit, as far as they have room; what is short is
-    shared in proportion, and what rounding leaves stays. The warehouse produces, as far as it can store, what they expect to sell
-    in the period after and what they are short of, and what the period after that will ask for beyond the limit.
+    """Stores order up to what they expect to sell in the next period and one more unit, as far as they have room. Where that is
+    too much it is shared in proportion, and what rounding leaves stays. The warehouse produces, as far as it can store it, what
+    they expect to sell in the period after, what they are short of, and what the period after that will ask for beyond the limit.
     """
     s, now = env.scenario, state.pipeline_state
     view, limit = low_level_view(s, now), s.limit[-1]

@@ -96,13 +96,14 @@ def test_where_some_steps_saturate_the_others_tell(inverse):
 
 
 def test_steps_on_a_bound_weigh_no_more_than_others():
-    """By hand: steps that name 1 and 2, and one on its bound that names 3 and explains goals beyond: the least squares are at 2."""
+    """By hand: steps that name 1 and 2, and one on its bound that goals from 3 on explain: the least squares are at 2."""
     one = lambda x: np.full(1, x, np.float32)
     p = pd.Params(one(1.0), one(0.0), one(1.0), one(6.0), one(0.01))
     state = np.array([[0.5, 0.0], [1.5, 0.0], [2.0, 0.0]], np.float32)
 
     def goal(q, action):
-        return INVERSES["analytic"](pd.problem(p), Segment(jnp.asarray(state).at[:, 0].set(q), action, jnp.asarray(state))).goal[0]
+        segment = Segment(jnp.asarray(state).at[:, 0].set(q), action, jnp.asarray(state))
+        return INVERSES["analytic"](pd.problem(p), segment).goal[0]
 
     both = jax.jit(lambda q, action: (goal(q, action), jax.grad(goal, 1)(q, action)))
     found, slope = both(state[:, 0], jnp.array([[0.5], [0.5], [1.0]]))
@@ -146,10 +147,10 @@ SEARCHES = ("least_squares", "posterior", "implicit", "numerical", "cross_entrop
 
 @functools.cache
 def judged():
-    """(always, {inverse: status of segments whose first joint is on its bound in the `always` ones}, the same where the other joint
-    contradicts itself, deviations), noise large enough for a prior to matter.
+    """(which segments have the first joint on its bound throughout, what each inverse makes of all, and what where the other
+    joint contradicts itself). The noise is large enough for a prior to matter.
 
-    Searches also as those of a low level without a closed form, which would judge for them.
+    Inverses are named with whether the low level has a closed form, which would judge for some of them.
     """
     p = params(bound=np.array([1.5, 100.0]))._replace(noise=np.full(M, 0.3, np.float32))
     logs = segments(p)
@@ -178,7 +179,7 @@ def test_only_what_is_explained_is_ambiguous():
 
 
 def test_an_action_on_its_bound_says_nothing_of_the_goals_beyond():
-    """Neither where a prior or a search from inside ends a little short of the bound: no goal is unique, no deviation small there."""
+    """However near to it a prior, or a search from inside, ends: there no goal is unique and no deviation small."""
     always, same, _ = judged()
     for way, found in same.items():
         assert (found.status[~always & (found.residual < 0.5)] == UNIQUE).all(), way
