@@ -10,17 +10,19 @@ from jaxtyping import Int
 
 from ohio_jax import mesh
 from ohio_jax.data import Trajectories, Transitions
+from ohio_jax.data.arrays import brief
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.inverse import INVERSES
 from ohio_jax.inverse.result import Recovered
 from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem, Segment
 from ohio_jax.progress import progress
-from ohio_jax.task import ActionInterface, Task
+from ohio_jax.task import ActionInterface, Task, check_trajectories, check_transitions
 
 CHUNK = 4096  # segments a compiled call, on each device
 LANES = 64  # segments side by side on a CPU: what they touch stays in its cache; accelerators take whole chunks
 FEW = {"least_squares": 8, "posterior": 8, "implicit": 8}  # where a slow one, searching several times as long, holds up the rest
 LARGEST_LOSS = 0.2  # of the original's filter
+FEWEST = 16  # segments of weight above 0 that must be left, or half of all where these are fewer than twice as many
 
 
 def lanes(inverse: str) -> int:
@@ -93,11 +95,12 @@ def relabel(trajectories: Trajectories, task: Task, interface: str, inverse: str
 
     Args:
         weights: a name in WEIGHTS; None is `posterior` for the inverse of that name and `keep` for others. Weight is 0 where the
-            inverse failed, and what is not finite there is made so.
+            inverse failed or a number of the segment is not finite; what is not finite there is made so, and status is FAILED.
 
     Raises:
         UserError: for an unknown interface, inverse or weights, an inverse the low level does not offer, a dataset of another
-            task, and where every weight is 0.
+            task or of other sizes than the task and its low level have, and where fewer segments than FEWEST
+            and than half of all keep a weight above 0.
     """
     weights = weights or ("posterior" if inverse == "posterior" else "keep")
     if interface not in task.interfaces:
@@ -107,7 +110,8 @@ def relabel(trajectories: Trajectories, task: Task, interface: str, inverse: str
     if weights not in WEIGHTS:
         raise unknown("weights", weights, WEIGHTS)
     if trajectories.card.get("task") != task.name:
-        raise UserError(f"dataset: field card.task: expected {task.name!r}, found {trajectories.card.get('task')!r}")
+        raise UserError(f"dataset: field card.task: expected {task.name!r}, found {brief(repr(trajectories.card.get('task')))}")
+    check_trajectories(trajectories, task, interface)
     chosen: ActionInterface = task.interfaces[interface]
     steps = chosen.steps
     starts, lengths = segments_of(trajectories.offset, steps)
@@ -131,16 +135,26 @@ def relabel(trajectories: Trajectories, task: Task, interface: str, inverse: str
     found = {name: np.concatenate([part[name] for part in recovered]) for name in Recovered._fields}
 
     obs_row = trajectories.obs_index[starts]
+    usable = np.logical_and.reduceat(trajectories.finite, starts)
+    found["status"] = np.where(usable, found["status"], FAILED)
     count = lambda status: int((found["status"] == status).sum())
     failed = found["status"] == FAILED
     if failed.all():
-        raise UserError(f"dataset: expected segments of finite states, found none that inverse {inverse!r} could use")
+        raise UserError(f"dataset: expected segments of finite numbers, found none that inverse {inverse!r} could use")
     weight = np.where(failed, 0.0, WEIGHTS[weights](found)).astype(np.float32)
-    if not weight.any():
+    fewest, left = min(FEWEST, -(-len(weight) // 2)), np.count_nonzero(weight)
+    if left < fewest:
         counts = f"{count(AMBIGUOUS)} ambiguous, {count(UNEXPLAINED)} unexplained, {count(FAILED)} failed"
-        raise UserError(f"dataset: expected segments of weight above 0 under weights {weights!r}, found none ({counts})")
-    # A weight of 0 times NaN is NaN: what a learner reads of a failed segment must be numbers.
-    number = lambda x: np.where(failed.reshape(-1, *[1] * (x.ndim - 1)), np.nan_to_num(x), x).astype(np.float32)
+        raise UserError(
+            f"dataset: expected at least {fewest} segments of weight above 0 under weights {weights!r}, found {left} of"
+            f" {len(weight)} ({counts})"
+        )
+
+    def number(x: np.ndarray) -> np.ndarray:
+        """A weight of 0 times NaN is NaN: what a learner reads of a failed segment must be numbers."""
+        x = x.astype(np.float32)
+        return np.where(failed.reshape(-1, *[1] * (x.ndim - 1)) & ~np.isfinite(x), np.float32(0), x)
+
     card = {
         **{k: v for k, v in trajectories.card.items() if k not in ("format", "kind", "sha256", "sha256_v1")},
         "settings": task.settings,
@@ -158,17 +172,21 @@ def relabel(trajectories: Trajectories, task: Task, interface: str, inverse: str
         "unexplained": count(UNEXPLAINED),
         "failed": count(FAILED),
     }
-    return Transitions(
-        obs=number(trajectories.obs[obs_row]),
-        action=found["goal"].astype(np.float32),
-        reward=number(np.where(taken, gather(trajectories.reward, np.arange(len(starts))), 0).sum(axis=1)),
-        next_obs=number(trajectories.obs[obs_row + lengths]),
-        elapsed=lengths.astype(np.int32),
-        terminal=trajectories.terminated[last],
-        weight=weight,
-        status=found["status"].astype(np.int32),
-        residual=number(found["residual"]),
-        episode=trajectories.episode[starts],
-        episode_return=trajectories.returns,
-        card=card,
-    )
+    with np.errstate(over="ignore", invalid="ignore"):  # said of what is not failed by the check
+        transitions = Transitions(
+            obs=number(trajectories.obs[obs_row]),
+            action=found["goal"].astype(np.float32),
+            reward=number(np.where(taken, gather(trajectories.reward, np.arange(len(starts))), 0).sum(axis=1)),
+            next_obs=number(trajectories.obs[obs_row + lengths]),
+            elapsed=lengths.astype(np.int32),
+            terminal=trajectories.terminated[last],
+            weight=weight,
+            status=found["status"].astype(np.int32),
+            residual=np.nan_to_num(found["residual"]).astype(np.float32),
+            episode=trajectories.episode[starts],
+            episode_return=trajectories.returns,
+            card=card,
+        )
+    transitions.check("dataset")
+    check_transitions(transitions, task, interface)
+    return transitions

@@ -4,20 +4,23 @@ A learner never knows whether it is hierarchical: `ActionInterface` says which n
 into actions, and how a logged action is turned back into such numbers.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from ohio_jax import scores
+from ohio_jax import low_level, scores
 from ohio_jax.agent import Features, as_given
-from ohio_jax.data import Trajectories
+from ohio_jax.data import Trajectories, Transitions
+from ohio_jax.data.arrays import brief
 from ohio_jax.environment import Environment, HighLevelEnv, State
 from ohio_jax.errors import UserError, unknown
-from ohio_jax.low_level import Controller, Problem
+from ohio_jax.low_level import Controller, Problem, Segment
 from ohio_jax.networks import Networks
 from ohio_jax.networks.heads import ActionSpec
 
@@ -113,6 +116,13 @@ class Task:
         settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())
         return f"Task({self.name}: {settings}; interfaces {', '.join(self.interfaces)}; policies {', '.join(self.policies)})"
 
+    @functools.cached_property
+    def state_shape(self) -> tuple[int, ...] | None:
+        """Of what `controller_obs` gives; None where there is no simulator to ask."""
+        if not hasattr(self.env, "reset"):
+            return None
+        return jax.eval_shape(lambda: self.controller_obs(self.env.reset(jax.random.key(0)))).shape
+
     def plan(self, learner: str, interface: str = "ohio", preset: str = "quick") -> Any:
         """How a learner is trained on an action interface of this task, an `ohio_jax.training.Plan`: hyperparameters and budget.
 
@@ -123,8 +133,7 @@ class Task:
         Raises:
             UserError: for an unknown learner, interface or preset, and for a task without plans.
         """
-        if interface not in self.interfaces:
-            raise unknown(f"action interface for {self.name}", interface, self.interfaces)
+        _interface(self, interface)
         if self.plans is None:
             raise UserError(f"task {self.name!r}: expected plans of its own, found none: write a `Plan`")
         return self.plans(learner, interface, preset)
@@ -156,3 +165,73 @@ def of_logs(name: str, observation_size: int, interfaces: dict[str, ActionInterf
     view = lambda state: state.pipeline_state
     reference = Reference(0.0, 100.0, "logs alone: a score is a return")
     return Task(name, {}, env, view, view, interfaces, {}, instances, reference)
+
+
+def check_transitions(transitions: Transitions, task: Task, interface: str) -> None:
+    """Whether transitions are of the sizes that the learners of an interface are made for; else they would be broadcast.
+
+    Raises:
+        UserError: naming the field, and for an unknown interface.
+    """
+    size, shape = task.env.observation_size, tuple(_interface(task, interface).spec.shape)
+    for field, expected in {"obs": (size,), "next_obs": (size,), "action": shape}.items():
+        _agree("transitions", f"field {field}", expected, np.shape(getattr(transitions, field))[1:], f"{task.name} {interface}")
+
+
+def check_trajectories(trajectories: Trajectories, task: Task, interface: str) -> None:
+    """Whether logs are of the sizes that a task observes, and its low level reads and makes. The low level is traced, not run.
+
+    Raises:
+        UserError: naming the field, for an unknown interface, and for a low level that says of itself what does not fit
+            together: a residual that is no vector, or high-level actions of another shape than the interface's.
+    """
+    chosen, of = _interface(task, interface), f"{task.name} {interface}"
+    rows = {field: getattr(trajectories, field).shape[1:] for field in ("obs", "state", "next_state", "action")}
+    _agree("trajectories", "field obs", (task.env.observation_size,), rows["obs"], task.name)
+    for field in ("state", "next_state"):
+        _agree("trajectories", f"field {field}", task.state_shape or rows["state"], rows[field], task.name)
+    steps = lambda x: jax.ShapeDtypeStruct((chosen.steps, *x.shape[1:]), jax.dtypes.canonicalize_dtype(x.dtype))
+    segment = Segment(*map(steps, (trajectories.state, trajectories.action, trajectories.next_state)))
+    try:
+        jax.eval_shape(lambda segment: _check_low_level(chosen, segment, of), segment)
+    except (TypeError, ValueError, IndexError) as error:
+        found = f"rows of shapes {rows['state']} and {rows['action']} ({type(error).__name__}: {brief(error)})"
+        raise UserError(f"trajectories: expected states and actions that the low level of {of} can read, found {found}") from error
+
+
+def _check_low_level(chosen: ActionInterface, segment: Segment, of: str) -> None:
+    """Compares what models say of a segment with what is logged; of: whose low level it is."""
+    problem, goal = chosen.problem, jnp.zeros(chosen.spec.shape)
+    told = f"states of shape {segment.state.shape[1:]} and actions of shape {segment.action.shape[1:]}"
+    where = f"low level of {of}, told {told}"
+    at = low_level.prepare(problem, segment)
+    begin = low_level.start(problem, at)
+    _agree(where, "high-level action where searches start", goal.shape, begin.shape, "the interface's spec")
+    if problem.action is not None:
+        model = problem.action
+        made = (model.stationarity or model.unclipped)(goal, at.context)
+        _agree("trajectories", "field action", made.shape[1:], model.logged(segment).shape[1:], f"the low level of {of}")
+    else:
+        made, _ = chosen.controller.act(chosen.params, chosen.controller.init(chosen.params), segment.state[0], goal)
+        _agree("trajectories", "field action", made.shape, segment.action.shape[1:], f"the low level of {of}")
+    if problem.closed_form is not None:
+        begin, status = low_level.closed_form(problem, at)
+        _agree(where, "high-level action in closed form", goal.shape, begin.shape, "the interface's spec")
+        _agree(where, "status in closed form", (), status.shape, "every segment")
+    if problem.state is not None:
+        reached = problem.state.observed(segment, at.context)
+        _agree(where, "state model: what is observed", (reached.size,), reached.shape, "a vector")
+        predicted = problem.state.predict(goal, at.context)
+        _agree(where, "state model: what each step leads to", reached.shape, predicted.shape[1:], "what is observed")
+    low_level.residual(problem, goal, at)
+
+
+def _interface(task: Task, interface: str) -> ActionInterface:
+    if interface not in task.interfaces:
+        raise unknown(f"action interface for {task.name}", interface, task.interfaces)
+    return task.interfaces[interface]
+
+
+def _agree(where: str, what: str, expected: tuple[int, ...], found: tuple[int, ...], as_in: str) -> None:
+    if tuple(found) != tuple(expected):
+        raise UserError(f"{where}: {what}: expected shape {tuple(expected)} a row, as {as_in} has it, found {tuple(found)}")

@@ -1,7 +1,8 @@
 """Data sets: logged low-level trajectories, and the high-level transitions an inverse makes of them."""
 
+from ohio_jax.data.logs import from_arrays
 from ohio_jax.data.storage import KINDS, Dataset, load, save
-from ohio_jax.data.trajectories import Trajectories, concatenate, coverage, from_arrays, quality
+from ohio_jax.data.trajectories import Trajectories, concatenate, coverage, quality
 from ohio_jax.data.transitions import Batch, Transitions, continuation
 
 __all__ = [

@@ -2,15 +2,52 @@
 
 import functools
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Num
 
 from ohio_jax.errors import UserError
 
 CHUNK = 1 << 24  # bytes hashed at a time: an array mapped from a file never lies in memory as a whole
+LONGEST = 200  # characters of a user's value that a message quotes
+LARGEST = np.float64(np.finfo(np.float32).max)  # what learners and low levels compute with
+WHOLE = np.iinfo(np.int32)
+
+# Kinds of arrays, by the kinds of NumPy's types.
+FLAGS, INTEGERS, NUMBERS, ANY = "b", "i", "iuf", "biuf"
+NAMES = {FLAGS: "true or false", INTEGERS: "whole numbers", NUMBERS: "numbers", ANY: "numbers"}
+
+
+class Form(NamedTuple):
+    """What an array of a data set is.
+
+    Attributes:
+        kinds: one of NAMES.
+        least, most: dimensions.
+    """
+
+    kinds: str
+    least: int
+    most: int
+
+
+VECTOR, ROWS, ROWS_OF_ANY_SHAPE = Form(NUMBERS, 1, 1), Form(NUMBERS, 2, 2), Form(NUMBERS, 1, 8)
+
+_text = "text", lambda x: isinstance(x, str)
+# What fields of a card are, where it has them.
+CARD = {
+    "task": _text,
+    "interface": _text,
+    "behavior_policy": _text,
+    "settings": ("an object", lambda x: isinstance(x, dict)),
+    "corruption": ("a list", lambda x: isinstance(x, list)),
+    "steps": ("a whole number from 1 on", lambda x: type(x) is int and 1 <= x <= WHOLE.max),
+    "nonfinite_steps": ("a whole number from 0 on", lambda x: type(x) is int and x >= 0),
+}
 
 
 class Arrays:
@@ -21,6 +58,8 @@ class Arrays:
     """
 
     card: dict[str, Any]
+    FORMS: ClassVar[dict[str, Form]]
+    NEEDED: ClassVar[tuple[str, ...]]  # of the card
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -33,17 +72,88 @@ class Arrays:
         return digest(self.arrays.values())
 
     def check(self, where: str) -> None:
-        """Raises UserError naming `where` and the field if a number is not finite."""
+        """Raises UserError naming `where` and the field if the card is none, or an array not what `FORMS` says, or empty."""
+        check_card(where, self.card, self.NEEDED)
         for name, array in self.arrays.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                bad = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-                raise UserError(f"{where}: field {name}{list(bad)}: expected a finite number, found {array[bad]}")
+            check_form(where, name, array, self.FORMS[name])
+            if not len(array):
+                raise UserError(f"{where}: field {name}: expected at least 1 row, found none")
 
-    def _check_lengths(self, where: str, names: Iterable[str], rows: int) -> None:
-        for name in names:
-            found = len(getattr(self, name))
-            if found != rows:
-                raise UserError(f"{where}: field {name}: expected {rows} rows as in reward, found {found}")
+
+def check_card(where: str, card: Any, needed: Iterable[str] = ()) -> None:
+    """Raises UserError if a card is not what JSON has, lacks a field, or has one of another type than CARD says."""
+    if not isinstance(card, dict):
+        raise UserError(f"{where}: field card: expected an object, found {type(card).__name__}")
+    for name, value in card.items():
+        try:
+            json.dumps({name: value}, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            found = f"{type(value).__name__} ({brief(error)})"
+            raise UserError(f"{where}: field card.{brief(name)}: expected what JSON has, found {found}") from error
+    for name, (expected, fits) in CARD.items():
+        if (name in card or name in needed) and not fits(card.get(name)):
+            raise UserError(f"{where}: field card.{name}: expected {expected}, found {brief(repr(card.get(name)))}")
+
+
+def check_form(where: str, name: str, array: Any, form: Form) -> None:
+    """Raises UserError if an array has another type or number of dimensions, or rows of no entries."""
+    array = np.asarray(array)
+    kind = array.dtype
+    if kind.kind not in form.kinds or kind.itemsize > 8 or not kind.isnative:
+        raise UserError(f"{where}: field {name}: expected {NAMES[form.kinds]}, found {brief(kind)}")
+    if not form.least <= array.ndim <= form.most:
+        dimensions = f"{'' if form.least == form.most else 'at least '}{form.least} dimension{'s' * (form.least > 1)}"
+        raise UserError(f"{where}: field {name}: expected {dimensions}, found shape {array.shape}")
+    if 0 in array.shape[1:]:
+        raise UserError(f"{where}: field {name}: expected rows of at least 1 number, found shape {array.shape}")
+    if kind.kind in "iu":
+        check_range(where, name, array, WHOLE.min, WHOLE.max, "a whole number of 32 bits")
+
+
+def check_rows(where: str, arrays: dict[str, np.ndarray], names: Iterable[str]) -> None:
+    """Raises UserError if one of these arrays has not as many rows as `reward`."""
+    rows = len(arrays["reward"])
+    for name in names:
+        if len(arrays[name]) != rows:
+            raise UserError(f"{where}: field {name}: expected {rows} rows as in reward, found {len(arrays[name])}")
+
+
+def check_alike(where: str, first: str, a: Num[np.ndarray, "..."], second: str, b: Num[np.ndarray, "..."]) -> None:
+    """Raises UserError if the rows of the second array have another shape than those of the first."""
+    if a.shape[1:] != b.shape[1:]:
+        raise UserError(f"{where}: field {second}: expected rows of shape {a.shape[1:]} as in {first}, found {b.shape[1:]}")
+
+
+def check_finite(where: str, name: str, array: Num[np.ndarray, "..."]) -> None:
+    """Raises UserError naming the first entry that float32 cannot hold."""
+    check_range(where, name, array, -LARGEST, LARGEST, "a finite number in float32")
+
+
+def check_range(where: str, name: str, array: Num[np.ndarray, "..."], low: float, high: float, expected: str) -> None:
+    """Raises UserError naming the first entry outside [low, high]. Needs no memory where there is none."""
+    if not in_range(array, low, high):
+        bad = np.unravel_index(np.argmin((array >= low) & (array <= high)), array.shape)
+        place = [int(i) for i in bad]
+        raise UserError(f"{where}: field {name}{place}: expected {expected}, found {array[bad]}")
+
+
+def in_range(array: Num[np.ndarray, "..."], low: float, high: float) -> bool:
+    """Whether every entry is within [low, high]; NaN is not."""
+    return not array.size or bool(array.min() >= low and array.max() <= high)
+
+
+def finite_rows(array: Num[np.ndarray, "N ..."]) -> Bool[np.ndarray, "N"]:
+    """`Bool[N]`, the rows of which float32 can hold every entry."""
+    if in_range(array, -LARGEST, LARGEST):
+        return np.ones(len(array), bool)
+    return ((array >= -LARGEST) & (array <= LARGEST)).reshape(len(array), -1).all(axis=1)
+
+
+def brief(value: Any) -> str:
+    """A user's value, or a library's message about it, on one line of bounded length."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(value)[: 2 * LONGEST])
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 def digest(arrays: Iterable[np.ndarray]) -> str:

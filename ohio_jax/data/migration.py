@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ohio_jax.data.arrays import digest_v1
+from ohio_jax.data.arrays import VECTOR, check_form, digest_v1
+from ohio_jax.errors import UserError
 
 FORMAT = 3
 CARD = {"behaviour": "behavior_policy", "space": "interface"}
@@ -27,14 +28,20 @@ def digest_of_format_1(arrays: Arrays) -> str:
     return digest_v1(then)
 
 
-def migrated(arrays: Arrays, card: dict[str, Any]) -> Arrays:
-    """Arrays of a file of any format under today's names; nothing is lost."""
+def migrated(where: str, arrays: Arrays, card: dict[str, Any]) -> Arrays:
+    """Arrays of a file of any format under today's names; nothing is lost. Raises UserError for discounts other than 0 and 1."""
     if card["format"] == FORMAT:
         return arrays
     names = {"goal": "action"} if card.get("kind") == "transitions" else {}
     found = {names.get(name, name): array for name, array in arrays.items()}
     if "discount" in found:
-        ends = found.pop("discount") == 0
+        discount = found.pop("discount")
+        check_form(where, "discount", discount, VECTOR)
+        ends = discount == 0
+        odd = ~ends & (discount != 1)
+        if odd.any():
+            row = int(np.argmax(odd))
+            raise UserError(f"{where}: field discount[{row}]: expected 0 or 1, found {discount[row]}")
         found |= {"elapsed": np.full(len(ends), card.get("steps", 1), np.int32), "terminal": ends}
     return found
 

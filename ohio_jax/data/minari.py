@@ -7,11 +7,13 @@ Minari keeps datasets by name under $MINARI_DATASETS_PATH. What it has no place 
 import json
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ohio_jax import data
+from ohio_jax.data import arrays as forms
 from ohio_jax.errors import UserError
 from ohio_jax.extras import imported
 from ohio_jax.task import Task
@@ -56,12 +58,15 @@ def export(dataset: data.Dataset, name: str, **about: Any) -> Any:
     return written
 
 
-def load(name: str, task: Task, state: Callable[[Any], np.ndarray] | None = None) -> data.Trajectories:
+def load(
+    name: str, task: Task, state: Callable[[Any], np.ndarray] | None = None, allow_nan: bool = False
+) -> data.Trajectories:
     """Reads a Minari dataset from its local store as low-level logs of a task.
 
     Args:
         state: for datasets of other projects, `state(episode) -> [T + 1, k]`, what the task's low level sees beside each
             observation of a Minari episode; the row after a step is taken for what its action made of it.
+        allow_nan: see `data.from_arrays`, whose messages count rows over all episodes.
 
     Raises:
         UserError: if there is no such dataset, or it does not fit the task.
@@ -69,11 +74,28 @@ def load(name: str, task: Task, state: Callable[[Any], np.ndarray] | None = None
     minari = imported("minari", "minari")
     _named(minari, name, exists=True)
     source = minari.load_dataset(name)
-    card = json.loads(source.storage.metadata.get("ohio_jax_card", "{}"))
+    try:
+        card = json.loads(source.storage.metadata.get("ohio_jax_card", "{}"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{name}: field ohio_jax_card: expected JSON, found {forms.brief(error)}") from error
+    forms.check_card(name, card)
     if card.get("task", task.name) != task.name:
-        raise UserError(f"{name}: field card.task: expected {task.name!r}, found {card['task']!r}")
-    parts = [_trajectory(name, task, episode, state) for episode in source.iterate_episodes()]
-    whole = data.concatenate(parts, {"task": task.name, "settings": task.settings, "behavior_policy": name, **card})
+        raise UserError(f"{name}: field card.task: expected {task.name!r}, found {forms.brief(repr(card['task']))}")
+    episodes = list(source.iterate_episodes())
+    logged = [_steps(name, task, episode, state) for episode in episodes]
+    if not logged:
+        raise UserError(f"{name}: expected at least 1 episode, found none")
+    for episode, steps in zip(episodes, logged, strict=True):
+        for field in ("state", "next_state", "action"):
+            forms.check_alike(f"{name}: episode {episode.id}", "the first", logged[0][field], field, steps[field])
+    arrays = {field: np.concatenate([steps[field] for steps in logged]) for field in logged[0]}
+    card = {"task": task.name, "settings": task.settings, "behavior_policy": name, **card}
+    whole = data.from_arrays(**arrays, card=card, allow_nan=allow_nan, where=name)
+    first_reward, starts = np.zeros_like(whole.first_reward), np.cumsum([0, *(len(steps["reward"]) for steps in logged[:-1])])
+    earned = [np.float32(np.ravel((episode.infos or {}).get("first_reward", 0.0))[0]) for episode in episodes]
+    first_reward[np.searchsorted(whole.offset, starts)] = earned
+    with np.errstate(over="ignore"):  # what float32 cannot hold is not finite in it
+        whole = replace(whole, reward=whole.reward.astype(np.float32), first_reward=first_reward)
     whole.check(name)
     return whole
 
@@ -102,7 +124,8 @@ def _buffer(minari, dataset: data.Dataset, steps: np.ndarray):
     if isinstance(dataset, data.Trajectories):
         rows = dataset.obs_index[steps]
         obs = dataset.obs[np.append(rows, rows[-1] + 1)]
-        action, terminated, truncated = dataset.action[steps], dataset.terminated[steps], dataset.truncated[steps]
+        action, terminated = dataset.action[steps], dataset.terminated[steps]
+        truncated = dataset.truncated[steps] & ~terminated
         first_reward = dataset.first_reward[dataset.episode[steps[0]]]
     else:
         obs = np.concatenate([dataset.obs[steps], dataset.next_obs[steps[-1:]]])
@@ -125,8 +148,8 @@ def _buffer(minari, dataset: data.Dataset, steps: np.ndarray):
     )
 
 
-def _trajectory(name: str, task: Task, episode, state: Callable[[Any], np.ndarray] | None) -> data.Trajectories:
-    """One episode of Minari's as trajectories."""
+def _steps(name: str, task: Task, episode, state: Callable[[Any], np.ndarray] | None) -> dict[str, np.ndarray]:
+    """One episode of Minari's as `data.from_arrays` has it; its last step is an end whatever Minari says."""
     where, steps = f"{name}: episode {episode.id}", len(episode.rewards)
     expected = (steps + 1, task.env.observation_size)
     if np.shape(episode.observations) != expected:
@@ -137,24 +160,27 @@ def _trajectory(name: str, task: Task, episode, state: Callable[[Any], np.ndarra
         raise UserError(f"{where}: field actions: expected an array, found {_form(episode.actions)}")
     infos = episode.infos or {}
     if state is not None:
-        seen = np.asarray(state(episode))
-        before, after = seen[:-1], seen[1:]
+        before = after = np.atleast_1d(np.asarray(state(episode)))
     elif "state" in infos and "next_state" in infos:
-        before, after = np.asarray(infos["state"])[:-1], np.asarray(infos["next_state"])[1:]
+        before, after = np.asarray(infos["state"]), np.asarray(infos["next_state"])
     else:
         raise UserError(f"{where}: field infos: expected state and next_state, or the argument `state`, found {sorted(infos)}")
-    return data.Trajectories(
-        obs=np.asarray(episode.observations, np.float32),
-        state=before,
-        next_state=after,
-        action=np.asarray(episode.actions),
-        reward=np.asarray(episode.rewards, np.float32),
-        first_reward=np.asarray(infos.get("first_reward", [0.0]), np.float32)[:1],
-        terminated=np.asarray(episode.terminations, bool),
-        truncated=np.asarray(episode.truncations, bool),
-        offset=np.array([0, steps]),
-        card={},
-    )
+    truncated = np.array(episode.truncations)
+    truncated[-1:] = True
+    found = {
+        "obs": episode.observations[:-1],
+        "next_obs": episode.observations[1:],
+        "action": episode.actions,
+        "reward": np.asarray(episode.rewards),
+        "terminated": np.asarray(episode.terminations),
+        "truncated": truncated,
+        "state": before[:-1],
+        "next_state": after[1:],
+    }
+    for field, array in found.items():
+        if len(array) != steps or not steps:
+            raise UserError(f"{where}: field {field}: expected {steps or 'at least 1'} rows, one a step, found {len(array)}")
+    return found
 
 
 def _form(values: Any) -> str:

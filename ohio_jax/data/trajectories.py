@@ -1,16 +1,18 @@
-"""Low-level trajectories: what a behavior policy logged, step by step, or logs of any other origin."""
+"""Low-level trajectories: what a behavior policy logged, step by step."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Num
 
-from ohio_jax.data.arrays import Arrays
+from ohio_jax.data import arrays as forms
+from ohio_jax.data.arrays import Arrays, Form
 from ohio_jax.errors import UserError
 
 BLOCK = 1 << 16  # rows that `coverage` takes at a time in float64
+PER_STEP = ("obs", "state", "next_state", "action", "reward")  # numbers logged of each step; of obs, those before and after it
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +25,7 @@ class Trajectories(Arrays):
         action: `[N, *action]`, low-level actions as executed.
         reward: `Float[N]`.
         first_reward: `Float[E]`, earned before the first decision; part of the episode's return.
-        terminated, truncated: `Bool[N]`.
+        terminated, truncated: `Bool[N]`, true ends and time limits, at an episode's last step alone; a true end counts for more.
         offset: `Int[E + 1]`.
     """
 
@@ -38,6 +40,15 @@ class Trajectories(Arrays):
     offset: np.ndarray
     card: dict[str, Any]
 
+    FORMS: ClassVar[dict[str, Form]] = {
+        **dict.fromkeys(("obs", "state", "next_state"), forms.ROWS),
+        "action": forms.ROWS_OF_ANY_SHAPE,
+        **dict.fromkeys(("reward", "first_reward"), forms.VECTOR),
+        **dict.fromkeys(("terminated", "truncated"), Form(forms.FLAGS, 1, 1)),
+        "offset": Form(forms.INTEGERS, 1, 1),
+    }
+    NEEDED: ClassVar[tuple[str, ...]] = ("task",)
+
     @property
     def episode(self) -> Int[np.ndarray, "N"]:
         """`Int[N]`, the episode of each step."""
@@ -50,8 +61,16 @@ class Trajectories(Arrays):
 
     @property
     def returns(self) -> Float64[np.ndarray, "E"]:
-        """`Float64[E]`, undiscounted return of each episode."""
-        return self.first_reward + np.bincount(self.episode, self.reward, len(self.offset) - 1)
+        """`Float64[E]`, undiscounted return of each episode; a reward that is not finite counts as 0."""
+        reward = np.where(forms.finite_rows(self.reward), self.reward, 0)
+        return self.first_reward + np.bincount(self.episode, reward, len(self.offset) - 1)
+
+    @property
+    def finite(self) -> Bool[np.ndarray, "N"]:
+        """`Bool[N]`, whether all numbers of a step are finite in float32, what was observed before and after it among them."""
+        obs, *others = (forms.finite_rows(getattr(self, name)) for name in PER_STEP)
+        before = self.obs_index
+        return np.logical_and.reduce([obs[before], obs[before + 1], *others])
 
     def as_dict(self) -> dict[str, np.ndarray]:
         """The data under the names that offline learners elsewhere read, as in D4RL and OGBench: a row a low-level step."""
@@ -61,77 +80,39 @@ class Trajectories(Arrays):
             "rewards": self.reward,
             "next_observations": self.obs[self.obs_index + 1],
             "terminals": self.terminated,
-            "timeouts": self.truncated,
+            "timeouts": self.truncated & ~self.terminated,
         }
 
     def check(self, where: str) -> None:
-        """Raises UserError naming `where` and the field if lengths disagree or a number is not finite."""
+        """Raises UserError naming `where` and the field for what no logs are.
+
+        The card, types and shapes; rows of each field; ends inside an episode; and numbers that are not finite, unless the
+        card's `nonfinite_steps` says of how many steps.
+        """
         super().check(where)
-        steps, episodes, offset = len(self.reward), len(self.offset) - 1, self.offset
-        self._check_lengths(where, ("state", "next_state", "action", "terminated", "truncated"), steps)
-        if len(offset) < 2 or offset[0] != 0 or offset[-1] != steps or (np.diff(offset) < 1).any():
-            raise UserError(f"{where}: field offset: expected increasing from 0 to {steps}, found {offset.tolist()[:8]}...")
-        if len(self.obs) != steps + episodes or len(self.first_reward) != episodes:
-            raise UserError(f"{where}: field obs: expected {steps} steps + {episodes} episodes rows, found {len(self.obs)}")
-
-
-def from_arrays(
-    obs: Num[np.ndarray, "N observation_size"],
-    action: Num[np.ndarray, "N ..."],
-    reward: Num[np.ndarray, "N"],
-    next_obs: Num[np.ndarray, "N observation_size"],
-    card: dict[str, Any],
-    terminated: Bool[np.ndarray, "N"] | None = None,
-    truncated: Bool[np.ndarray, "N"] | None = None,
-    state: Num[np.ndarray, "N ..."] | None = None,
-    next_state: Num[np.ndarray, "N ..."] | None = None,
-) -> Trajectories:
-    """Logs of any origin as trajectories: arrays with a row a step, in the order in which the steps were taken.
-
-    Args:
-        obs, next_obs: before and after each step.
-        action, reward: as in `Trajectories`.
-        card: where the data come from; `task` must name the task whose low level explains them.
-        terminated, truncated: the last steps of episodes; None: no step. What is left open at the end counts as truncated.
-        state, next_state: [N, k], see `Trajectories`; None: obs and next_obs, where the low level saw what policies see.
-
-    Raises:
-        UserError: if the numbers of rows differ, a number is not finite, or an episode has a gap.
-    """
-    never = np.zeros(len(reward), bool)
-    arrays = {
-        "obs": np.asarray(obs, np.float32),
-        "next_obs": np.asarray(next_obs, np.float32),
-        "state": np.asarray(obs if state is None else state),
-        "next_state": np.asarray(next_obs if next_state is None else next_state),
-        "action": np.asarray(action),
-        "reward": np.asarray(reward),
-        "terminated": np.asarray(never if terminated is None else terminated, bool),
-        "truncated": np.asarray(never if truncated is None else truncated, bool),
-    }
-    for name, array in arrays.items():
-        if len(array) != len(never) or not len(array):
-            raise UserError(f"arrays: field {name}: expected {len(never) or 'at least 1'} rows, one a step, found {len(array)}")
-    obs, next_obs = arrays.pop("obs"), arrays.pop("next_obs")
-    ends = arrays["terminated"] | arrays["truncated"]
-    ends[-1] = True
-    last = np.flatnonzero(ends)
-    whole = Trajectories(
-        obs=np.insert(obs, last + 1, next_obs[last], axis=0),
-        first_reward=np.zeros(len(last), np.float32),
-        offset=np.append(0, last + 1),
-        card=card,
-        **{**arrays, "truncated": ends & ~arrays["terminated"]},
-    )
-    whole.check("arrays")
-    gaps = np.flatnonzero(~ends[:-1] & (next_obs[:-1] != obs[1:]).any(axis=1))
-    if len(gaps):
-        step = int(gaps[0])
-        raise UserError(
-            f"arrays: field next_obs[{step}]: expected obs[{step + 1}], of the same episode, {obs[step + 1].tolist()},"
-            f" found {next_obs[step].tolist()}"
-        )
-    return whole
+        arrays, offset, steps = self.arrays, self.offset, len(self.reward)
+        forms.check_rows(where, arrays, ("state", "next_state", "action", "terminated", "truncated"))
+        forms.check_alike(where, "state", self.state, "next_state", self.next_state)
+        if len(offset) < 2 or offset[0] != 0 or offset[-1] != steps or (offset[1:] <= offset[:-1]).any():
+            raise UserError(f"{where}: field offset: expected increasing from 0 to {steps}, found {offset[:8].tolist()}...")
+        episodes = len(offset) - 1
+        for name, rows in {"obs": steps + episodes, "first_reward": episodes}.items():
+            if len(arrays[name]) != rows:
+                raise UserError(
+                    f"{where}: field {name}: expected {rows} rows, of {steps} steps and {episodes} episodes, found {len(arrays[name])}"
+                )
+        inside = self.terminated | self.truncated
+        inside[offset[1:] - 1] = False
+        if inside.any():
+            row = int(np.argmax(inside))
+            name = "terminated" if self.terminated[row] else "truncated"
+            raise UserError(f"{where}: field {name}[{row}]: expected ends at episodes' last rows, found one inside an episode")
+        admitted = self.card.get("nonfinite_steps", 0)
+        found = int(np.sum(~self.finite)) if admitted else 0
+        if found != admitted:
+            raise UserError(f"{where}: field card.nonfinite_steps: expected {found}, as there are, found {admitted}")
+        for name in ("first_reward",) if admitted else (*PER_STEP, "first_reward"):
+            forms.check_finite(where, name, arrays[name])
 
 
 def concatenate(parts: Iterable[Trajectories], card: dict[str, Any]) -> Trajectories:

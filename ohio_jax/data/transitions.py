@@ -1,14 +1,17 @@
 """High-level transitions: what an inverse makes of logged trajectories, and what a learner sees of them."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Num
 
-from ohio_jax.data.arrays import Arrays
+from ohio_jax.data import arrays as forms
+from ohio_jax.data.arrays import Arrays, Form
+from ohio_jax.errors import UserError
+from ohio_jax.low_level import FAILED, UNIQUE
 
 
 class Batch(NamedTuple):
@@ -57,7 +60,7 @@ class Transitions(Arrays):
         elapsed: `Int[M]`, low-level steps that it took, `steps` but where the episode ended earlier.
         terminal: `Bool[M]`, whether it ended truly. After a time limit `next_obs` is what followed, and learners look beyond it.
         status, residual: `Int[M]`, `Float[M]`, what the inverse said of each (see `ohio_jax.low_level`).
-        episode: `Int[M]`.
+        episode: `Int[M]`, from one transition to the next never falling.
         episode_return: `Float[E]`.
     """
 
@@ -74,6 +77,15 @@ class Transitions(Arrays):
     episode_return: np.ndarray
     card: dict[str, Any]
 
+    FORMS: ClassVar[dict[str, Form]] = {
+        **dict.fromkeys(("obs", "next_obs"), forms.ROWS),
+        "action": Form(forms.NUMBERS, 2, 8),
+        **dict.fromkeys(("reward", "weight", "residual", "episode_return"), forms.VECTOR),
+        **dict.fromkeys(("elapsed", "status", "episode"), Form(forms.INTEGERS, 1, 1)),
+        "terminal": Form(forms.FLAGS, 1, 1),
+    }
+    NEEDED: ClassVar[tuple[str, ...]] = ("task", "interface")
+
     def as_dict(self) -> dict[str, np.ndarray]:
         """The data under the names that offline learners elsewhere read, as in D4RL and OGBench: a row a decision."""
         last = np.append(self.episode[1:] != self.episode[:-1], True)
@@ -87,10 +99,25 @@ class Transitions(Arrays):
         }
 
     def check(self, where: str) -> None:
-        """Raises UserError naming `where` and the field if lengths disagree or a number is not finite."""
+        """Raises UserError naming `where` and the field for what no transitions are: the card, types, shapes and ranges."""
         super().check(where)
-        names = ("obs", "action", "next_obs", "elapsed", "terminal", "weight", "status", "residual", "episode")
-        self._check_lengths(where, names, len(self.reward))
+        arrays = self.arrays
+        forms.check_rows(where, arrays, [name for name in arrays if name != "episode_return"])
+        forms.check_alike(where, "obs", self.obs, "next_obs", self.next_obs)
+        for name, array in arrays.items():
+            if array.dtype.kind == "f":
+                forms.check_finite(where, name, array)
+        episodes = len(self.episode_return)
+        forms.check_range(where, "elapsed", self.elapsed, 1, self.steps, f"1 to {self.steps}, the steps of card.steps")
+        forms.check_range(where, "status", self.status, UNIQUE, FAILED, f"a code from {UNIQUE} to {FAILED}")
+        forms.check_range(where, "weight", self.weight, 0.0, forms.LARGEST, "a number of at least 0")
+        forms.check_range(where, "episode", self.episode, 0, episodes - 1, f"0 to {episodes - 1}, a row of episode_return")
+        if not self.weight.any():
+            raise UserError(f"{where}: field weight: expected some above 0, found none")
+        back = self.episode[1:] < self.episode[:-1]
+        if back.any():
+            row = int(np.argmax(back)) + 1
+            raise UserError(f"{where}: field episode[{row}]: expected no less than the row before, found {self.episode[row]}")
 
     @property
     def steps(self) -> int:

@@ -113,20 +113,48 @@ def test_what_is_not_finite_fails_alone_and_can_be_saved(task, logs, tmp_path):
     state, obs = logs.state.copy(), logs.obs.copy()
     state[3], obs[3] = np.nan, np.nan  # of the first episode's fourth step
     clean, found = (relabel.relabel(x, task, "ohio", "analytic") for x in (logs, replace(logs, state=state, obs=obs)))
-    assert found.status[3] == FAILED and found.weight[3] == 0 and found.card["failed"] == 1
-    others = np.arange(len(clean.reward)) != 3
+    # The step before saw the bad one, and so what followed it.
+    assert (found.status[2:4] == FAILED).all() and (found.weight[2:4] == 0).all() and found.card["failed"] == 2
+    others = np.isin(np.arange(len(clean.reward)), [2, 3], invert=True)
     np.testing.assert_array_equal(found.action[others], clean.action[others])
-    assert np.isfinite(found.action).all() and np.isfinite(found.residual).all() and np.isfinite(found.obs[3]).all()
-    spotless = replace(found, next_obs=np.nan_to_num(found.next_obs))  # the step before saw the bad one, and is not failed
-    data.save(tmp_path / "goals.npz", spotless)
+    data.save(tmp_path / "goals.npz", found)
     np.testing.assert_array_equal(data.load(tmp_path / "goals.npz", "transitions").weight, found.weight)
+
+
+def test_rewards_that_are_too_large_together(task, logs):
+    large = replace(logs, reward=np.full_like(logs.reward, 2e38))
+    three = replace(task, interfaces={"ohio": replace(task.interfaces["ohio"], steps=3)})
+    with pytest.raises(UserError, match=r"^dataset: field reward\[0\]: expected a finite number in float32, found inf"):
+        relabel.relabel(large, three, "ohio", "analytic")
+
+
+def test_too_little_that_is_left(task, logs, monkeypatch):
+    """Sixteen of 120 are few but enough; of eleven, six are."""
+
+    def kept(amount, logs):
+        bound = np.sort(logs.action[:, 0])[-amount]
+        status = lambda segment: jnp.where(segment.action[0, 0] >= bound, UNIQUE, AMBIGUOUS)
+        goal = lambda problem, at: closed_form(problem, at)[0]
+        answer = lambda problem, at: goal_status(problem, at, goal(problem, at), status(at.segment))
+        monkeypatch.setitem(INVERSES, f"{amount} left", lambda problem, segment: answer(problem, prepare(problem, segment)))
+        return (relabel.relabel(logs, task, "ohio", f"{amount} left", "drop").weight > 0).sum()
+
+    assert kept(relabel.FEWEST, logs) == 16
+    found = r"at least 16 segments of weight above 0 under weights 'drop', found 15 of 120 \(105 ambiguous, 0 unexplained, 0 failed\)"
+    with pytest.raises(UserError, match=found):
+        kept(15, logs)
+    x = np.linspace(0.0, 0.5, 12)[:, None] ** 2
+    few = data.from_arrays(x[:-1], np.diff(x, axis=0), -x[1:, 0], x[1:], {"task": "line"})
+    assert kept(6, few) == 6
+    with pytest.raises(UserError, match=r"at least 6 segments .*, found 5 of 11 \(6 ambiguous"):
+        kept(5, few)
 
 
 def test_refusals(task, logs, monkeypatch):
     with pytest.raises(UserError, match="unknown weights 'trust'"):
         relabel.relabel(logs, task, "ohio", "analytic", "trust")
     nothing = replace(logs, state=np.full_like(logs.state, np.nan))
-    with pytest.raises(UserError, match="expected segments of finite states"):
+    with pytest.raises(UserError, match="expected segments of finite numbers"):
         relabel.relabel(nothing, task, "ohio", "analytic")
     unsure = lambda problem, segment: goal_status(
         problem, prepare(problem, segment), closed_form(problem, prepare(problem, segment))[0], jnp.int32(AMBIGUOUS)

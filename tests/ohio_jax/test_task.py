@@ -1,5 +1,8 @@
-"""A task made of logs alone: goals are recovered and learned from, and nothing can be played."""
+"""A task made of logs alone: goals are recovered and learned from, nothing can be played; sizes are compared, not broadcast."""
 
+from dataclasses import replace
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,7 +12,9 @@ from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.learners import bc
 from ohio_jax.relabel import relabel
-from ohio_jax.task import of_logs
+from ohio_jax.low_level import AMBIGUOUS, ActionModel, Problem, StateModel
+from ohio_jax.networks.heads import Box
+from ohio_jax.task import check_trajectories, check_transitions, of_logs
 from ohio_jax.training.offline import train
 from ohio_jax.training.plan import Plan
 from tests.ohio_jax import toy
@@ -35,3 +40,89 @@ def test_nothing_can_be_played(task):
         evaluate_policy(task, "half", 1, seed=0)
     with pytest.raises(UserError, match=r"unknown policy for line 'half'"):
         collect(task, "half", 1, seed=0)
+
+
+# --- Sizes
+
+
+def logged(**more):
+    """Twelve steps on the line, in episodes of six, and what else or other is said of them."""
+    x = np.cumsum(np.random.default_rng(0).uniform(-0.05, 0.05, (2, 7)), axis=1).astype(np.float32)
+    obs, next_obs = (part.reshape(-1, 1) for part in (x[:, :-1], x[:, 1:]))
+    given = {"obs": obs, "next_obs": next_obs, "action": next_obs - obs, "reward": -obs[:, 0], "state": obs, "next_state": next_obs}
+    return data.from_arrays(**{**given, **more}, truncated=np.arange(12) % 6 == 5, card={"task": "line"})
+
+
+WIDE = np.zeros((12, 3), np.float32)
+LOGS = [
+    ({"obs": WIDE, "next_obs": WIDE}, r"trajectories: field obs: expected shape \(1,\) a row, as line has it, found \(3,\)"),
+    ({"action": WIDE}, r"trajectories: field action: expected shape \(1,\) a row, as the low level of line ohio has it, found \(3,\)"),
+    ({"action": WIDE[:, 0]}, r"trajectories: field action: expected shape \(1,\) a row, as .*, found \(\)"),
+]
+
+
+@pytest.mark.parametrize("given", [toy.line_task(), of_logs("line", 1, toy.line_task().interfaces)], ids=["simulated", "logs alone"])
+@pytest.mark.parametrize(("wrong", "expected"), LOGS)
+def test_logs_of_other_sizes_are_refused(given, wrong, expected):
+    check_trajectories(logged(), given, "ohio")
+    with pytest.raises(UserError, match=f"^{expected}$"):
+        relabel(logged(**wrong), given, "ohio", "analytic")
+
+
+def test_states_of_other_sizes_are_refused(task):
+    wide = logged(state=WIDE, next_state=WIDE)
+    with pytest.raises(UserError, match=r"^trajectories: field state: expected shape \(1,\) a row, as line has it, found \(3,\)$"):
+        relabel(wide, toy.line_task(), "ohio", "analytic")
+    told = r"low level of line ohio, told states of shape \(3,\) and actions of shape \(1,\): high-level action where searches start"
+    with pytest.raises(UserError, match=rf"^{told}: expected shape \(1,\) a row, as the interface's spec has it, found \(3,\)$"):
+        relabel(wide, task, "ohio", "analytic")
+    with pytest.raises(UserError, match=r"^unknown action interface for line 'low'"):
+        check_trajectories(logged(), task, "low")
+
+
+def test_a_low_level_that_cannot_read_the_logs(task):
+    gains = jnp.ones((2, 2))
+    pairs = task.interfaces["ohio"].problem._replace(start=lambda segment, at: gains @ segment.state[0])
+    with pytest.raises(UserError, match=r"^trajectories: expected states and actions that the low level of line ohio can read, found"):
+        relabel(logged(), with_problem(task, pairs), "ohio", "analytic")
+
+
+def with_problem(task, problem: Problem):
+    return replace(task, interfaces={"ohio": replace(task.interfaces["ohio"], problem=problem)})
+
+
+HALF = toy.PROBLEM
+COLUMNS = [
+    (HALF._replace(action=ActionModel(lambda goal, at: toy.HALF * (goal - at.state[0])[:, None, None], lambda *_: 1.0)), "field action"),
+    (HALF._replace(action=ActionModel(lambda goal, at: toy.HALF * (goal - at.state[0]), lambda *_: 1.0)), "field action"),
+    (HALF._replace(closed_form=lambda segment, at: (segment.state[0][:, None], AMBIGUOUS)), "high-level action in closed form"),
+    (HALF._replace(closed_form=lambda segment, at: (segment.state[0], segment.state[0])), "status in closed form"),
+]
+LEADS = [
+    (lambda goal, at: goal[None, :, None], lambda segment, at: segment.next_state[-1], "what each step leads to"),
+    (lambda goal, at: goal, lambda segment, at: segment.next_state[-1], "what each step leads to"),
+    (lambda goal, at: goal[None, :, None], lambda segment, at: segment.next_state[-1][:, None], "what is observed"),
+]
+COLUMNS += [(HALF._replace(action=None, state=StateModel(*model, lambda *_: 1.0)), what) for *model, what in LEADS]
+
+
+@pytest.mark.parametrize(("problem", "what"), COLUMNS)
+def test_a_residual_that_is_a_column_is_refused(task, problem, what):
+    """Else every segment would be AMBIGUOUS."""
+    with pytest.raises(UserError, match=rf"{what}: expected shape \(.*\) a row, as .* has it, found \(.*\)$"):
+        relabel(logged(), with_problem(task, problem), "ohio", "analytic")
+
+
+def test_transitions_of_other_sizes_are_refused(task):
+    goals = relabel(logged(), task, "ohio", "analytic")
+    check_transitions(goals, task, "ohio")
+    for field, shape in {"obs": (12, 3), "next_obs": (12, 3), "action": (12, 2)}.items():
+        expected = rf"^transitions: field {field}: expected shape \(1,\) a row, as line ohio has it, found \({shape[1]},\)$"
+        with pytest.raises(UserError, match=expected):
+            check_transitions(replace(goals, **{field: np.zeros(shape)}), task, "ohio")
+    # Goals of one number are not those of a box of two.
+    interface = replace(task.interfaces["ohio"], spec=Box((1.0, 1.0)))
+    with pytest.raises(UserError, match=r"field action: expected shape \(2,\) a row, as line wide has it, found \(1,\)"):
+        check_transitions(goals, replace(task, interfaces={"wide": interface}), "wide")
+    with pytest.raises(UserError, match=r"where searches start: expected shape \(2,\) a row"):
+        check_trajectories(logged(), replace(task, interfaces={"wide": interface}), "wide")

@@ -68,13 +68,11 @@ def test_a_gap_in_the_transitions_ends_an_episode(task, logs):
     assert [len(e) for e in minari.load_dataset("line/holed-v0").iterate_episodes()] == [1, 2, 4, 4]
 
 
-def foreign(name, observations, actions, action_space=None, steps=None):
+def foreign(name, observations, actions, action_space=None, steps=None, **flags):
     """A dataset as another project would write it: no infos, no card."""
     steps = steps or len(actions)
-    ends = np.arange(steps) == steps - 1
-    buffer = minari.data_collector.EpisodeBuffer(
-        observations=observations, actions=actions, rewards=np.ones(steps), terminations=np.zeros(steps, bool), truncations=ends
-    )
+    flags = {"terminations": np.zeros(steps, bool), "truncations": np.arange(steps) == steps - 1} | flags
+    buffer = minari.data_collector.EpisodeBuffer(observations=observations, actions=actions, rewards=np.ones(steps), **flags)
     box = lambda x: gymnasium.spaces.Box(-np.inf, np.inf, x.shape[1:], x.dtype)
     with warnings.catch_warnings(action="ignore"):  # of missing metadata
         spaces = {"observation_space": box(observations), "action_space": action_space or box(actions)}
@@ -114,6 +112,28 @@ def test_what_does_not_fit_is_refused(task, logs):
     foreign("broken-v0", np.full((3, 1), np.nan), np.zeros((2, 1)))
     with pytest.raises(UserError, match=r"broken-v0: field obs\[0, 0\]: expected a finite number"):
         bridge.load("broken-v0", task, state=lambda episode: episode.observations)
+
+
+def test_flags_of_another_project(task):
+    """Termination wins where both are set; an end inside an episode ends one; the last step always does."""
+    x, flag = np.linspace(0.0, 0.5, 6)[:, None], lambda *steps: np.isin(np.arange(5), steps)
+    for name, ends in {"both-v0": {"terminations": flag(4)}, "inside-v0": {"truncations": flag(1)}}.items():
+        foreign(name, x, np.diff(x, axis=0), **ends)
+    both, inside = (bridge.load(name, task, state=lambda episode: episode.observations) for name in ("both-v0", "inside-v0"))
+    assert both.terminated.tolist() == flag(4).tolist() and not both.truncated.any()
+    assert inside.offset.tolist() == [0, 2, 5] and inside.truncated.tolist() == flag(1, 4).tolist()
+    np.testing.assert_array_equal(inside.obs[:, 0], np.float32(x[[0, 1, 2, 2, 3, 4, 5], 0]))
+
+
+def test_a_few_bad_steps_of_another_project(task):
+    x = np.linspace(0.0, 0.5, 6)[:, None]
+    x[3] = np.nan
+    foreign("gap-v0", x, np.full((5, 1), 0.1))
+    state = lambda episode: episode.observations
+    with pytest.raises(UserError, match=r"gap-v0: field obs\[3, 0\]: expected a finite number"):
+        bridge.load("gap-v0", task, state=state)
+    logs = bridge.load("gap-v0", task, state=state, allow_nan=True)
+    assert logs.card["nonfinite_steps"] == 2 and relabel(logs, task, "ohio", "analytic").status.tolist()[2:4] == [3, 3]
 
 
 def test_saved_copy_of_an_import_can_be_inverted(task, logs, tmp_path):
