@@ -194,9 +194,12 @@ def check_trajectories(trajectories: Trajectories, task: Task, interface: str) -
     segment = Segment(*map(steps, (trajectories.state, trajectories.action, trajectories.next_state)))
     try:
         jax.eval_shape(lambda segment: _check_low_level(chosen, segment, of), segment)
+    except UserError as error:
+        raise UserError(str(error)) from None  # without what JAX notes of its frames
     except (TypeError, ValueError, IndexError) as error:
         found = f"rows of shapes {rows['state']} and {rows['action']} ({type(error).__name__}: {brief(error)})"
-        raise UserError(f"trajectories: expected states and actions that the low level of {of} can read, found {found}") from error
+        expected = f"states and actions that the low level of {of} can read"
+        raise UserError(f"trajectories: expected {expected}, found {found}") from error
 
 
 def _check_low_level(chosen: ActionInterface, segment: Segment, of: str) -> None:

@@ -146,7 +146,8 @@ def finite_rows(array: Num[np.ndarray, "N ..."]) -> Bool[np.ndarray, "N"]:
     """`Bool[N]`, the rows of which float32 can hold every entry."""
     if in_range(array, -LARGEST, LARGEST):
         return np.ones(len(array), bool)
-    return ((array >= -LARGEST) & (array <= LARGEST)).reshape(len(array), -1).all(axis=1)
+    within = (array >= -LARGEST) & (array <= LARGEST)
+    return np.logical_and.reduce(within.reshape(len(array), -1), axis=1)
 
 
 def brief(value: Any) -> str:

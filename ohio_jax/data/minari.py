@@ -58,9 +58,7 @@ def export(dataset: data.Dataset, name: str, **about: Any) -> Any:
     return written
 
 
-def load(
-    name: str, task: Task, state: Callable[[Any], np.ndarray] | None = None, allow_nan: bool = False
-) -> data.Trajectories:
+def load(name: str, task: Task, state: Callable[[Any], np.ndarray] | None = None, allow_nan: bool = False) -> data.Trajectories:
     """Reads a Minari dataset from its local store as low-level logs of a task.
 
     Args:
@@ -88,7 +86,7 @@ def load(
     for episode, steps in zip(episodes, logged, strict=True):
         for field in ("state", "next_state", "action"):
             forms.check_alike(f"{name}: episode {episode.id}", "the first", logged[0][field], field, steps[field])
-    arrays = {field: np.concatenate([steps[field] for steps in logged]) for field in logged[0]}
+    arrays: dict[str, Any] = {field: np.concatenate([steps[field] for steps in logged]) for field in logged[0]}
     card = {"task": task.name, "settings": task.settings, "behavior_policy": name, **card}
     whole = data.from_arrays(**arrays, card=card, allow_nan=allow_nan, where=name)
     first_reward, starts = np.zeros_like(whole.first_reward), np.cumsum([0, *(len(steps["reward"]) for steps in logged[:-1])])

@@ -98,9 +98,8 @@ class Trajectories(Arrays):
         episodes = len(offset) - 1
         for name, rows in {"obs": steps + episodes, "first_reward": episodes}.items():
             if len(arrays[name]) != rows:
-                raise UserError(
-                    f"{where}: field {name}: expected {rows} rows, of {steps} steps and {episodes} episodes, found {len(arrays[name])}"
-                )
+                expected = f"{rows} rows, of {steps} steps and {episodes} episodes"
+                raise UserError(f"{where}: field {name}: expected {expected}, found {len(arrays[name])}")
         inside = self.terminated | self.truncated
         inside[offset[1:] - 1] = False
         if inside.any():
