@@ -226,7 +226,6 @@ def _check_low_level(chosen: ActionInterface, segment: Segment, of: str) -> None
         _agree(where, "state model: what is observed", (reached.size,), reached.shape, "a vector")
         predicted = problem.state.predict(goal, at.context)
         _agree(where, "state model: what each step leads to", reached.shape, predicted.shape[1:], "what is observed")
-    low_level.residual(problem, goal, at)
 
 
 def _interface(task: Task, interface: str) -> ActionInterface:
