@@ -1,6 +1,8 @@
 """Logs of a policy, scripted or trained, step by low-level step."""
 
+import contextlib
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 from ohio_jax import __version__, data
 from ohio_jax.environment import State
 from ohio_jax.errors import UserError
+from ohio_jax.files import check_replaceable
 from ohio_jax.learners import LEARNERS
 from ohio_jax.progress import progress
 from ohio_jax.rollout import POLICY, Act, BehaviorPolicy, StepwiseHierarchy, episode_keys, horizon_scan, learned, scripted_policy
@@ -20,6 +23,7 @@ from ohio_jax.task import Task
 from ohio_jax.training.checkpoint import tree_digest
 
 CHUNK = 64  # episodes a compiled call: large enough to be fast, small enough for progress and resume
+KEPT = re.compile(r"\.?\d{6,}-\d{6,}\.npz(\.[0-9a-f]{32}\.part)?")  # of a finished chunk, or of half of one
 
 
 def trained_policy(task: Task, interface: str, learner: str, state: Any, deterministic: bool = True) -> BehaviorPolicy:
@@ -81,14 +85,7 @@ def collect(task: Task, policy: str | BehaviorPolicy, episodes: int, seed: int, 
     who = scripted_policy(task, policy) if isinstance(policy, str) else policy
     if episodes < 1:
         raise UserError(f"episodes: expected at least 1, found {episodes}")
-    identity = {
-        "task": task.name,
-        "settings": task.settings,
-        "behavior_policy": who.name,
-        "seed": seed,
-        "stream": POLICY,
-        **who.card,
-    }
+    identity = _identity(task, who, seed)
     instances, keys = task.instances(seed, episodes), episode_keys(seed, episodes)
 
     def chunks() -> Iterator[data.Trajectories]:
@@ -121,9 +118,38 @@ def collect(task: Task, policy: str | BehaviorPolicy, episodes: int, seed: int, 
     return replace(whole, card=card)
 
 
+def collect_to(path: str | Path, task: Task, policy: str | BehaviorPolicy, episodes: int, seed: int) -> data.Trajectories:
+    """As `collect`, into a file. A killed call leaves its finished chunks in a hidden folder beside it, and the same one goes on.
+
+    Raises:
+        UserError: also where the file exists and is not what an earlier such call wrote, of whatever number of episodes.
+    """
+    path = Path(path)
+    who = scripted_policy(task, policy) if isinstance(policy, str) else policy
+    check_replaceable(path, {**_identity(task, who, seed), "kind": "trajectories", "corruption": None})
+    parts = path.with_name(f".{path.name}.parts")
+    trajectories = collect(task, who, episodes, seed, parts)
+    data.save(path, trajectories)
+    for part in parts.iterdir():
+        if KEPT.fullmatch(part.name):
+            part.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # somebody else keeps files there
+        parts.rmdir()
+    return trajectories
+
+
+def _identity(task: Task, who: BehaviorPolicy, seed: int) -> dict[str, Any]:
+    """What makes two calls the same run, but for how far they go."""
+    head = {"task": task.name, "settings": task.settings, "behavior_policy": who.name}
+    return {**head, "seed": seed, "stream": POLICY, **who.card}
+
+
 def _kept(part: Path | None, identity: dict[str, Any]) -> data.Trajectories | None:
     """The chunk an earlier, killed call left, if it is of the same run."""
-    if part is None or not part.exists():
+    if part is None:
         return None
-    chunk = data.load(part, "trajectories")
+    try:
+        chunk = data.load(part, "trajectories")
+    except UserError:  # none, or one that this program did not write
+        return None
     return chunk if all(chunk.card.get(key) == value for key, value in identity.items()) else None

@@ -1,4 +1,8 @@
-"""The one exception that is meant for the user's eyes."""
+"""The one exception that is meant for the user's eyes, and how its line stays one."""
+
+from typing import Any
+
+LONGEST_LINE, LONGEST_VALUE = 480, 80  # characters of a message, and of a value that it quotes
 
 
 class UserError(Exception):
@@ -10,4 +14,16 @@ class UserError(Exception):
 
 def unknown(kind: str, name: str, known) -> UserError:
     """The error for a name that is in no registry, e.g. `unknown("task", "nyc", TASKS)`."""
-    return UserError(f"unknown {kind} {name!r}: expected one of {', '.join(sorted(known))}")
+    return UserError(f"unknown {kind} {short(name)}: expected one of {', '.join(sorted(known))}")
+
+
+def short(value: Any) -> str:
+    """A value as a message quotes it."""
+    return one_line(repr(value), LONGEST_VALUE)
+
+
+def one_line(text: str, longest: int = LONGEST_LINE) -> str:
+    """The text on one line of printable characters, without its middle where it is longer than `longest`."""
+    if len(text) > longest:
+        text = f"{text[: 3 * longest // 4]} ... {text[-longest // 4 :]}"
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(text.split()))

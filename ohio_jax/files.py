@@ -1,12 +1,13 @@
 """Files that are either whole or not there: results, datasets and notes of a run are written through these functions.
 
 The content goes to a temporary file in the same folder, is forced to the disk and then renamed over the target, which
-POSIX does in one step. A process killed at any moment leaves the old content, and at worst a hidden `.part` file. Of several
-processes that work as one (`ohio_jax.mesh`) the first writes for all.
+POSIX does in one step. A process killed at any moment leaves the old content, and at worst a hidden `.part` file, which whoever
+writes the same target next removes. Of several processes that work as one (`ohio_jax.mesh`) the first writes for all.
 """
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import io
 import json
@@ -14,11 +15,12 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from ohio_jax import mesh
+from ohio_jax.errors import UserError, short
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -27,17 +29,73 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         return
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    _remove_abandoned(path)
+    part = _part(path)
     try:
-        with part.open("xb") as file:
+        with _locked(part, "xb", needed=False) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+            os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Deletes the temporary files of this target whose writers are dead: those alive hold them locked."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 32}.part"):
+        with contextlib.suppress(OSError), left.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
+
+
+def _locked(path: Path, mode: str, needed: bool = True) -> IO[Any]:
+    """The file, open and locked; opened anew where whoever had it locked before has deleted it.
+
+    Args:
+        needed: whether a file system that knows no locks is an OSError.
+    """
+    while True:
+        file = path.open(mode)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            if needed:
+                file.close()
+                raise
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()
+
+
+def try_output(path: str | Path) -> None:
+    """Before work whose result goes there: raises UserError where `write_bytes` could not write it, and leaves nothing."""
+    if not mesh.is_main_process():
+        return
+    path = Path(path)
+    part = _part(path)
+    try:
+        if path.is_dir():
+            raise UserError(f"{path}: expected a file to write, found a folder")
+        nearest = next(folder for folder in part.parents if folder.exists())
+        for name in part.relative_to(nearest).parts:
+            (nearest / name).exists()  # an error where the name is too long
+        probe = nearest / part.name
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: expected a file that can be written, found: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """What the system says of an error, without the place."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -73,6 +131,29 @@ def read_npz(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return json.loads(str(arrays.pop("card"))), arrays
 
 
+def read_card(path: str | Path) -> Any:
+    """The card of such a file, as it stands there; None of what is none. The arrays are not read."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return json.loads(str(file["card"]))
+    except Exception:  # NumPy and its parts raise many kinds for what they cannot read
+        return None
+
+
+def check_replaceable(path: str | Path, made: dict[str, Any]) -> None:
+    """Raises UserError where a new file of `write_npz` would take the place of any other than one whose card has these fields."""
+    path = Path(path)
+    if not path.exists():
+        return
+    card = read_card(path)
+    if not isinstance(card, dict):
+        raise UserError(f"{path}: expected no file, or an earlier result of this command, found another; give another name")
+    for name, value in json.loads(json.dumps(made)).items():
+        if card.get(name) != value:
+            found = f"expected {short(value)}, found {short(card.get(name))}"
+            raise UserError(f"{path}: field card.{name}: {found}, the result of another command; give another name")
+
+
 @contextlib.contextmanager
 def file_lock(path: str | Path) -> Iterator[None]:
     """Keeps other commands from making the same file or folder meanwhile: they wait here until this one is done, or dead."""
@@ -80,8 +161,9 @@ def file_lock(path: str | Path) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         if mesh.is_main_process():
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = held.enter_context(path.with_name(f".{path.name}.lock").open("w"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock = path.with_name(f".{path.name}.lock")
+            held.enter_context(_locked(lock, "w"))
+            held.callback(lock.unlink, missing_ok=True)  # while it is still locked, see `_locked`
         mesh.barrier()
         yield
         mesh.barrier()

@@ -6,6 +6,8 @@ takes no device time, or happens once, is the first one's: it alone collects, wr
 """
 
 import itertools
+import os
+import re
 import socket
 import time
 from typing import Any
@@ -31,9 +33,10 @@ def join(coordinator: str, processes: int | None = None, process: int | None = N
     """Makes this process one of several that work as one; before anything is computed, in each of them.
 
     Args:
-        coordinator: HOST:PORT at which the first process listens and all others find it, with `processes`, how many there are,
-            and `process`, which of them this is, from 0; or "auto" on clusters that JAX knows (Slurm, Open MPI, TPU pods),
-            without these.
+        coordinator: HOST:PORT at which the first process listens, there alone, and all others find it, with `processes`, how many
+            there are, and `process`, which of them this is, from 0; or "auto" on clusters that JAX knows (Slurm, Open MPI, TPU
+            pods), without these. Where the first one is found elsewhere than it listens, $JAX_COORDINATOR_BIND_ADDRESS is where
+            that is.
         seconds: how long to wait for the first one.
 
     Raises:
@@ -48,7 +51,7 @@ def join(coordinator: str, processes: int | None = None, process: int | None = N
         where: dict[str, Any] = {}
     else:
         host, _, port = coordinator.rpartition(":")
-        if not host or not port.isdecimal():
+        if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
             raise UserError(f"--coordinator: expected HOST:PORT or auto, found {coordinator!r}")
         missing = [name for name, value in given.items() if value is None]
         if missing or processes is None or process is None:
@@ -57,9 +60,11 @@ def join(coordinator: str, processes: int | None = None, process: int | None = N
             raise UserError(f"--process: expected 0 to {processes - 1}, found {process}")
         where = {"coordinator_address": coordinator, "num_processes": processes, "process_id": process}
         where["cluster_detection_method"] = "deactivate"
+        # JAX would listen on every network of the machine.
+        where["coordinator_bind_address"] = bind = os.environ.get("JAX_COORDINATOR_BIND_ADDRESS", coordinator)
         # Asked here, because JAX ends the process where it finds these.
         if process == 0:
-            _free(int(port))
+            _free(bind)
         else:
             _reach(host.strip("[]"), int(port), seconds)
     # Else SIGTERM would be a notice to save, which needs none: what is saved is saved, and the process should end.
@@ -71,11 +76,14 @@ def join(coordinator: str, processes: int | None = None, process: int | None = N
         raise UserError(f"--coordinator: expected {processes or 'all'} processes at {coordinator}, found: {reason}") from error
 
 
-def _free(port: int) -> None:
+def _free(address: str) -> None:
+    """Raises UserError where the first process cannot listen."""
+    host, _, port = address.rpartition(":")
     try:
-        socket.create_server(("", port)).close()
-    except (OSError, OverflowError) as error:
-        raise UserError(f"--coordinator: expected a free port, found {port} ({error})") from error
+        family, *_, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        socket.create_server(place[:2], family=family).close()
+    except (OSError, OverflowError, ValueError) as error:
+        raise UserError(f"--coordinator: expected a free port of this machine, found {address} ({error})") from error
 
 
 def _reach(host: str, port: int, seconds: float) -> None:
@@ -84,8 +92,8 @@ def _reach(host: str, port: int, seconds: float) -> None:
         try:
             socket.create_connection((host, port), timeout=max(0.1, end - time.monotonic())).close()
             return
-        except (OSError, OverflowError) as error:
-            if time.monotonic() > end:
+        except (OSError, UnicodeError) as error:
+            if isinstance(error, UnicodeError) or time.monotonic() > end:
                 raise UserError(f"--coordinator: expected the first process at {host}:{port}, found none ({error})") from error
         time.sleep(0.2)
 
@@ -112,6 +120,11 @@ def barrier() -> None:
 def broadcast_bool(answer: bool) -> bool:
     """The first process's answer, for all: clocks differ, and so may what a shared disk shows at one moment."""
     return bool(multihost_utils.broadcast_one_to_all(np.int32(answer))) if joined() else answer
+
+
+def any_process(answer: bool) -> bool:
+    """Whether any process says so; all of them ask."""
+    return bool(np.max(multihost_utils.process_allgather(np.int32(answer)))) if joined() else answer
 
 
 def devices(places: int | None = None) -> tuple[Any, ...]:

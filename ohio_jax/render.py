@@ -15,6 +15,8 @@ from ohio_jax.progress import progress
 from ohio_jax.rollout import Act, episode_keys, horizon_scan
 from ohio_jax.task import Task
 
+MADE = b"made by ohio-jax render"  # the comment in each file
+
 
 @functools.partial(jax.jit, static_argnames=("act", "frames"))
 def _states(env, act: Act, params, instances, keys, frames: int):
@@ -72,5 +74,5 @@ def render(
             pictures.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
             bar.update(1)
     file = io.BytesIO()
-    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=round(1000 / fps), loop=0)
+    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=round(1000 / fps), loop=0, comment=MADE)
     write_bytes(path, file.getvalue())

@@ -24,7 +24,7 @@ def _within(low: float, high: float, read: Callable[[Any], Any], expected: str) 
     def convert(given: Any) -> Any:
         try:
             value = read(given)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             value = math.nan
         if not low <= value <= high:
             raise ValueError(expected)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ohio_jax.errors import UserError, unknown
+from ohio_jax.errors import UserError, short, unknown
 from ohio_jax.learners import LEARNERS
 
 PARTS = ("Config", "init", "update", "act")  # what a learner consists of
@@ -30,18 +30,23 @@ def find(name: str) -> str:
         sys.path.insert(0, "")  # as `python -m` has it: a file beside the reader's work
     try:
         found: Any = importlib.import_module(module)
-    except ImportError as error:
-        raise UserError(f"learner {name!r}: expected a module {module!r}, found none that can be imported ({error})") from error
+    except (Exception, SystemExit) as error:  # whatever its code does when it is run
+        what = f"found none that can be imported ({type(error).__name__}: {error})"
+        raise UserError(f"learner {short(name)}: expected a module {short(module)}, {what}") from error
     found = getattr(found, thing, None) if thing else found
     missing = [part for part in PARTS if not callable(getattr(found, part, None))]
     if missing:
         raise UserError(f"learner {name!r}: expected {', '.join(PARTS)}, found no {missing[0]}")
-    short = (thing or module.rpartition(".")[2]).lower()
-    if LEARNERS.get(short, found) is not found:
-        raise UserError(f"learner {name!r}: expected a name that is free, found {short!r} taken")
-    if short not in LEARNERS:  # digested as it was imported: the file may change while its old code runs
-        LEARNERS[short], FROM[short] = found, {"learner_from": name, "learner_sha256": _digest(module, found)}
-    return short
+    if not hasattr(found.Config, "replace"):
+        raise UserError(f"learner {name!r}: expected Config to be a flax.struct.PyTreeNode, found {found.Config!r}")
+    if found.__hash__ is None:  # programs are kept by learner
+        raise UserError(f"learner {name!r}: expected a module or a class, found {type(found).__name__}, which has no hash")
+    called = (thing or module.rpartition(".")[2]).lower()
+    if LEARNERS.get(called, found) is not found:
+        raise UserError(f"learner {name!r}: expected a name that is free, found {called!r} taken")
+    if called not in LEARNERS:  # digested as it was imported: the file may change while its old code runs
+        LEARNERS[called], FROM[called] = found, {"learner_from": name, "learner_sha256": _digest(module, found)}
+    return called
 
 
 def origin(name: str) -> dict[str, str]:

@@ -13,13 +13,15 @@ import jax
 import numpy as np
 from absl import logging
 
-from ohio_jax.errors import UserError
-from ohio_jax.files import write_json
+from ohio_jax.errors import LONGEST_VALUE, UserError, one_line, short, unknown
+from ohio_jax.files import reason, write_json
 from ohio_jax.task import Task
 from ohio_jax.training.plan import Plan, initial_agents
 from ohio_jax.training.sharding import SeedSharding
 
 FORMAT = 5  # of a directory; raised when what an older one holds can no longer be used
+KINDS = {"task": str, "settings": dict, "interface": str, "plan": dict, "extended": list}  # of what `run.json` may hold
+ANEW = "train anew in another directory"
 
 
 class Progress(NamedTuple):
@@ -50,10 +52,11 @@ class Run:
         seeds: where they lie.
 
     Raises:
-        UserError: if the directory holds another run, is damaged, or an older version's.
+        UserError: for a plan that is none, and if the directory holds another run, is damaged, or an older version's.
     """
 
     def __init__(self, title: str, plan: Plan, identity: dict[str, Any], directory: Path | None = None):
+        plan.check()
         self.title, self.plan = title, plan
         self.progress, self.seeds = Progress(), SeedSharding(plan.seeds)
         self.directory = None if directory is None else Path(directory).absolute()
@@ -64,16 +67,23 @@ class Run:
     @staticmethod
     def _claim(directory: Path, identity: dict[str, Any]) -> None:
         described, wanted = directory / "run.json", json.loads(json.dumps(identity))
+        others = (directory / "checkpoint").exists()  # asked first: another process may be making both
         if not described.exists():
-            directory.mkdir(parents=True, exist_ok=True)
-            write_json(described, wanted)
+            if others:
+                raise UserError(f"{directory}: expected a new folder or a run's, found checkpoint without run.json; {ANEW}")
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+                write_json(described, wanted)
+            except OSError as error:
+                raise UserError(f"{directory}: expected a folder to write to, found: {reason(error)}") from error
             return
         found = read_run(directory)
         extended = found.pop("extended", [])
         if _goes_on(found, wanted):
             write_json(described, {**wanted, "extended": [*extended, found["plan"]["updates"]]})
             return
-        if other := "; ".join(f"field {name}: expected {a}, found {b}" for name, a, b in _differences(wanted, found)):
+        said = lambda value: one_line(str(value), LONGEST_VALUE)
+        if other := "; ".join(f"field {name}: expected {said(a)}, found {said(b)}" for name, a, b in _differences(wanted, found)):
             raise UserError(f"{described}: {other}; give another directory")
 
     @property
@@ -87,13 +97,19 @@ class Run:
 
         note = {**self.progress._asdict(), "sha256": tree_digest(states)}
         args = ocp.args.Composite(states=ocp.args.StandardSave(states), note=ocp.args.JsonSave(note))
-        self._manager.save(self.progress.done, args=args)
+        try:
+            self._manager.save(self.progress.done, args=args)
+        except Exception as error:  # Orbax raises many kinds, of a disk that is full as well
+            found = f"{self.directory}: checkpoint {self.progress.done}: expected to write it, found: {reason(error)}"
+            raise UserError(f"{found}; the same command goes on from the one before") from error
 
     def restore(self, states: Any) -> Any:
         """The newest checkpoint, whose progress becomes the run's; what was given if there is none."""
         step = None if self.directory is None else self._manager.latest_step()
         if step is None:
             return states
+        if step > self.plan.updates:
+            raise UserError(f"{self.directory}: expected checkpoints up to {self.plan.updates}, found {step}; {ANEW}")
         states, self.progress = _restore(self._manager, step, jax.tree.map(np.asarray, states), self.directory)
         logging.info("resuming %s at update %d", self.directory, step)
         return states
@@ -101,12 +117,16 @@ class Run:
 
 def _goes_on(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
     """Whether one is the other run for more updates, over which its schedule falls; not of runs that gather their own data."""
+    before, after = (run.get("plan", {}).get("updates") for run in (found, wanted))
+    if "online" in wanted or not isinstance(before, int) or before >= after:
+        return False
     old, new = ({**run, "plan": {**run["plan"], "updates": 0, "block": 0}} for run in (found, wanted))
-    for run, updates in ((old, found["plan"]["updates"]), (new, wanted["plan"]["updates"])):
-        config = run["plan"]["config"]
-        if config.get("actor_lr_decay_steps") == updates:  # falls over all of them, however many there are
+    for run, updates in ((old, before), (new, after)):
+        config = run["plan"].get("config")
+        # Falls over all of them, however many there are.
+        if isinstance(config, dict) and config.get("actor_lr_decay_steps") == updates:
             run["plan"]["config"] = {**config, "actor_lr_decay_steps": "updates"}
-    return "online" not in wanted and old == new and found["plan"]["updates"] < wanted["plan"]["updates"]
+    return old == new
 
 
 def _differences(wanted: Any, found: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -118,11 +138,17 @@ def _differences(wanted: Any, found: Any, name: str = "") -> Iterator[tuple[str,
         yield name, wanted, found
 
 
-def _manager(directory: Path):
+def _manager(directory: Path, writes: bool = True):
+    """Orbax's, which removes what a killed writer left half-done."""
     import orbax.checkpoint as ocp  # slow to import, and not needed to train in memory
 
-    options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-    return ocp.CheckpointManager(directory / "checkpoint", options=options)
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=1, enable_async_checkpointing=False, create=writes, cleanup_tmp_directories=writes
+    )
+    try:
+        return ocp.CheckpointManager(directory / "checkpoint", options=options)
+    except Exception as error:  # it raises many kinds for a folder that is none of its own
+        raise UserError(f"{directory / 'checkpoint'}: expected a folder of checkpoints, found: {reason(error)}; {ANEW}") from error
 
 
 def _restore(manager, step: int, like: Any, directory: Path | None) -> tuple[Any, Progress]:
@@ -131,14 +157,23 @@ def _restore(manager, step: int, like: Any, directory: Path | None) -> tuple[Any
     args = ocp.args.Composite(states=ocp.args.StandardRestore(like), note=ocp.args.JsonRestore())
     try:
         kept = manager.restore(step, args=args)
-    except Exception as error:  # Orbax raises many kinds for a damaged folder
-        raise UserError(
-            f"{directory}: checkpoint {step} cannot be read ({type(error).__name__}); delete the folder to start anew"
-        ) from error
-    note = dict(kept.note)
-    if tree_digest(kept.states) != note.pop("sha256"):
-        raise UserError(f"{directory}: checkpoint {step}: checksum differs from the one saved; delete the folder")
-    return kept.states, Progress(**{**note, "curve": tuple(note["curve"])})
+        note = dict(kept.note)
+        saved = note.pop("sha256")
+        progress = Progress(**{**note, "curve": tuple(note["curve"])})
+        found = tree_digest(kept.states)
+    except Exception as error:  # Orbax raises many kinds for what it did not write, or what is damaged
+        raise UserError(f"{directory}: checkpoint {step} cannot be read ({type(error).__name__}); {ANEW}") from error
+    if (found, progress.done) != (saved, step):
+        raise UserError(f"{directory}: checkpoint {step}: expected the checksum and the number that were saved, found others; {ANEW}")
+    return kept.states, progress
+
+
+def not_finite(tree: Any) -> str | None:
+    """Where in a pytree a number has gone, NaN or too large; None: nowhere. Minus infinity is the logarithm of a zero."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if np.issubdtype(np.asarray(leaf).dtype, np.floating) and not (np.asarray(leaf) < np.inf).all():
+            return jax.tree_util.keystr(path).lstrip(".")
+    return None
 
 
 def tree_digest(tree: Any) -> str:
@@ -154,14 +189,17 @@ def read_run(directory: str | Path) -> dict[str, Any]:
     described = Path(directory) / "run.json"
     try:
         run = json.loads(described.read_text())
-    except FileNotFoundError as error:
-        raise UserError(f"{directory}: expected a training directory, found no run.json") from error
-    except ValueError as error:
-        raise UserError(f"{described}: expected JSON, found {error}") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{Path(directory)}: expected a training directory, found no run.json") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{described}: expected JSON, found: {reason(error)}") from error
     found = run.get("format") if isinstance(run, dict) else None
     if found != FORMAT:
-        made = "it is of another version; train anew in another directory"
-        raise UserError(f"{described}: field format: expected {FORMAT}, found {found}; {made}")
+        made = f"it is of another version; {ANEW}"
+        raise UserError(f"{described}: field format: expected {FORMAT}, found {short(found)}; {made}")
+    for name, kind in KINDS.items():
+        if not isinstance(run.get(name, kind()), kind):
+            raise UserError(f"{described}: field {name}: expected {kind.__name__}, found {short(run[name])}")
     return run
 
 
@@ -173,16 +211,24 @@ def load_policy(directory: str | Path, make_task: Callable[[str, dict[str, Any]]
     Raises:
         UserError: if the directory is no finished run.
     """
-    run = read_run(directory)
+    run, described = read_run(directory), Path(directory) / "run.json"
     missing = [name for name in ("task", "settings", "interface", "plan") if name not in run]
     if missing:
-        raise UserError(f"{directory}/run.json: expected field {missing[0]!r}, found none")
+        raise UserError(f"{described}: expected field {missing[0]!r}, found none")
     task = make_task(run["task"], run["settings"])
-    plan = Plan.of_json(run["plan"])
+    try:
+        plan = Plan.of_json(run["plan"])
+    except UserError as error:
+        raise UserError(f"{described}: {error}") from error
+    if run["interface"] not in task.interfaces:
+        raise unknown(f"action interface in {described}", run["interface"], task.interfaces)
     directory = Path(directory).absolute()
-    manager = _manager(directory)
+    manager = _manager(directory, writes=False)
     step = manager.latest_step()
     if step is None or step != plan.updates:
         raise UserError(f"{directory}: expected a finished run of {plan.updates} updates, found {step}")
     like = jax.tree.map(np.asarray, initial_agents(plan, task, run["interface"])[0])
-    return task, run["interface"], plan, _restore(manager, step, like, directory)[0]
+    states = _restore(manager, step, like, directory)[0]
+    if where := not_finite(states):
+        raise UserError(f"{directory}: checkpoint {step}: expected finite weights, found others in {where}; {ANEW}")
+    return task, run["interface"], plan, states

@@ -1,7 +1,8 @@
 """The training loop: blocks of compiled updates, with progress and checkpoints between them.
 
 A block is one `lax.scan` over gradient updates. Between blocks Python shows progress and saves the whole carry through Orbax,
-so a killed run goes on where it stopped and ends with the same numbers.
+so a killed run goes on where it stopped and ends with the same numbers. Numbers that are none any more end a run before they
+are saved, and a signal to stop ends it after what was done is.
 """
 
 import time
@@ -11,11 +12,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ohio_jax import mesh
+from ohio_jax import interrupts, mesh
+from ohio_jax.errors import UserError
 from ohio_jax.progress import progress
-from ohio_jax.training.checkpoint import Run
+from ohio_jax.training.checkpoint import Run, not_finite
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
+TOO_LARGE = "rewards, observations or learning rates may be too large"
 
 _compiled: dict[Any, Any] = {}  # compiled blocks, see `executable`
 
@@ -55,9 +58,14 @@ def run_blocks(
         block: `block(updates)`, jitted block, which returns (carry, metrics).
         inputs: `inputs(carry, done)`, its arguments, spread over the run's seeds.
         kept: `kept(carry, finished)`, what a checkpoint holds, and when finished what is returned.
+
+    Raises:
+        UserError: at the first block whose metrics are not finite, or the first checkpoint whose agents are not.
+        Interrupted: after a signal, once what was done is saved.
     """
     plan, saved = run.plan, time.monotonic()
-    with progress(run.title, plan.updates, "update", run.progress.done) as bar:
+    agents = lambda: run.seeds.gather(kept(carry, True))
+    with interrupts.deferred(), progress(run.title, plan.updates, "update", run.progress.done) as bar:
         while run.progress.done < plan.updates:
             size = min(plan.block, plan.updates - run.progress.done)
             start = time.monotonic()
@@ -65,18 +73,43 @@ def run_blocks(
             program = executable(block(size), *given)
             compiled = time.monotonic()
             carry, metrics = program(*given)
-            metrics = {name: value.tolist() for name, value in run.seeds.gather(metrics).items()}
+            metrics = run.seeds.gather(metrics)
             now = time.monotonic()
+            _check_metrics(run, size, metrics)
+            metrics = {name: value.tolist() for name, value in metrics.items()}
             run.progress = run.progress.after(size, metrics, compiled - start, now - compiled)
             bar.update(size)
-            finished = run.progress.done == plan.updates
-            due = finished or now - saved > SECONDS_BETWEEN_CHECKPOINTS
+            finished, stopped = run.progress.done == plan.updates, mesh.any_process(interrupts.pending())
+            due = finished or stopped or now - saved > SECONDS_BETWEEN_CHECKPOINTS
             if run.directory is not None and mesh.broadcast_bool(due):
+                _check_agents(run, agents())
                 run.save(run.seeds.gather(kept(carry, finished)))
                 saved = time.monotonic()
-    done, curve = run.progress, run.progress.curve
+            if stopped:
+                interrupts.stop()
+    done, curve, states = run.progress, run.progress.curve, agents()
+    _check_agents(run, states)
     return Trained(
-        run.seeds.gather(kept(carry, True)),
+        states,
         {name: np.array([row[name] for row in curve]) for name in (curve[0] if curve else {})},
         {"compile": done.compile_seconds, "train": done.train_seconds},
     )
+
+
+def _check_metrics(run: Run, updates: int, metrics: dict[str, np.ndarray]) -> None:
+    """Raises UserError where the metrics of the next block are no finite numbers, one of each seed."""
+    for name, value in metrics.items():
+        place = f"{run.title}: updates {run.progress.done + 1} to {run.progress.done + updates}: metric {name}"
+        if value.shape != (run.plan.seeds,):
+            raise UserError(f"{place}: expected a number, found an array of shape {value.shape[1:]}")
+        if not (finite := np.isfinite(value)).all():
+            bad = int(np.argmin(finite))
+            found = f"{value[bad]} in seed {run.plan.first_seed + bad}"
+            raise UserError(f"{place}: expected a finite number, found {found}; {TOO_LARGE}")
+
+
+def _check_agents(run: Run, agents: Any) -> None:
+    """Raises UserError where what would be kept or returned is not finite."""
+    if where := not_finite(agents):
+        place = f"{run.title}: update {run.progress.done}: {where}"
+        raise UserError(f"{place}: expected finite parameters, found others; {TOO_LARGE}")

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from ohio_jax.data import Batch, Transitions, sampling
 from ohio_jax.errors import unknown
 from ohio_jax.learners import LEARNERS
-from ohio_jax.task import Task
+from ohio_jax.task import Task, check_transitions
 from ohio_jax.training.checkpoint import Run
 from ohio_jax.training.loop import Trained, run_blocks
 from ohio_jax.training.plan import Plan, batch_of, initial_agents
@@ -52,10 +52,12 @@ def train(plan: Plan, task: Task, interface: str, transitions: Transitions, dire
     then falls over all of them, so that the result is not bit for bit that of a run made in one piece.
 
     Raises:
-        UserError: for an unknown sampling, if the directory holds another run, or a checkpoint that cannot be read.
+        UserError: for an unknown sampling, data of other sizes than the task's, if the directory holds another run or a checkpoint
+            that cannot be read, and where numbers stop being finite.
     """
     if plan.sampling not in sampling.PROBABILITIES:
         raise unknown("sampling", plan.sampling, sampling.PROBABILITIES)
+    check_transitions(transitions, task, interface)
     run = Run(f"train {task.name} {interface} {plan.learner}", plan, fingerprint(plan, task, interface, transitions), directory)
     fresh, keys = initial_agents(plan, task, interface, transitions)
     agents = run.restore(fresh)

@@ -1,17 +1,19 @@
 """What to train and for how long, and what a learner is given for it."""
 
 import functools
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+import typing
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
+from ohio_jax import limits
 from ohio_jax.agent import Agent, Preprocessor, feature_size, shown
 from ohio_jax.data import Batch, Transitions
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, short, unknown
 from ohio_jax.learners import LEARNERS, Spec, outside
 from ohio_jax.task import ActionInterface, Task
 
@@ -52,10 +54,34 @@ class Plan:
 
     @classmethod
     def of_json(cls, given: dict[str, Any]) -> "Plan":
-        """The plan that `as_json` gave; a learner from elsewhere is found again, as it is now."""
-        given = {name: value for name, value in given.items() if name != "learner_sha256"}
-        learner = LEARNERS[outside.find(given.pop("learner_from", given["learner"]))]
-        return cls(**{**given, "config": learner.Config(**given["config"])})
+        """The plan that `as_json` gave; a learner from elsewhere is found again, as it is now. UserError for any other JSON."""
+        try:
+            given = {name: value for name, value in given.items() if name != "learner_sha256"}
+            learner = LEARNERS[outside.find(given.pop("learner_from", given["learner"]))]
+            plan = cls(**{**given, "config": learner.Config(**given["config"])})
+        except (AttributeError, KeyError, TypeError) as error:
+            raise UserError(f"plan: expected what a run notes, found {type(error).__name__}: {error}") from error
+        plan.check()
+        return plan
+
+    def check(self) -> None:
+        """Raises UserError naming the field for a value of another type, or beyond its bounds in `ohio_jax.limits`."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in limits.BUDGETS:
+                limits.check(f"plan: field {field.name}", value, limits.BUDGETS[field.name])
+            elif field.type is not Any and type(value) is not field.type:
+                raise UserError(f"plan: field {field.name}: expected {field.type.__name__}, found {short(value)}")
+        # What learners from elsewhere mean by a name is theirs.
+        bounds = {} if outside.origin(self.learner) else limits.HYPERPARAMETERS
+        for name, kind in typing.get_type_hints(type(self.config)).items():
+            value, place = getattr(self.config, name, None), f"config: field {name}"
+            if typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
+                raise unknown(f"value of {place}", value, typing.get_args(kind))
+            if kind is bool and type(value) is not bool:
+                raise UserError(f"{place}: expected bool, found {short(value)}")
+            if kind in (int, float):
+                limits.check(place, value, bounds.get(name, limits.WHOLE if kind is int else limits.REAL))
 
     def lasting(self, updates: int) -> "Plan":
         """The same for so many updates; a rate that falls to zero over the plan's falls over these."""

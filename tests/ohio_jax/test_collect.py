@@ -5,8 +5,12 @@ import tracemalloc
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from ohio_jax.collect import CHUNK, collect
+from ohio_jax import collect as collection
+from ohio_jax import data
+from ohio_jax.collect import CHUNK, collect, collect_to
+from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_policy
 from tests.ohio_jax import toy
 
@@ -52,3 +56,40 @@ def test_the_logs_lie_in_memory_once():
     size = sum(array.nbytes for array in logged.arrays.values())
     assert logged.state.shape == (6 * episodes, 1024)
     assert peak < size + 1.25 * logged.state.nbytes
+
+
+def test_a_file_of_logs_and_what_lies_beside_it(tmp_path, monkeypatch):
+    """A killed call's chunks are taken up and removed; what they never were stays, whatever it is called."""
+    task, episodes, path = toy.line_task(), CHUNK + 5, tmp_path / "d.npz"
+    (tmp_path / "d.parts").mkdir()
+    (tmp_path / "d.parts" / "000000-000064.npz").write_text("precious")
+    parts = tmp_path / ".d.npz.parts"
+    collect(task, "wander", episodes, 5, parts)
+    (parts / "000064-000069.npz").write_text("half a chunk")
+    (parts / f".000000-000064.npz.{'0' * 32}.part").write_text("half a chunk")
+    played = []
+    monkeypatch.setattr(collection, "_log", lambda *given, log=collection._log: played.append(1) or log(*given))
+    whole = collect_to(path, task, "wander", episodes, 5)
+    assert len(played) == 1 and not parts.exists()
+    assert data.load(path, "trajectories").digest == whole.digest == collect(task, "wander", episodes, 5).digest
+    assert (tmp_path / "d.parts" / "000000-000064.npz").read_text() == "precious"
+    parts.mkdir()
+    (parts / "notes.txt").write_text("mine")
+    collect_to(path, task, "wander", CHUNK, 5)  # the same command, of fewer episodes
+    assert [file.name for file in parts.iterdir()] == ["notes.txt"] and len(data.load(path, "trajectories").returns) == CHUNK
+
+
+@pytest.mark.parametrize(("policy", "seed", "field"), [("half", 5, "behavior_policy"), ("wander", 6, "seed")])
+def test_logs_of_another_run_are_not_lost(tmp_path, policy, seed, field):
+    task, path = toy.line_task(), tmp_path / "d.npz"
+    collect_to(path, task, "wander", 3, 5)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=f"field card.{field}: expected .*, found .*; give another name"):
+        collect_to(path, task, policy, 3, seed)
+    data.save(path, dataclasses.replace(data.load(path, "trajectories"), card={"task": "line"}))  # somebody's own
+    with pytest.raises(UserError, match="give another name"):
+        collect_to(path, task, "wander", 3, 5)
+    path.write_bytes(before[:-100])
+    with pytest.raises(UserError, match="found another; give another name"):
+        collect_to(path, task, "wander", 3, 5)
+    assert path.read_bytes() == before[:-100] and [file.name for file in tmp_path.iterdir()] == ["d.npz"]

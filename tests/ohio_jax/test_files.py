@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ohio_jax import files
+from ohio_jax.errors import UserError
 
 
 def visible(folder) -> list[str]:
@@ -96,6 +97,7 @@ def test_killed_before_the_rename_keeps_the_old_content(tmp_path):
     code = """
 import os, sys, time
 from ohio_jax import files
+from ohio_jax.errors import UserError
 os.fsync = lambda descriptor: (print("in the middle", flush=True), time.sleep(60))
 files.write_bytes(sys.argv[1], b"new" * 100_000)
 """
@@ -113,6 +115,7 @@ def test_killed_at_any_moment_leaves_a_whole_file(tmp_path, delay):
     code = """
 import itertools, sys
 from ohio_jax import files
+from ohio_jax.errors import UserError
 print("started", flush=True)
 for digit in itertools.cycle(b"123456789"):
     files.write_bytes(sys.argv[1], bytes([digit]) * int(sys.argv[2]))
@@ -125,3 +128,103 @@ for digit in itertools.cycle(b"123456789"):
     assert len(content) == size
     assert len(set(content)) == 1
     assert visible(tmp_path) == ["a"]
+
+
+# --- What a killed process leaves
+
+
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path):
+    """Of its own target alone, and nothing that only looks like it."""
+    others = [f".b.{'0' * 32}.part", ".a.mine.part", f"a.{'0' * 32}.part", f".a.{'0' * 31}z.part"]
+    for name in (f".a.{'0' * 32}.part", f".a.{'f' * 32}.part", *others):
+        (tmp_path / name).write_text("half")
+    files.write_bytes(tmp_path / "a", b"whole")
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, "a"])
+
+
+def test_what_another_process_writes_is_left_alone(tmp_path):
+    path = tmp_path / "a"
+    code = """
+import os, sys
+from ohio_jax import files
+from ohio_jax.errors import UserError
+sync = os.fsync
+os.fsync = lambda descriptor: (print("in the middle", flush=True), sys.stdin.readline(), sync(descriptor))
+files.write_bytes(sys.argv[1], b"slow")
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout.readline() == "in the middle\n"
+        files.write_bytes(path, b"quick")
+        assert len(os.listdir(tmp_path)) == 2 and path.read_bytes() == b"quick"
+        writer.communicate("\n", timeout=60)
+    assert writer.returncode == 0 and path.read_bytes() == b"slow" and os.listdir(tmp_path) == ["a"]
+
+
+def test_a_lock_leaves_nothing(tmp_path):
+    """Neither its own file nor that of a killed command."""
+    (tmp_path / ".a.lock").touch()
+    with files.file_lock(tmp_path / "a"):
+        assert os.listdir(tmp_path) == [".a.lock"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_lock_keeps_others_out(tmp_path):
+    """Also those that waited for a lock whose file its holder deleted: no two hold it at a time."""
+    code = """
+import os, sys
+from ohio_jax import files
+from ohio_jax.errors import UserError
+for _ in range(30):
+    with files.file_lock(sys.argv[1]):
+        os.mkdir(sys.argv[1])
+        os.rmdir(sys.argv[1])
+"""
+    workers = [start(code, tmp_path / "a") for _ in range(2)]
+    for worker in workers:
+        with worker:
+            assert worker.wait(timeout=60) == 0
+    assert os.listdir(tmp_path) == []
+
+
+# --- Whether a file can be written
+
+
+@pytest.mark.parametrize("name", ["a", "new/folder/a", "../{folder}/a"])
+def test_an_output_is_tried_and_nothing_stays(tmp_path, name):
+    files.try_output(tmp_path / name.format(folder=tmp_path.name))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("folder", "expected a file to write, found a folder"),
+        ("file/a", "Not a directory"),
+        ("file/new/a", "Not a directory"),
+        ("x" * 300, "File name too long"),
+        ("x" * 230, "File name too long"),  # with what is added while it is written
+        ("new/" + "x" * 300 + "/a", "File name too long"),
+        ("a\0b", "null byte"),
+        ("/proc/a", "No such file|Permission denied"),
+    ],
+)
+def test_what_cannot_be_written(tmp_path, name, words):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=words):
+        files.try_output(tmp_path / name)
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+def test_only_an_earlier_result_of_the_same_command_is_replaced(tmp_path):
+    path, made = tmp_path / "a.npz", {"seed": 1, "settings": {"gains": (1.0, 2.0)}}
+    files.check_replaceable(path, made)
+    files.write_npz(path, {**made, "episodes": 4}, {"x": np.zeros(3)})
+    files.check_replaceable(path, made)
+    with pytest.raises(UserError, match=r"field card.seed: expected 2, found 1, .*give another name"):
+        files.check_replaceable(path, made | {"seed": 2})
+    np.savez(path, x=np.zeros(3))
+    with pytest.raises(UserError, match="an earlier result of this command, found another; give another name"):
+        files.check_replaceable(path, made)

@@ -62,13 +62,25 @@ def test_one_that_dies_takes_the_other_along(folder, dies):
     assert_one(folder)
 
 
+def test_the_first_process_listens_where_it_is_told_and_nowhere_else():
+    port = free_port()
+    code = "import sys; from ohio_jax import mesh; mesh.join(sys.argv[1], 2, 0)"
+    with subprocess.Popen([sys.executable, "-c", code, f"127.0.0.1:{port}"]) as first:
+        try:
+            mesh._reach("127.0.0.1", port, 60)
+            with pytest.raises(ConnectionRefusedError):  # another address of this machine
+                socket.create_connection(("127.0.0.2", port), timeout=10)
+        finally:
+            first.kill()
+
+
 def test_nobody_at_the_address_and_a_port_that_is_taken():
     port = free_port()
     with pytest.raises(UserError, match=f"expected the first process at 127.0.0.1:{port}, found none"):
         mesh.join(f"127.0.0.1:{port}", 2, 1, seconds=0)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"expected a free port, found {port}"):
+        with pytest.raises(UserError, match=f"expected a free port of this machine, found 127.0.0.1:{port}"):
             mesh.join(f"127.0.0.1:{port}", 2, 0)
 
 
@@ -77,6 +89,8 @@ def test_nobody_at_the_address_and_a_port_that_is_taken():
     [
         (("somewhere", 2, 0), "expected HOST:PORT or auto, found 'somewhere'"),
         (("somewhere:here", 2, 0), "expected HOST:PORT or auto"),
+        (("somewhere:99999", 2, 0), "expected HOST:PORT or auto"),
+        (("192.0.2.1:29400", 2, 0), "expected a free port of this machine, found 192.0.2.1:29400"),  # nobody's
         (("somewhere:1", None, 0), "--processes: expected with --coordinator somewhere:1, found none"),
         (("somewhere:1", 2), "--process: expected with --coordinator"),
         (("somewhere:1", 2, 2), "--process: expected 0 to 1, found 2"),

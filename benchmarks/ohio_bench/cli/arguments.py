@@ -3,13 +3,14 @@
 import argparse
 import contextlib
 import json
-import math
+import sys
 import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from ohio_jax.errors import UserError, unknown
+from ohio_jax import limits
+from ohio_jax.errors import UserError, short, unknown
 
 Add = Callable[..., argparse.ArgumentParser]  # (name, function, cached=True) -> the parser of a new command
 
@@ -35,30 +36,53 @@ def names(text: str) -> tuple[str, ...]:
     return found
 
 
-def positive(text: str) -> int:
-    """argparse type of a count."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, found {number}")
-    return number
+class Number:
+    """argparse type of a number within its bounds in `ohio_jax.limits`, which the help says."""
+
+    def __init__(self, name: str):
+        self.bounds = limits.BUDGETS[name]
+
+    def __call__(self, text: str) -> Any:
+        value = None
+        with contextlib.suppress(ValueError):
+            value = type(self.bounds[0])(text)
+        if not limits.within(value, self.bounds):
+            raise argparse.ArgumentTypeError(f"expected {limits.expected(self.bounds)}, found {short(text)}")
+        return value
 
 
-def natural(text: str) -> int:
-    """argparse type of a seed: NumPy's legacy generator takes 0 .. 2^32 - 1."""
-    number = int(text)
-    if not 0 <= number < 2**32:
-        raise argparse.ArgumentTypeError(f"expected 0 to 4294967295, found {number}")
-    return number
+def place(text: str) -> str:
+    """argparse type of the path of a file or folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, found none")
+    return text
 
 
 def show(args, found: dict[str, Any], text: str) -> None:
-    print(json.dumps(found, allow_nan=False) if args.json else text)
+    say(json.dumps(found, allow_nan=False) if args.json else text)
 
 
-def dataset_path(text: str) -> Path:
+def say(text: str) -> None:
+    """Prints a result at once, also where the terminal lacks some of its letters."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.replace("±", "+/-").encode(encoding, "backslashreplace").decode(encoding)
+    print(text, flush=True)
+
+
+def output(text: str, suffix: str, *inputs: str | None) -> Path:
+    """Where a result goes. Raises UserError for another kind of name, one of the inputs, and what cannot be written."""
+    from ohio_jax.files import try_output
+
     path = Path(text)
-    if path.suffix != ".npz":
-        raise UserError(f"--out: expected a file name that ends in .npz, found {text!r}")
+    if path.suffix != suffix:
+        raise UserError(f"--out: expected a file name that ends in {suffix}, found {short(text)}")
+    try_output(path)
+    for given in inputs:
+        if given is not None and path.exists() and Path(given).exists() and path.samefile(given):
+            raise UserError(f"--out: expected another file than the input {given}, found {text}")
     return path
 
 
@@ -66,9 +90,12 @@ def task_of(path: str, card: dict[str, Any], changed: dict[str, str] | None = No
     """The task a data set's card names, with its settings but for those that are changed."""
     from ohio_envs import registry
 
-    if card.get("task") not in registry.TASKS:
-        raise UserError(f"{path}: field card.task: expected a known task, found {card.get('task')!r}")
-    return registry.make(card["task"], card.get("settings", {}) | (changed or {}))
+    name, before = card.get("task"), card.get("settings", {})
+    if not isinstance(name, str) or name not in registry.TASKS:
+        raise UserError(f"{path}: field card.task: expected a known task, found {short(name)}")
+    if not isinstance(before, dict):
+        raise UserError(f"{path}: field card.settings: expected an object, found {short(before)}")
+    return registry.make(name, before | (changed or {}))
 
 
 def task_with_interface(args) -> Any:
@@ -85,14 +112,14 @@ def scripted_policy(args) -> Any:
     """The task that --policy plays in; None with --checkpoint, whose run names its own. Raises UserError for half of either."""
     from ohio_envs import registry
 
-    if not args.checkpoint:
+    if args.checkpoint is None:
         if not args.task:
             raise UserError("expected TASK with --policy, found no task")
         for name in ("training_seed", "sample_actions"):
             if getattr(args, name, None) not in (None, False):
                 raise UserError(f"--{name.replace('_', '-')}: expected with --checkpoint, found with --policy")
         return registry.make(args.task, settings(args.set))
-    if args.task:
+    if args.task is not None:
         raise UserError(f"--checkpoint brings its own task; expected no TASK, found {args.task!r}")
     return None
 
@@ -123,11 +150,11 @@ def _value(name: str, text: str, kind: Any) -> Any:
             raise unknown(f"value of --config {name}", text, typing.get_args(kind))
         return text
     value: Any = None
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(text)
     of_kind = type(value) is kind or (kind is float and type(value) is int)
-    if not of_kind or (kind is float and not math.isfinite(value)):
-        raise UserError(f"--config: field {name}: expected {kind.__name__}, found {text!r}")
+    if not of_kind or (kind is float and not limits.within(value, limits.REAL)):
+        raise UserError(f"--config: field {name}: expected {kind.__name__}, found {short(text)}")
     return kind(value)
 
 
@@ -143,10 +170,10 @@ def add_task(command, hidden: int) -> argparse.ArgumentParser:
     """What commands that learn in a task itself have in common."""
     command.add_argument("task", help="a name that `ohio-jax list` shows")
     command.add_argument("--interface", default="ohio", help="action interface: ohio, end_to_end, ...")
-    command.add_argument("--hidden", type=positive, default=hidden, help="width of the networks")
-    command.add_argument("--seeds", type=positive, default=1, help="how many independent runs")
-    command.add_argument("--first-seed", type=natural, default=0, help="the first one's seed")
-    command.add_argument("--out", required=True, metavar="DIR", help="checkpoints; the same command goes on from them")
+    command.add_argument("--hidden", type=Number("hidden"), default=hidden, help="width of the networks")
+    command.add_argument("--seeds", type=Number("seeds"), default=1, help="how many independent runs")
+    command.add_argument("--first-seed", type=Number("first_seed"), default=0, help="the first one's seed")
+    command.add_argument("--out", type=place, required=True, metavar="DIR", help="checkpoints; the same command goes on from them")
     add_set(command)
     return command
 
@@ -155,12 +182,12 @@ def add_who(command) -> None:
     command.add_argument("task", nargs="?", help="with --policy; a checkpoint brings its own")
     who = command.add_mutually_exclusive_group(required=True)
     who.add_argument("--policy", help="a scripted policy")
-    who.add_argument("--checkpoint", metavar="DIR", help="what train, online or hdpo wrote")
+    who.add_argument("--checkpoint", type=place, metavar="DIR", help="what train, online or hdpo wrote")
     command.add_argument("--sample-actions", action="store_true", help="sample the learned policy instead of its mean")
 
 
 def add_processes(command) -> None:
     several = command.add_argument_group("several processes, each with the same command")
     several.add_argument("--coordinator", metavar="HOST:PORT", help="where the first listens; auto on Slurm and TPU pods")
-    several.add_argument("--processes", type=positive, metavar="N", help="how many there are")
-    several.add_argument("--process", type=natural, metavar="I", help="which this is, from 0")
+    several.add_argument("--processes", type=Number("processes"), metavar="N", help="how many there are")
+    several.add_argument("--process", type=Number("process"), metavar="I", help="which this is, from 0")

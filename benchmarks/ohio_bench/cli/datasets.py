@@ -1,19 +1,15 @@
 """`collect`, `invert` and `corrupt`: files of logs and of transitions."""
 
 from ohio_bench.cli import arguments
-from ohio_bench.cli.arguments import Add, natural, positive, show
+from ohio_bench.cli.arguments import Add, Number, place, show
 from ohio_jax.errors import UserError, unknown
 
 
 def collect_command(args) -> None:
     """log a scripted policy or a trained checkpoint into a data set"""
-    import shutil
+    from ohio_jax.collect import collect_to, trained_policy
 
-    from ohio_jax import data
-    from ohio_jax.collect import collect, trained_policy
-
-    out = arguments.dataset_path(args.out)
-    parts = out.with_suffix(".parts")
+    out = arguments.output(args.out, ".npz")
     task, policy = arguments.scripted_policy(args), args.policy
     if task is None:
         task, interface, plan, states = arguments.trained(args)
@@ -23,26 +19,28 @@ def collect_command(args) -> None:
             raise UserError(f"--training-seed: expected one of the run's, {seeds[0]} to {seeds[-1]}, found {seed}")
         state = states.of_seed(seeds.index(seed))
         policy = trained_policy(task, interface, plan.learner, state, not args.sample_actions)
-    trajectories = collect(task, policy, args.episodes, args.seed, parts)
-    sha = data.save(out, trajectories)
-    shutil.rmtree(parts, ignore_errors=True)
-    card = {**trajectories.card, "file": str(out), "sha256": sha}
+    trajectories = collect_to(out, task, policy, args.episodes, args.seed)
+    card = {**trajectories.card, "file": str(out), "sha256": trajectories.digest}
     show(args, card, f"{out}: {args.episodes} episodes, mean return {card['return_mean']:.1f}")
 
 
 def invert_command(args) -> None:
     """recover high-level actions: low-level trajectories to high-level transitions"""
     from ohio_jax import data
+    from ohio_jax.files import check_replaceable
     from ohio_jax.relabel import relabel
 
+    out = arguments.output(args.out, ".npz", args.data)
     trajectories = data.load(args.data, "trajectories")
     task = arguments.task_of(args.data, trajectories.card, arguments.settings(args.set))
-    out = arguments.dataset_path(args.out)
+    made = {"source_sha256": trajectories.digest, "settings": task.settings, "interface": args.interface, "inverse": args.inverse}
+    made |= {"kind": "transitions", "corruption": trajectories.card.get("corruption")}
+    check_replaceable(out, made if args.weights is None else made | {"weights": args.weights})
     transitions = relabel(trajectories, task, args.interface, args.inverse, args.weights)
     sha = data.save(out, transitions)
     card = {**transitions.card, "file": str(out), "sha256": sha}
     text = f"{out}: {card['transitions']} transitions, largest residual {card['residual_max']:.3g}"
-    show(args, card, f"{text}, {card['unexplained']} unexplained, {card['failed']} failed")
+    show(args, card, ", ".join([text, *(f"{card[status]} {status}" for status in ("ambiguous", "unexplained", "failed"))]))
 
 
 def corrupt_command(args) -> None:
@@ -51,16 +49,18 @@ def corrupt_command(args) -> None:
 
     from ohio_jax import data
     from ohio_jax.data.corruption import FIELDS, Adversary, corrupt
+    from ohio_jax.files import check_replaceable
     from ohio_jax.learners import LEARNERS
     from ohio_jax.training.checkpoint import load_policy
 
     if args.kind not in FIELDS:
         raise unknown("corruption", args.kind, FIELDS)
-    out, adversary = arguments.dataset_path(args.out), None
+    out, adversary = arguments.output(args.out, ".npz", args.data), None
     if args.adversary:
         _, _, plan, states = load_policy(args.adversary, registry.make)
         adversary = Adversary(LEARNERS[plan.learner], states.of_seed(0))
     spoiled = corrupt(data.load(args.data, FIELDS[args.kind][0]), args.kind, args.rate, args.scale, args.seed, adversary)
+    check_replaceable(out, {name: spoiled.card.get(name) for name in ("kind", "task", "corruption")})
     card = {**spoiled.card, "file": str(out), "sha256": data.save(out, spoiled)}
     show(args, card, f"{out}: {args.kind} of {round(args.rate * len(spoiled.reward))} of {len(spoiled.reward)} rows spoiled")
 
@@ -68,10 +68,10 @@ def corrupt_command(args) -> None:
 def add_to(add: Add) -> None:
     command = add("collect", collect_command)
     arguments.add_who(command)
-    command.add_argument("--training-seed", type=natural, help="which of the checkpoint's, the first by default")
-    command.add_argument("--episodes", type=positive, default=510, help="how many")
-    command.add_argument("--seed", type=natural, default=0, help="of instances and of the policy's own randomness")
-    command.add_argument("--out", required=True, metavar="F.npz", help="the logs")
+    command.add_argument("--training-seed", type=Number("seed"), help="which of the checkpoint's, the first by default")
+    command.add_argument("--episodes", type=Number("episodes"), default=510, help="how many")
+    command.add_argument("--seed", type=Number("seed"), default=0, help="of instances and of the policy's own randomness")
+    command.add_argument("--out", type=place, required=True, metavar="F.npz", help="the logs")
     arguments.add_set(command)
 
     command = add("invert", invert_command)
@@ -80,14 +80,14 @@ def add_to(add: Add) -> None:
     command.add_argument("--interface", default="ohio", help="action interface: ohio, ohio_compat, end_to_end, ...")
     command.add_argument("--weights", help="trust in a transition: keep, drop, original, posterior; default: the inverse's own")
     arguments.add_set(command)
-    command.add_argument("--out", required=True, metavar="G.npz", help="the transitions")
+    command.add_argument("--out", type=place, required=True, metavar="G.npz", help="the transitions")
     arguments.add_processes(command)
 
     command = add("corrupt", corrupt_command)
     command.add_argument("data", metavar="F.npz", help="logs or transitions")
     command.add_argument("--kind", required=True, help="action (of logs), observation, next_observation, reward or label")
-    command.add_argument("--rate", type=float, default=0.3, help="share of the rows")
-    command.add_argument("--scale", type=float, default=1.0, help="largest noise, in deviations of what is spoiled")
-    command.add_argument("--adversary", metavar="DIR", help="a trained learner whose critics choose the noise")
-    command.add_argument("--seed", type=natural, default=0, help="of the noise")
-    command.add_argument("--out", required=True, metavar="G.npz", help="the corrupted data set")
+    command.add_argument("--rate", type=Number("rate"), default=0.3, help="share of the rows")
+    command.add_argument("--scale", type=Number("scale"), default=1.0, help="largest noise, in deviations of what is spoiled")
+    command.add_argument("--adversary", type=place, metavar="DIR", help="a trained learner whose critics choose the noise")
+    command.add_argument("--seed", type=Number("seed"), default=0, help="of the noise")
+    command.add_argument("--out", type=place, required=True, metavar="G.npz", help="the corrupted data set")

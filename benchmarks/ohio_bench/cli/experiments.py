@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ohio_bench.cli.arguments import Add, add_processes, names, positive, show
+from ohio_bench.cli.arguments import Add, Number, add_processes, names, place, say, show
 from ohio_jax.errors import UserError, unknown
 
 
@@ -51,13 +51,13 @@ def fill_all(args) -> None:
     from ohio_bench.report import leaderboard
 
     for name, given in (("learner", args.learner), ("seeds", args.seeds), ("only", args.only)):
-        if given:
+        if given not in (None, ()):
             raise UserError(f"--{name}: expected with one table, found with all")
     done = []
     for name in ALL:
         done.append(filled(args, EXPERIMENTS[name]))
         if not args.json:
-            print(done[-1][1], flush=True)
+            say(done[-1][1])
     written = [str(path) for path in leaderboard.rebuild(Path(args.results))]
     show(args, {"experiments": [found for found, _ in done], "written": written}, "\n".join(written))
 
@@ -67,9 +67,13 @@ def filled(args, experiment) -> tuple[dict[str, Any], str]:
     from ohio_bench.report import markdown
     from ohio_bench.runner.executors import executor
     from ohio_bench.runner.run import run
+    from ohio_jax.files import try_output
 
+    results = Path(args.results)
+    try_output(results / "runs" / experiment.name / "cell.json")
+    try_output(results / "page.md")
     execute = executor(args.executor, args.cell_cpus, args.cell_gpus)
-    ran = run(experiment, args.preset, args.only, Path(args.results), execute, args.force)
+    ran = run(experiment, args.preset, args.only, results, execute, args.force)
     written, board, text = [str(path) for path in ran.report.written], ran.report.board, io.StringIO()
     if board:
         markdown.show(board.table, board.entries, text, sys.stdout.isatty())
@@ -86,11 +90,13 @@ def speed_command(args) -> None:
     """measure speed side by side with references"""
     from ohio_bench.speed.pages import PAGES
     from ohio_bench.speed.run import run
+    from ohio_jax.files import try_output
 
-    if args.name and args.name not in PAGES:
+    if args.name is not None and args.name not in PAGES:
         raise unknown("speed test", args.name, PAGES)
-    chosen = [args.name] if args.name else sorted(PAGES)
+    chosen = sorted(PAGES) if args.name is None else [args.name]
     out = Path(args.results) / "speed"
+    try_output(out / "page.md")
     found = {name: run(name, out, args.quick) for name in chosen}
     show(args, found, "\n".join(str(out / f"{name}.md") for name in chosen))
 
@@ -99,6 +105,8 @@ def leaderboard_command(args) -> None:
     """rebuild the leaderboard, every table and every page from the run files alone"""
     from ohio_bench.report import leaderboard
 
+    if not Path(args.results).is_dir():
+        raise UserError(f"--results: expected a folder of run files, found none at {args.results}")
     written = [str(path) for path in leaderboard.rebuild(Path(args.results))]
     show(args, {"written": written}, "\n".join(written) or "no run files")
 
@@ -117,10 +125,10 @@ def add_to(add: Add) -> None:
         command.add_argument("--preset", default="quick", help="how much: quick (minutes), cpu (hours), paper (an accelerator)")
         command.add_argument("--only", type=names, default=(), help=f"only these {groups} or cells, comma-separated")
         command.add_argument("--force", action="store_true", help="run stored cells again; what .work holds is used")
-        command.add_argument("--results", default="results", help="folder of run files, tables and pages")
+        command.add_argument("--results", type=place, default="results", help="folder of run files, tables and pages")
         command.add_argument("--executor", default="local", help="local: one cell after another; ray: on a Ray cluster")
-        command.add_argument("--cell-cpus", type=positive, metavar="N", help="cores of a cell on Ray, 1 by default")
-        command.add_argument("--cell-gpus", type=float, metavar="X", help="GPUs of a cell on Ray, 1 where there are any")
+        command.add_argument("--cell-cpus", type=Number("cell_cpus"), metavar="N", help="cores of a cell on Ray, 1 by default")
+        command.add_argument("--cell-gpus", type=Number("cell_gpus"), metavar="X", help="GPUs of a cell on Ray, 1 where there are any")
         return command
 
     command = add_fill("bench", bench_command, "rows")
@@ -128,20 +136,20 @@ def add_to(add: Add) -> None:
         "table",
         help="routing, reacher, supply-chain, manipulation or gains; all: every experiment of the paper, then the leaderboard",
     )
-    command.add_argument("--seeds", type=positive, help="training seeds, instead of the preset's")
+    command.add_argument("--seeds", type=Number("seeds"), help="training seeds, instead of the preset's")
     command.add_argument("--learner", help="only this one, on every method: its name, or module:object of your own")
     add_processes(command)
     add_fill("finetune", finetune_command, "domains")
     add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, cost)", cached=False)
 
     command = add("leaderboard", leaderboard_command)
-    command.add_argument("--results", default="results", help="folder of run files, tables and pages")
+    command.add_argument("--results", type=place, default="results", help="folder of run files, tables and pages")
 
     command = add("submit", submit_command, cached=False)
     command.add_argument("file", metavar="FILE", help="a run file")
-    command.add_argument("--results", default="results", help="folder of run files, tables and pages")
+    command.add_argument("--results", type=place, default="results", help="folder of run files, tables and pages")
 
     command = add("speed", speed_command, cached=False)
     command.add_argument("name", nargs="?", help="which test; all of them unless given")
     command.add_argument("--quick", action="store_true", help="seconds instead of minutes; noisier")
-    command.add_argument("--results", default="results", help="folder of run files, tables and pages")
+    command.add_argument("--results", type=place, default="results", help="folder of run files, tables and pages")

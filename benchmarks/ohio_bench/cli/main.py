@@ -1,36 +1,50 @@
-"""The parser, and what happens around a command: user errors, compiled programs on disk, several processes as one."""
+"""The parser, and what happens around a command: user errors, interruptions, compiled programs on disk, several processes as one."""
 
 import argparse
 import contextlib
 import os
 import sys
+from typing import NoReturn
 
 from absl import app, logging
 from absl.flags import argparse_flags
 
 from ohio_bench.cli import catalog, datasets, experiments, playing, training
-from ohio_jax import __version__, compilation_cache
-from ohio_jax.errors import UserError
+from ohio_bench.cli.arguments import Number
+from ohio_jax import __version__, compilation_cache, interrupts, limits
+from ohio_jax.errors import UserError, one_line
 
 GROUPS = (catalog, datasets, training, playing, experiments)  # each with add_to(add), which adds its commands
+RESUMED = ("collect", "train", "online", "hdpo", "bench", "finetune", "sensitivity")  # what they finished is kept
+REBUILT = ("data", "speed", "leaderboard")  # write several files, each of them whole
+TRUE = ("1", "true", "t", "yes", "y", "on")  # as JAX reads its variables
+
+
+class Parser(argparse_flags.ArgumentParser):
+    """Says of a mistake in one line what it is, below the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(one_line(message))
 
 
 class Help(argparse.HelpFormatter):
-    """Says the default of each flag that has one."""
+    """Says the default of each flag that has one, and what its numbers may be."""
 
     def _get_help_string(self, action):
-        said = action.help or ""
+        said, notes = action.help or "", []
         has_one = action.option_strings and isinstance(action.default, str | int | float) and action.default is not False
-        shown = has_one and action.default != argparse.SUPPRESS and "default" not in said
-        return f"{said} (default: %(default)s)" if shown else said
+        if has_one and action.default != argparse.SUPPRESS and "default" not in said:
+            notes.append("default: %(default)s")
+        if isinstance(action.type, Number):
+            notes.append(limits.expected(action.type.bounds))
+        return f"{said} ({'; '.join(notes)})" if notes else said
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse_flags.ArgumentParser(
-        prog="ohio-jax", description="Offline hierarchical RL via inverse optimization.", allow_abbrev=False
-    )
+    top = Parser(prog="ohio-jax", description="Offline hierarchical RL via inverse optimization.", allow_abbrev=False)
     top.add_argument("--version", action="version", version=f"ohio-jax {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    top.set_defaults(function=None)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
     def add(name: str, function, cached: bool = True) -> argparse.ArgumentParser:
         command = commands.add_parser(
@@ -48,18 +62,56 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args) -> int:
-    try:
-        if "compilation_cache" in args:  # not of commands that compile nothing, or measure how long that takes
-            compilation_cache.enable(args.compilation_cache)
-        with together(args):
-            args.function(args)
-    except UserError as error:
-        print(f"ohio-jax {args.command}: {error}", file=sys.stderr)
+    """Runs a command; returns its exit code: 0, 2 for what the user can mend, 130 and 143 for Ctrl-C and SIGTERM."""
+    if args.function is None:
+        parser().print_help(sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of our output went away
-        sys.stderr.close()
-        return 1
+    try:
+        with interrupts.immediate():
+            carry_out(args)
+    except (Exception, KeyboardInterrupt) as error:
+        # Once a signal came, whatever it became on its way through libraries is an interruption.
+        if isinstance(error, KeyboardInterrupt) or interrupts.pending():
+            code, said = 128 + interrupts.number(), interrupted(args.command)
+        elif isinstance(error, BrokenPipeError):  # the reader of our output went away
+            sys.stderr.close()
+            return 1
+        elif (said := mendable(error)) is not None:
+            code = 2
+        else:
+            raise
+        print(f"ohio-jax {args.command}: {one_line(said)}", file=sys.stderr, flush=True)
+        return code
     return 0
+
+
+def carry_out(args) -> None:
+    if os.environ.get("JAX_ENABLE_X64", "").lower() in TRUE:
+        raise UserError("JAX_ENABLE_X64: expected it unset, found it set: networks and simulators compute in float32")
+    if "compilation_cache" in args:  # not of commands that compile nothing, or measure how long that takes
+        compilation_cache.enable(args.compilation_cache)
+    with together(args):
+        args.function(args)
+
+
+def interrupted(command: str) -> str:
+    if command in RESUMED:
+        return "interrupted; the same command goes on"
+    return "interrupted; the same command starts anew" if command in REBUILT else "interrupted; nothing was written"
+
+
+def mendable(error: Exception) -> str | None:
+    """What to tell the user of what is theirs to mend; None of what is a fault of this program, which needs its traceback."""
+    said = str(error)
+    if isinstance(error, UserError):
+        return said
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else said or type(error).__name__
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in said:
+        return f"out of memory: {said}; docs/troubleshooting.md says what takes less"
+    if "Unable to initialize backend" in said:
+        return f"JAX_PLATFORMS: expected devices that this machine has and JAX was installed for, found: {said}"
+    return None
 
 
 @contextlib.contextmanager
@@ -89,10 +141,19 @@ def together(args):
 
 def run() -> None:
     """Entry point. One CPU device a core, so that training seeds run side by side; the user's XLA flags are kept."""
+    interrupts.install()
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_force_host_platform_device_count" not in flags:
         cores = min(os.cpu_count() or 1, 8)
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={cores}".strip()
     # Libraries report every checkpoint; only their warnings are the user's business unless --verbosity says otherwise.
     logging.set_verbosity(logging.WARNING)
-    app.run(main, flags_parser=lambda argv: parser().parse_args(argv[1:]))
+    app.run(_ended, flags_parser=lambda argv: parser().parse_args(argv[1:]))
+
+
+def _ended(args) -> int:
+    code = main(args)
+    if code > 128:  # at once: programs that other threads still run crash an interpreter that is being taken down
+        sys.stdout.flush()
+        os._exit(code)
+    return code

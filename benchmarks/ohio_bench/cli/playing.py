@@ -1,7 +1,8 @@
 """`evaluate` and `render`: what a policy earns and what it looks like."""
 
 from ohio_bench.cli import arguments
-from ohio_bench.cli.arguments import Add
+from ohio_bench.cli.arguments import Add, Number, place
+from ohio_jax.errors import UserError
 
 
 def evaluate_command(args) -> None:
@@ -24,6 +25,8 @@ def evaluate_command(args) -> None:
     else:
         played = jax.tree.map(lambda x: np.asarray(x)[None], evaluate_policy(task, args.policy, args.episodes, args.seed))
         head, of_runs = {"task": task.name, "policy": args.policy}, str(args.episodes)
+    if not all(np.isfinite(x).all() for x in jax.tree.leaves(played)):
+        raise UserError(f"{head['policy']} on {task.name}: expected finite returns and metrics, found others")
     # Between training seeds where there are some: the episodes of one policy say nothing of the next.
     of = task.score(played.returns)
     low, high = t_interval(of.mean(axis=1) if len(of) > 1 else of[0])
@@ -52,9 +55,12 @@ def evaluate_command(args) -> None:
 def render_command(args) -> None:
     """draw episodes of a scripted policy or a trained checkpoint into a GIF"""
     from ohio_jax.learners import LEARNERS
-    from ohio_jax.render import render
+    from ohio_jax.render import MADE, render
     from ohio_jax.rollout import StepwiseHierarchy, learned, scripted_policy
 
+    out = arguments.output(args.out, ".gif")
+    if out.exists() and MADE not in out.read_bytes():
+        raise UserError(f"{out}: expected no file, or an earlier picture of this command, found another; give another name")
     task = arguments.scripted_policy(args)
     if task is None:
         task, interface, plan, states = arguments.trained(args)
@@ -63,24 +69,24 @@ def render_command(args) -> None:
     else:
         _, env, act, params, _ = scripted_policy(task, args.policy)
         env = env.high if isinstance(env, StepwiseHierarchy) else env  # a frame a decision
-    render(task, env, act, params, args.out, args.seed, args.episodes, args.decisions, args.fps, args.every)
+    render(task, env, act, params, out, args.seed, args.episodes, args.decisions, args.fps, args.every)
     arguments.show(args, {"file": args.out, "task": task.name, "episodes": args.episodes}, args.out)
 
 
 def add_to(add: Add) -> None:
     command = add("evaluate", evaluate_command)
     arguments.add_who(command)
-    command.add_argument("--episodes", type=arguments.positive, default=10, help="test episodes, of each training seed")
-    command.add_argument("--seed", type=arguments.natural, default=10, help="of instances and of the policy's own randomness")
+    command.add_argument("--episodes", type=Number("episodes"), default=10, help="test episodes, of each training seed")
+    command.add_argument("--seed", type=Number("seed"), default=10, help="of instances and of the policy's own randomness")
     arguments.add_set(command)
     arguments.add_processes(command)
 
     command = add("render", render_command)
     arguments.add_who(command)
-    command.add_argument("--episodes", type=arguments.positive, default=3, help="side by side")
-    command.add_argument("--decisions", type=arguments.positive, default=40, help="how much of an episode is shown")
-    command.add_argument("--every", type=arguments.positive, default=1, help="decisions from one frame to the next")
-    command.add_argument("--fps", type=arguments.positive, default=10, help="frames a second")
-    command.add_argument("--seed", type=arguments.natural, default=10, help="of instances and of the policy's own randomness")
-    command.add_argument("--out", required=True, metavar="F.gif", help="the moving picture")
+    command.add_argument("--episodes", type=Number("pictures"), default=3, help="side by side")
+    command.add_argument("--decisions", type=Number("decisions"), default=40, help="how much of an episode is shown")
+    command.add_argument("--every", type=Number("every"), default=1, help="decisions from one frame to the next")
+    command.add_argument("--fps", type=Number("fps"), default=10, help="frames a second")
+    command.add_argument("--seed", type=Number("seed"), default=10, help="of instances and of the policy's own randomness")
+    command.add_argument("--out", type=place, required=True, metavar="F.gif", help="the moving picture")
     arguments.add_set(command)

@@ -1,9 +1,10 @@
 """`train`, `online` and `hdpo`: the ways to a policy."""
 
 from pathlib import Path
+from typing import Any
 
 from ohio_bench.cli import arguments
-from ohio_bench.cli.arguments import Add, natural, positive, show
+from ohio_bench.cli.arguments import Add, Number, place, show
 from ohio_jax.errors import UserError
 
 
@@ -19,7 +20,7 @@ def train_command(args) -> None:
 
     transitions = data.load(args.data, "transitions")
     task = arguments.task_of(args.data, transitions.card)
-    interface = transitions.card["interface"]
+    interface = str(transitions.card.get("interface"))
     plan = plans.plan(task.name, outside.find(args.learner), interface, args.preset)
     plan = plan if args.updates is None else plan.lasting(args.updates)
     plan = replace(plan, config=arguments.config_of(plan.config, args.config))
@@ -28,7 +29,7 @@ def train_command(args) -> None:
     trained = train(plan, task, interface, transitions, Path(args.out))
     last = {name: value[-1].tolist() for name, value in trained.curve.items()}
     found = {"out": args.out, "updates": plan.updates, "seeds": plan.seeds, "seconds": trained.seconds, "metrics": last}
-    show(args, found, f"{args.out}: {plan.updates} updates of {plan.seeds} seeds of {args.learner}")
+    show(args, found, f"{args.out}: {plan.updates} updates of {plan.seeds} seeds of {args.learner}, {summary(trained)}")
 
 
 def online_command(args) -> None:
@@ -50,7 +51,7 @@ def online_command(args) -> None:
     trained = online(plan, task, args.interface, Path(args.out))
     last = {name: value[-1].tolist() for name, value in trained.curve.items()}
     found = {"out": args.out, "decisions": plan.decisions, "seeds": args.seeds, "seconds": trained.seconds, "metrics": last}
-    show(args, found, f"{args.out}: {plan.decisions} decisions of {args.seeds} seeds of {args.learner}")
+    show(args, found, f"{args.out}: {plan.decisions} decisions of {args.seeds} seeds of {args.learner}, {summary(trained)}")
 
 
 def hdpo_command(args) -> None:
@@ -66,41 +67,47 @@ def hdpo_command(args) -> None:
     trained = hdpo(plan, task, args.interface, Path(args.out))
     found = {"out": args.out, "updates": args.updates, "seeds": args.seeds, "seconds": trained.seconds}
     found["return"] = trained.curve["return"][-1].tolist()
-    show(args, found, f"{args.out}: {args.updates} updates, mean return {trained.curve['return'][-1].mean():.1f} at the end")
+    show(args, found, f"{args.out}: {args.updates} updates of {args.seeds} seeds, {summary(trained)}")
+
+
+def summary(trained: Any) -> str:
+    """How long training took, and its metrics in the last block, means over seeds."""
+    last = ", ".join(f"{name} {value[-1].mean():.3g}" for name, value in trained.curve.items())
+    return f"{sum(trained.seconds.values()):.1f} s; {last}"
 
 
 def add_to(add: Add) -> None:
     command = add("train", train_command)
     command.add_argument("data", metavar="G.npz", help="transitions, as invert writes them")
     command.add_argument("--learner", required=True, help="its name, or module:object of your own")
-    command.add_argument("--seeds", type=positive, help="how many independent runs, instead of the preset's")
-    command.add_argument("--first-seed", type=natural, help="the first one's seed, 0 by default")
+    command.add_argument("--seeds", type=Number("seeds"), help="how many independent runs, instead of the preset's")
+    command.add_argument("--first-seed", type=Number("first_seed"), help="the first one's seed, 0 by default")
     command.add_argument(
-        "--updates", type=positive, help="gradient updates, instead of the preset's; more than a run had: goes on"
+        "--updates", type=Number("updates"), help="gradient updates, instead of the preset's; more than a run had: goes on"
     )
-    command.add_argument("--batch", type=positive, help="transitions an update, instead of the preset's")
-    command.add_argument("--hidden", type=positive, help="width of the networks, instead of the preset's")
+    command.add_argument("--batch", type=Number("batch"), help="transitions an update, instead of the preset's")
+    command.add_argument("--hidden", type=Number("hidden"), help="width of the networks, instead of the preset's")
     command.add_argument("--sampling", help="uniform, return (RW), advantage (AW) or top (the best tenth)")
     command.add_argument("--no-normalize", dest="normalize", action="store_const", const=False, help="show features as they are")
     command.add_argument("--preset", default="quick", help="whose budget and hyperparameters are meant: quick, cpu or paper")
     arguments.add_config(command)
-    command.add_argument("--out", required=True, metavar="DIR", help="checkpoints; the same command goes on from them")
+    command.add_argument("--out", type=place, required=True, metavar="DIR", help="checkpoints; the same command goes on from them")
     arguments.add_processes(command)
 
     command = arguments.add_task(add("online", online_command), hidden=256)
     command.add_argument("--learner", default="sac", help="its name, or module:object of your own")
     arguments.add_config(command)
-    command.add_argument("--env-steps", type=positive, default=1_000_000, help="of a seed, in all environments together")
-    command.add_argument("--envs", type=positive, default=128, help="environments side by side")
+    command.add_argument("--env-steps", type=Number("env_steps"), default=1_000_000, help="of a seed, in all environments together")
+    command.add_argument("--envs", type=Number("envs"), default=128, help="environments side by side")
     command.add_argument(
-        "--reset-every", type=natural, default=0, help="decisions after which a running episode is left; 0: never"
+        "--reset-every", type=Number("reset_every"), default=0, help="decisions after which a running episode is left; 0: never"
     )
-    command.add_argument("--updates-per-step", type=positive, default=16, help="after a decision of every environment")
-    command.add_argument("--learning-starts", type=natural, default=10_000, help="first decisions, of actions spread evenly")
-    command.add_argument("--batch", type=positive, default=256, help="transitions an update")
-    command.add_argument("--buffer-size", type=positive, default=1_000_000, help="transitions kept in the buffer")
+    command.add_argument("--updates-per-step", type=Number("updates_per_step"), default=16, help="after a decision of every environment")
+    command.add_argument("--learning-starts", type=Number("learning_starts"), default=10_000, help="first decisions, of actions spread evenly")
+    command.add_argument("--batch", type=Number("batch"), default=256, help="transitions an update")
+    command.add_argument("--buffer-size", type=Number("buffer_size"), default=1_000_000, help="transitions kept in the buffer")
 
     command = arguments.add_task(add("hdpo", hdpo_command), hidden=64)
-    command.add_argument("--updates", type=positive, default=1000, help="gradient updates")
-    command.add_argument("--batch", type=positive, default=64, help="episodes an update")
-    command.add_argument("--lr", type=float, default=3e-3, help="Adam's learning rate, which falls to zero along a cosine")
+    command.add_argument("--updates", type=Number("updates"), default=1000, help="gradient updates")
+    command.add_argument("--batch", type=Number("batch"), default=64, help="episodes an update")
+    command.add_argument("--lr", type=Number("lr"), default=3e-3, help="Adam's learning rate, which falls to zero along a cosine")

@@ -1,7 +1,6 @@
 """What cells have in common: logs, recovered goals and trained policies, kept in the work folder for the next cell."""
 
 import functools
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from ohio_envs import registry
 
 from ohio_bench.runner.store import short_hash, slug
 from ohio_jax import data, mesh
-from ohio_jax.collect import collect
+from ohio_jax.collect import collect_to
 from ohio_jax.evaluate import evaluate_learner
 from ohio_jax.files import file_lock
 from ohio_jax.learners import LEARNERS
@@ -32,9 +31,7 @@ def dataset(task: Task, behavior: str, episodes: int, seed: int) -> data.Traject
     path = WORK / "data" / f"{slug(task.name, behavior)}.{short_hash(identity)}.npz"
     with file_lock(path):
         if mesh.is_main_process() and not path.exists():
-            parts = path.with_suffix(".parts")
-            data.save(path, collect(task, behavior, episodes, seed, parts))
-            shutil.rmtree(parts)
+            collect_to(path, task, behavior, episodes, seed)
     return _logs(path.absolute())
 
 

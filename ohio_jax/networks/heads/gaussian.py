@@ -2,11 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
+
+from ohio_jax.errors import UserError, short
 
 
 def _normal_log_density(x: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.Array:
@@ -27,6 +30,14 @@ class Box:
     action_scale: tuple[float, ...] | None = None
 
     EDGE = 1e-5  # how far `project` stays from the limits: arctanh is finite and float32 tells the numbers apart
+
+    def __post_init__(self):
+        """Raises UserError for what is no tuple of numbers above 0, or two of different lengths."""
+        scale = self.limits if self.action_scale is None else self.action_scale
+        for name, given in (("limits", self.limits), ("action_scale", scale)):
+            sound = isinstance(given, tuple) and given and all(isinstance(x, Real) and 0.0 < x < math.inf for x in given)
+            if not sound or len(given) != len(self.limits):
+                raise UserError(f"Box: field {name}: expected a tuple of numbers above 0, one of each entry, found {short(given)}")
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from ohio_jax.errors import UserError
 from ohio_jax.networks.gamma import log_gamma
 from ohio_jax.networks.heads import Box, Counts, Product, Simplex, Simplices, UnitBox
 
@@ -221,3 +222,20 @@ def test_specs_are_hashable_and_equal_by_value():
     again = Product((Simplex(3), UnitBox(2), Simplices(2, 2)))
     assert again == SPECS["product"] and hash(again) == hash(SPECS["product"])
     assert Simplex(3) != Simplex(3, floor=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ((8.0,), "Box: field limits: expected a tuple of numbers above 0, one of each entry, found 8.0"),
+        (((),), "field limits"),
+        (((1.0, 0.0),), "field limits"),
+        (((1.0, math.inf),), "field limits"),
+        (([1.0],), "field limits"),
+        (((1.0,), (1.0, 2.0)), "field action_scale"),
+        (((1.0,), 1.0), "field action_scale"),
+    ],
+)
+def test_what_is_no_box(fields, words):
+    with pytest.raises(UserError, match=words):
+        Box(*fields)

@@ -1,13 +1,15 @@
 """Runs: what a directory says of one, and which directories are refused."""
 
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
-from ohio_jax.learners import LEARNERS, bc, outside
+from ohio_jax.learners import LEARNERS, bc, cql, iql, outside
 from ohio_jax.relabel import relabel
 from ohio_jax.training.checkpoint import Progress, Run, load_policy
 from ohio_jax.training.offline import train
@@ -75,3 +77,117 @@ def test_a_learner_from_elsewhere_is_found_again(tmp_path, monkeypatch):
         assert_same(states, trained.states)
     finally:
         LEARNERS.pop("a_learner_of_mine", None), outside.FROM.pop("a_learner_of_mine", None)
+
+
+# --- What is no plan, no run, no checkpoint
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"hidden": 10**12}, "plan: field hidden: expected an integer from 1 to 8192, found 1000000000000"),
+        ({"updates": 0}, "plan: field updates: expected an integer from 1"),
+        ({"seeds": 10**18}, "plan: field seeds: expected an integer from 1 to 1000"),
+        ({"batch": 4.0}, "plan: field batch: expected an integer .*, found 4.0"),
+        ({"normalize": 1}, "plan: field normalize: expected bool, found 1"),
+        ({"config": iql.Config(expectile=1.5)}, "config: field expectile: expected a number from 0.001 to 0.999, found 1.5"),
+        ({"config": iql.Config(actor_lr=float("nan"))}, "config: field actor_lr: expected a number from 0 to 1, found nan"),
+        ({"config": iql.Config(discount=-0.1)}, "config: field discount: expected a number from 0 to 1, found -0.1"),
+        ({"config": iql.Config(reward_scale=float("inf"))}, "config: field reward_scale: expected a number from .*, found inf"),
+        ({"config": iql.Config(v_target="s_before")}, "unknown value of config: field v_target 's_before'"),
+        ({"config": cql.Config(importance=1)}, "config: field importance: expected bool, found 1"),
+        ({"config": cql.Config(n_actions=10**9)}, "config: field n_actions: expected an integer from 1 to 1000"),
+    ],
+)
+def test_what_is_no_plan(tmp_path, changes, words):
+    with pytest.raises(UserError, match=words):
+        Run("toy", dataclasses.replace(PLAN, **changes), {"task": "toy"}, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_every_learners_defaults_are_within_bounds(learner):
+    plan = Plan(learner, LEARNERS[learner].Config())
+    plan.check()
+    assert Plan.of_json(json.loads(json.dumps(plan.as_json()))) == plan
+
+
+DESCRIBED = {"task": "line", "settings": {"horizon": 6}, "interface": "ohio", "plan": PLAN.as_json(), "format": 5}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ([1], "field format: expected 5, found None"),
+        ({"plan": None}, "field plan: expected dict, found None"),
+        ({"task": ["line"]}, "field task: expected str, found"),
+        ({"settings": "horizon"}, "field settings: expected dict"),
+        ({"interface": "sideways"}, "unknown action interface in .*run.json 'sideways'"),
+        ({"plan": {}}, "run.json: plan: expected what a run notes, found KeyError: 'learner'"),
+        ({"plan": {**PLAN.as_json(), "learner": "magic"}}, "run.json: unknown learner 'magic'"),
+        ({"plan": {**PLAN.as_json(), "learner": ["bc"]}}, "run.json: plan: expected what a run notes"),
+        ({"plan": {**PLAN.as_json(), "speed": 3}}, "run.json: plan: expected what a run notes, found TypeError"),
+        ({"plan": {**PLAN.as_json(), "config": [1]}}, "run.json: plan: expected what a run notes"),
+        ({"plan": {**PLAN.as_json(), "config": {"actor_lr": "fast"}}}, "config: field actor_lr: expected a number"),
+        ({"plan": {**PLAN.as_json(), "hidden": 10**15}}, "plan: field hidden: expected an integer"),
+    ],
+)
+def test_what_is_no_run(tmp_path, changes, words):
+    described = changes if isinstance(changes, list) else {**DESCRIBED, **changes}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text(json.dumps(described))
+    with pytest.raises(UserError, match=words):
+        load_policy(tmp_path / "run", lambda name, settings: toy.line_task())
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]
+
+
+def test_a_file_where_a_folder_should_be(tmp_path):
+    (tmp_path / "run").write_text("mine")
+    for use in (lambda: Run("toy", PLAN, {"task": "toy"}, tmp_path / "run"), lambda: load_policy(tmp_path / "run", None)):
+        with pytest.raises(UserError, match="expected a (training directory|folder to write to), found"):
+            use()
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_somebody_elses_folder_is_left_alone(tmp_path):
+    mine = tmp_path / "run" / "checkpoint" / "1000" / "weights.bin"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(UserError, match="expected a new folder or a run's, found checkpoint without run.json") as caught:
+        Run("toy", PLAN, {"task": "toy"}, tmp_path / "run")
+    assert "delete" not in str(caught.value)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == [mine] and mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("damage", ["note", "weights", "later", "file"])
+def test_what_is_no_checkpoint(tmp_path, damage):
+    """In one line that says what was found, and advises to delete nothing."""
+    run = Run("toy", PLAN, {"task": "toy"}, tmp_path / "run")
+    run.progress = run.progress.after(2, {"loss": [0.5, 0.5]}, 1.0, 0.25)
+    run.save(STATES)
+    folder = tmp_path / "run" / "checkpoint"
+    if damage == "note":
+        (folder / "2" / "note" / "metadata").write_text("[1]")
+    elif damage == "weights":
+        for path in (folder / "2" / "states").rglob("*"):
+            if path.is_file():
+                path.write_bytes(path.read_bytes()[:-9])
+    elif damage == "later":
+        (folder / "2").rename(folder / "9")
+    else:
+        shutil.rmtree(folder)
+        folder.write_text("mine")
+    with pytest.raises(UserError, match=r"train anew in another directory$") as caught:
+        Run("toy", PLAN, {"task": "toy"}, tmp_path / "run").restore(STATES)
+    assert "delete" not in str(caught.value)
+
+
+def test_a_killed_writers_half_is_removed(tmp_path):
+    run = Run("toy", PLAN, {"task": "toy"}, tmp_path / "run")
+    run.progress = run.progress.after(2, {"loss": [0.5, 0.5]}, 1.0, 0.25)
+    run.save(STATES)
+    folder = tmp_path / "run" / "checkpoint"
+    (folder / "4.orbax-checkpoint-tmp").mkdir()
+    (folder / "4.orbax-checkpoint-tmp" / "half").write_text("half")
+    assert_same(Run("toy", PLAN, {"task": "toy"}, tmp_path / "run").restore(STATES), STATES)
+    assert [path.name for path in folder.iterdir()] == ["2"]

@@ -2,19 +2,23 @@
 
 import dataclasses
 import json
+import signal
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ohio_jax import data
+from ohio_jax import data, interrupts
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_learner, evaluate_policy
 from ohio_jax.learners import LEARNERS, bc, cql, iql, sac
 from ohio_jax.relabel import relabel
-from ohio_jax.training.checkpoint import load_policy
+from ohio_jax.training import loop
+from ohio_jax.training.checkpoint import Run, load_policy
 from ohio_jax.training.loop import _compiled
-from ohio_jax.training.offline import train
+from ohio_jax.training.offline import fingerprint, train
 from ohio_jax.training.plan import Plan
 from tests.ohio_jax import toy
 from tests.ohio_jax.runs import assert_same, kill_after, leaves
@@ -137,3 +141,86 @@ def test_saved_transitions_train_the_same(task, transitions, tmp_path):
     data.save(tmp_path / "t.npz", transitions)
     back = data.load(tmp_path / "t.npz", "transitions")
     assert_same(train(plan(), task, "ohio", back).states, train(plan(), task, "ohio", transitions).states)
+
+
+# --- Numbers that stop being numbers
+
+
+class Breaks:
+    """Behavior cloning that loses its metric or its parameters after so many updates."""
+
+    Config, init, act = bc.Config, staticmethod(bc.init), staticmethod(bc.act)
+
+    def __init__(self, after: int, loses: str):
+        self.after, self.loses = after, loses
+
+    def update(self, state, batch):
+        lost = jnp.where(state.actor.step >= self.after, jnp.nan, 0.0)
+        new, metrics = bc.update(state, batch)
+        if self.loses == "metric":
+            return new, {"actor_loss": metrics["actor_loss"] + lost}
+        return new.replace(actor=new.actor._replace(params=jax.tree.map(lambda x: x + lost, new.actor.params))), {}
+
+
+@pytest.mark.parametrize(
+    ("loses", "after", "words"),
+    [
+        ("metric", 50, "updates 41 to 60: metric actor_loss: expected a finite number, found nan in seed 0"),
+        ("parameters", 59, "update 60: state.actor.params.*: expected finite parameters, found others"),
+    ],
+)
+def test_training_stops_where_numbers_are_lost(task, transitions, tmp_path, monkeypatch, loses, after, words):
+    """What the last finite checkpoint holds stays, and the end is never one that is not finite."""
+    monkeypatch.setitem(LEARNERS, "breaks", Breaks(after, loses))
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    with pytest.raises(UserError, match=f"^train line ohio breaks: {words}"):
+        train(plan("breaks"), task, "ohio", transitions, tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run" / "checkpoint").iterdir()] == ["40"]
+    with pytest.raises(UserError, match="expected a finished run of 60 updates, found 40"):
+        load_policy(tmp_path / "run", lambda name, settings: task)
+
+
+@pytest.mark.parametrize("field", ["reward", "obs"])
+def test_data_beyond_float32_train_nothing(task, transitions, field):
+    huge = dataclasses.replace(transitions, **{field: np.full_like(getattr(transitions, field), 1e30)})
+    with pytest.raises(UserError, match=r"^train line ohio td3_bc: updates 1 to 20: metric \w+: expected a finite number"):
+        train(plan("td3_bc", normalize=False), task, "ohio", huge)
+
+
+def test_weights_that_are_no_numbers_are_no_policy(task, transitions, tmp_path):
+    wanted = plan(updates=20)
+    trained = train(wanted, task, "ohio", transitions)
+    run = Run("toy", wanted, fingerprint(wanted, task, "ohio", transitions), tmp_path / "run")
+    run.progress = run.progress.after(20, {"actor_loss": [0.0, 0.0]}, 0.0, 0.0)
+    run.save(jax.tree.map(lambda x: x * np.nan if x.dtype == np.float32 else x, trained.states))
+    with pytest.raises(UserError, match="checkpoint 20: expected finite weights, found others in state"):
+        load_policy(tmp_path / "run", lambda name, settings: task)
+
+
+@pytest.mark.parametrize(
+    ("field", "width", "words"),
+    [("action", 2, r"field action: expected .*\(1,\).*found \(2,\)"), ("obs", 3, r"field obs: expected .*1.*found .*3")],
+)
+def test_data_of_other_sizes_than_the_task(task, transitions, tmp_path, field, width, words):
+    other = dataclasses.replace(transitions, **{field: np.repeat(getattr(transitions, field), width, axis=1)})
+    with pytest.raises(UserError, match=words):
+        train(plan(), task, "ohio", other, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# --- Signals
+
+
+def test_a_signal_ends_training_once_it_is_saved(task, transitions, tmp_path, monkeypatch):
+    whole = train(plan(), task, "ohio", transitions)
+    monkeypatch.setattr(interrupts, "_first", None)
+    monkeypatch.setattr(loop, "executable", lambda *given, make=loop.executable: (make(*given), arrive())[0])
+
+    def arrive():
+        interrupts._arrived(signal.SIGTERM, None)
+
+    with pytest.raises(interrupts.Interrupted), interrupts.immediate():
+        train(plan(), task, "ohio", transitions, tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run" / "checkpoint").iterdir()] == ["20"]
+    monkeypatch.undo()
+    assert_same(train(plan(), task, "ohio", transitions, tmp_path / "run").states, whole.states)

@@ -1,0 +1,79 @@
+"""Ctrl-C and SIGTERM: raised where work may stop at once, and kept where something must be finished first.
+
+A program installs the handlers, once; where none did, Python's own hold and nothing here has an effect.
+"""
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
+
+AGAIN = 1.0  # seconds after which one more signal is raised, in case what caught the first has swallowed it
+
+_first: int | None = None  # number of the first signal
+_raised = -AGAIN  # when one was raised last
+_immediate = False
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user, or whoever runs the machine, wants this process to end."""
+
+
+def install() -> None:
+    """Takes over both signals, but for one that this process is to ignore, as `nohup` and shells in the background have it."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, _arrived)
+
+
+def _arrived(signum: int, frame: FrameType | None) -> None:
+    global _first, _raised
+    _first = signum if _first is None else _first
+    if _immediate and time.monotonic() - _raised > AGAIN:
+        _raised = time.monotonic()
+        raise Interrupted
+
+
+def pending() -> bool:
+    """Whether a signal came."""
+    return _first is not None
+
+
+def number() -> int:
+    """Of the first signal; Ctrl-C's where none was noted."""
+    return signal.SIGINT if _first is None else _first
+
+
+def stop() -> NoReturn:
+    """Raises Interrupted."""
+    raise Interrupted
+
+
+@contextlib.contextmanager
+def immediate() -> Iterator[None]:
+    """Inside, signals raise Interrupted; outside they are only noted."""
+    with _mode(True):
+        if pending():
+            stop()
+        yield
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Inside, signals are only noted; where they would have been raised, the end of this raises them."""
+    with _mode(False) as before:
+        yield
+    if before and pending():
+        stop()
+
+
+@contextlib.contextmanager
+def _mode(raising: bool) -> Iterator[bool]:
+    global _immediate
+    before, _immediate = _immediate, raising
+    try:
+        yield before
+    finally:
+        _immediate = before

@@ -1,0 +1,64 @@
+"""Ctrl-C and SIGTERM on the command as it runs: one line, what was done is kept, and the same command ends as if undisturbed."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SMALL = "routing-synthetic --set regions=4,horizon=5 --policy dtv"
+
+
+def typed(line: str) -> list[str]:
+    return [sys.executable, "-m", "ohio_bench", *line.split()]
+
+
+def interrupted(line: str, folder: Path, begun: str, number: int, times: int = 1) -> tuple[int, list[str]]:
+    """Exit code and messages of a command that gets so many signals once a file or folder is there."""
+    with subprocess.Popen(typed(line), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 120
+        while not (folder / begun).exists() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        for _ in range(times):
+            process.send_signal(number)
+            time.sleep(0.01)
+        _, said = process.communicate(timeout=120)
+    return process.returncode, [line for line in said.splitlines() if "%" not in line]  # without progress
+
+
+def test_collecting(tmp_path):
+    line = f"collect {SMALL} --episodes 2000 --out"
+    code, said = interrupted(f"{line} cut.npz", tmp_path, ".cut.npz.parts", signal.SIGTERM)
+    assert (code, said) == (143, ["ohio-jax collect: interrupted; the same command goes on"])
+    assert [path.name for path in tmp_path.iterdir()] == [".cut.npz.parts"]
+    for out in ("cut.npz", "whole.npz"):
+        subprocess.run(typed(f"{line} {out}"), cwd=tmp_path, check=True, capture_output=True)
+    with np.load(tmp_path / "whole.npz") as whole, np.load(tmp_path / "cut.npz") as cut:
+        assert all(np.array_equal(whole[name], cut[name]) for name in whole.files)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.npz", "whole.npz"]
+
+
+def test_training(tmp_path):
+    """Twenty times Ctrl-C."""
+    for line in (f"collect {SMALL} --episodes 8 --out d.npz", "invert d.npz --out g.npz"):
+        subprocess.run(typed(line), cwd=tmp_path, check=True, capture_output=True)
+    line = "train g.npz --learner bc --seeds 1 --hidden 8 --updates 1000000 --out run"
+    code, said = interrupted(line, tmp_path, "run/checkpoint", signal.SIGINT, times=20)
+    assert (code, said) == (130, ["ohio-jax train: interrupted; the same command goes on"])
+    (kept,) = (tmp_path / "run" / "checkpoint").iterdir()
+    assert int(kept.name) > 0 and int(kept.name) % 1000 == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("wait", [1.0, 2.0, 4.0])
+def test_evaluating_at_any_moment(tmp_path, number, code, wait):
+    line = "evaluate reacher --policy expert --episodes 20000"
+    with subprocess.Popen(typed(line), cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(wait)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == code and said == "ohio-jax evaluate: interrupted; nothing was written\n"

@@ -1,0 +1,81 @@
+"""Signals end work at once, or after what must be finished; one that comes while another is heeded changes nothing."""
+
+import os
+import signal
+
+import pytest
+
+from ohio_jax import interrupts
+from ohio_jax.interrupts import Interrupted
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch):
+    monkeypatch.setattr(interrupts, "_first", None)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    interrupts.install()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def send(number: int = signal.SIGINT) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_raised_at_once(number):
+    with pytest.raises(Interrupted), interrupts.immediate():
+        send(number)
+        pytest.fail("it went on")
+    assert interrupts.pending() and interrupts.number() == number
+
+
+def test_noted_where_nothing_may_be_raised():
+    send()
+    assert interrupts.pending()
+    with pytest.raises(Interrupted), interrupts.immediate():
+        pytest.fail("it began")
+
+
+def test_what_must_be_finished_is():
+    done = []
+    with pytest.raises(Interrupted), interrupts.immediate():
+        with interrupts.deferred():
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGINT):
+                send(number)
+            done.append("all of it")
+        done.append("and more")
+    assert done == ["all of it"] and interrupts.number() == signal.SIGTERM  # the first counts
+
+
+def test_nineteen_more_do_not_disturb_the_cleaning_up():
+    done = []
+    with pytest.raises(Interrupted), interrupts.immediate():
+        try:
+            send()
+        finally:
+            for _ in range(19):
+                send()
+            done.append("clean")
+    send()
+    assert done == ["clean"]
+
+
+def test_one_that_something_swallowed_comes_again(monkeypatch):
+    monkeypatch.setattr(interrupts, "AGAIN", -1.0)
+    with pytest.raises(Interrupted), interrupts.immediate():
+        try:
+            send()
+        except Interrupted:
+            pass
+        send()
+        pytest.fail("it went on")
+
+
+def test_what_the_process_ignores_stays_ignored():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interrupts.install()
+    with interrupts.immediate():
+        send()
+    assert not interrupts.pending()
