@@ -134,7 +134,7 @@ def read_npz(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 def read_card(path: str | Path) -> Any:
     """The card of such a file, as it stands there; None of what is none. The arrays are not read."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return json.loads(str(file["card"]))
     except Exception:  # NumPy and its parts raise many kinds for what they cannot read
         return None

@@ -4,6 +4,7 @@ A program installs the handlers, once; where none did, Python's own hold and not
 """
 
 import contextlib
+import math
 import signal
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import NoReturn
 AGAIN = 1.0  # seconds after which one more signal is raised, in case what caught the first has swallowed it
 
 _first: int | None = None  # number of the first signal
-_raised = -AGAIN  # when one was raised last
+_raised = -math.inf  # when one was raised last
 _immediate = False
 
 

@@ -145,10 +145,10 @@ def _manager(directory: Path, writes: bool = True):
     options = ocp.CheckpointManagerOptions(
         max_to_keep=1, enable_async_checkpointing=False, create=writes, cleanup_tmp_directories=writes
     )
-    try:
-        return ocp.CheckpointManager(directory / "checkpoint", options=options)
-    except Exception as error:  # it raises many kinds for a folder that is none of its own
-        raise UserError(f"{directory / 'checkpoint'}: expected a folder of checkpoints, found: {reason(error)}; {ANEW}") from error
+    folder = directory / "checkpoint"
+    if folder.exists() and not folder.is_dir():  # which Orbax takes for an empty one
+        raise UserError(f"{folder}: expected a folder of checkpoints, found a file; {ANEW}")
+    return ocp.CheckpointManager(folder, options=options)
 
 
 def _restore(manager, step: int, like: Any, directory: Path | None) -> tuple[Any, Progress]:
@@ -164,7 +164,9 @@ def _restore(manager, step: int, like: Any, directory: Path | None) -> tuple[Any
     except Exception as error:  # Orbax raises many kinds for what it did not write, or what is damaged
         raise UserError(f"{directory}: checkpoint {step} cannot be read ({type(error).__name__}); {ANEW}") from error
     if (found, progress.done) != (saved, step):
-        raise UserError(f"{directory}: checkpoint {step}: expected the checksum and the number that were saved, found others; {ANEW}")
+        raise UserError(
+            f"{directory}: checkpoint {step}: expected the checksum and the number that were saved, found others; {ANEW}"
+        )
     return kept.states, progress
 
 

@@ -22,13 +22,13 @@ def test_a_value_is_short():
 
 @pytest.mark.parametrize("value", [0, 8_193, 10**18, 10**400, -1, True, 64.0, "64", None, float("nan")])
 def test_what_is_no_width(value):
-    with pytest.raises(UserError, match="^plan: field hidden: expected an integer from 1 to 8192, found "):
+    with pytest.raises(UserError, match=r"^plan: field hidden: expected an integer from 1 to 8192, found "):
         limits.check("plan: field hidden", value, limits.BUDGETS["hidden"])
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, 10**400, float("nan"), float("inf"), False, "0.5", None])
 def test_what_is_no_share(value):
-    with pytest.raises(UserError, match="^rate: expected a number from 0 to 1, found "):
+    with pytest.raises(UserError, match=r"^rate: expected a number from 0 to 1, found "):
         limits.check("rate", value, limits.BUDGETS["rate"])
 
 

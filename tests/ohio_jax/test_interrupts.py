@@ -1,5 +1,7 @@
 """Signals end work at once, or after what must be finished; one that comes while another is heeded changes nothing."""
 
+import contextlib
+import math
 import os
 import signal
 
@@ -12,6 +14,7 @@ from ohio_jax.interrupts import Interrupted
 @pytest.fixture(autouse=True)
 def installed(monkeypatch):
     monkeypatch.setattr(interrupts, "_first", None)
+    monkeypatch.setattr(interrupts, "_raised", -math.inf)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     interrupts.install()
     yield
@@ -65,10 +68,8 @@ def test_nineteen_more_do_not_disturb_the_cleaning_up():
 def test_one_that_something_swallowed_comes_again(monkeypatch):
     monkeypatch.setattr(interrupts, "AGAIN", -1.0)
     with pytest.raises(Interrupted), interrupts.immediate():
-        try:
+        with contextlib.suppress(Interrupted):
             send()
-        except Interrupted:
-            pass
         send()
         pytest.fail("it went on")
 

@@ -173,7 +173,9 @@ def add_task(command, hidden: int) -> argparse.ArgumentParser:
     command.add_argument("--hidden", type=Number("hidden"), default=hidden, help="width of the networks")
     command.add_argument("--seeds", type=Number("seeds"), default=1, help="how many independent runs")
     command.add_argument("--first-seed", type=Number("first_seed"), default=0, help="the first one's seed")
-    command.add_argument("--out", type=place, required=True, metavar="DIR", help="checkpoints; the same command goes on from them")
+    command.add_argument(
+        "--out", type=place, required=True, metavar="DIR", help="checkpoints; the same command goes on from them"
+    )
     add_set(command)
     return command
 

@@ -128,7 +128,9 @@ def add_to(add: Add) -> None:
         command.add_argument("--results", type=place, default="results", help="folder of run files, tables and pages")
         command.add_argument("--executor", default="local", help="local: one cell after another; ray: on a Ray cluster")
         command.add_argument("--cell-cpus", type=Number("cell_cpus"), metavar="N", help="cores of a cell on Ray, 1 by default")
-        command.add_argument("--cell-gpus", type=Number("cell_gpus"), metavar="X", help="GPUs of a cell on Ray, 1 where there are any")
+        command.add_argument(
+            "--cell-gpus", type=Number("cell_gpus"), metavar="X", help="GPUs of a cell on Ray, 1 where there are any"
+        )
         return command
 
     command = add_fill("bench", bench_command, "rows")

@@ -1,4 +1,4 @@
-"""The parser, and what happens around a command: user errors, interruptions, compiled programs on disk, several processes as one."""
+"""The parser, and what happens around a command: errors, interruptions, compiled programs on disk, several processes as one."""
 
 import argparse
 import contextlib

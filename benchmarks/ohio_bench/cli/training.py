@@ -91,19 +91,27 @@ def add_to(add: Add) -> None:
     command.add_argument("--no-normalize", dest="normalize", action="store_const", const=False, help="show features as they are")
     command.add_argument("--preset", default="quick", help="whose budget and hyperparameters are meant: quick, cpu or paper")
     arguments.add_config(command)
-    command.add_argument("--out", type=place, required=True, metavar="DIR", help="checkpoints; the same command goes on from them")
+    command.add_argument(
+        "--out", type=place, required=True, metavar="DIR", help="checkpoints; the same command goes on from them"
+    )
     arguments.add_processes(command)
 
     command = arguments.add_task(add("online", online_command), hidden=256)
     command.add_argument("--learner", default="sac", help="its name, or module:object of your own")
     arguments.add_config(command)
-    command.add_argument("--env-steps", type=Number("env_steps"), default=1_000_000, help="of a seed, in all environments together")
+    command.add_argument(
+        "--env-steps", type=Number("env_steps"), default=1_000_000, help="of a seed, in all environments together"
+    )
     command.add_argument("--envs", type=Number("envs"), default=128, help="environments side by side")
     command.add_argument(
         "--reset-every", type=Number("reset_every"), default=0, help="decisions after which a running episode is left; 0: never"
     )
-    command.add_argument("--updates-per-step", type=Number("updates_per_step"), default=16, help="after a decision of every environment")
-    command.add_argument("--learning-starts", type=Number("learning_starts"), default=10_000, help="first decisions, of actions spread evenly")
+    command.add_argument(
+        "--updates-per-step", type=Number("updates_per_step"), default=16, help="after a decision of every environment"
+    )
+    command.add_argument(
+        "--learning-starts", type=Number("learning_starts"), default=10_000, help="first decisions, of actions spread evenly"
+    )
     command.add_argument("--batch", type=Number("batch"), default=256, help="transitions an update")
     command.add_argument("--buffer-size", type=Number("buffer_size"), default=1_000_000, help="transitions kept in the buffer")
 

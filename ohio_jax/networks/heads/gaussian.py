@@ -37,7 +37,9 @@ class Box:
         for name, given in (("limits", self.limits), ("action_scale", scale)):
             sound = isinstance(given, tuple) and given and all(isinstance(x, Real) and 0.0 < x < math.inf for x in given)
             if not sound or len(given) != len(self.limits):
-                raise UserError(f"Box: field {name}: expected a tuple of numbers above 0, one of each entry, found {short(given)}")
+                raise UserError(
+                    f"Box: field {name}: expected a tuple of numbers above 0, one of each entry, found {short(given)}"
+                )
 
     @property
     def shape(self) -> tuple[int, ...]:

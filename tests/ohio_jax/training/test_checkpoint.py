@@ -144,7 +144,7 @@ def test_what_is_no_run(tmp_path, changes, words):
 def test_a_file_where_a_folder_should_be(tmp_path):
     (tmp_path / "run").write_text("mine")
     for use in (lambda: Run("toy", PLAN, {"task": "toy"}, tmp_path / "run"), lambda: load_policy(tmp_path / "run", None)):
-        with pytest.raises(UserError, match="expected a (training directory|folder to write to), found"):
+        with pytest.raises(UserError, match=r"expected a (training directory|folder to write to), found"):
             use()
     assert (tmp_path / "run").read_text() == "mine"
 
@@ -153,7 +153,7 @@ def test_somebody_elses_folder_is_left_alone(tmp_path):
     mine = tmp_path / "run" / "checkpoint" / "1000" / "weights.bin"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    with pytest.raises(UserError, match="expected a new folder or a run's, found checkpoint without run.json") as caught:
+    with pytest.raises(UserError, match=r"expected a new folder or a run's, found checkpoint without run.json") as caught:
         Run("toy", PLAN, {"task": "toy"}, tmp_path / "run")
     assert "delete" not in str(caught.value)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == [mine] and mine.read_text() == "mine"

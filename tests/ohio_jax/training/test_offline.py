@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import signal
 
 import jax
@@ -214,6 +215,7 @@ def test_data_of_other_sizes_than_the_task(task, transitions, tmp_path, field, w
 def test_a_signal_ends_training_once_it_is_saved(task, transitions, tmp_path, monkeypatch):
     whole = train(plan(), task, "ohio", transitions)
     monkeypatch.setattr(interrupts, "_first", None)
+    monkeypatch.setattr(interrupts, "_raised", -math.inf)
     monkeypatch.setattr(loop, "executable", lambda *given, make=loop.executable: (make(*given), arrive())[0])
 
     def arrive():
