@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ohio_jax import reading
 from ohio_jax.errors import UserError, unknown
 
 # Folder of the files in each public repository, at a fixed commit.
@@ -23,6 +24,8 @@ SHA256 = {
     "scenario_nyc_brooklyn.json": "384b2fdfc023b66a1d88736ce216452a1a03753d908c386e806f8c025ef28bab",
     "scenario_shenzhen_downtown_west.json": "c867b2b0f2373b28657e4a87e3f603ae71771e5a8e36e0680d479fa6cfaeb1b5",
 }
+
+LARGEST = 64 * 2**20  # bytes of a data file
 
 # The file a task needs.
 TASK_FILES = {
@@ -77,11 +80,12 @@ def locate(name: str) -> Path:
     return path
 
 
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: expected a readable file, found {error.strerror}") from error
+def content(path: Path, sha256: str | None = None) -> bytes:
+    """The bytes of a data file. Raises UserError if it cannot be read, or has another SHA-256 than one that is given."""
+    found = reading.content(path, LARGEST)
+    if sha256 is not None and (digest := hashlib.sha256(found).hexdigest()) != sha256:
+        raise UserError(f"{path}: expected SHA-256 {sha256}, found {digest}")
+    return found
 
 
 def verify() -> list[File]:
@@ -95,8 +99,8 @@ def verify() -> list[File]:
     """
     files = list_files()
     for file in files:
-        if file.path is not None and (found := _sha256(file.path)) != file.sha256:
-            raise UserError(f"{file.path}: expected SHA-256 {file.sha256}, found {found}")
+        if file.path is not None:
+            content(file.path, file.sha256)
     return files
 
 

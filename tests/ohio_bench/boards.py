@@ -106,7 +106,7 @@ def finetuned(interface: str, before: float, during: float, after: float) -> dic
         "command": f"ohio-jax finetune --preset cpu --only {slug('1W3S-HEUR', interface, 'IQL')} --force",
         "config": config,
         "data": {"return_mean": 40.0},
-        "reference": {"zero": 0.0, "full": 100.0},
+        "reference": {"zero": 0.0, "full": 100.0, "how": "by hand"},
         "curve": {name: values.tolist() for name, values in curve.items()},
         "tests": tests,
         "provenance": made["provenance"],

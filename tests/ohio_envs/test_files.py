@@ -3,12 +3,14 @@
 import functools
 import hashlib
 import http.server
+import json
 import threading
 
 import pytest
-from ohio_envs import files
+from ohio_envs import files, registry
 
 from ohio_jax.errors import UserError
+from tests.ohio_envs.cities import tiny_content
 
 NAME = "scenario_nyc_brooklyn.json"
 CONTENT = b'{"a": 1}'
@@ -106,3 +108,22 @@ def test_fetch_says_what_every_mirror_answered(places, server, monkeypatch):
         files.fetch()
     assert "\n" not in str(error.value)
     assert list(cache.iterdir()) == []
+
+
+def test_an_altered_city_is_no_published_one(places, monkeypatch, command):
+    """Neither task nor command takes another content under the published name; with the right digest it is read."""
+    folder, _ = places
+    text = json.dumps(tiny_content()).encode()
+    (folder / NAME).write_bytes(text)
+    found = hashlib.sha256(text).hexdigest()
+    expected = f"{folder / NAME}: expected SHA-256 {files.SHA256[NAME]}, found {found}"
+    code, out, err = command("evaluate routing-nyc --policy none --episodes 1")
+    assert (code, out, err) == (2, "", f"ohio-jax evaluate: {expected}\n")
+    monkeypatch.setitem(files.SHA256, NAME, found)
+    with pytest.raises(UserError, match="horizon: expected at most"):  # read, and found too short for an evening
+        registry.make("routing-nyc")
+
+
+def test_what_is_no_file_is_not_read(tmp_path):
+    with pytest.raises(UserError, match="expected a readable file, found a folder"):
+        files.content(tmp_path)

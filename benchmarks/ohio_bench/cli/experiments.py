@@ -124,7 +124,7 @@ def add_to(add: Add) -> None:
         command = add(name, function, cached)
         command.add_argument("--preset", default="quick", help="how much: quick (minutes), cpu (hours), paper (an accelerator)")
         command.add_argument("--only", type=names, default=(), help=f"only these {groups} or cells, comma-separated")
-        command.add_argument("--force", action="store_true", help="run stored cells again; what .work holds is used")
+        command.add_argument("--force", action="store_true", help="run stored cells again, from the logs on")
         command.add_argument("--results", type=place, default="results", help="folder of run files, tables and pages")
         command.add_argument("--executor", default="local", help="local: one cell after another; ray: on a Ray cluster")
         command.add_argument("--cell-cpus", type=Number("cell_cpus"), metavar="N", help="cores of a cell on Ray, 1 by default")

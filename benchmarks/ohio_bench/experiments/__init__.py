@@ -18,11 +18,11 @@ def of_table(declared: Table) -> Experiment:
     return Experiment(
         name=declared.name,
         command=f"bench {declared.name}",
-        fields=table.FIELDS,
+        kind=table.KIND,
         group="row",
         groups=lambda preset: [row.name for row in preset.rows],
         cells=functools.partial(table.cells, declared),
-        report=functools.partial(markdown.write, declared),
+        report=functools.partial(markdown.report, declared),
         presets=declared.presets,
     )
 

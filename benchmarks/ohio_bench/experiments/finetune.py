@@ -233,10 +233,10 @@ def paper() -> tuple[Budget, ...]:
 EXPERIMENT = Experiment(
     name="finetune",
     command="finetune",
-    fields=page.FIELDS,
+    kind=page.KIND,
     group="domain",
     groups=lambda budgets: dict.fromkeys(b.domain.name for b in budgets),
     cells=cells,
-    report=page.write,
+    report=page.report,
     presets={"quick": quick, "cpu": cpu, "paper": paper},
 )

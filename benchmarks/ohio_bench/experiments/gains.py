@@ -50,5 +50,7 @@ TABLE = Table(
     ),
     unit="return",
     metrics=(("success", "success, %", 100.0),),
+    each_step=("returns",),
+    shares=("metrics.success",),
     chart=functools.partial(charts.maps, tuple(column.name for column in COLUMNS), KP, ZETA),
 )

@@ -107,5 +107,7 @@ TABLE = Table(
     ),
     unit="return",
     metrics=(("success", "success, %", 100.0),),
+    each_step=("returns",),
+    shares=("metrics.success",),
     blocks="learner",
 )

@@ -87,5 +87,6 @@ TABLE = Table(
     ),
     unit="steps on the target",
     metrics=(),
+    each_step=("returns", "metrics.touching"),
     blocks="learner",
 )

@@ -185,10 +185,10 @@ def counts(b: Budget, kind: str, size: int) -> dict[str, int]:
 EXPERIMENT = Experiment(
     name="sensitivity",
     command="sensitivity",
-    fields=page.FIELDS,
+    kind=page.KIND,
     group="kind of cell",
     groups=lambda b: CELLS,
     cells=cells,
-    report=page.write,
+    report=page.report,
     presets={name: partial(BUDGETS.__getitem__, name) for name in BUDGETS},
 )

@@ -59,4 +59,5 @@ TABLE = Table(
         ("over_capacity", "units above storage", 1.0),
         ("infeasible_requests", "infeasible requests", 1.0),
     ),
+    shares=("metrics.fill",),
 )

@@ -1,5 +1,6 @@
 """Run files as the numbers of a table: scores with intervals and ranks, aggregates over datasets, choice by trying."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,18 @@ import numpy as np
 
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import RESULTS
-from ohio_bench.runner.table import FIELDS, Column, Paper, Row, Table
+from ohio_bench.runner.schema import named
+from ohio_bench.runner.table import KIND, Column, Paper, Row, Table
 from ohio_jax import bandit, scores
+from ohio_jax.errors import UserError
 from ohio_jax.task import Reference
 
 THRESHOLDS = np.arange(0.0, 121.0, 2.0)  # of performance profiles
 PULLS = 128  # online evaluations of the bandit protocol
 ENOUGH = 5  # training seeds; intervals of fewer are too narrow
 CURVE = 50  # points of a learning curve that are shown
+SUBMISSION = "submission"  # kind of run files that others made
+ROUNDING = 1e-4  # of sums in float32, relative
 
 
 def published_text(figure: Paper) -> str:
@@ -95,7 +100,18 @@ class Entry:
 def load(table: Table, preset: str, results: Path = RESULTS) -> list[dict[str, Any]]:
     """The run files of a table, in order of their names, then those that others submitted."""
     ours, theirs = store.folder(table.name, preset, results), store.submitted(results) / table.name / preset
-    return [*store.read_all(ours, FIELDS), *store.read_all(theirs, FIELDS)]
+    check = functools.partial(check_limits, table)
+    return [*store.read_all(ours, KIND, check), *store.read_all(theirs, SUBMISSION, check)]
+
+
+def check_limits(table: Table, cell: dict[str, Any]) -> None:
+    """Raises UserError for a return or a metric of a run file above what the table's tasks allow."""
+    horizon = cell["config"]["settings"].get("horizon")
+    steps = table.each_step if isinstance(horizon, int) else ()
+    for name, most in {**dict.fromkeys(table.shares, 1), **dict.fromkeys(steps, horizon)}.items():
+        values = {"returns": cell["returns"], **named(cell, "metrics")}.get(name, [[0.0]])
+        if (found := max(map(max, values))) > most * (1 + ROUNDING):
+            raise UserError(f"field {name}: expected at most {most} an episode, found {found:g}")
 
 
 def entries(table: Table, preset: str, cells: list[dict[str, Any]]) -> list[Entry]:
@@ -131,7 +147,7 @@ def entries(table: Table, preset: str, cells: list[dict[str, Any]]) -> list[Entr
                 high=float(high),
                 rank=ranks.get(i, (0, 0)),
                 mean_return=float(returns.mean()),
-                of_bound=100 * float(returns.mean()) / bounds[instances] if instances in bounds else float("nan"),
+                of_bound=100 * float(returns.mean()) / bounds[instances] if bounds.get(instances) else float("nan"),
                 paper=row.paper.get((family, learner)) if row else None,
                 train=float(cell["seconds"].get("train", float("nan"))),
                 seconds=float(sum(cell["seconds"].values())),

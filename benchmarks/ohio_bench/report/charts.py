@@ -15,7 +15,7 @@ def bars(table: Table, listed: list[Entry]) -> bytes:
 
     rows = grid(table, listed)
     panels = [("return", table.unit), *((name, label) for name, label, _ in table.metrics)]
-    value = lambda e, name: e.mean_return if name == "return" else float(np.mean(e.cell["metrics"][name]))
+    value = lambda e, name: e.mean_return if name == "return" else float(np.mean(e.cell["metrics"].get(name, np.nan)))
     shown = columns(table, listed)
     width = 0.8 / len(shown)
     inches = max(10.0, 0.1 * len(rows) * len(shown))
@@ -29,7 +29,7 @@ def bars(table: Table, listed: list[Entry]) -> bytes:
     for axis, (name, label) in zip(axes[:, 0], panels, strict=True):
         for i, column in enumerate(shown):
             heights = [value(row[column.name], name) if row[column.name] else 0.0 for _, row in rows]
-            place, text = np.arange(len(rows)) + i * width, column.name.replace("$", r"\$")
+            place, text = np.arange(len(rows)) + i * width, plots.plain(column.name)
             axis.bar(place, heights, width, label=text, color=color(column))
         for x, (_, row) in enumerate(rows):
             some = next(entry for entry in row.values() if entry)
@@ -40,7 +40,7 @@ def bars(table: Table, listed: list[Entry]) -> bytes:
                     axis.hlines(height, x - width / 2, x + 0.8 - width / 2, "black", "dashed", linewidth=1)
         axis.set_ylabel(label)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[-1, 0].set_xticks(np.arange(len(rows)) + 0.4 - width / 2, [name for name, _ in rows])
+    axes[-1, 0].set_xticks(np.arange(len(rows)) + 0.4 - width / 2, [plots.plain(name) for name, _ in rows])
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=int(inches / 2.8), fontsize=8, frameon=False, loc="outside lower center")
     figure.suptitle(f"{table.title} (dashed: behavior policy)")

@@ -15,9 +15,8 @@ from typing import Any
 
 from ohio_bench.report.aggregate import Board, Entry, published_text
 from ohio_bench.report.text import filled, plain, table
-from ohio_bench.runner.cell import RESULTS
+from ohio_bench.runner.cell import RESULTS, Report
 from ohio_bench.runner.table import Paper
-from ohio_jax.files import write_text
 
 NORMAL = 1.96  # deviations of a mean that hold 95 % of a normal distribution
 UNKNOWN = "Not known."
@@ -122,10 +121,7 @@ def text(boards: list[Board]) -> str:
     return filled("ohio_bench.report", "comparison", {"sections": "\n\n".join(sections)}) if sections else ""
 
 
-def write(boards: list[Board], results: Path = RESULTS) -> list[Path]:
-    """Writes `comparison.md` if there is anything to compare; returns its path in a list."""
+def report(boards: list[Board], results: Path = RESULTS) -> Report:
+    """`comparison.md` if there is anything to compare."""
     content = text(boards)
-    if not content:
-        return []
-    write_text(results / "comparison.md", content)
-    return [results / "comparison.md"]
+    return Report({results / "comparison.md": content.encode()} if content else {})

@@ -10,13 +10,12 @@ import jax
 import numpy as np
 
 from ohio_bench.report import plots
-from ohio_bench.report.text import filled, table
+from ohio_bench.report.text import filled, machine, table
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
 from ohio_jax import scores
-from ohio_jax.files import write_bytes, write_text
 
-FIELDS = ("config", "reference", "curve", "tests", "data", "provenance")
+KIND = "finetune"  # of run files, see `ohio_bench.runner.schema`
 INTERFACES = {"ohio": "OHIO", "end_to_end": "E2E (fair)", "end_to_end_compat": "E2E (paper)"}
 VIOLATIONS = {"infeasible_requests": "infeasible requests an episode", "over_capacity": "units above storage an episode"}
 SMOOTH = 0.05  # of the curve that a point of the figure is the mean of
@@ -85,21 +84,19 @@ def run_of(cell: dict[str, Any]) -> Run:
 
 def load(results: Path, preset: str) -> list[dict[str, Any]]:
     """The run files, OHIO's first."""
-    found = store.read_all(store.folder("finetune", preset, results), FIELDS)
+    found = store.read_all(store.folder("finetune", preset, results), KIND)
     order = list(INTERFACES)
     return sorted(found, key=lambda cell: (cell["config"]["domain"], order.index(cell["config"]["interface"])))
 
 
-def write(results: Path, preset: str) -> Report:
-    """Writes the page, the CSV and the figure if there are run files."""
+def report(results: Path, preset: str) -> Report:
+    """The page, the CSV and the figure if there are run files."""
     cells = load(results, preset)
     if not cells:
-        return Report([])
+        return Report({})
     runs, stem = [run_of(cell) for cell in cells], results / f"finetune-{preset}"
-    write_bytes(stem.with_suffix(".png"), figure(runs))
-    write_text(stem.with_suffix(".csv"), as_csv(runs))
-    write_text(stem.with_suffix(".md"), text(cells, runs, preset))
-    return Report([stem.with_suffix(suffix) for suffix in (".md", ".csv", ".png")])
+    made = {".md": text(cells, runs, preset).encode(), ".csv": as_csv(runs).encode(), ".png": figure(runs)}
+    return Report({stem.with_suffix(suffix): content for suffix, content in made.items()})
 
 
 def smooth(values: np.ndarray) -> np.ndarray:
@@ -147,6 +144,7 @@ def text(cells: list[dict[str, Any]], runs: list[Run], preset: str) -> str:
         "command": f"ohio-jax finetune --preset {preset}",
         "share": 100 * SMOOTH,
         "domains": "\n\n".join(parts),
+        "provenance": machine(cells[0]["provenance"]),
     }
     return filled("ohio_bench.report", "finetune", {**cells[0], **given})
 

@@ -11,6 +11,8 @@ SPECIAL = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': "''",
+    "[": "{[}",  # what follows a line's end would be its argument
+    "*": "{*}",
     **{letter: "\\" + letter for letter in "&%$#_{}"},
 }
 

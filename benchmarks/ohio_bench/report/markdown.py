@@ -14,7 +14,6 @@ from ohio_bench.report.text import filled, formatted, plain
 from ohio_bench.report.text import table as tabled
 from ohio_bench.runner.cell import Report
 from ohio_bench.runner.table import Table
-from ohio_jax.files import write_bytes
 
 TRIED = (1, 8, 32, PULLS)  # online evaluations that the table of choices shows
 
@@ -120,8 +119,8 @@ def _csv(table: Table, listed: list[Entry]) -> str:
     return text.getvalue()
 
 
-def write(table: Table, results: Path, preset: str) -> Report:
-    """Writes `<table>-<preset>.md`, `.csv`, `.tex` and `.png` if there are run files."""
+def report(table: Table, results: Path, preset: str) -> Report:
+    """`<table>-<preset>.md`, `.csv`, `.tex` and `.png` if there are run files."""
     found = board(table, preset, results)
     learned = [entry for entry in found.entries if not entry.scripted]
     stem, made = results / f"{table.name}-{preset}", {}
@@ -130,9 +129,7 @@ def write(table: Table, results: Path, preset: str) -> Report:
     if learned:
         made[".tex"] = latex.text(table, preset, learned).encode()
         made[".png"] = (table.chart or functools.partial(charts.bars, table))(found.entries)
-    for suffix, content in made.items():
-        write_bytes(stem.with_suffix(suffix), content)
-    return Report([stem.with_suffix(suffix) for suffix in made], found)
+    return Report({stem.with_suffix(suffix): content for suffix, content in made.items()}, found)
 
 
 def as_json(listed: list[Entry]) -> list[dict[str, Any]]:

@@ -7,33 +7,32 @@ import numpy as np
 
 from ohio_bench.report import sensitivity_cells as runs
 from ohio_bench.report.sensitivity_plots import draw_accuracy, draw_cost, draw_learning, draw_noise
-from ohio_bench.report.text import filled, number, origin, table
+from ohio_bench.report.text import filled, machine, number, origin, table
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
-from ohio_jax.files import write_bytes, write_text
 
-FIELDS = ("config", "found", "provenance")
+KIND = "measured"  # of run files, see `ohio_bench.runner.schema`; more closely
 KINDS = ("recovery", "calibration", "score", "cost")
 
 
 def load(results: Path, preset: str) -> runs.Found:
     place = store.folder("sensitivity", preset, results)
-    return {kind: store.read_all(place / kind, FIELDS) for kind in KINDS}
+    return {kind: store.read_all(place / kind, kind) for kind in KINDS}
 
 
-def write(results: Path, preset: str) -> Report:
-    """Writes the page and the plots whose cells exist."""
+def report(results: Path, preset: str) -> Report:
+    """The page and the plots whose cells exist."""
     found = load(results, preset)
     if not any(found.values()):
-        return Report([])
-    base, drawn = results / ("sensitivity" if preset == "cpu" else f"sensitivity-{preset}"), {}
+        return Report({})
+    base = results / ("sensitivity" if preset == "cpu" else f"sensitivity-{preset}")
+    drawn: dict[str, tuple[Path, bytes]] = {}
     for question, (_, draw, _, _) in QUESTIONS.items():
         picture = draw(found)
         if picture is not None:
-            drawn[question] = base.with_name(f"{base.name}-{question}.png")
-            write_bytes(drawn[question], picture)
-    write_text(base.with_suffix(".md"), text(found, drawn, preset))
-    return Report([base.with_suffix(".md"), *drawn.values()])
+            drawn[question] = base.with_name(f"{base.name}-{question}.png"), picture
+    page = text(found, {question: path for question, (path, _) in drawn.items()}, preset)
+    return Report({base.with_suffix(".md"): page.encode(), **dict(drawn.values())})
 
 
 def power_of(points: np.ndarray) -> float:
@@ -42,19 +41,24 @@ def power_of(points: np.ndarray) -> float:
     return float(np.polyfit(x, y, 1)[0])
 
 
+def _shown(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
 def learning(found: runs.Found) -> list[str]:
     steps, cells, shown = runs.learned(found)
     parts, rows = [], []
     for cell in cells:
-        medians = [f"{runs.value(found, cell, name, key):.2g}" for key, _ in runs.MEASURES for name in shown]
+        medians = [_shown(runs.value(found, cell, name, key), ".2g") for key, _ in runs.MEASURES for name in shown]
         played = [runs.value(found, cell, name, "score") for name in shown]
         model = [runs.belief(cell["config"]), f"{cell['found']['model_error']:.2g}"]
-        rows.append([*model, *medians, *("" if x is None else f"{x:.1f}" for x in played)])
+        rows.append([*model, *medians, *(_shown(x, ".1f") for x in played)])
     heads = [f"{what}, {name}" for what in ("error", "true residual", "score") for name in shown]
     if rows:
         parts.append(table([f"model, h = {steps}", "model error", *heads], rows))
     key = shown[-1] if shown else ""
-    median = {runs.belief(c["config"]): c["found"]["inverses"][key]["error_that_shows"][runs.MIDDLE] for c in cells}
+    medians_of = {runs.belief(c["config"]): runs.value(found, c, key, "error_that_shows") for c in cells}
+    median = {name: error for name, error in medians_of.items() if error is not None}
     for name, error in median.items():
         if name.startswith("masses"):
             better = [other for other, x in median.items() if other.startswith("learned") and x <= error]
@@ -73,8 +77,9 @@ def accuracy(found: runs.Found) -> list[str]:
             names = list(cells[0]["found"]["inverses"])
             rows = []
             for cell in cells:
-                of = [cell["found"]["inverses"][name] for name in names]
-                rows.append([runs.belief(cell["config"]), f"{cell['found']['model_error']:.2g}", *map(runs.text, of)])
+                of = [cell["found"]["inverses"].get(name) for name in names]
+                texts = [runs.text(one) if one else "" for one in of]
+                rows.append([runs.belief(cell["config"]), f"{cell['found']['model_error']:.2g}", *texts])
             first = cells[0]["found"]
             parts += [
                 f"### h = {steps}, torque noise {noise:g}",
@@ -86,14 +91,15 @@ def accuracy(found: runs.Found) -> list[str]:
     for steps in runs.values(runs.pick(found["recovery"], noise=0.0), "steps"):
         for inverse, points in runs.curves(found, steps):
             seen = partial(runs.value, found, inverse=inverse, of="error_that_shows")
-            error = np.array([[at, seen(cell)] for at, cell in points if at > runs.LEFT])
+            error = np.array([[at, seen(cell)] for at, cell in points if at > runs.LEFT and seen(cell)])
             if len(error) > 2:
                 steepest.append((steps, inverse, power_of(error)))
     if steepest:
         parts.append("Exponent with which recovery error grows with model error (least-squares fit of logarithms):")
         lengths = sorted({steps for steps, *_ in steepest})
         by = {(steps, inverse): power for steps, inverse, power in steepest}
-        rows = [[name, *(f"{by[h, name]:.2f}" for h in lengths)] for name in dict.fromkeys(name for _, name, _ in steepest)]
+        powers = lambda name: [_shown(by.get((h, name)), ".2f") for h in lengths]
+        rows = [[name, *powers(name)] for name in dict.fromkeys(name for _, name, _ in steepest)]
         parts.append(table(["inverse", *(f"h = {h}" for h in lengths)], rows))
     return parts
 
@@ -170,5 +176,6 @@ def text(found: runs.Found, drawn: dict[str, Path], preset: str) -> str:
         "source": origin(latest["provenance"]),
         "warning": warning,
         "questions": "\n\n".join(parts),
+        "provenance": machine(latest["provenance"]),
     }
     return filled("ohio_bench.report", "sensitivity", {**latest, **given})

@@ -56,7 +56,8 @@ def grown(found: Found, kind: str, platform: str) -> list[dict[str, Any]]:
 def value(found: Found, cell: dict[str, Any], inverse: str, of: str) -> float | None:
     """The median of a measure in a cell of recovery, or the score of behavior cloning on such actions; None if there is none."""
     if of != "score":
-        return cell["found"]["inverses"][inverse][of][MIDDLE]
+        found_by = cell["found"]["inverses"].get(inverse)
+        return found_by[of][MIDDLE] if found_by else None
     same = {key: cell["config"][key] for key in ("belief", "steps", "noise")}
     cells = pick(found["score"], **same, inverse=inverse)
     return cells[0]["found"]["score"] if cells else None
@@ -74,7 +75,7 @@ def curves(found: Found, steps: int) -> Iterator[tuple[str, list[tuple[float, di
     """For each inverse, points (model error, cell) in order of model error, without noise."""
     cells = sorted(pick(found["recovery"], steps=steps, noise=0.0), key=lambda cell: cell["found"]["model_error"])
     for inverse in cells[0]["found"]["inverses"] if cells else ():
-        yield inverse, [(cell["found"]["model_error"], cell) for cell in cells]
+        yield inverse, [(cell["found"]["model_error"], cell) for cell in cells if inverse in cell["found"]["inverses"]]
 
 
 def text(of: dict[str, Any]) -> str:

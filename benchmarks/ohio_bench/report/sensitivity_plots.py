@@ -22,7 +22,7 @@ def png(made: Any, title: str) -> bytes:
 def draw_learning(found: runs.Found) -> bytes | None:
     """Q1: recovery error, residual and score against the share of the logs a model was learned from."""
     steps, cells, inverses = runs.learned(found)
-    if not cells:
+    if not inverses:
         return None
     made, axes = figure(1, 3)
     share = lambda cell: 100 * cell["config"]["belief"]["share"]
@@ -88,7 +88,8 @@ def draw_noise(found: runs.Found) -> bytes | None:
     made, axes = figure(1, 4)
     for axis, (key, label, ideal) in zip(axes[0], panels, strict=False):
         for i, name in enumerate(cells[0]["found"]["estimates"]):
-            axis.plot(noises, [cell["found"]["estimates"][name][key] for cell in cells], "o-", color=f"C{i}", label=name)
+            heights = [cell["found"]["estimates"].get(name, {}).get(key, float("nan")) for cell in cells]
+            axis.plot(noises, heights, "o-", color=f"C{i}", label=name)
         axis.axhline(ideal, color="black", linestyle="--", linewidth=1)
         axis.set(xscale="log", xlabel="torque noise, share of the gear", ylabel=label)
     axes[0, 1].set_yscale("log")

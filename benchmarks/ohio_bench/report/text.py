@@ -10,8 +10,8 @@ import numpy as np
 
 
 def plain(text: str) -> str:
-    """Text of a run file as Markdown shows it: nothing in it is a tag, a link or a cell's end."""
-    return re.sub(r"([\\`*_\[\]|<>&])", r"\\\1", text)
+    """Text of a run file as Markdown shows it: nothing in it is a tag, a link, mathematics or a cell's end."""
+    return re.sub(r"([\\`*_\[\]|<>&$~])", r"\\\1", text)
 
 
 def formatted(value: float, form: str) -> str:
@@ -35,8 +35,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], text: int | None =
 
 def origin(provenance: dict[str, Any]) -> str:
     """When numbers were made, and with which version of the code."""
-    changed = " with changes" if provenance["dirty"] else ""
+    changed = " with changes" if provenance.get("dirty") else ""
     return f"{provenance['time']}, revision {provenance['revision'] or 'unknown'}{changed}, JAX {provenance['versions']['jax']}"
+
+
+def machine(provenance: dict[str, Any]) -> dict[str, Any]:
+    """The provenance whose hardware a template may name."""
+    return {**provenance, "hardware": {name: plain(x) if isinstance(x, str) else x for name, x in provenance["hardware"].items()}}
 
 
 class _Formatter(string.Formatter):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ohio_jax.errors import unknown
+from ohio_jax.files import write_bytes
 
 RESULTS = Path("results")
 
@@ -27,10 +28,25 @@ class Cell(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What was written of run files, the page first; nothing where there are none. board: of a table, what it shows."""
+    """What run files say.
 
-    written: list[Path]
+    Attributes:
+        files: path -> content, the page first; nothing where there are no run files.
+        board: of a table, what it shows.
+    """
+
+    files: dict[Path, bytes]
     board: Any = None
+
+    @property
+    def written(self) -> list[Path]:
+        return list(self.files)
+
+    def write(self) -> "Report":
+        """Writes the files; only once all of them are made, so that a damaged run file leaves what was there before."""
+        for path, content in self.files.items():
+            write_bytes(path, content)
+        return self
 
 
 def preset_of(declared: Any, name: str) -> Any:
@@ -46,17 +62,17 @@ class Experiment:
 
     Attributes:
         command: what a user types to fill it, without the program.
-        fields: what every run file of it must have.
+        kind: of its run files, see `ohio_bench.runner.schema`.
         presets: name -> () -> how much work, in a form of its own (called only when chosen: it may look for files).
         group: what its groups are to a reader.
         groups: `groups(made)`, their names.
         cells: `cells(made, groups)`, the cells of these groups.
-        report: `report(results, preset) -> Report`, from run files alone.
+        report: `report(results, preset) -> Report`, from run files alone; writes nothing.
     """
 
     name: str
     command: str
-    fields: tuple[str, ...]
+    kind: str
     group: str
     groups: Callable[[Any], Iterable[str]]
     cells: Callable[[Any, Iterable[str]], Iterable[Cell]]

@@ -22,13 +22,15 @@ from ohio_jax.progress import progress
 
 RETRIES = 3  # of a cell whose worker dies
 DEVICES = re.compile(r"--xla_force_host_platform_device_count=\d+")
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: a cluster that `ray.init` starts listens on 127.0.0.1 alone
 
 Listing = Callable[[], Iterable[Cell]]
+Outcome = dict[str, Any] | UserError  # of a cell: what its run file holds, or why there is none
 # (cells to run, what lists these cells anew in another process) -> name and outcome of each, as they are done.
-Executor = Callable[[list[Cell], Listing], Iterator[tuple[str, dict[str, Any]]]]
+Executor = Callable[[list[Cell], Listing], Iterator[tuple[str, Outcome]]]
 
 
-def here(wanted: list[Cell], again: Listing) -> Iterator[tuple[str, dict[str, Any]]]:
+def here(wanted: list[Cell], again: Listing) -> Iterator[tuple[str, Outcome]]:
     """One after another in this process, or in the processes that work as one with it."""
     for number, cell in enumerate(wanted, 1):
         if mesh.is_main_process():
@@ -36,9 +38,12 @@ def here(wanted: list[Cell], again: Listing) -> Iterator[tuple[str, dict[str, An
         yield cell.name, outcome(cell.work)
 
 
-def outcome(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What a cell found, and the machine that found it."""
-    return {**work(), "provenance": provenance.collect()}
+def outcome(work: Callable[[], dict[str, Any]]) -> Outcome:
+    """What a cell found, and the machine that found it; the UserError that it raised, which ends this cell alone."""
+    try:
+        return {**work(), "provenance": provenance.collect()}
+    except UserError as error:
+        return error
 
 
 def executor(name: str, cpus: int | None = None, gpus: float | None = None) -> Executor:
@@ -57,15 +62,18 @@ def executor(name: str, cpus: int | None = None, gpus: float | None = None) -> E
 
 def over_ray(cpus: int | None = None, gpus: float | None = None) -> Executor:
     """Each cell a task of a Ray cluster: one the process is connected to, else that of RAY_ADDRESS, else one that runs on this
-    machine, else one for the time being.
+    machine, else one for the time being, whose ports are open to this machine alone.
 
     Args:
         cpus, gpus: of each cell; without, one core, and a GPU where the cluster has any. A cell whose worker dies is run again,
             up to RETRIES times.
 
     Raises:
-        UserError: without Ray, without a cluster, for more than its largest node has, and for what a cell raises.
+        UserError: without Ray, without a cluster, for more than its largest node has, and for workers with other cells.
     """
+    of_ours = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
+    if of_ours:
+        os.environ.setdefault(LOOPBACK, "0")  # which Ray reads as it is imported
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError as error:
@@ -77,14 +85,14 @@ def over_ray(cpus: int | None = None, gpus: float | None = None) -> Executor:
     _reach(os.environ.get("RAY_ADDRESS", ""))
     if not ray.is_initialized():  # before JAX has threads, which processes that Ray starts must not inherit
         try:
-            ray.init(log_to_driver=False, logging_level="warning")
-        except (ConnectionError, RuntimeError, ValueError) as error:
+            ray.init(log_to_driver=False, logging_level="warning", **of_ours)
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise UserError(f"--executor ray: expected a cluster, found none ({str(error).splitlines()[0]})") from error
     some = float(min(1, ray.cluster_resources().get("GPU", 0)))
     need = {"num_cpus": 1 if cpus is None else cpus, "num_gpus": some if gpus is None else gpus}
     _check(ray, need)
 
-    def execute(wanted: list[Cell], again: Listing) -> Iterator[tuple[str, dict[str, Any]]]:
+    def execute(wanted: list[Cell], again: Listing) -> Iterator[tuple[str, Outcome]]:
         learners = {name: found for name, found in LEARNERS.items() if _module(found).split(".")[0] != "ohio_jax"}
         files = [sys.modules[name] for name in dict.fromkeys(map(_module, learners.values()))]
         environment: dict[str, Any] = {"py_modules": files} if files else {}
@@ -126,7 +134,7 @@ def _check(ray: Any, need: dict[str, float]) -> None:
             raise UserError(f"--cell-{flag}: expected at most {most:g}, what the largest node has, found {need[f'num_{flag}']:g}")
 
 
-def _result(ray: Any, name: str, done: Any) -> dict[str, Any]:
+def _result(ray: Any, name: str, done: Any) -> Outcome:
     try:
         return ray.get(done)
     except ray.exceptions.RayTaskError as error:
@@ -135,10 +143,10 @@ def _result(ray: Any, name: str, done: Any) -> dict[str, Any]:
         raise
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"cell {name}: its worker died {RETRIES + 1} times ({reason}); finished cells are kept") from error
+        return UserError(f"its worker died {RETRIES + 1} times ({reason})")
 
 
-def _carried_out(packed: bytes, name: str, config: dict[str, Any], cpus: int) -> dict[str, Any]:
+def _carried_out(packed: bytes, name: str, config: dict[str, Any], cpus: int) -> Outcome:
     """A cell, in a worker: with so many devices and threads as it has cores."""
     flags = DEVICES.sub("", os.environ.get("XLA_FLAGS", ""))
     os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={max(1, int(cpus))}".strip()

@@ -8,7 +8,6 @@ import numpy as np
 from ohio_bench.runner import work
 from ohio_bench.runner.store import short_hash, slug
 from ohio_jax.evaluate import evaluate_learner
-from ohio_jax.files import file_lock
 from ohio_jax.learners import LEARNERS, sac
 from ohio_jax.task import Task
 from ohio_jax.training.online import OnlinePlan, online
@@ -28,8 +27,7 @@ def tuned(
         keys = jax.vmap(jax.random.key)(np.arange(offline_plan.seeds))
         adopted = jax.vmap(lambda state, key: sac.adopt(state, key, online_plan.plan.config))(states.state, keys)
         states = states._replace(state=adopted)
-    folder = work.WORK / "finetune" / f"{slug(*words, method['name'])}.{short_hash(config)}"
-    with file_lock(folder):
+    with work.kept(work.WORK / "finetune" / f"{slug(*words, method['name'])}.{short_hash(config)}") as folder:
         last = online(online_plan, task, interface, folder, states, transitions if method["keeps"] else None)
 
     def test(learner: str, states) -> dict[str, Any]:

@@ -4,14 +4,16 @@ The only place that knows earlier words. A field that did not exist when a file 
 which need not be today's default.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from ohio_bench.runner import commands
-from ohio_bench.runner.store import VERSION, slug
+from ohio_bench.runner.store import LARGEST, VERSION, slug
+from ohio_jax import reading
+from ohio_jax.errors import UserError
 from ohio_jax.files import write_json
+from ohio_jax.reading import quoted
 
 CONFIG = {  # of an experiment's cell, and of its data's card
     "behaviour": "behavior_policy",
@@ -108,20 +110,34 @@ def _plan(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(folder: Path) -> None:
-    """Writes every run file below a folder anew, under its method's name of today."""
+    """Writes every run file below a folder anew, under its method's name of today.
+
+    Raises:
+        UserError: at the first that is damaged, or whose new name is another file's; what came before is written.
+    """
     for path in sorted(folder.rglob("*.json")):
-        cell = json.loads(path.read_text())
+        cell = reading.parse_json(path, reading.content(path, LARGEST))
         if not isinstance(cell, dict) or "config" not in cell or cell.get("version", 0) == VERSION:
             continue
-        new, found = path.with_name(file_name(path.name)), migrated(cell)
-        if "author" not in cell:
-            experiment, _, preset = cell["command"].removeprefix("ohio-jax ").partition(" --preset ")
-            *_, name = str(new.with_suffix("")).rpartition(f"/{preset}/")
-            found["command"] = commands.of_cell(experiment, preset, name)
+        new = path.with_name(file_name(path.name))
+        try:
+            found = migrated(cell)
+            if "author" not in cell:
+                experiment, _, preset = cell["command"].removeprefix("ohio-jax ").partition(" --preset ")
+                *_, name = str(new.with_suffix("")).rpartition(f"/{preset}/")
+                found["command"] = commands.of_cell(experiment, preset, name)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"{path}: expected a run file of an earlier version, found damage ({quoted(str(error))})") from error
+        if new != path and new.exists() and reading.parse_json(new, reading.content(new, LARGEST)) != found:
+            raise UserError(f"{path}: expected no other file at its new name, found {new}")
         write_json(new, found)
         if new != path:
             path.unlink()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except UserError as mistake:
+        print(mistake, file=sys.stderr)
+        sys.exit(2)

@@ -1,23 +1,33 @@
-"""The one reader and writer of run files: where they lie, what is in them, and which configurations are the same."""
+"""The one reader and writer of run files: where they lie, and which configurations are the same; `schema` says what they hold."""
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ohio_bench.runner import schema
 from ohio_bench.runner.cell import RESULTS
+from ohio_bench.runner.schema import VERSION
+from ohio_jax import reading
 from ohio_jax.errors import UserError
 from ohio_jax.files import write_json
 
-VERSION = 2  # of what a run file is. Whoever adds or renames a field raises it, and says in `migration` what older files mean
 WORK_VERSION = 3  # of data and checkpoints kept between runs; raised where what an older version left must not be taken up
+LARGEST = 16 * 2**20  # bytes of a run file
 
 
 def slug(*words: str) -> str:
-    """A file's name, without what some file systems refuse."""
-    return ".".join(re.sub(r"[^a-z0-9_.+-]+", "-", word.lower()).strip("-") for word in words)
+    """A file's name, without what some file systems refuse; letters beyond ASCII leave a digest, so that names stay apart."""
+    return ".".join(map(_slug, words))
+
+
+def _slug(word: str) -> str:
+    kept = re.sub(r"[^a-z0-9_.+-]+", "-", word.lower()).strip("-")
+    lost = "" if word.isascii() else hashlib.sha256(word.encode(errors="surrogatepass")).hexdigest()[:8]
+    return "-".join(filter(None, (kept, lost)))
 
 
 def short_hash(config: dict[str, Any]) -> str:
@@ -34,40 +44,42 @@ def submitted(results: Path = RESULTS) -> Path:
     return results / "runs" / "submitted"
 
 
-def read(path: Path, fields: Iterable[str]) -> dict[str, Any]:
-    """A run file as today's code writes it. Raises UserError if it is damaged, lacks one of `fields` or is of later code."""
+def read(path: Path, kind: str, check: Callable[[dict[str, Any]], None] = lambda cell: None) -> dict[str, Any]:
+    """A run file as today's code writes it.
+
+    Args:
+        kind: see `schema.check`.
+        check: raises UserError for what else is wrong with it.
+
+    Raises:
+        UserError: naming file, field, expected and found; also for a file of an earlier or later version.
+    """
+    cell = reading.parse_json(path, reading.content(path, LARGEST))
     try:
-        cell = json.loads(path.read_text())
-        if not isinstance(cell, dict):
-            raise ValueError(f"no object but {type(cell).__name__}")
-        missing = sorted(set(fields) - set(cell))
-        if missing:
-            raise ValueError(f"no field {missing[0]!r}")
-        if not isinstance(cell.get("version", 0), int):
-            raise ValueError(f"field version is {cell['version']!r}, no number")
-    except ValueError as error:
-        raise UserError(f"{path}: expected a run file, found damage ({error}); delete it to run the cell again") from error
-    try:
-        check_version(cell)
+        schema.check(cell, kind)
+        check(cell)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return cell
 
 
-def check_version(cell: dict[str, Any]) -> None:
-    """Raises UserError for a run file of another version, with what to do about it."""
-    found = cell.get("version", 0)
-    if found > VERSION:
-        raise UserError(f"field version: expected {VERSION}, found {found}; it is of a later ohio-jax")
-    if found < VERSION:
-        how = f"python -m ohio_bench.runner.migration FOLDER writes a folder's run files as ones of {VERSION}"
-        raise UserError(f"field version: expected {VERSION}, found {found}, of the schema before; {how}")
-
-
-def read_all(place: Path, fields: Iterable[str]) -> list[dict[str, Any]]:
+def read_all(place: Path, kind: str, check: Callable[[dict[str, Any]], None] = lambda cell: None) -> list[dict[str, Any]]:
     """The run files of a folder, in order of their names."""
-    return [read(path, fields) for path in sorted(place.glob("*.json"))]
+    return [read(path, kind, check) for path in sorted(place.glob("*.json"))]
 
 
-def write(path: Path, cell: dict[str, Any]) -> None:
-    write_json(path, {"version": VERSION, **cell})
+def write(path: Path, cell: dict[str, Any], kind: str) -> None:
+    """Raises UserError for what `read` would refuse; nothing is written then."""
+    whole = json.loads(json.dumps({"version": VERSION, **cell}))
+    schema.check(whole, kind)
+    write_json(path, whole)
+
+
+def claim(place: Path) -> None:
+    """Makes a folder. Raises UserError where files cannot be written there, which is better known before they are made."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise UserError(f"{place}: expected a folder to write to, found {error.strerror}") from error

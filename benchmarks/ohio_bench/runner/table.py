@@ -18,7 +18,7 @@ from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.task import Task
 from ohio_jax.training.plan import Plan
 
-FIELDS = ("row", "column", "config", "reference", "command", "returns", "metrics", "seconds", "provenance")  # of every run file
+KIND = "cell"  # of run files, see `ohio_bench.runner.schema`
 
 Paper = tuple[float, float]  # mean and standard deviation as published
 
@@ -98,6 +98,8 @@ class Table:
 
     Attributes:
         note: what a reader must know to read it; printed under the table.
+        each_step: `returns` and fields like `metrics.touching`, of which a low-level step gives at most 1.
+        shares: fields that are at most 1 an episode.
     """
 
     name: str
@@ -109,6 +111,8 @@ class Table:
     unit: str  # what a return is
     blocks: Literal["method", "learner"] = "method"  # what is printed as one block
     low_levels: dict[str, str] = field(default_factory=dict)  # action interface -> what a reader knows its low level by
+    each_step: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ()
     chart: Callable[[list[Any]], bytes] | None = None  # entries -> PNG, in place of the bars
 
     preset = preset_of

@@ -1,7 +1,10 @@
 """What cells have in common: logs, recovered goals and trained policies, kept in the work folder for the next cell."""
 
+import contextlib
+import contextvars
 import functools
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +26,40 @@ from ohio_jax.training.offline import fingerprint, train
 from ohio_jax.training.plan import Plan
 
 WORK = Path(".work")  # datasets and checkpoints: large, and made again by the same command
+_since: contextvars.ContextVar[float] = contextvars.ContextVar("since", default=0.0)  # what is older is made again
+
+
+def made_since(when: float, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a cell finds when nothing is taken from the work folder that was made before this time (of `time.time`)."""
+    token = _since.set(when)
+    try:
+        return work()
+    finally:
+        _since.reset(token)
+
+
+@contextlib.contextmanager
+def kept(path: Path) -> Iterator[Path]:
+    """A file or training directory of the work folder, while nobody else makes it; not there if it is older than `made_since`."""
+    with file_lock(path):
+        described = path / "run.json" if path.is_dir() else path
+        if mesh.is_main_process() and described.exists() and described.stat().st_mtime < _since.get():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        mesh.barrier()
+        yield path
 
 
 def dataset(task: Task, behavior: str, episodes: int, seed: int) -> data.Trajectories:
     """What a scripted policy logged: from the work folder if it is there, else collected and kept."""
     identity = {"task": task.name, "settings": task.settings, "behavior_policy": behavior, "episodes": episodes, "seed": seed}
-    path = WORK / "data" / f"{slug(task.name, behavior)}.{short_hash(identity)}.npz"
-    with file_lock(path):
+    with kept(WORK / "data" / f"{slug(task.name, behavior)}.{short_hash(identity)}.npz") as path:
         if mesh.is_main_process() and not path.exists():
             collect_to(path, task, behavior, episodes, seed)
-    return _logs(path.absolute())
+    return _logs(path.absolute(), path.stat().st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=4)
-def _logs(path: Path) -> data.Trajectories:
+def _logs(path: Path, made: int) -> data.Trajectories:
     """Read once for all columns of a row, which also lets what is learned from them be learned once."""
     return data.load(path, "trajectories")
 
@@ -53,7 +76,7 @@ def labeled(
         "weights": weights,
     }
     path = WORK / "data" / f"{slug(task.name, logged.card['behavior_policy'], interface, inverse)}.{short_hash(identity)}.npz"
-    with file_lock(path):
+    with kept(path):
         if mesh.broadcast_bool(mesh.is_main_process() and not path.exists()):
             data.save(path, relabel(logged, task, interface, inverse, weights))
     return data.load(path, "transitions")
@@ -62,8 +85,7 @@ def labeled(
 def trained(plan: Plan, task: Task, interface: str, transitions: data.Transitions, words: tuple[str, ...]) -> Trained:
     """Policies learned from transitions: once, then found again by whoever asks for the same. words: of the folder's name."""
     identity = fingerprint(plan, task, interface, transitions)
-    directory = WORK / "train" / f"{slug(*words)}.{short_hash(identity)}"
-    with file_lock(directory):
+    with kept(WORK / "train" / f"{slug(*words)}.{short_hash(identity)}") as directory:
         return train(plan, task, interface, transitions, directory)
 
 
@@ -71,8 +93,7 @@ def trained_hdpo(plan: Plan, task: Task, interface: str) -> Trained:
     """Policies learned through the simulator whose quantities are smooth, likewise."""
     smooth = registry.make(task.name, {**task.settings, "smooth": 1})
     identity = {"task": task.name, "settings": smooth.settings, "interface": interface, "plan": plan.as_json()}
-    directory = WORK / "train" / f"{slug(task.name, 'hdpo')}.{short_hash(identity)}"
-    with file_lock(directory):
+    with kept(WORK / "train" / f"{slug(task.name, 'hdpo')}.{short_hash(identity)}") as directory:
         return hdpo(plan, smooth, interface, directory)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ohio_bench.report.text import filled, number, origin, table
+from ohio_bench.report.text import filled, machine, number, origin, table
 
 Numbers = dict[str, Any]  # what `run.run` found
 COLUMNS = ["best", "median", "a CPU second", "compile, s"]
@@ -17,7 +17,8 @@ GROWTH = {"batch": "segments a call", "steps": "steps a segment"}
 def page(name: str, found: Numbers) -> str:
     """The page a reader sees. Raises KeyError, TypeError or ValueError where numbers are missing."""
     warning = "**Quick run: a smoke test, not a measurement.**" if found["quick"] else ""
-    head = filled("ohio_bench.speed", "head", {**found, "source": origin(found["provenance"]), "warning": warning})
+    given = {**found, "provenance": machine(found["provenance"])}
+    head = filled("ohio_bench.speed", "head", {**given, "source": origin(found["provenance"]), "warning": warning})
     return filled("ohio_bench.speed", name, {**found, **PAGES[name](found), "head": head})
 
 

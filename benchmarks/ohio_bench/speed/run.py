@@ -4,15 +4,17 @@ A test has FULL and QUICK, budgets with `windows` of `seconds` each, and measure
 """
 
 import importlib
-import json
 from pathlib import Path
 from typing import Any
 
+from ohio_bench.runner import store
+from ohio_bench.runner.cell import Report
 from ohio_bench.speed.charts import CHARTS
 from ohio_bench.speed.pages import PAGES, page
 from ohio_jax import provenance
 from ohio_jax.errors import UserError
-from ohio_jax.files import write_bytes, write_json, write_text
+from ohio_jax.files import write_json
+from ohio_jax.reading import quoted
 
 
 def module(name: str) -> Any:
@@ -27,8 +29,10 @@ def run(name: str, out: Path | None, quick: bool) -> dict[str, Any]:
         quick: seconds instead of minutes, smaller and noisier, for tests.
 
     Raises:
-        UserError: where a peer that must be there is not.
+        UserError: where a peer that must be there is not, or the folder cannot be written to.
     """
+    if out is not None:
+        store.claim(out)
     test = module(name)
     budget = test.QUICK if quick else test.FULL
     before = provenance.hardware()["load"]
@@ -43,26 +47,26 @@ def run(name: str, out: Path | None, quick: bool) -> dict[str, Any]:
     }
     if out is not None:
         write_json(out / f"{name}.json", found)
-        write(name, out, found)
+        Report(pages(name, out, found)).write()
     return found
 
 
-def write(name: str, out: Path, found: dict[str, Any]) -> None:
-    """Writes the page and the plot into the folder, from the numbers of `run` alone."""
-    write_text(out / f"{name}.md", page(name, found))
-    if name in CHARTS:
-        write_bytes(out / f"{name}.png", CHARTS[name](found))
+def pages(name: str, out: Path, found: dict[str, Any]) -> dict[Path, bytes]:
+    """The page and the plot of the folder, from the numbers of `run` alone: path -> content, the page first."""
+    made = {out / f"{name}.md": page(name, found).encode()}
+    return made | ({out / f"{name}.png": CHARTS[name](found)} if name in CHARTS else {})
 
 
-def rebuild(folder: Path) -> list[Path]:
-    """Writes the pages again from the JSON files alone; returns the pages. Raises UserError if a file is damaged."""
-    written = []
+def report(folder: Path) -> Report:
+    """The pages again, from the JSON files alone. Raises UserError if a file is damaged."""
+    made: dict[Path, bytes] = {}
     for name in PAGES:
         path = folder / f"{name}.json"
         if path.exists():
+            found = store.read(path, "speed")
             try:
-                write(name, folder, json.loads(path.read_text()))
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{path}: expected what `ohio-jax speed {name}` measured, found damage ({error})") from error
-            written.append(path.with_suffix(".md"))
-    return written
+                made |= pages(name, folder, found)
+            except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, StopIteration) as error:
+                wrong = f"{type(error).__name__}: {quoted(str(error))}"
+                raise UserError(f"{path}: expected what `ohio-jax speed {name}` measured, found damage ({wrong})") from error
+    return Report(made)

@@ -4,7 +4,6 @@
 arrays made of it. n regions, T decisions an episode, K >= T + 7 steps of known rates.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,16 @@ import scipy  # its parts are imported where they are used first
 from flax import struct
 from jaxtyping import Int
 
+from ohio_envs import files
+from ohio_jax import reading
 from ohio_jax.errors import UserError
 from ohio_jax.solvers import transport
 
 LOOK_AHEAD = 6  # steps of arrivals and expected demand in the observation
 PROP_AHEAD = 5  # the original's proportional heuristic looks one step less far
 HIGHEST_RATE = 1000  # requests of a pair in a step; keeps the table that draws them small
+LARGEST_FLEET = 1_000_000  # vehicles in all regions
+LONGEST_TRIP = 1440  # minutes; vehicles land in a buffer of that many steps
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,15 @@ class Scenario:
 # --- The published file ----------------------------------------------------------------------------------------------
 
 
-def load(path: str | Path, start_hour: int, demand_ratio: float, cost_per_minute: float, minutes: int, horizon: int) -> City:
+def load(
+    path: str | Path,
+    start_hour: int,
+    demand_ratio: float,
+    cost_per_minute: float,
+    minutes: int,
+    horizon: int,
+    sha256: str | None = None,
+) -> City:
     """Reads a city file with the original's arithmetic.
 
     Args:
@@ -111,21 +122,23 @@ def load(path: str | Path, start_hour: int, demand_ratio: float, cost_per_minute
         cost_per_minute: dollars a vehicle and minute.
         minutes: length of a step.
         horizon: `T`.
+        sha256: that the file must have, if it goes by a published one's name.
 
     Raises:
-        UserError: naming file, record and field, what was found and what was expected, for anything malformed.
+        UserError: for another SHA-256, and for anything malformed, naming file, record and field, what was found and what was
+            expected.
     """
     path = Path(path)
-    content = _read(path)
+    content = _read(path, sha256)
     regions = _count(path, content, "nlat") * _count(path, content, "nlon")
-    if regions < 2:
-        raise UserError(f"{path}: nlat * nlon: expected at least 2 regions, found {regions}")
-    region, time, amount = _integer_below(regions), _integer_below(10**6), _amount
+    if not 2 <= regions <= 1024:
+        raise UserError(f"{path}: nlat * nlon: expected 2 to 1024 regions, found {regions}")
+    region, time, amount, duration = _integer_below(regions), _integer_below(10**6), _amount(1e9), _amount(LONGEST_TRIP)
 
     # Rates: sums in file order, and products in this order: at four minutes a step, travel times in steps lie on exact
     # halves, where the last bit decides which way they round.
     where = {"time_stamp": time, "origin": region, "destination": region}
-    amounts = dict.fromkeys(("demand", "travel_time", "price"), amount)
+    amounts = {"demand": amount, "travel_time": duration, "price": amount}
     when, origin, destination, rate, travel_time, price = _columns(path, content, "demand", where | amounts)
     known = (int(when.max()) + 1 - 60 * start_hour) // minutes
     if horizon > known:
@@ -151,13 +164,13 @@ def load(path: str | Path, start_hour: int, demand_ratio: float, cost_per_minute
             f"region {i} to {j} in step {k}"
         )
     revenue = total(price * rate * demand_ratio)
-    duration = total(travel_time * rate * demand_ratio / minutes)
+    driven = total(travel_time * rate * demand_ratio / minutes)
     live = lam > 0
     divisor = np.where(live, lam, 1.0)
-    pax_time = np.where(live, np.maximum(np.rint(duration / divisor), 1), 0).astype(np.int32)
+    pax_time = np.where(live, np.maximum(np.rint(driven / divisor), 1), 0).astype(np.int32)
 
     # Empty moves: the table of the first hour, for the whole episode.
-    hour, origin, destination, reb_time = _columns(path, content, "rebTime", where | {"reb_time": amount})
+    hour, origin, destination, reb_time = _columns(path, content, "rebTime", where | {"reb_time": duration})
     moves = np.full((regions, regions), np.nan)
     np.fill_diagonal(moves, 0.0)
     first = (hour == start_hour) & (origin != destination)
@@ -170,8 +183,11 @@ def load(path: str | Path, start_hour: int, demand_ratio: float, cost_per_minute
     fleet_hour = start_hour + round(minutes / 2 * horizon / 60)
     if fleet_hour not in hours:
         found = sorted(set(hours.tolist()))
-        raise UserError(f"{path}: totalAcc: expected a record of hour {fleet_hour}, found hours {found}")
-    vehicles = int(fleets[hours == fleet_hour][-1] // regions)
+        raise UserError(f"{path}: totalAcc: expected a record of hour {fleet_hour}, found hours {reading.quoted(found)}")
+    fleet = fleets[hours == fleet_hour][-1]
+    if not regions <= fleet <= LARGEST_FLEET:
+        expected = f"{regions} to {LARGEST_FLEET} vehicles in hour {fleet_hour}, for {regions} regions"
+        raise UserError(f"{path}: totalAcc: expected {expected}, found {fleet:g}")
 
     adjacency = np.zeros((regions, regions), bool)
     adjacency[_columns(path, content, "topology_graph", {"i": region, "j": region})] = True
@@ -184,32 +200,22 @@ def load(path: str | Path, start_hour: int, demand_ratio: float, cost_per_minute
         pax_time=pax_time,
         reb_time=moves.astype(np.int32),
         adjacency=adjacency,
-        vehicles=vehicles,
+        vehicles=int(fleet // regions),
         cost=cost_per_minute * minutes,
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: expected a readable file, found {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: expected a complete JSON file, found {error}") from error
+def _read(path: Path, sha256: str | None) -> dict[str, Any]:
+    content = reading.parse_json(path, files.content(path, sha256))
     if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object, found {_short(content)}")
+        raise UserError(f"{path}: expected a JSON object, found {reading.quoted(content)}")
     return content
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _count(path: Path, content: dict[str, Any], field: str) -> int:
     value = content.get(field)
     if type(value) is not int or not 1 <= value <= 4096:
-        raise UserError(f"{path}: {field}: expected an integer from 1 to 4096, found {_short(value)}")
+        raise UserError(f"{path}: {field}: expected an integer from 1 to 4096, found {reading.quoted(value)}")
     return value
 
 
@@ -219,7 +225,10 @@ def _integer_below(end: int):
     return np.int64, lambda x: type(x) is int and 0 <= x < end, f"an integer from 0 to {end - 1}"
 
 
-_amount = (np.float64, lambda x: type(x) in (int, float) and 0 <= x < 1e12, "a finite number of at least 0")
+def _amount(most: float):
+    return np.float64, lambda x: type(x) in (int, float) and 0 <= x <= most, f"a number from 0 to {most:g}"
+
+
 _ABSENT = type("absent", (), {"__repr__": lambda self: "no such field"})()
 
 
@@ -227,7 +236,7 @@ def _columns(path: Path, content: dict[str, Any], table: str, fields: dict[str, 
     """The named fields of every record of a table, a column each; raises UserError at the first that does not fit."""
 
     def fail(place: str, expected: str, found: Any) -> NoReturn:
-        raise UserError(f"{path}: {table}{place}: expected {expected}, found {_short(found)}")
+        raise UserError(f"{path}: {table}{place}: expected {expected}, found {reading.quoted(found)}")
 
     records = content.get(table, _ABSENT)
     if not isinstance(records, list) or not records:

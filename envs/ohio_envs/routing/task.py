@@ -35,7 +35,7 @@ ZERO = "0 is an episode without profit"
 
 
 def nyc(settings: dict[str, Any]) -> Task:
-    """`routing-nyc`: Brooklyn, 14 regions, an evening from 19:00. Raises UserError for a bad setting or no file."""
+    """`routing-nyc`: Brooklyn, 14 regions, an evening from 19:00. Raises UserError for a bad setting or file."""
     how = (
         "an episode of 20 four-minute steps, inferred from the paper's figures: its scores of cloned operators beside their "
         "profit (`ohio-jax evaluate routing-nyc --policy dtv --episodes 10 --seed 10 --set "
@@ -45,7 +45,7 @@ def nyc(settings: dict[str, Any]) -> Task:
 
 
 def shenzhen(settings: dict[str, Any]) -> Task:
-    """`routing-shenzhen`: Shenzhen, 17 regions, a morning from 8:00. Raises UserError for a bad setting or no file."""
+    """`routing-shenzhen`: Shenzhen, 17 regions, a morning from 8:00. Raises UserError for a bad setting or file."""
     how = "an episode of 20 three-minute steps, inferred from the performance levels in the original's training script"
     return _published("routing-shenzhen", settings, 3, 61_320.0, how, start_hour=8, demand_ratio=2.5)
 
@@ -70,7 +70,8 @@ def _published(name: str, settings: dict[str, Any], minutes: int, full: float, h
     """minutes: of a step by default; full: dollars of score 100; constants: see `scenario.load`."""
     values = parse(name, COMMON | {"minutes": Rule(str(minutes), integer(1, 60))}, settings)
     step = {key: values[key] for key in ("minutes", "horizon")}
-    city = scenario.load(files.locate(name), cost_per_minute=0.5, **step, **constants)
+    sha256 = files.SHA256[files.TASK_FILES[name]]
+    city = scenario.load(files.locate(name), cost_per_minute=0.5, sha256=sha256, **step, **constants)
     return _task(name, values, city, Reference(0.0, full, f"{ZERO}; 100 is {full:,.0f} $ {how}"))
 
 

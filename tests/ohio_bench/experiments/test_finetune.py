@@ -122,7 +122,7 @@ def test_page_csv_and_figure(filled):
     assert [int(row["decisions"]) for row in rows[: ROUNDS * 2 : 2]] == [10 + 10 * k for k in range(1, ROUNDS + 1)]
     assert files[2].read_bytes().startswith(b"\x89PNG")
     before = [path.read_bytes() for path in files]
-    page.write(folder / "results", "tiny")
+    page.report(folder / "results", "tiny").write()
     assert [path.read_bytes() for path in files] == before
 
 
@@ -136,8 +136,8 @@ def test_smoothing_is_a_mean_of_the_last_part():
 def test_a_damaged_run_file_is_named(tmp_path):
     path = tmp_path / "cell.json"
     path.write_text('{"config": {}}')
-    with pytest.raises(UserError, match=r"cell\.json: expected a run file, found damage \(no field"):
-        store.read(path, page.FIELDS)
+    with pytest.raises(UserError, match=r"cell\.json: field version: expected 2, found 0"):
+        store.read(path, page.KIND)
 
 
 @pytest.mark.parametrize(

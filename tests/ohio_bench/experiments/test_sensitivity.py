@@ -144,7 +144,7 @@ def test_page_is_made_of_run_files(quick):
 def test_a_page_of_one_kind_alone(quick, tmp_path, kind, pictures):
     shutil.copytree(folder(quick[0]) / kind, folder(tmp_path) / kind)
     names = ["sensitivity-quick.md", *(f"sensitivity-quick-{q}.png" for q in pictures)]
-    assert [path.name for path in page.write(tmp_path, "quick").written] == names
+    assert [path.name for path in page.report(tmp_path, "quick").write().written] == names
 
 
 def test_cells_that_exist_are_not_run_again(quick, tmp_path):
@@ -158,7 +158,7 @@ def test_cells_that_exist_are_not_run_again(quick, tmp_path):
     assert again().ran == 1
     assert json.loads(path.read_text())["config"] == kept["config"]
     path.write_text("{")
-    with pytest.raises(UserError, match=f"{path.name}: expected a run file"):
+    with pytest.raises(UserError, match=f"{path.name}: expected JSON in UTF-8, found damage"):
         again()
 
 

@@ -159,9 +159,9 @@ def test_table_and_csv_agree_with_the_run_files(filled):
 def test_rebuilding_from_run_files_changes_no_byte(filled):
     folder, _, _ = filled
     files = [folder / "results" / f"routing-tiny.{kind}" for kind in ("md", "csv", "tex", "png")]
-    render.write(TINY, folder / "results", "tiny")
+    render.report(TINY, folder / "results", "tiny").write()
     before = [path.read_bytes() for path in files]
-    render.write(TINY, folder / "results", "tiny")
+    render.report(TINY, folder / "results", "tiny").write()
     assert [path.read_bytes() for path in files] == before
 
 
@@ -174,13 +174,14 @@ def test_one_seed_has_no_interval_over_seeds(filled, tmp_path):
     for path in paths:
         cell = json.loads(path.read_text())
         if "policy" not in cell["config"]:
+            cell["config"]["plan"]["seeds"] = 1
             one = {"returns": cell["returns"][:1], "metrics": {name: value[:1] for name, value in cell["metrics"].items()}}
             (place / path.name).write_text(json.dumps({**cell, **one}))
-    render.write(TINY, tmp_path, "tiny")
+    render.report(TINY, tmp_path, "tiny").write()
     assert "1 training seed, 4 test" in text() and "do not cover other seeds" in text() and "too narrow" not in text()
     assert "Scripted policies" not in text()
     shutil.copy(next(path for path in paths if path.name.endswith("policy.none.json")), place)
-    render.write(TINY, tmp_path, "tiny")
+    render.report(TINY, tmp_path, "tiny").write()
     assert "Scripted policies" in text()
 
 
@@ -188,7 +189,7 @@ def test_a_damaged_run_file_is_named(filled, tmp_path):
     path = tmp_path / "cell.json"
     path.write_text('{"config": 1')
     with pytest.raises(UserError, match=r"cell\.json"):
-        store.read(path, table.FIELDS)
+        store.read(path, table.KIND)
 
 
 def test_what_is_transferred_is_learned_once(tmp_path, monkeypatch):

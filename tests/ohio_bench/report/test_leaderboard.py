@@ -18,6 +18,7 @@ from ohio_bench.report import aggregate as entries
 from ohio_bench.report import latex, leaderboard
 from ohio_bench.report.leaderboard import domains, page
 from ohio_bench.report.text import plain
+from ohio_bench.runner import schema, store
 
 from ohio_jax.errors import UserError
 from tests.ohio_bench import boards
@@ -94,6 +95,7 @@ def test_latex_is_balanced_and_escaped(results):
         ]
         assert spans == [len(block[0]) - 1]
         assert {line.count("&") for line in block[1].splitlines() if "pm" in line} == {len(block[0]) - 1}
+    assert latex.plain("[1] *") == "{[}1] {*}"
     assert latex.plain(r"50% of_x {a}\b $y~^#&<|>") == (
         r"50\% of\_x \{a\}\textbackslash{}b \$y\textasciitilde{}\textasciicircum{}\#\&\textless{}\textbar{}\textgreater{}"
     )
@@ -117,8 +119,26 @@ def test_aggregates(results):
     assert by["Reacher-Expert", "ohio"].value[-1] == pytest.approx(99.5, abs=0.1)
 
 
-def test_nothing_is_rebuilt_of_nothing(tmp_path):
-    assert leaderboard.rebuild(tmp_path) == [] and list(tmp_path.iterdir()) == []
+def test_nothing_is_rebuilt_of_nothing(tmp_path, command):
+    (tmp_path / "runs").mkdir()
+    assert leaderboard.rebuild(tmp_path) == [] and list(tmp_path.iterdir()) == [tmp_path / "runs"]
+    code, out, err = command("leaderboard --results nowhere")
+    assert (code, out, err.count("\n")) == (2, "", 1) and "nowhere: expected a folder of results" in err
+
+
+def test_a_damaged_run_file_leaves_every_page(results, tmp_path):
+    """Named in one line, wherever it lies; nothing is written, though other tables could be."""
+    shutil.copytree(results, tmp_path, dirs_exist_ok=True)
+    cell = boards.finetuned("ohio", 0.0, 0.0, 0.0)
+    cell["tests"]["end"]["returns"][1] = [1.0]
+    path = tmp_path / "runs" / "finetune" / "cpu" / "ohio.json"
+    path.write_text(json.dumps(cell))
+    for page_of in tmp_path.glob("*.*"):
+        page_of.write_text("as it was")
+    with pytest.raises(UserError, match=f"^{path}: field tests.end.returns: expected lists of one length") as error:
+        leaderboard.rebuild(tmp_path)
+    assert "\n" not in str(error.value)
+    assert {page_of.read_text() for page_of in tmp_path.glob("*.*")} == {"as it was"}
 
 
 # --- The page -------------------------------------------------------------------------------------------------------
@@ -216,6 +236,7 @@ def test_a_domain_without_a_rival_says_so(tmp_path):
     assert line.difference is None and line.text.endswith("; no end-to-end method has a run for every data set; 2 data sets.")
     for path in folder.glob("*.json"):
         cell = json.loads(path.read_text())
+        cell["config"].get("plan", {})["seeds"] = 1
         path.write_text(json.dumps({**cell, "returns": cell["returns"][:1], "metrics": {}}))
     assert domains.domain(entries.board(TABLES["reacher"], "cpu", tmp_path)) is None  # one seed is no comparison
 
@@ -229,7 +250,7 @@ def test_no_text_of_a_run_file_becomes_markup(results):
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b", script.read_text())
     markdown = (results / "reacher-cpu.md").read_text()
     assert "<" not in markdown.replace("\\<", "") and r"x\|y" in markdown
-    assert plain("[a](b) `c` *d* <e>") == r"\[a\](b) \`c\` \*d\* \<e\>"
+    assert plain("[a](b) `c` *d* <e> $f$ ~g~") == r"\[a\](b) \`c\` \*d\* \<e\> \$f\$ \~g\~"
 
 
 def test_quick_runs_have_a_page_of_their_own(tmp_path):
@@ -289,8 +310,10 @@ def test_a_sound_file_joins(board, command, monkeypatch):
     assert json.loads(written.read_text()) == boards.submission()
     found = entries.board(TABLES["reacher"], "cpu", board)
     assert "Ours IQL" in {entry.column for entry in found.entries}
-    assert "already" not in out
-    message = refused(board, boards.submission())
+    before = {path: path.stat().st_mtime_ns for path in board.rglob("*.json")}
+    assert command(f"submit {path} --results {board}") == (0, out, "")  # once more changes nothing
+    assert {path: path.stat().st_mtime_ns for path in board.rglob("*.json")} == before
+    message = refused(board, boards.submission(author="Somebody else"))
     assert message == "field column: expected a method that is not on the board, found 'Ours IQL' on 'Reacher-Expert'"
 
 
@@ -301,7 +324,7 @@ def test_the_command_says_what_is_wrong_in_one_line(board, command):
     assert (code, out) == (2, "")
     assert err == f"ohio-jax submit: {path}: field returns[0][1]: expected a finite number, found NaN\n"
     code, _, err = command(f"submit missing.json --results {board}")
-    assert code == 2 and err.count("\n") == 1 and "missing.json: expected a run file" in err
+    assert code == 2 and err.count("\n") == 1 and "missing.json: expected a readable file" in err
 
 
 @pytest.mark.parametrize(
@@ -309,21 +332,35 @@ def test_the_command_says_what_is_wrong_in_one_line(board, command):
     [
         ("author", None, "field author: expected, found none"),
         ("config.plan.learner", None, "field config.plan.learner: expected, found none"),
-        ("scores", [1.0], "field 'scores': expected one of table, preset"),
+        ("scores", [1.0], "field scores: expected one of version, table, preset"),
         ("row", 3, "field row: expected the name of a dataset of the table (a text of one line"),
         ("returns", [["a"]], "field returns[0][0]: expected a number, found 'a'"),
         ("returns", [[True]], "field returns[0][0]: expected a number, found True"),
         ("returns", [[10**400] * 6] * 2, "field returns[0][0]: expected a finite number, found a number too large"),
         ("returns", [[1.0] * 6, [1.0] * 5], "field returns: expected lists of one length, found 5 and more numbers"),
-        ("returns", [[1.0] * 5], "field returns, numbers a seed: expected 6, as on the board, found 5"),
-        ("metrics.touching", [[1.0] * 6], "field metrics.touching, lists and numbers of each: expected (2, 6)"),
+        ("returns", [[1.0] * 5] * 2, "field returns: expected 2 lists, a training seed each, of 6 numbers, a test episode each"),
+        ("metrics.touching", [[1.0] * 6], "field metrics.touching: expected 2 lists, a training seed each, of 6 numbers"),
         ("curve.actor_loss", [[1.0], [1.0, 2.0]], "field curve.actor_loss: expected lists of one length"),
         ("seconds.train", -1.0, "field seconds.train: expected a number of seconds, found -1.0"),
         ("column", "=cmd() IQL", "field column: expected"),
         ("column", "two\nlines IQL", "field column: expected"),
         ("column", "Ours BC", "field column: expected the learner 'IQL' as its last word"),
         ("column", "OHIO analytical IQL", "field column: expected a method that is not on the board"),
-        ("author", "\ud800", "field author: expected Unicode text, found half of a surrogate pair"),
+        ("author", "\ud800", "field author: expected text of one line"),
+        ("author", "left\u202etfel", "field author: expected text of one line"),
+        ("command", "true\nfalse", "field command: expected text of one line"),
+        ("config.settings.a\x1b[0m", 1, "field config.settings: expected text of one line"),
+        ("column", "\uff1dcmd() IQL", "field column: expected"),
+        ("column", "|cmd IQL", "field column: expected"),
+        ("column", "%x IQL", "field column: expected"),
+        ("returns", [[2000.0] * 6] * 2, "field returns: expected at most 1000 an episode, found 2000"),
+        ("metrics.touching", [[2000.0] * 6] * 2, "field metrics.touching: expected at most 1000 an episode, found 2000"),
+        ("returns", [[-1e30] * 6] * 2, "field returns: expected scores within 1e+09, found a return of -1e+30"),
+        ("config.test_episodes", 10**30, "field config.test_episodes: expected a number of episodes (a whole number)"),
+        ("reference.full", 0.0, "field reference.full: expected another number than reference.zero"),
+        ("provenance.time", "2026-02-31T12:00:00+00:00", "field provenance.time: expected a day and an hour that exist"),
+        ("provenance.time", "9999-01-01T12:00:00+00:00", "field provenance.time: expected a time that has passed"),
+        ("provenance.versions.jax", "<b>", "field provenance.versions.jax: expected a version"),
         ("source", "javascript:alert(1)", "field source: expected an https address of the code"),
         ("table", "chess", "unknown table 'chess'"),
         ("preset", "quick", "unknown preset of reacher with a board 'quick'"),
@@ -356,11 +393,45 @@ def test_damaged_files_are_refused(board):
 
 def test_the_boards_own_run_files_keep_to_the_schema():
     """But for the author, which only a submission has."""
-    from ohio_bench.report.leaderboard.submission import check
-
     paths = sorted(path for name in TABLES for path in (ROOT / "results" / "runs" / name / "cpu").glob("*.ohio*.json"))
     if not paths:
         pytest.skip("no run files beside the tests")
     for path in paths[:: max(1, len(paths) // 5)]:
         cell = json.loads(path.read_text())
-        assert check({**cell, "author": "us"}) is None
+        assert schema.check({**cell, "author": "us"}, "submission") is None
+
+
+def test_what_is_no_file_is_not_read(board):
+    os.mkfifo(board.parent / "pipe")
+    for path, kind in ((Path("/dev/zero"), "a device"), (board, "a folder"), (board.parent / "pipe", "a pipe")):
+        with pytest.raises(UserError, match=f"^{path}: expected a readable file, found {kind}$"):
+            leaderboard.submit(path, board)
+
+
+def test_nobody_earns_more_than_the_upper_bound(board):
+    """The board's own oracle on the same episodes bounds each of them."""
+    oracle = boards.scripted("oracle", 96.0)
+    oracle["config"] |= {"settings": boards.submission()["config"]["settings"], "policy": "oracle"}
+    oracle["returns"] = [[950.0] * boards.EPISODES]
+    (board / "runs" / "reacher" / "cpu" / "oracle.json").write_text(json.dumps(oracle))
+    better = boards.submission()
+    better["returns"][1][0] = 951.0
+    assert refused(board, better) == "field returns[1][0]: expected at most 950, the upper bound, found 951"
+    path = board.parent / "run.json"
+    path.write_text(json.dumps(boards.submission()))
+    assert leaderboard.submit(path, board).exists()
+
+
+def test_methods_in_other_letters_are_apart(board):
+    """Their letters are no part of a file's name; two methods are two files, and either's page and chart can be made."""
+    path = board.parent / "run.json"
+    for column in ("名前 IQL", "手法 IQL", "100 % $x$ & <b> IQL"):
+        path.write_text(json.dumps(boards.submission(column, metrics={})))
+        leaderboard.submit(path, board)
+    names = {path.name for path in store.submitted(board).rglob("*.json")}
+    assert len(names) == 3 and names >= {f"{store.slug('Reacher-Expert', '名前 IQL')}.json", "reacher-expert.100-x-b-iql.json"}
+    leaderboard.rebuild(board)
+    methods = [cell["method"] for cell in data_of((board / "index.html").read_text())["cells"]]
+    assert {"名前 IQL", "手法 IQL"} <= set(methods)
+    assert r"100 % \$x\$ \& \<b\>" in (board / "reacher-cpu.md").read_text()
+    assert r"100 \% \$x\$ \& \textless{}b\textgreater{}" in (board / "reacher-cpu.tex").read_text()

@@ -3,18 +3,22 @@
 import dataclasses
 import functools
 import json
+import os
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from ohio_bench import experiments
-from ohio_bench.experiments import EXPERIMENTS
-from ohio_bench.runner import store
+from ohio_bench.experiments import EXPERIMENTS, of_table
+from ohio_bench.runner import store, table, work
 from ohio_bench.runner.cell import Cell, Experiment, Report
-from ohio_bench.runner.run import run
+from ohio_bench.runner.executors import outcome
+from ohio_bench.runner.run import chosen, run
 
 from ohio_jax.errors import UserError
-from ohio_jax.files import write_text
-
-FIELDS = ("config", "sum", "provenance")
+from ohio_jax.learners import LEARNERS, outside
+from tests.ohio_bench.tiny import PART
 
 
 def cells(most: int, signs):
@@ -30,12 +34,11 @@ def added(sign: str, n: int) -> dict:
 
 def report(results, preset: str) -> Report:
     place = store.folder("sums", preset, results)
-    found = [cell["sum"] for sign in ("plus", "minus") for cell in store.read_all(place / sign, FIELDS)]
-    write_text(results / "sums.md", f"{found}")
-    return Report([results / "sums.md"])
+    found = [cell["sum"] for sign in ("plus", "minus") for cell in store.read_all(place / sign, "run")]
+    return Report({results / "sums.md": f"{found}".encode()})
 
 
-SUMS = Experiment("sums", "sums", FIELDS, "sign", lambda most: ("plus", "minus"), cells, report, {"few": lambda: 3})
+SUMS = Experiment("sums", "sums", "run", "sign", lambda most: ("plus", "minus"), cells, report, {"few": lambda: 3})
 
 
 def test_what_is_missing_is_run_and_reported(tmp_path):
@@ -75,7 +78,9 @@ def test_what_was_made_otherwise_is_run_again(tmp_path):
     path.write_text(json.dumps({**json.loads(path.read_text()), "config": {"sign": "plus"}}))
     assert run(SUMS, "few", results=tmp_path).ran == 6
     path.write_text("{")
-    with pytest.raises(UserError, match=r"1\.json: expected a run file, found damage"):
+    with pytest.raises(
+        UserError, match=r"1\.json: expected JSON in UTF-8, found damage .*; --force with --only plus/1 makes it again"
+    ):
         run(SUMS, "few", results=tmp_path)
 
 
@@ -89,7 +94,7 @@ def test_an_executor_gets_the_cells_and_how_to_list_them_again(tmp_path):
         )
         for cell in reversed(wanted):
             seen.append(cell.name)
-            yield cell.name, {**listed[cell.name].work(), "provenance": {}}
+            yield cell.name, outcome(listed[cell.name].work)
 
     assert run(SUMS, "few", ["minus"], tmp_path, backwards).ran == 3
     assert seen == ["minus/2", "minus/1", "minus/0"] and run(SUMS, "few", ["minus"], tmp_path).ran == 0
@@ -111,3 +116,86 @@ def test_only_knows_groups_and_cells(tmp_path):
     assert names("minus", "plus/2") == ["plus/2.json", *names("minus")]
     with pytest.raises(UserError, match="unknown sign of sums 'times': expected one of minus, plus"):
         names("minus", "times")
+
+
+def test_a_cell_that_fails_keeps_no_other_from_being_run(tmp_path):
+    """Wherever it fails, in its work or because its numbers are none: one line at the end, and the next call runs it alone."""
+
+    def failing(most, signs):
+        for cell in cells(most, signs):
+            if cell.name == "plus/1":
+                cell = cell._replace(work=diverging)
+            yield cell._replace(work=lambda: {"returns": [[float("nan")]]}) if cell.name == "minus/0" else cell
+
+    def diverging():
+        raise UserError("update 3: loss: NaN")
+
+    experiment = dataclasses.replace(SUMS, cells=failing)
+    message = "^cell plus/1: update 3: loss: NaN; 2 of 6 cells failed, what the others found is stored$"
+    with pytest.raises(UserError, match=message):
+        run(experiment, "few", results=tmp_path)
+    place = store.folder("sums", "few", tmp_path)
+    assert not (place / "plus" / "1.json").exists() and not (place / "minus" / "0.json").exists()
+    assert (tmp_path / "sums.md").read_text() == "[0, 3, -1, -3]"
+    with pytest.raises(UserError, match=r"^cell minus/0: field returns\[0\]\[0\]: expected a finite number, found NaN; 1 of 1"):
+        run(experiment, "few", ["minus"], tmp_path)
+    assert run(SUMS, "few", results=tmp_path).ran == 2
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    never = dataclasses.replace(SUMS, cells=lambda most, signs: [Cell("a", {}, lambda: pytest.fail("was run"))])
+    with pytest.raises(UserError, match="file/runs/sums/few: expected a folder to write to, found Not a directory"):
+        run(never, "few", results=tmp_path / "file")
+
+
+def test_force_makes_anew_what_the_work_folder_holds(tmp_path):
+    """Files and training directories, each once for all cells that share it; without force they are taken up again."""
+    made = []
+
+    def shared(name: str):
+        with work.kept(tmp_path / "work" / name) as path:
+            if not path.exists():
+                time.sleep(0.05)
+                described = path / "run.json" if name == "trained" else path
+                described.parent.mkdir(parents=True, exist_ok=True)
+                described.write_text("made")
+                made.append(name)
+        return {"sum": 1}
+
+    def listed(most, signs):
+        return [
+            Cell(f"plus/{n}", {"most": most}, functools.partial(shared, name)) for n, name in enumerate(("data", "trained") * 2)
+        ]
+
+    with_config = lambda most: dataclasses.replace(SUMS, cells=listed, presets={"few": lambda: most})
+    run(with_config(1), "few", results=tmp_path)
+    assert run(with_config(2), "few", results=tmp_path).ran == 4 and made == ["data", "trained"]
+    (tmp_path / "work" / "other").write_text("mine")
+    for path in (tmp_path / "work").rglob("*"):
+        os.utime(path, (1e9, 1e9))
+    assert run(with_config(2), "few", results=tmp_path, force=True).ran == 4 and made == ["data", "trained"] * 2
+    assert (tmp_path / "work" / "other").read_text() == "mine"
+
+
+def test_a_learner_whose_code_changed_is_another_configuration(tmp_path, monkeypatch):
+    """A cell names where its learner lives, and the digest of its source."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    found = []
+    try:
+        for sign in ("1.0", "-1.0"):
+            Path("changing.py").write_text(f"from ohio_jax.learners.bc import Config, init, update, act\nSIGN = {sign}\n")
+            mine = of_table(table.with_learner(PART, "tiny", outside.find("changing:")))
+            found.append({cell.name: cell.config["plan"] for cell in chosen(mine, mine.preset("tiny")) if "plan" in cell.config})
+            for known in (LEARNERS, outside.FROM):
+                known.pop("changing")
+            sys.modules.pop("changing")
+    finally:
+        for known in (LEARNERS, outside.FROM, sys.modules):
+            known.pop("changing", None)
+    first, second = found
+    assert first and first.keys() == second.keys()
+    for name, plan in first.items():
+        assert plan["learner_from"] == second[name]["learner_from"] == "changing:"
+        assert plan["learner_sha256"] != second[name]["learner_sha256"]

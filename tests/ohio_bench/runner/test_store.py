@@ -4,14 +4,15 @@ import dataclasses
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 from ohio_bench.experiments import EXPERIMENTS
-from ohio_bench.report.leaderboard import submission
-from ohio_bench.runner import store
+from ohio_bench.runner import schema, store
 
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS
 from ohio_jax.training.plan import Plan
+from tests.ohio_bench import boards
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -25,27 +26,106 @@ def plans_in(part):
             yield from plans_in(value)
 
 
+MADE = {"command": "ohio-jax bench", "config": {"a": 1}, "provenance": boards.submission()["provenance"]}
+
+
 def test_what_is_written_is_read(tmp_path):
-    store.write(tmp_path / "a.json", {"config": {"a": 1}, "returns": [1.0]})
-    text = (tmp_path / "a.json").read_text()
-    assert json.loads(text) == {"version": store.VERSION, "config": {"a": 1}, "returns": [1.0]}
-    assert store.read(tmp_path / "a.json", ["returns"]) == json.loads(text)
+    path = tmp_path / "a.json"
+    store.write(path, {**MADE, "returns": [[1.0]]}, "run")
+    assert json.loads(path.read_text()) == {"version": store.VERSION, **MADE, "returns": [[1.0]]} == store.read(path, "run")
 
 
 @pytest.mark.parametrize(
-    "content, message",
+    ("text", "message"),
     [
-        ('{"config": 1', r"expected a run file, found damage \(.*delete it to run the cell again"),
-        ("[]", r"expected a run file, found damage \(no object but list\)"),
-        ('{"config": {}}', r"expected a run file, found damage \(no field 'returns'\)"),
-        ('{"config": {}, "returns": [], "version": 99}', "field version: expected 2, found 99; it is of a later ohio-jax"),
-        ('{"config": {}, "returns": []}', "field version: expected 2, found 0, of the schema before; python -m ohio_bench"),
+        ('{"config": 1', r"expected JSON in UTF-8, found damage \("),
+        ('{"config": {}, "config": {}}', "field 'config': expected once, found twice"),
+        ('{"a": ' + "1" * 5000 + "}", r"expected JSON in UTF-8, found damage \(Exceeds the limit"),
+        ("[" * 100_000, r"expected JSON in UTF-8, found damage \("),
+        ("[]", r"field of the file: expected an object, a run file, found \[\]"),
+        ("{}", "field version: expected 2, found 0, of the schema before; python -m ohio_bench"),
+        ('{"version": 2}', "field [a-z]+: expected, found none"),
+        ('{"version": 99}', "field version: expected 2, found 99; it is of a later ohio-jax"),
+        ('{"a": [1, NaN]}', r"field a\[1\]: expected a finite number, found NaN"),
+        ('{"a": {"b": 1e308}}', "field a.b: expected a finite number, found a number too large"),
+        ('{"a": -1' + "0" * 400 + "}", "field a: expected a finite number, found a number too large"),
+        ('{"a b\\n": 1}', "field of the file: expected text of one line without control characters, found 'a b"),
+        ('{"a": "\\u202e"}', "field a: expected text of one line without control characters"),
     ],
 )
-def test_a_damaged_run_file_is_named(tmp_path, content, message):
-    (tmp_path / "cell.json").write_text(content)
-    with pytest.raises(UserError, match=r"cell\.json: " + message):
-        store.read(tmp_path / "cell.json", ["config", "returns"])
+def test_a_damaged_run_file_is_named(tmp_path, text, message):
+    (tmp_path / "cell.json").write_text(text)
+    with pytest.raises(UserError, match=r"cell\.json: " + message) as error:
+        store.read(tmp_path / "cell.json", "run")
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+def spoiled(cell: dict, path: str, value) -> dict:
+    """The run file with one field set, or deleted for None."""
+    *parents, last = path.split(".")
+    part = cell = json.loads(json.dumps(cell))
+    for name in parents:
+        part = part[name]
+    part[last] = value
+    if value is None:
+        del part[last]
+    return cell
+
+
+CELL, TUNED = boards.cell("Reacher-Expert", "OHIO analytical IQL", 50.0), boards.finetuned("ohio", 50.0, 60.0, 70.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value", "message"),
+    [
+        ("cell", "version", True, "field version: expected 2, the form of run file that this is, found True"),
+        ("cell", "returns", [[1.0] * 6], "field returns: expected 2 lists, a training seed each, of 6 numbers"),
+        ("cell", "returns", [], r"field returns: expected returns of the test episodes.*, found \[\]"),
+        ("cell", "returns", [[], []], r"field returns\[0\]: expected a list of numbers, found \[\]"),
+        ("cell", "returns", [[1.0] * 6, "x"], r"field returns\[1\]: expected a list of numbers, found 'x'"),
+        ("cell", "returns", [[True] * 6] * 2, r"field returns\[0\]\[0\]: expected a number, found True"),
+        ("cell", "returns", [[1e30] * 6] * 2, "field returns: expected scores within"),
+        ("cell", "metrics.touching", [[1.0] * 6, [1.0] * 5], "field metrics.touching: expected lists of one length"),
+        ("cell", "config.inverse", None, "field config.inverse: expected, found none"),
+        ("cell", "config.plan.updates", 1.5, "field config.plan.updates: expected a number of gradient updates"),
+        ("cell", "config.plan.seeds", 3, "field returns: expected 3 lists, a training seed each"),
+        ("cell", "data.episodes", None, "field data.episodes: expected, found none"),
+        ("cell", "seconds.train", "1", "field seconds.train: expected a number of seconds, found '1'"),
+        ("cell", "provenance.hardware.cores", 0, "field provenance.hardware.cores: expected a number of cores"),
+        ("cell", "provenance.time", "2026-02-31T00:00:00Z", "field provenance.time: expected a day and an hour that exist"),
+        ("finetune", "config.interface", "own", "field config.interface: expected ohio, end_to_end or end_to_end_compat"),
+        ("finetune", "config.method.name", "<b>", "field config.method.name: expected the name of a method"),
+        ("finetune", "curve.episodes", [[0.0, 1.0]] * 10, "field curve.episodes: expected a round in which every seed"),
+        ("finetune", "curve.return", [[1.0, 1.0]] * 9, "field curve: expected as many rounds and seeds"),
+        ("finetune", "tests.end.returns", [[1.0]] * 2, "field tests.end.returns: expected 2 lists"),
+        ("finetune", "tests.end", None, "field tests.end: expected, found none"),
+    ],
+)
+def test_what_is_wrong_with_a_run_file_is_named(kind, path, value, message):
+    for sound, name in ((CELL, "cell"), (TUNED, "finetune")):
+        schema.check(sound, name)
+    with pytest.raises(UserError, match=f"^{message}"):
+        schema.check(spoiled(CELL if kind == "cell" else TUNED, path, value), kind)
+
+
+def test_nothing_that_could_not_be_read_is_written(tmp_path):
+    with pytest.raises(UserError, match=r"field returns\[0\]\[1\]: expected a finite number, found NaN"):
+        store.write(tmp_path / "a.json", {**MADE, "returns": [[1.0, float("nan")]]}, "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_file_is_not_read(tmp_path):
+    (tmp_path / "cell.json").mkdir()
+    with pytest.raises(UserError, match=r"cell\.json: expected a readable file, found a folder"):
+        store.read_all(tmp_path, "run")
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/runs: expected a folder to write to, found Not a directory"):
+        store.claim(tmp_path / "file" / "runs")
+    store.claim(tmp_path / "folder")
+    assert list((tmp_path / "folder").iterdir()) == []
 
 
 def test_committed_run_files_have_all_fields_of_their_learners():
@@ -55,17 +135,21 @@ def test_committed_run_files_have_all_fields_of_their_learners():
         pytest.skip("no run files beside the tests")
     for path in paths:
         table = path.relative_to(ROOT / "results" / "runs").parts[0]
-        fields = EXPERIMENTS["routing" if table == "submitted" else table].fields
-        for plan in plans_in(store.read(path, fields)["config"]):
+        kind = path.parent.name if table == "sensitivity" else EXPERIMENTS["routing" if table == "submitted" else table].kind
+        for plan in plans_in(store.read(path, kind)["config"]):
             assert set(plan) == set(Plan("bc", None).as_json()), path
             assert set(plan["config"]) == set(dataclasses.asdict(LEARNERS[plan["learner"]].Config())), path
 
 
 def test_the_schema_knows_the_version():
-    schema = json.loads((Path(submission.__file__).parent / "run.schema.json").read_text())
-    assert schema["properties"]["version"]["const"] == store.VERSION
+    said = json.loads((Path(schema.__file__).parent / "run.schema.json").read_text())
+    assert said["$defs"]["version"]["const"] == store.VERSION and said["$ref"] == "#/$defs/submission"
+    jsonschema.Draft202012Validator.check_schema(said)
+    jsonschema.Draft202012Validator(said).validate(boards.submission())  # as others do
 
 
 def test_names_of_files():
     assert store.slug("NYC-INF", "E2E (paper)", "bc") == "nyc-inf.e2e-paper.bc"
+    lost = [store.slug(name) for name in ("名前 IQL", "手法 IQL", "é IQL", "É IQL", "IQL")]
+    assert len(set(lost)) == 5 and all(name.startswith("iql") and name.isascii() for name in lost)
     assert store.short_hash({"a": 1, "b": 2}) == store.short_hash({"b": 2, "a": 1}) != store.short_hash({"a": 1})

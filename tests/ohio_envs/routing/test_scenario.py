@@ -1,6 +1,7 @@
 """The city format: published statistics, exact arithmetic, and every way a file can be wrong."""
 
 import ast
+import hashlib
 import json
 from types import SimpleNamespace
 
@@ -104,17 +105,30 @@ def broken(path, value):
 
 
 BROKEN = [
-    (json.dumps(tiny_content())[:-40], "expected a complete JSON file, found "),
-    ("", "expected a complete JSON file"),
+    (json.dumps(tiny_content())[:-40], "expected JSON in UTF-8, found damage"),
+    ("", "expected JSON in UTF-8, found damage"),
+    ('{"nlat": 3, "nlat": 3}', "field 'nlat': expected once, found twice"),
+    ("[" * 100_000, "expected JSON in UTF-8, found damage"),
+    (json.dumps(tiny_content()).replace("0.2", "1" * 5000, 1), "expected JSON in UTF-8, found damage"),
+    (
+        json.dumps(tiny_content()).replace("0.2", "1" * 4000, 1),
+        r"demand\[0\].demand: expected a number from 0 to 1e.09, found 1",
+    ),
     ("[1, 2]", r"expected a JSON object, found \[1, 2\]"),
     (broken(["nlat"], 0), "nlat: expected an integer from 1 to 4096, found 0"),
     (broken(["nlon"], ...), "nlon: expected an integer from 1 to 4096, found None"),
-    (broken(["nlat"], 1), "nlat .* at least 2 regions, found 1"),
+    (broken(["nlat"], 1), "nlat .* 2 to 1024 regions, found 1"),
+    (broken(["nlat"], 4096), "nlat .* 2 to 1024 regions, found 4096"),
+    (broken(["demand", 3, "travel_time"], 1e9), r"demand\[3\].travel_time: expected a number from 0 to 1440, found 1000000000.0"),
+    (broken(["rebTime", 5, "reb_time"], 1e9), r"rebTime\[5\].reb_time: .*found 1000000000.0"),
+    (broken(["totalAcc", 0, "acc"], 0), "totalAcc: expected 3 to 1000000 vehicles in hour 7, for 3 regions, found 0"),
+    (broken(["totalAcc", 0, "acc"], 2), "totalAcc: expected 3 to 1000000 vehicles in hour 7, .*found 2"),
+    (broken(["totalAcc", 0, "acc"], 10**8), r"totalAcc: .*found 1e\+08"),
     (broken(["demand"], ...), "demand: expected a list of records, found no such field"),
     (broken(["demand"], []), r"demand: expected a list of records, found \[\]"),
     (broken(["demand", 3], 7), r"demand\[3\]: expected a record, found 7"),
-    (broken(["demand", 3, "price"], ...), r"demand\[3\].price: expected a finite number .*found no such field"),
-    (broken(["demand", 3, "price"], float("nan")), r"demand\[3\].price: expected a finite number .*found nan"),
+    (broken(["demand", 3, "price"], ...), r"demand\[3\].price: expected a number from 0 .*found no such field"),
+    (broken(["demand", 3, "price"], float("nan")), r"demand\[3\].price: expected a number from 0 .*found nan"),
     (broken(["demand", 3, "price"], float("inf")), r"demand\[3\].price: .*found inf"),
     (broken(["demand", 3, "price"], "9"), r"demand\[3\].price: .*found '9'"),
     (broken(["demand", 3, "price"], True), r"demand\[3\].price: .*found True"),
@@ -140,11 +154,19 @@ def test_broken_file_is_named(tmp_path, text, message):
     assert "scenario_tiny.json" in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_published_name_asks_for_the_published_content(tmp_path):
+    (tmp_path / "c.json").write_text(json.dumps(tiny_content()))
+    found = hashlib.sha256((tmp_path / "c.json").read_bytes()).hexdigest()
+    assert scenario.load(tmp_path / "c.json", 7, 2.0, 0.5, 4, 5, sha256=found).regions == 3
+    with pytest.raises(UserError, match=f"c.json: expected SHA-256 {'0' * 64}, found {found}"):
+        scenario.load(tmp_path / "c.json", 7, 2.0, 0.5, 4, 5, sha256="0" * 64)
+
+
 def test_missing_and_binary_files(tmp_path):
     with pytest.raises(UserError, match=r"no\.json: expected a readable file, found No such file"):
         scenario.load(tmp_path / "no.json", 7, 1.0, 0.5, 4, 5)
     (tmp_path / "b.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match=r"b\.json: expected a complete JSON file"):
+    with pytest.raises(UserError, match=r"b\.json: expected JSON in UTF-8, found damage"):
         scenario.load(tmp_path / "b.json", 7, 1.0, 0.5, 4, 5)
 
 

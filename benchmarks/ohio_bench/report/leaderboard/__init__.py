@@ -6,9 +6,9 @@ from ohio_bench.experiments import EXPERIMENTS
 from ohio_bench.report import comparison
 from ohio_bench.report.leaderboard import page
 from ohio_bench.report.leaderboard.submission import submit
-from ohio_bench.runner.cell import RESULTS
+from ohio_bench.runner.cell import RESULTS, Report
 from ohio_bench.speed import run as speed
-from ohio_jax.files import write_text
+from ohio_jax.errors import UserError
 
 __all__ = ["rebuild", "submit"]
 
@@ -17,20 +17,24 @@ def rebuild(results: Path = RESULTS) -> list[Path]:
     """Writes every table, page and figure again from the run files alone; returns the pages, the leaderboard's first.
 
     Raises:
-        UserError: if a run file is damaged; what was written before stays.
+        UserError: if there are no results, or a run file is damaged; what was written before stays.
     """
+    if not any((results / name).is_dir() for name in ("runs", "speed")):
+        raise UserError(f"{results}: expected a folder of results, with run files in its folder runs, found none")
     reports = [of.report(results, preset) for of in EXPERIMENTS.values() for preset in of.presets]
-    boards = [of.board for of in reports if of.board and of.written]
-    written = [path for of in reports if of.board for path in of.written[:1]]
-    written += comparison.write([board for board in boards if board.preset != "quick"], results)
-    written += [path for of in reports if not of.board for path in of.written[:1]]
-    written += speed.rebuild(results / "speed")
-    pages = []
+    boards = [of.board for of in reports if of.board and of.files]
+    compared = comparison.report([board for board in boards if board.preset != "quick"], results)
+    timed = speed.report(results / "speed")
+    first = lambda of_table: [path for of in reports if bool(of.board) == of_table for path in of.written[:1]]
+    written = [*first(True), *compared.written, *first(False), *(path for path in timed.written if path.suffix == ".md")]
+    pages: dict[Path, bytes] = {}
     tuned = [found for preset in EXPERIMENTS["finetune"].presets if (found := page.finetuned(results, preset))]
     for quick in (False, True):
         shown = [board for board in boards if (board.preset == "quick") == quick]
         files = [str(path.relative_to(results)) for path in written if path.stem.endswith("-quick") == quick]
         if shown:
-            pages.append(page.path(results, quick))
-            write_text(pages[-1], page.text(shown, [of for of in tuned if (of["preset"] == "quick") == quick], files))
+            text = page.text(shown, [of for of in tuned if (of["preset"] == "quick") == quick], files)
+            pages[page.path(results, quick)] = text.encode()
+    for of in (*reports, compared, timed, Report(pages)):
+        of.write()
     return [*pages, *written]

@@ -1,0 +1,182 @@
+"""What a run file may hold: its form, which `run.schema.json` says, and what a schema cannot say.
+
+That is: numbers are finite, lists of numbers are of one length, returns are those of every seed of the plan on every test
+episode, references differ, and texts are of one line. Whoever reads or writes a run file goes through here.
+"""
+
+import functools
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from importlib import resources
+from typing import Any
+
+from ohio_jax.errors import UserError
+from ohio_jax.reading import quoted
+
+VERSION = 2  # of what a run file is. Whoever adds or renames a field raises it, and says in `migration` what older files mean
+DEEPEST = 16  # levels of nesting
+HIGHEST = 3.5e38  # float32's, in which everything is measured
+FURTHEST = 1e9  # a score, which is 100 where the references are apart
+UNPRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")  # bidi marks among them
+
+
+def check(cell: Any, kind: str) -> None:
+    """Raises UserError, naming field, expected and found, unless this is a run file.
+
+    Args:
+        kind: name in the schema's `$defs`.
+    """
+    check_values(cell)
+    if isinstance(cell, dict) and kind != "speed" and type(cell.get("version", 0)) is int:
+        check_version(cell)
+    error = min(_validator(kind).iter_errors(_thinned(cell)), key=lambda error: len(error.absolute_path), default=None)
+    if error is not None:
+        raise UserError(_explained(error, kind))
+    _check_time(cell["provenance"]["time"])
+    if kind != "speed":
+        tests = cell["tests"] if kind == "finetune" else {}
+        _check_lists(cell, tests)
+        _check_scores(cell, tests)
+
+
+def check_version(cell: dict[str, Any]) -> None:
+    """Raises UserError for a run file of another version, with what to do about it."""
+    found = cell.get("version", 0)
+    if found > VERSION:
+        raise UserError(f"field version: expected {VERSION}, found {quoted(found)}; it is of a later ohio-jax")
+    if found < VERSION:
+        how = f"python -m ohio_bench.runner.migration FOLDER writes a folder's run files as ones of {VERSION}"
+        raise UserError(f"field version: expected {VERSION}, found {quoted(found)}, of the schema before; {how}")
+
+
+def check_values(value: Any, path: tuple[Any, ...] = ()) -> None:
+    """Raises UserError for NaN, infinity, numbers that are too large, texts of more than a line, and deep nesting."""
+    if len(path) > DEEPEST:
+        raise UserError(f"field {where(path[:3])}: expected at most {DEEPEST} levels of nesting, found more")
+    if isinstance(value, dict):
+        for name, of in value.items():
+            check_values(name, path)
+            check_values(of, (*path, name))
+    elif isinstance(value, list):
+        if not _numbers(value) or not all(-HIGHEST <= number <= HIGHEST for number in value):
+            for i, of in enumerate(value):
+                check_values(of, (*path, i))
+    elif isinstance(value, str):
+        if UNPRINTED.search(value):
+            raise UserError(f"field {where(path)}: expected text of one line without control characters, found {quoted(value)}")
+    elif isinstance(value, (int, float)) and not abs(value) <= HIGHEST:
+        found = "NaN" if value != value else "a number too large"
+        raise UserError(f"field {where(path)}: expected a finite number, found {found}")
+
+
+def named(cell: dict[str, Any], *fields: str) -> dict[str, Any]:
+    """What these fields hold by name, as in `metrics.success`; nothing of one that is not there."""
+    return {f"{field}.{name}": values for field in fields for name, values in cell.get(field, {}).items()}
+
+
+def where(path: tuple[Any, ...]) -> str:
+    """A field as a message names it."""
+    plain = lambda part: isinstance(part, str) and re.fullmatch(r"[\w-]{1,60}", part, re.ASCII)
+    parts = (f".{part}" if plain(part) else f"[{part if isinstance(part, int) else quoted(part)}]" for part in path)
+    return "".join(parts).lstrip(".") or "of the file"
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, list) and set(map(type, value)) <= {int, float}
+
+
+def _thinned(value: Any) -> Any:
+    """The value without most of long lists of numbers, which are alike to a schema and would take it seconds."""
+    if isinstance(value, dict):
+        return {name: _thinned(of) for name, of in value.items()}
+    if isinstance(value, list):
+        return [_thinned(of) for of in (value[:4] if _numbers(value) or all(map(_numbers, value)) else value)]
+    return value
+
+
+@functools.cache
+def _definitions() -> dict[str, Any]:
+    return json.loads(resources.files("ohio_bench.runner").joinpath("run.schema.json").read_text(encoding="utf-8"))["$defs"]
+
+
+@functools.cache
+def _validator(kind: str) -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": _definitions()})
+
+
+def _nodes(node: Any) -> Iterator[dict[str, Any]]:
+    """A node of the schema, then those it refers to."""
+    if isinstance(node, dict):
+        yield node
+        yield from _nodes(node.get("else"))
+        if "$ref" in node:
+            yield from _nodes(_definitions()[node["$ref"].rpartition("/")[2]])
+
+
+def _explained(error: Any, kind: str) -> str:
+    """One line: the field, what the schema says it is, and what was found."""
+    path = tuple(error.absolute_path)
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        return f"field {where((*path, missing))}: expected, found none"
+    if error.validator == "additionalProperties":
+        more = next(name for name in error.instance if name not in error.schema["properties"])
+        return f"field {where((*path, more))}: expected one of {', '.join(error.schema['properties'])}"
+    nodes = list(_nodes({"$ref": f"#/$defs/{kind}"}))
+    for key in path:
+        of = lambda node, key=key: node.get("properties", {}).get(key, node.get("additionalProperties"))
+        nodes = [more for node in nodes for more in _nodes(node.get("items") if isinstance(key, int) else of(node))]
+    said = next(node["description"] for node in nodes if "description" in node)
+    form = error.schema.get("description", said)
+    form = f" ({form})" if form != said else ""
+    return f"field {where(path)}: expected {said}{form}, found {quoted(error.instance)}"
+
+
+def _check_time(text: str) -> None:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"field provenance.time: expected a day and an hour that exist, found {text!r}") from None
+
+
+def _check_lists(cell: dict[str, Any], tests: dict[str, Any]) -> None:
+    """Raises UserError unless lists of numbers are as long as the plan's seeds and the test episodes say."""
+    config = cell["config"]
+    played = ({"returns": cell["returns"]} if "returns" in cell else {}) | named(cell, "metrics")
+    for when in tests:
+        played |= {f"tests.{name}": values for name, values in named(tests, when).items()}
+    for name, values in {**played, **named(cell, "curve")}.items():
+        if len({len(line) for line in values}) > 1:
+            raise UserError(f"field {name}: expected lists of one length, found {len(min(values, key=len))} and more numbers")
+    plan = config.get("plan", config.get("offline", {"seeds": 1} if "policy" in config else {}))
+    plan = plan if isinstance(plan, dict) else {}
+    plan = plan if isinstance(plan, dict) else {}
+    for name, values in played.items():
+        seeds, episodes = plan.get("seeds", len(values)), config.get("test_episodes", len(values[0]))
+        if (len(values), len(values[0])) != (seeds, episodes):
+            expected = f"{seeds} lists, a training seed each, of {episodes} numbers, a test episode each"
+            raise UserError(f"field {name}: expected {expected}, found {len(values)} of {len(values[0])}")
+    if tests:
+        if len({(len(values), len(values[0])) for values in cell["curve"].values()}) > 1:
+            raise UserError("field curve: expected as many rounds and seeds in all curves, found more in one than in another")
+        if not any(min(line) > 0 for line in cell["curve"]["episodes"]):
+            raise UserError("field curve.episodes: expected a round in which every seed ends an episode, found none")
+
+
+def _check_scores(cell: dict[str, Any], tests: dict[str, Any]) -> None:
+    """Raises UserError for references that are equal, and for returns that nothing earns."""
+    if "reference" not in cell:
+        return
+    zero, full = cell["reference"]["zero"], cell["reference"]["full"]
+    if zero == full:
+        raise UserError(f"field reference.full: expected another number than reference.zero, found {zero} for both")
+    played = {f"tests.{when}.returns": test["returns"] for when, test in tests.items()} | {"returns": cell.get("returns", [])}
+    for name, values in {**played, **({"curve.return": cell["curve"]["return"]} if tests else {})}.items():
+        for value in itertools.chain.from_iterable(values):
+            if abs(value - zero) > FURTHEST / 100 * abs(full - zero):
+                raise UserError(f"field {name}: expected scores within {FURTHEST:g}, found a return of {value:g}")

@@ -1,0 +1,60 @@
+"""Files that others wrote: kind and size are looked at before a byte is read, and JSON says every name once."""
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+from ohio_jax.errors import UserError
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def quoted(value: Any, most: int = 60) -> str:
+    """A value as a message quotes it: on one line, and cut."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def content(path: str | Path, most: int) -> bytes:
+    """The bytes of a file. Raises UserError for what is no regular file, cannot be read, or has more than `most` bytes."""
+    path = Path(path)
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(f"{path}: expected a readable file, found {KINDS.get(stat.S_IFMT(status.st_mode), 'another kind')}")
+        size, found = status.st_size, b""
+        if size <= most:
+            with path.open("rb") as file:
+                found = file.read(most + 1)  # what grows meanwhile, and what has no size, ends here as well
+    except OSError as error:
+        raise UserError(f"{path}: expected a readable file, found {error.strerror}") from error
+    if max(size, len(found)) > most:
+        raise UserError(f"{path}: expected at most {most} bytes, found {max(size, len(found))}")
+    return found
+
+
+def parse_json(path: str | Path, text: bytes) -> Any:
+    """What a file's text says. Raises UserError unless it is JSON in UTF-8 that names each field of an object once."""
+    try:
+        return json.loads(text.decode(), object_pairs_hook=_once)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: expected JSON in UTF-8, found damage ({error})") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, whose names must differ: of two equal ones parsers take either."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        raise UserError(f"field {quoted(twice)}: expected once, found twice")
+    return found
