@@ -86,7 +86,7 @@ def over_ray(cpus: int | None = None, gpus: float | None = None) -> Executor:
     if not ray.is_initialized():  # before JAX has threads, which processes that Ray starts must not inherit
         try:
             ray.init(log_to_driver=False, logging_level="warning", **of_ours)
-        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise UserError(f"--executor ray: expected a cluster, found none ({str(error).splitlines()[0]})") from error
     some = float(min(1, ray.cluster_resources().get("GPU", 0)))
     need = {"num_cpus": 1 if cpus is None else cpus, "num_gpus": some if gpus is None else gpus}

@@ -93,7 +93,8 @@ def _thinned(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _thinned(of) for name, of in value.items()}
     if isinstance(value, list):
-        return [_thinned(of) for of in (value[:4] if _numbers(value) or all(map(_numbers, value)) else value)]
+        most = 4 if _numbers(value) else 1 if all(map(_numbers, value)) else len(value)
+        return [_thinned(of) for of in value[:most]]
     return value
 
 
