@@ -75,10 +75,10 @@ def draw_accuracy(found: runs.Found) -> bytes | None:
 def draw_noise(found: runs.Found) -> bytes | None:
     """Q4: shrinkage, calibration and score against torque noise, with the true model."""
     cells = [cell for cell in found["calibration"] if runs.rank(cell["config"]) == (0.0, 0.0)]
-    if not cells:
-        return None
     steps = runs.middle(found["score"]) if found["score"] else runs.middle(cells)
     cells = sorted(runs.pick(cells, steps=steps), key=lambda cell: cell["config"]["noise"])
+    if not cells:
+        return None
     noises = [cell["config"]["noise"] for cell in cells]
     panels = (
         ("slope", "recovered on true action, slope", 1.0),
