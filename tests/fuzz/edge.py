@@ -26,10 +26,14 @@ class Case:
     """
 
     words: list[str]
-    files: dict[str, bytes] = field(default_factory=dict, repr=False)
+    files: dict[str, bytes] = field(default_factory=dict)
     sound: bool = True
-    answer: str | None = field(default=None, repr=False)
+    answer: str | None = None
     published: bool = True
+
+    def _repr_pretty_(self, printer, cycle) -> None:
+        """What Hypothesis prints of it: without the content of its files."""
+        printer.text(f"{' '.join(map(ascii, self.words))} in a folder of {sorted(self.files)}")
 
 
 def content(folder: Path) -> dict[str, bytes | None]:
