@@ -22,6 +22,11 @@ def short(value: Any) -> str:
     return one_line(repr(value), LONGEST_VALUE)
 
 
+def brief(text: Any) -> str:
+    """Words of others, such as a library's error, as a message quotes them."""
+    return one_line(str(text), LONGEST_VALUE)
+
+
 def one_line(text: str, longest: int = LONGEST_LINE) -> str:
     """The text on one line of printable characters, without its middle where it is longer than `longest`."""
     if len(text) > longest:

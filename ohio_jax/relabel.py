@@ -10,8 +10,7 @@ from jaxtyping import Int
 
 from ohio_jax import mesh
 from ohio_jax.data import Trajectories, Transitions
-from ohio_jax.data.arrays import brief
-from ohio_jax.errors import UserError, unknown
+from ohio_jax.errors import UserError, short, unknown
 from ohio_jax.inverse import INVERSES
 from ohio_jax.inverse.result import Recovered
 from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem, Segment
@@ -110,7 +109,7 @@ def relabel(trajectories: Trajectories, task: Task, interface: str, inverse: str
     if weights not in WEIGHTS:
         raise unknown("weights", weights, WEIGHTS)
     if trajectories.card.get("task") != task.name:
-        raise UserError(f"dataset: field card.task: expected {task.name!r}, found {brief(repr(trajectories.card.get('task')))}")
+        raise UserError(f"dataset: field card.task: expected {task.name!r}, found {short(trajectories.card.get('task'))}")
     check_trajectories(trajectories, task, interface)
     chosen: ActionInterface = task.interfaces[interface]
     steps = chosen.steps

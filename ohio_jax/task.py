@@ -17,9 +17,8 @@ import numpy as np
 from ohio_jax import low_level, scores
 from ohio_jax.agent import Features, as_given
 from ohio_jax.data import Trajectories, Transitions
-from ohio_jax.data.arrays import brief
 from ohio_jax.environment import Environment, HighLevelEnv, State
-from ohio_jax.errors import UserError, unknown
+from ohio_jax.errors import UserError, brief, unknown
 from ohio_jax.low_level import Controller, Problem, Segment
 from ohio_jax.networks import Networks
 from ohio_jax.networks.heads import ActionSpec

@@ -10,10 +10,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Num
 
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, brief, short
 
 CHUNK = 1 << 24  # bytes hashed at a time: an array mapped from a file never lies in memory as a whole
-LONGEST = 200  # characters of a user's value that a message quotes
 LARGEST = np.float64(np.finfo(np.float32).max)  # what learners and low levels compute with
 WHOLE = np.iinfo(np.int32)
 
@@ -92,7 +91,7 @@ def check_card(where: str, card: Any, needed: Iterable[str] = ()) -> None:
             raise UserError(f"{where}: field card.{brief(name)}: expected what JSON has, found {found}") from error
     for name, (expected, fits) in CARD.items():
         if (name in card or name in needed) and not fits(card.get(name)):
-            raise UserError(f"{where}: field card.{name}: expected {expected}, found {brief(repr(card.get(name)))}")
+            raise UserError(f"{where}: field card.{name}: expected {expected}, found {short(card.get(name))}")
 
 
 def check_form(where: str, name: str, array: Any, form: Form) -> None:
@@ -148,13 +147,6 @@ def finite_rows(array: Num[np.ndarray, "N ..."]) -> Bool[np.ndarray, "N"]:
         return np.ones(len(array), bool)
     within = (array >= -LARGEST) & (array <= LARGEST)
     return np.logical_and.reduce(within.reshape(len(array), -1), axis=1)
-
-
-def brief(value: Any) -> str:
-    """A user's value, or a library's message about it, on one line of bounded length."""
-    text = "".join(letter if letter.isprintable() else " " for letter in str(value)[: 2 * LONGEST])
-    text = " ".join(text.split())
-    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 def digest(arrays: Iterable[np.ndarray]) -> str:

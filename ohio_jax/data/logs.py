@@ -9,7 +9,7 @@ from jaxtyping import Bool, Num
 
 from ohio_jax.data import arrays as forms
 from ohio_jax.data.trajectories import Trajectories
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, brief, short
 
 LEVELS = 1000  # so many values float32 must tell apart over a column's range
 CONSTANT = 1e-9  # of a column's size: what varies by less is taken for rounding
@@ -51,7 +51,7 @@ def from_arrays(
             numbers, not finite, or closer together than float32 tells apart; flags other than 0 and 1; and a gap in an episode.
     """
     if not isinstance(tolerance, int | float) or not 0.0 <= tolerance < math.inf:
-        raise UserError(f"{where}: tolerance: expected a number of at least 0, found {forms.brief(repr(tolerance))}")
+        raise UserError(f"{where}: tolerance: expected a number of at least 0, found {short(tolerance)}")
     if (state is None) != (next_state is None):
         raise UserError(f"{where}: field {'state' if state is None else 'next_state'}: expected beside the other, found none")
     forms.check_card(where, card)
@@ -103,7 +103,7 @@ def _array(where: str, name: str, values: Any) -> np.ndarray:
     try:
         return np.asarray(values)
     except (TypeError, ValueError) as error:  # lists in a list, of different lengths
-        raise UserError(f"{where}: field {name}: expected an array, found {forms.brief(error)}") from error
+        raise UserError(f"{where}: field {name}: expected an array, found {brief(error)}") from error
 
 
 def _numbers(where: str, name: str, values: Any) -> np.ndarray:
@@ -124,7 +124,7 @@ def _flags(where: str, name: str, values: Any) -> np.ndarray:
     fits = (flags == 0) | (flags == 1) if flags.dtype.kind in forms.ANY else np.zeros(len(flags), bool)
     if not fits.all():
         row = int(np.argmin(fits))
-        found = f"{forms.brief(repr(flags[row : row + 1].tolist()[0]))} ({forms.brief(flags.dtype)})"
+        found = f"{short(flags[row : row + 1].tolist()[0])} ({brief(flags.dtype)})"
         raise UserError(f"{where}: field {name}[{row}]: expected True, False, 0 or 1, found {found}")
     return flags.astype(bool)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ohio_jax import data
 from ohio_jax.data import arrays as forms
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, brief, short
 from ohio_jax.extras import imported
 from ohio_jax.task import Task
 
@@ -75,10 +75,10 @@ def load(name: str, task: Task, state: Callable[[Any], np.ndarray] | None = None
     try:
         card = json.loads(source.storage.metadata.get("ohio_jax_card", "{}"))
     except (TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"{name}: field ohio_jax_card: expected JSON, found {forms.brief(error)}") from error
+        raise UserError(f"{name}: field ohio_jax_card: expected JSON, found {brief(error)}") from error
     forms.check_card(name, card)
     if card.get("task", task.name) != task.name:
-        raise UserError(f"{name}: field card.task: expected {task.name!r}, found {forms.brief(repr(card['task']))}")
+        raise UserError(f"{name}: field card.task: expected {task.name!r}, found {short(card['task'])}")
     episodes = list(source.iterate_episodes())
     logged = [_steps(name, task, episode, state) for episode in episodes]
     if not logged:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ohio_jax.data.arrays import ANY, Form, brief, check_card, check_form, digest, digest_v1
+from ohio_jax.data.arrays import ANY, Form, check_card, check_form, digest, digest_v1
 from ohio_jax.data.migration import FORMAT, digest_of_format_1, migrated, migrated_card
 from ohio_jax.data.trajectories import Trajectories
 from ohio_jax.data.transitions import Transitions
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, brief, short
 from ohio_jax.files import read_npz, write_npz
 
 Dataset = Trajectories | Transitions
@@ -54,12 +54,12 @@ def load(path: str | Path, kind: str) -> Any:
         reason = f"{type(error).__name__}: {brief(error)}"
         raise UserError(f"{path}: damaged or no dataset ({reason}); expected an .npz file with a card") from error
     if not isinstance(card, dict):
-        raise UserError(f"{path}: field card: expected an object, found {brief(repr(card))}")
+        raise UserError(f"{path}: field card: expected an object, found {short(card)}")
     found = card.get("format")
     if type(found) is not int or not 1 <= found <= FORMAT:
-        raise UserError(f"{path}: field card.format: expected 1 to {FORMAT}, found {brief(repr(found))}")
+        raise UserError(f"{path}: field card.format: expected 1 to {FORMAT}, found {short(found)}")
     if card.get("kind") != kind:
-        raise UserError(f"{path}: field card.kind: expected {kind!r}, found {brief(repr(card.get('kind')))}")
+        raise UserError(f"{path}: field card.kind: expected {kind!r}, found {short(card.get('kind'))}")
     return _checked(path, kind, arrays, card)
 
 

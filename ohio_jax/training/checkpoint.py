@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from ohio_jax.errors import LONGEST_VALUE, UserError, one_line, short, unknown
+from ohio_jax.errors import UserError, brief, short, unknown
 from ohio_jax.files import reason, write_json
 from ohio_jax.task import Task
 from ohio_jax.training.plan import Plan, initial_agents
@@ -82,8 +82,9 @@ class Run:
         if _goes_on(found, wanted):
             write_json(described, {**wanted, "extended": [*extended, found["plan"]["updates"]]})
             return
-        said = lambda value: one_line(str(value), LONGEST_VALUE)
-        if other := "; ".join(f"field {name}: expected {said(a)}, found {said(b)}" for name, a, b in _differences(wanted, found)):
+        if other := "; ".join(
+            f"field {name}: expected {brief(a)}, found {brief(b)}" for name, a, b in _differences(wanted, found)
+        ):
             raise UserError(f"{described}: {other}; give another directory")
 
     @property

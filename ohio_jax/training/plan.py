@@ -70,14 +70,14 @@ class Plan:
             value = getattr(self, field.name)
             if field.name in limits.BUDGETS:
                 limits.check(f"plan: field {field.name}", value, limits.BUDGETS[field.name])
-            elif field.type is not Any and type(value) is not field.type:
+            elif isinstance(field.type, type) and type(value) is not field.type:
                 raise UserError(f"plan: field {field.name}: expected {field.type.__name__}, found {short(value)}")
         # What learners from elsewhere mean by a name is theirs.
         bounds = {} if outside.origin(self.learner) else limits.HYPERPARAMETERS
         for name, kind in typing.get_type_hints(type(self.config)).items():
             value, place = getattr(self.config, name, None), f"config: field {name}"
             if typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
-                raise unknown(f"value of {place}", value, typing.get_args(kind))
+                raise unknown(f"value of {place}", str(value), typing.get_args(kind))
             if kind is bool and type(value) is not bool:
                 raise UserError(f"{place}: expected bool, found {short(value)}")
             if kind in (int, float):

@@ -16,10 +16,10 @@ from tests.ohio_envs import cities
 
 TASK = "supply-chain-1w3s"
 COLLECT = f"collect {TASK} --policy s_policy --episodes 2 --out o.npz".split()
-INVERT = "invert x.npz --out o.npz --json".split()
-CORRUPT = "corrupt x.npz --kind reward --out o.npz --json".split()
-TRAIN = "train x.npz --learner bc --seeds 1 --updates 1 --batch 4 --hidden 4 --out o".split()
-EVALUATE = "evaluate --checkpoint run --episodes 1 --json".split()
+INVERT = ["invert", "x.npz", "--out", "o.npz", "--json"]
+CORRUPT = ["corrupt", "x.npz", "--kind", "reward", "--out", "o.npz", "--json"]
+TRAIN = ["train", "x.npz", "--learner", "bc", "--seeds", "1", "--updates", "1", "--batch", "4", "--hidden", "4", "--out", "o"]
+EVALUATE = ["evaluate", "--checkpoint", "run", "--episodes", "1", "--json"]
 
 # Values that are wrong wherever a value of their kind is expected. What no memory holds is wrong as well.
 LARGE = (str(10**12), "9" * 30)
@@ -80,7 +80,8 @@ FLAGS = {
         "--config": CONFIGS,
         "--out": PLACES,
     },
-    f"online {TASK} --env-steps 4 --envs 2 --updates-per-step 1 --learning-starts 2 --buffer-size 8 --batch 2 --hidden 4 --out o": {
+    f"online {TASK} --env-steps 4 --envs 2 --updates-per-step 1 --learning-starts 2 --buffer-size 8 --batch 2 --hidden 4 "
+    "--out o": {
         "": NAMES,
         "--learner": NAMES,
         "--interface": NAMES,
@@ -168,7 +169,13 @@ class Room(NamedTuple):
 def room(folder: Path) -> Room:
     """Makes them in the current folder, which is the one given."""
     said = {}
-    for words, kept in ((COLLECT, "logs.npz"), (INVERT, "transitions.npz"), (CORRUPT, "spoiled.npz"), (TRAIN, "run"), (EVALUATE, "")):
+    for words, kept in (
+        (COLLECT, "logs.npz"),
+        (INVERT, "transitions.npz"),
+        (CORRUPT, "spoiled.npz"),
+        (TRAIN, "run"),
+        (EVALUATE, ""),
+    ):
         code, said[words[0]], lines = typed(words)
         assert code == 0, lines
         if kept:
@@ -245,7 +252,7 @@ def submissions(draw, room: Room) -> Case:
     """A run file made elsewhere."""
     cell = draw(spoiled(boards.submission()))
     raw = encoded(cell) if draw(st.integers(0, 4)) else draw(damaged(encoded(boards.submission())))
-    words = "submit mine.json --results board".split()
+    words = ["submit", "mine.json", "--results", "board"]
     return Case(words, room.board | {"mine.json": raw}, sound=raw != encoded(cell) or finite(cell))
 
 
@@ -254,7 +261,7 @@ def run_files(draw, room: Room) -> Case:
     """A run file of the board's own."""
     name = draw(st.sampled_from([name for name in sorted(room.board) if name.endswith(".json")]))
     cell = draw(spoiled(json.loads(room.board[name])))
-    return Case("leaderboard --results board".split(), room.board | {name: encoded(cell)}, sound=finite(cell))
+    return Case(["leaderboard", "--results", "board"], room.board | {name: encoded(cell)}, sound=finite(cell))
 
 
 @st.composite

@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 import functools
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
