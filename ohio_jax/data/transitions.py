@@ -110,7 +110,8 @@ class Transitions(Arrays):
         episodes = len(self.episode_return)
         forms.check_range(where, "elapsed", self.elapsed, 1, self.steps, f"1 to {self.steps}, the steps of card.steps")
         forms.check_range(where, "status", self.status, UNIQUE, FAILED, f"a code from {UNIQUE} to {FAILED}")
-        forms.check_range(where, "weight", self.weight, 0.0, forms.LARGEST, "a number of at least 0")
+        for name in ("weight", "residual"):
+            forms.check_range(where, name, arrays[name], 0.0, forms.LARGEST, "a number of at least 0")
         forms.check_range(where, "episode", self.episode, 0, episodes - 1, f"0 to {episodes - 1}, a row of episode_return")
         if not self.weight.any():
             raise UserError(f"{where}: field weight: expected some above 0, found none")

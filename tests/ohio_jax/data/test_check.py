@@ -54,6 +54,7 @@ WRONG_TRANSITIONS = [
     ("weight", np.array([1.0, -1.0, 1, 1, 1, 1]), r"field weight\[1\]: expected a number of at least 0, found -1.0"),
     ("weight", np.zeros(6), r"field weight: expected some above 0, found none"),
     ("weight", np.full(6, np.nan), r"field weight\[0\]: expected a finite number in float32, found nan"),
+    ("residual", np.full(6, -0.5), r"field residual\[0\]: expected a number of at least 0, found -0.5"),
     ("status", np.array([0, 1, 2, 3, 4, 0]), r"field status\[4\]: expected a code from 0 to 3, found 4"),
     ("episode", np.array([0, 0, 1, 0, 1, 1]), r"field episode\[3\]: expected no less than the row before, found 0"),
     ("episode", np.arange(6), r"field episode\[2\]: expected 0 to 1, a row of episode_return, found 2"),
