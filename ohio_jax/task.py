@@ -195,7 +195,7 @@ def check_trajectories(trajectories: Trajectories, task: Task, interface: str) -
         jax.eval_shape(lambda segment: _check_low_level(chosen, segment, of), segment)
     except UserError as error:
         raise UserError(str(error)) from None  # without what JAX notes of its frames
-    except (TypeError, ValueError, IndexError) as error:
+    except Exception as error:  # whatever code of others raises on shapes that it was not made for
         found = f"rows of shapes {rows['state']} and {rows['action']} ({type(error).__name__}: {brief(error)})"
         expected = f"states and actions that the low level of {of} can read"
         raise UserError(f"trajectories: expected {expected}, found {found}") from error
