@@ -109,9 +109,19 @@ def mendable(error: Exception) -> str | None:
         return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else said or type(error).__name__
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in said:
         return f"out of memory: {said}; docs/troubleshooting.md says what takes less"
-    if "Unable to initialize backend" in said:
-        return f"JAX_PLATFORMS: expected devices that this machine has and JAX was installed for, found: {said}"
+    if (wanted := os.environ.get("JAX_PLATFORMS")) and not devices():
+        return f"JAX_PLATFORMS: expected devices that this machine has and JAX is installed for, found {wanted}"
     return None
+
+
+def devices() -> bool:
+    """Whether JAX finds any; where it finds none it raises whatever it met first."""
+    import jax
+
+    try:
+        return bool(jax.devices())
+    except Exception:
+        return False
 
 
 @contextlib.contextmanager
