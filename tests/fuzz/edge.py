@@ -4,8 +4,10 @@ import contextlib
 import hashlib
 import io
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from ohio_bench import cli
@@ -25,7 +27,7 @@ class Case:
         published: whether a city's file counts as the published one, whatever is in it.
     """
 
-    words: list[str]
+    words: Sequence[str]
     files: dict[str, bytes] = field(default_factory=dict)
     sound: bool = True
     answer: str | None = None
@@ -41,7 +43,7 @@ def content(folder: Path) -> dict[str, bytes | None]:
     return {str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes() for path in folder.rglob("*")}
 
 
-def typed(words: list[str]) -> tuple[int, str, list[str]]:
+def typed(words: Sequence[str]) -> tuple[Any, str, list[str]]:
     """Exit code, standard output, and the lines of standard error but for argparse's usage; other exceptions are faults."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch.dict(os.environ):

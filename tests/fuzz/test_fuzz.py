@@ -43,7 +43,7 @@ def test_the_edges(room, tmp_path, group):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("group", cases.GROUPS, ids=lambda group: group.__name__)
 def test_the_edges_at_length(room, tmp_path, group, seed):
