@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
 from ohio_bench.runner import migration, store
+
+from ohio_jax.errors import UserError
 
 OLD = {
     "table": "manipulation",
@@ -61,3 +64,27 @@ def test_a_folder_is_written_anew(tmp_path):
         name = new.with_suffix("").name
         command = f"ohio-jax bench manipulation --preset cpu --only {name} --force"
         assert json.loads(new.read_text()) == {**migration.migrated(OLD), "command": command}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "expected JSON in UTF-8, found damage"),
+        ('{"config": []}', "expected a run file of an earlier version, found damage"),
+        (json.dumps({**OLD, "command": 3}), "expected a run file of an earlier version, found damage"),
+    ],
+)
+def test_damage_is_named(tmp_path, text, message):
+    (tmp_path / "cell.json").write_text(text)
+    with pytest.raises(UserError, match=rf"cell\.json: {message}"):
+        migration.main(tmp_path)
+    assert (tmp_path / "cell.json").read_text() == text
+
+
+def test_no_other_file_is_written_over(tmp_path):
+    old, new = (tmp_path / f"lift.ohio-least-squares-{name}.iql.json" for name in ("unexplained-dropped", "exact-segments-only"))
+    old.write_text(json.dumps(OLD))
+    new.write_text("[1]")
+    with pytest.raises(UserError, match=rf"{old.name}: expected no other file at its new name, found .*{new.name}"):
+        migration.main(tmp_path)
+    assert new.read_text() == "[1]" and json.loads(old.read_text()) == OLD
