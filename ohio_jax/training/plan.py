@@ -67,11 +67,11 @@ class Plan:
     def check(self) -> None:
         """Raises UserError naming the field for a value of another type, or beyond its bounds in `ohio_jax.limits`."""
         for field in fields(self):
-            value = getattr(self, field.name)
+            value, kind = getattr(self, field.name), typing.cast(Any, field.type)
             if field.name in limits.BUDGETS:
                 limits.check(f"plan: field {field.name}", value, limits.BUDGETS[field.name])
-            elif isinstance(field.type, type) and type(value) is not field.type:
-                raise UserError(f"plan: field {field.name}: expected {field.type.__name__}, found {short(value)}")
+            elif kind is not Any and type(value) is not kind:
+                raise UserError(f"plan: field {field.name}: expected {kind.__name__}, found {short(value)}")
         # What learners from elsewhere mean by a name is theirs.
         bounds = {} if outside.origin(self.learner) else limits.HYPERPARAMETERS
         for name, kind in typing.get_type_hints(type(self.config)).items():

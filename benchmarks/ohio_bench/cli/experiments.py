@@ -105,8 +105,6 @@ def leaderboard_command(args) -> None:
     """rebuild the leaderboard, every table and every page from the run files alone"""
     from ohio_bench.report import leaderboard
 
-    if not Path(args.results).is_dir():
-        raise UserError(f"--results: expected a folder of run files, found none at {args.results}")
     written = [str(path) for path in leaderboard.rebuild(Path(args.results))]
     show(args, {"written": written}, "\n".join(written) or "no run files")
 

@@ -156,7 +156,6 @@ def _check_lists(cell: dict[str, Any], tests: dict[str, Any]) -> None:
             raise UserError(f"field {name}: expected lists of one length, found {len(min(values, key=len))} and more numbers")
     plan = config.get("plan", config.get("offline", {"seeds": 1} if "policy" in config else {}))
     plan = plan if isinstance(plan, dict) else {}
-    plan = plan if isinstance(plan, dict) else {}
     for name, values in played.items():
         seeds, episodes = plan.get("seeds", len(values)), config.get("test_episodes", len(values[0]))
         if (len(values), len(values[0])) != (seeds, episodes):

@@ -176,13 +176,6 @@ def test_a_picture_that_is_not_ours_is_kept(command, tmp_path):
         assert command("render reacher --policy pd --episodes 1 --decisions 1 --out new.gif")[0] == 0
 
 
-def test_a_leaderboard_of_nothing(command, tmp_path):
-    code, out, err = command("leaderboard --results nowhere")
-    assert code == 2 and out == "" and "--results: expected a folder of run files, found none at nowhere" in err
-    (tmp_path / "empty").mkdir()
-    assert command("leaderboard --results empty")[:2] == (0, "no run files\n")
-
-
 @pytest.mark.parametrize("line", ["bench routing --preset quick", "finetune", "speed routing --quick"])
 def test_no_cell_is_run_for_a_folder_that_is_none(command, tmp_path, line):
     (tmp_path / "file").touch()
