@@ -77,7 +77,7 @@ def from_arrays(
     # The low level's own view keeps its type, as actions and rewards do.
     logged = {"state": arrays["obs"], "next_state": arrays["next_obs"]} | arrays
     with np.errstate(over="ignore"):  # what float32 cannot hold is not finite in it
-        before, after = (logged.pop(name).astype(np.float32) for name in ("obs", "next_obs"))
+        before, after = (logged.pop(name).astype(np.float32, copy=False) for name in ("obs", "next_obs"))
     rounded = _steps_off(where, before, after, end, tolerance)
     whole = Trajectories(
         obs=np.insert(before, last + 1, after[last], axis=0),
