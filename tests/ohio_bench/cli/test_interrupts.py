@@ -61,7 +61,7 @@ def test_training(command, tmp_path):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("wait", [1.0, 2.0, 4.0])
 def test_evaluating_at_any_moment(tmp_path, number, code, wait):
-    line = "evaluate reacher --policy expert --episodes 20000"
+    line = "evaluate reacher --policy expert --episodes 2000"
     with subprocess.Popen(typed(line), cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         time.sleep(wait)
         process.send_signal(number)
