@@ -23,7 +23,7 @@ BUDGETS: dict[str, Bounds] = {
     "env_steps": (1, 10_000_000_000),
     "updates_per_step": (1, 10_000),
     "learning_starts": (0, 1_000_000_000),
-    "buffer_size": (1, 100_000_000),
+    "buffer_size": (1, 10_000_000),
     "reset_every": (0, 1_000_000_000),
     "decisions": (1, 1_000_000),
     "pictures": (1, 100),
