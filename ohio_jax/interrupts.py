@@ -5,7 +5,9 @@ A program installs the handlers, once; where none did, Python's own hold and not
 
 import contextlib
 import math
+import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
@@ -35,6 +37,13 @@ def _arrived(signum: int, frame: FrameType | None) -> None:
     if _immediate and time.monotonic() - _raised > AGAIN:
         _raised = time.monotonic()
         raise Interrupted
+
+
+def again() -> None:
+    """Has the signal come once more, shortly: it was raised where nothing can be."""
+    global _raised
+    _raised = -math.inf
+    threading.Timer(0.05, os.kill, (os.getpid(), number())).start()
 
 
 def pending() -> bool:

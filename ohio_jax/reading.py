@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, short
 
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -14,12 +14,6 @@ KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
 }
-
-
-def quoted(value: Any, most: int = 60) -> str:
-    """A value as a message quotes it: on one line, and cut."""
-    text = repr(value)
-    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def content(path: str | Path, most: int) -> bytes:
@@ -56,5 +50,5 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))
-        raise UserError(f"field {quoted(twice)}: expected once, found twice")
+        raise UserError(f"field {short(twice)}: expected once, found twice")
     return found

@@ -107,18 +107,20 @@ class Transitions(Arrays):
         for name, array in arrays.items():
             if array.dtype.kind == "f":
                 forms.check_finite(where, name, array)
-        episodes = len(self.episode_return)
         forms.check_range(where, "elapsed", self.elapsed, 1, self.steps, f"1 to {self.steps}, the steps of card.steps")
         forms.check_range(where, "status", self.status, UNIQUE, FAILED, f"a code from {UNIQUE} to {FAILED}")
         for name in ("weight", "residual"):
             forms.check_range(where, name, arrays[name], 0.0, forms.LARGEST, "a number of at least 0")
-        forms.check_range(where, "episode", self.episode, 0, episodes - 1, f"0 to {episodes - 1}, a row of episode_return")
+        most = len(self.episode_return) - 1
+        forms.check_range(where, "episode", self.episode, 0, most, f"0 to {most}, a row of episode_return")
         if not self.weight.any():
             raise UserError(f"{where}: field weight: expected some above 0, found none")
         back = self.episode[1:] < self.episode[:-1]
         if back.any():
             row = int(np.argmax(back)) + 1
             raise UserError(f"{where}: field episode[{row}]: expected no less than the row before, found {self.episode[row]}")
+        if (needed := self.episode[-1] + 1) != most + 1:
+            raise UserError(f"{where}: field episode_return: expected {needed} rows, one an episode, found {most + 1}")
 
     @property
     def steps(self) -> int:

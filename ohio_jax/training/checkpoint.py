@@ -3,6 +3,7 @@
 In the directory `run.json` says which run it is, `checkpoint/` is Orbax's.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import numpy as np
 from absl import logging
 
 from ohio_jax.errors import UserError, brief, short, unknown
-from ohio_jax.files import reason, write_json
+from ohio_jax.files import reason, try_output, write_json
 from ohio_jax.task import Task
 from ohio_jax.training.plan import Plan, initial_agents
 from ohio_jax.training.sharding import SeedSharding
@@ -61,36 +62,41 @@ class Run:
         self.progress, self.seeds = Progress(), SeedSharding(plan.seeds)
         self.directory = None if directory is None else Path(directory).absolute()
         if self.directory is not None:
-            self._claim(self.directory, {**identity, "plan": plan.as_json(), "format": FORMAT})
-            self._manager = _manager(self.directory)
+            self._identity = json.loads(json.dumps({**identity, "plan": plan.as_json(), "format": FORMAT}))
+            self._extended()
+            try_output(self.directory / "run.json")
 
-    @staticmethod
-    def _claim(directory: Path, identity: dict[str, Any]) -> None:
-        described, wanted = directory / "run.json", json.loads(json.dumps(identity))
-        others = (directory / "checkpoint").exists()  # asked first: another process may be making both
+    def _extended(self) -> list[int]:
+        """The updates of the shorter runs that this one goes on from. Raises UserError if the directory holds another run."""
+        assert self.directory is not None
+        described = self.directory / "run.json"
+        others = (self.directory / "checkpoint").exists()  # asked first: another process may be making both
         if not described.exists():
             if others:
-                raise UserError(f"{directory}: expected a new folder or a run's, found checkpoint without run.json; {ANEW}")
-            try:
-                directory.mkdir(parents=True, exist_ok=True)
-                write_json(described, wanted)
-            except OSError as error:
-                raise UserError(f"{directory}: expected a folder to write to, found: {reason(error)}") from error
-            return
-        found = read_run(directory)
+                raise UserError(f"{self.directory}: expected a new folder or a run's, found checkpoint without run.json; {ANEW}")
+            return []
+        found = read_run(self.directory)
         extended = found.pop("extended", [])
-        if _goes_on(found, wanted):
-            write_json(described, {**wanted, "extended": [*extended, found["plan"]["updates"]]})
-            return
+        if _goes_on(found, self._identity):
+            return [*extended, found["plan"]["updates"]]
         if other := "; ".join(
-            f"field {name}: expected {brief(a)}, found {brief(b)}" for name, a, b in _differences(wanted, found)
+            f"field {name}: expected {brief(a)}, found {brief(b)}" for name, a, b in _differences(self._identity, found)
         ):
             raise UserError(f"{described}: {other}; give another directory")
+        return extended
+
+    @functools.cached_property
+    def _writer(self):
+        """Orbax's. The directory becomes this run's now that there is something to keep: one that fails before leaves it free."""
+        assert self.directory is not None
+        extended = {"extended": found} if (found := self._extended()) else {}
+        write_json(self.directory / "run.json", {**self._identity, **extended})
+        return _manager(self.directory)
 
     @property
     def finished(self) -> bool:
         """Whether the directory holds the end of the run."""
-        return self.directory is not None and self._manager.latest_step() == self.plan.updates
+        return self.directory is not None and _newest(self.directory) == self.plan.updates
 
     def save(self, states: Any) -> None:
         """Writes the whole carry; Orbax renames the finished folder, so a kill leaves the older checkpoint."""
@@ -98,20 +104,21 @@ class Run:
 
         note = {**self.progress._asdict(), "sha256": tree_digest(states)}
         args = ocp.args.Composite(states=ocp.args.StandardSave(states), note=ocp.args.JsonSave(note))
+        writer = self._writer
         try:
-            self._manager.save(self.progress.done, args=args)
+            writer.save(self.progress.done, args=args)
         except Exception as error:  # Orbax raises many kinds, of a disk that is full as well
             found = f"{self.directory}: checkpoint {self.progress.done}: expected to write it, found: {reason(error)}"
             raise UserError(f"{found}; the same command goes on from the one before") from error
 
     def restore(self, states: Any) -> Any:
         """The newest checkpoint, whose progress becomes the run's; what was given if there is none."""
-        step = None if self.directory is None else self._manager.latest_step()
+        step = None if self.directory is None else _newest(self.directory)
         if step is None:
             return states
         if step > self.plan.updates:
             raise UserError(f"{self.directory}: expected checkpoints up to {self.plan.updates}, found {step}; {ANEW}")
-        states, self.progress = _restore(self._manager, step, jax.tree.map(np.asarray, states), self.directory)
+        states, self.progress = _restore(self.directory, step, jax.tree.map(np.asarray, states))
         logging.info("resuming %s at update %d", self.directory, step)
         return states
 
@@ -152,12 +159,17 @@ def _manager(directory: Path, writes: bool = True):
     return ocp.CheckpointManager(folder, options=options)
 
 
-def _restore(manager, step: int, like: Any, directory: Path | None) -> tuple[Any, Progress]:
+def _newest(directory: Path) -> int | None:
+    """Number of the newest checkpoint there."""
+    return _manager(directory, writes=False).latest_step()
+
+
+def _restore(directory: Path, step: int, like: Any) -> tuple[Any, Progress]:
     import orbax.checkpoint as ocp
 
     args = ocp.args.Composite(states=ocp.args.StandardRestore(like), note=ocp.args.JsonRestore())
     try:
-        kept = manager.restore(step, args=args)
+        kept = _manager(directory, writes=False).restore(step, args=args)
         note = dict(kept.note)
         saved = note.pop("sha256")
         progress = Progress(**{**note, "curve": tuple(note["curve"])})
@@ -226,12 +238,11 @@ def load_policy(directory: str | Path, make_task: Callable[[str, dict[str, Any]]
     if run["interface"] not in task.interfaces:
         raise unknown(f"action interface in {described}", run["interface"], task.interfaces)
     directory = Path(directory).absolute()
-    manager = _manager(directory, writes=False)
-    step = manager.latest_step()
+    step = _newest(directory)
     if step is None or step != plan.updates:
         raise UserError(f"{directory}: expected a finished run of {plan.updates} updates, found {step}")
     like = jax.tree.map(np.asarray, initial_agents(plan, task, run["interface"])[0])
-    states = _restore(manager, step, like, directory)[0]
+    states = _restore(directory, step, like)[0]
     if where := not_finite(states):
         raise UserError(f"{directory}: checkpoint {step}: expected finite weights, found others in {where}; {ANEW}")
     return task, run["interface"], plan, states

@@ -68,6 +68,7 @@ def wrong(draw, name: str, array: np.ndarray) -> np.ndarray:
         "time": lambda: np.zeros(array.shape, "M8[s]"),
         "deep": lambda: array[..., None],
         "short": lambda: array[:-1],
+        "long": lambda: np.concatenate([array, array]),
         "none": lambda: array[:0],
         "alone": lambda: np.array(array.flat[0]),
     }

@@ -4,8 +4,11 @@ import contextlib
 import math
 import os
 import signal
+import sys
+import time
 
 import pytest
+from ohio_bench.cli.main import unraisable
 
 from ohio_jax import interrupts
 from ohio_jax.interrupts import Interrupted
@@ -71,6 +74,19 @@ def test_one_that_something_swallowed_comes_again(monkeypatch):
         with contextlib.suppress(Interrupted):
             send()
         send()
+        pytest.fail("it went on")
+
+
+def test_one_that_came_in_a_destructor_comes_again(monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", unraisable)
+
+    class Resource:
+        def __del__(self):
+            send()
+
+    with pytest.raises(Interrupted), interrupts.immediate():
+        Resource()
+        time.sleep(10)
         pytest.fail("it went on")
 
 

@@ -152,6 +152,7 @@ def together(args):
 def run() -> None:
     """Entry point. One CPU device a core, so that training seeds run side by side; the user's XLA flags are kept."""
     interrupts.install()
+    sys.unraisablehook = unraisable
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_force_host_platform_device_count" not in flags:
         cores = min(os.cpu_count() or 1, 8)
@@ -159,6 +160,14 @@ def run() -> None:
     # Libraries report every checkpoint; only their warnings are the user's business unless --verbosity says otherwise.
     logging.set_verbosity(logging.WARNING)
     app.run(_ended, flags_parser=lambda argv: parser().parse_args(argv[1:]))
+
+
+def unraisable(found) -> None:
+    """What is raised in a destructor or a library's callback ends nothing: it is logged, and an interruption comes again."""
+    if isinstance(found.exc_value, interrupts.Interrupted):
+        interrupts.again()
+    else:  # such as TensorStore's other reads of a file that one of them found damaged
+        logging.debug("%s: %r", found.err_msg, found.exc_value)
 
 
 def _ended(args) -> int:

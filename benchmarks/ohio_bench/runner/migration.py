@@ -11,9 +11,8 @@ from typing import Any
 from ohio_bench.runner import commands
 from ohio_bench.runner.store import LARGEST, VERSION, slug
 from ohio_jax import reading
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, brief
 from ohio_jax.files import write_json
-from ohio_jax.reading import quoted
 
 CONFIG = {  # of an experiment's cell, and of its data's card
     "behaviour": "behavior_policy",
@@ -127,7 +126,7 @@ def main(folder: Path) -> None:
                 *_, name = str(new.with_suffix("")).rpartition(f"/{preset}/")
                 found["command"] = commands.of_cell(experiment, preset, name)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"{path}: expected a run file of an earlier version, found damage ({quoted(str(error))})") from error
+            raise UserError(f"{path}: expected a run file of an earlier version, found damage ({brief(error)})") from error
         if new != path and new.exists() and reading.parse_json(new, reading.content(new, LARGEST)) != found:
             raise UserError(f"{path}: expected no other file at its new name, found {new}")
         write_json(new, found)

@@ -13,8 +13,7 @@ from datetime import datetime
 from importlib import resources
 from typing import Any
 
-from ohio_jax.errors import UserError
-from ohio_jax.reading import quoted
+from ohio_jax.errors import UserError, short
 
 VERSION = 2  # of what a run file is. Whoever adds or renames a field raises it, and says in `migration` what older files mean
 DEEPEST = 16  # levels of nesting
@@ -46,10 +45,10 @@ def check_version(cell: dict[str, Any]) -> None:
     """Raises UserError for a run file of another version, with what to do about it."""
     found = cell.get("version", 0)
     if found > VERSION:
-        raise UserError(f"field version: expected {VERSION}, found {quoted(found)}; it is of a later ohio-jax")
+        raise UserError(f"field version: expected {VERSION}, found {short(found)}; it is of a later ohio-jax")
     if found < VERSION:
         how = f"python -m ohio_bench.runner.migration FOLDER writes a folder's run files as ones of {VERSION}"
-        raise UserError(f"field version: expected {VERSION}, found {quoted(found)}, of the schema before; {how}")
+        raise UserError(f"field version: expected {VERSION}, found {short(found)}, of the schema before; {how}")
 
 
 def check_values(value: Any, path: tuple[Any, ...] = ()) -> None:
@@ -66,7 +65,7 @@ def check_values(value: Any, path: tuple[Any, ...] = ()) -> None:
                 check_values(of, (*path, i))
     elif isinstance(value, str):
         if UNPRINTED.search(value):
-            raise UserError(f"field {where(path)}: expected text of one line without control characters, found {quoted(value)}")
+            raise UserError(f"field {where(path)}: expected text of one line without control characters, found {short(value)}")
     elif isinstance(value, (int, float)) and not abs(value) <= HIGHEST:
         found = "NaN" if value != value else "a number too large"
         raise UserError(f"field {where(path)}: expected a finite number, found {found}")
@@ -80,7 +79,7 @@ def named(cell: dict[str, Any], *fields: str) -> dict[str, Any]:
 def where(path: tuple[Any, ...]) -> str:
     """A field as a message names it."""
     plain = lambda part: isinstance(part, str) and re.fullmatch(r"[\w-]{1,60}", part, re.ASCII)
-    parts = (f".{part}" if plain(part) else f"[{part if isinstance(part, int) else quoted(part)}]" for part in path)
+    parts = (f".{part}" if plain(part) else f"[{part if isinstance(part, int) else short(part)}]" for part in path)
     return "".join(parts).lstrip(".") or "of the file"
 
 
@@ -135,7 +134,7 @@ def _explained(error: Any, kind: str) -> str:
     said = next(node["description"] for node in nodes if "description" in node)
     form = error.schema.get("description", said)
     form = f" ({form})" if form != said else ""
-    return f"field {where(path)}: expected {said}{form}, found {quoted(error.instance)}"
+    return f"field {where(path)}: expected {said}{form}, found {short(error.instance)}"
 
 
 def _check_time(text: str) -> None:

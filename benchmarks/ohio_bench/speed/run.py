@@ -12,9 +12,8 @@ from ohio_bench.runner.cell import Report
 from ohio_bench.speed.charts import CHARTS
 from ohio_bench.speed.pages import PAGES, page
 from ohio_jax import provenance
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, brief
 from ohio_jax.files import write_json
-from ohio_jax.reading import quoted
 
 
 def module(name: str) -> Any:
@@ -67,6 +66,6 @@ def report(folder: Path) -> Report:
             try:
                 made |= pages(name, folder, found)
             except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, StopIteration) as error:
-                wrong = f"{type(error).__name__}: {quoted(str(error))}"
+                wrong = f"{type(error).__name__}: {brief(error)}"
                 raise UserError(f"{path}: expected what `ohio-jax speed {name}` measured, found damage ({wrong})") from error
     return Report(made)

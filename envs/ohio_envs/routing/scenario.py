@@ -18,7 +18,7 @@ from jaxtyping import Int
 
 from ohio_envs import files
 from ohio_jax import reading
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, short
 from ohio_jax.solvers import transport
 
 LOOK_AHEAD = 6  # steps of arrivals and expected demand in the observation
@@ -183,7 +183,7 @@ def load(
     fleet_hour = start_hour + round(minutes / 2 * horizon / 60)
     if fleet_hour not in hours:
         found = sorted(set(hours.tolist()))
-        raise UserError(f"{path}: totalAcc: expected a record of hour {fleet_hour}, found hours {reading.quoted(found)}")
+        raise UserError(f"{path}: totalAcc: expected a record of hour {fleet_hour}, found hours {short(found)}")
     fleet = fleets[hours == fleet_hour][-1]
     if not regions <= fleet <= LARGEST_FLEET:
         expected = f"{regions} to {LARGEST_FLEET} vehicles in hour {fleet_hour}, for {regions} regions"
@@ -208,14 +208,14 @@ def load(
 def _read(path: Path, sha256: str | None) -> dict[str, Any]:
     content = reading.parse_json(path, files.content(path, sha256))
     if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object, found {reading.quoted(content)}")
+        raise UserError(f"{path}: expected a JSON object, found {short(content)}")
     return content
 
 
 def _count(path: Path, content: dict[str, Any], field: str) -> int:
     value = content.get(field)
     if type(value) is not int or not 1 <= value <= 4096:
-        raise UserError(f"{path}: {field}: expected an integer from 1 to 4096, found {reading.quoted(value)}")
+        raise UserError(f"{path}: {field}: expected an integer from 1 to 4096, found {short(value)}")
     return value
 
 
@@ -236,7 +236,7 @@ def _columns(path: Path, content: dict[str, Any], table: str, fields: dict[str, 
     """The named fields of every record of a table, a column each; raises UserError at the first that does not fit."""
 
     def fail(place: str, expected: str, found: Any) -> NoReturn:
-        raise UserError(f"{path}: {table}{place}: expected {expected}, found {reading.quoted(found)}")
+        raise UserError(f"{path}: {table}{place}: expected {expected}, found {short(found)}")
 
     records = content.get(table, _ABSENT)
     if not isinstance(records, list) or not records:

@@ -60,6 +60,7 @@ WRONG_TRANSITIONS = [
     ("episode", np.arange(6), r"field episode\[2\]: expected 0 to 1, a row of episode_return, found 2"),
     ("episode", np.arange(6) - 1, r"field episode\[0\]: expected 0 to 1, a row of episode_return, found -1"),
     ("episode_return", np.array([0.0, np.nan]), r"field episode_return\[1\]: expected a finite number in float32, found nan"),
+    ("episode_return", np.zeros(3), r"field episode_return: expected 2 rows, one an episode, found 3"),
 ]
 WRONG_CARDS = [
     ("trajectories", {"task": 5}, r"field card.task: expected text, found 5"),

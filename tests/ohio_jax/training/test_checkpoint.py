@@ -41,10 +41,18 @@ def test_a_run_goes_on_where_it_was_saved(tmp_path):
     ("identity", "field"), [({"task": "other"}, "task"), ({"task": "toy", "hdpo": True}, "hdpo"), ({}, "task")]
 )
 def test_a_directory_holds_one_run(tmp_path, identity, field):
-    """Whichever of the two knows more."""
-    Run("toy", PLAN, {"task": "toy"}, tmp_path / "run")
+    """Whichever of the two knows more; once it has kept something."""
+    Run("toy", PLAN, {"task": "toy"}, tmp_path / "run").save(STATES)
     with pytest.raises(UserError, match=rf"run\.json: field {field}: expected .*, found .*; give another directory"):
         Run("toy", PLAN, identity, tmp_path / "run")
+
+
+def test_a_run_that_saved_nothing_leaves_its_directory_free(tmp_path):
+    first, second = (Run("toy", PLAN, {"task": name}, tmp_path / "run") for name in ("first", "second"))
+    assert list(tmp_path.iterdir()) == []
+    second.save(STATES)
+    with pytest.raises(UserError, match=r"run\.json: field task: expected first, found second; give another directory"):
+        first.save(STATES)
 
 
 def test_a_directory_of_an_older_version_is_refused_and_left_as_it_is(tmp_path):
@@ -144,7 +152,7 @@ def test_what_is_no_run(tmp_path, changes, words):
 def test_a_file_where_a_folder_should_be(tmp_path):
     (tmp_path / "run").write_text("mine")
     for use in (lambda: Run("toy", PLAN, {"task": "toy"}, tmp_path / "run"), lambda: load_policy(tmp_path / "run", None)):
-        with pytest.raises(UserError, match=r"expected a (training directory|folder to write to), found"):
+        with pytest.raises(UserError, match=r"expected a (training directory|file that can be written), found"):
             use()
     assert (tmp_path / "run").read_text() == "mine"
 
@@ -189,5 +197,8 @@ def test_a_killed_writers_half_is_removed(tmp_path):
     folder = tmp_path / "run" / "checkpoint"
     (folder / "4.orbax-checkpoint-tmp").mkdir()
     (folder / "4.orbax-checkpoint-tmp" / "half").write_text("half")
-    assert_same(Run("toy", PLAN, {"task": "toy"}, tmp_path / "run").restore(STATES), STATES)
-    assert [path.name for path in folder.iterdir()] == ["2"]
+    again = Run("toy", PLAN, {"task": "toy"}, tmp_path / "run")
+    assert_same(again.restore(STATES), STATES)
+    again.progress = again.progress.after(2, {"loss": [0.5, 0.5]}, 1.0, 0.25)
+    again.save(STATES)
+    assert [path.name for path in folder.iterdir()] == ["4"]

@@ -14,9 +14,8 @@ from ohio_bench.experiments import table_of
 from ohio_bench.report.aggregate import ROUNDING, SUBMISSION, check_limits, load
 from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.store import read, slug, submitted, write
-from ohio_jax.errors import UserError, unknown
+from ohio_jax.errors import UserError, short, unknown
 from ohio_jax.files import file_lock
-from ohio_jax.reading import quoted
 
 # As on the board. Settings that data were collected under are named where they are not the task's.
 PROTOCOL = ("task", "settings", "data_settings", "behavior_policy", "data_seed", "data_episodes", "test_seed", "test_episodes")
@@ -90,4 +89,4 @@ def check_bound(cell: dict[str, Any], ours: list[dict[str, Any]]) -> None:
 
 def _equal(field: str, expected: Any, found: Any) -> None:
     if found != expected:
-        raise UserError(f"field {field}: expected {quoted(expected, 200)}, as on the board, found {quoted(found)}")
+        raise UserError(f"field {field}: expected {short(expected)}, as on the board, found {short(found)}")
