@@ -169,7 +169,7 @@ def _restore(directory: Path, step: int, like: Any) -> tuple[Any, Progress]:
 
     args = ocp.args.Composite(states=ocp.args.StandardRestore(like), note=ocp.args.JsonRestore())
     try:
-        kept = _manager(directory, writes=False).restore(step, args=args)
+        kept: Any = _manager(directory, writes=False).restore(step, args=args)
         note = dict(kept.note)
         saved = note.pop("sha256")
         progress = Progress(**{**note, "curve": tuple(note["curve"])})
