@@ -113,8 +113,7 @@ class Run:
 
     def restore(self, states: Any) -> Any:
         """The newest checkpoint, whose progress becomes the run's; what was given if there is none."""
-        step = None if self.directory is None else _newest(self.directory)
-        if step is None:
+        if self.directory is None or (step := _newest(self.directory)) is None:
             return states
         if step > self.plan.updates:
             raise UserError(f"{self.directory}: expected checkpoints up to {self.plan.updates}, found {step}; {ANEW}")
