@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -40,6 +41,9 @@ CITY_FILES = ("scenario_nyc_brooklyn.json", "scenario_shenzhen_downtown_west.jso
 jax.config.update("jax_traceback_in_locations_limit", 0)  # where each operation was written takes a twelfth of the time
 jax.config.update("jax_numpy_rank_promotion", "raise")
 gc.set_threshold(50_000, 20, 20)  # tracing makes many objects and little garbage
+
+# A shell that runs the tests in the background has them, and the commands they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: the first example compiles. The same examples each time: a failure seen once is seen again.
 hypothesis.settings.register_profile("ohio", deadline=None, derandomize=True)
