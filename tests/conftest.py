@@ -8,18 +8,11 @@ import sys
 from pathlib import Path
 
 from ohio_jax import compilation_cache  # loads no JAX
+from tests.xla import FLAGS
 
-# Before JAX is imported. The reader's own flags come last and win. Most of the time went to compiling: without LLVM's work on
-# the code, and with XLA's older emitters, it takes a quarter. What users run is tested by
-# XLA_FLAGS="--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true" make test
+# Before JAX is imported. The reader's own flags come last and win.
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        "--xla_force_host_platform_device_count=2",
-        "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
-        os.environ.get("XLA_FLAGS", ""),
-    ]
-)
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=2 {FLAGS} {os.environ.get('XLA_FLAGS', '')}"
 
 # Programs compiled once are found again: by files that come later, by the commands that tests start, by the next run. Kept are
 # even the smallest, of which tests compile more than ten thousand; with a limit on the folder JAX would look at each when it

@@ -15,7 +15,6 @@ from ohio_jax.networks.mlp import mlp_networks
 from tests.ohio_jax import numpy_learners as reference
 from tests.ohio_jax.learning import (
     OBS,
-    OPTIMIZED,
     assert_models_close,
     assert_trees_close,
     begin,
@@ -25,6 +24,7 @@ from tests.ohio_jax.learning import (
     start,
 )
 from tests.ohio_jax.probes import POLICIES, VALUES, reward_of_action
+from tests.xla import OPTIMIZED
 
 FAST = sac.Config(actor_lr=3e-3, critic_lr=3e-3, discount=0.97, tau=0.1, temperature=0.01)
 NATS = 0.5 * math.log(2.0 * math.pi * math.e)  # the entropy of a Gaussian of deviation 1

@@ -23,8 +23,8 @@ from ohio_jax.training.offline import train
 from ohio_jax.training.online import Buffer, OnlinePlan
 from ohio_jax.training.plan import Plan, initial_agents, spec_of
 from tests.ohio_jax import toy
-from tests.ohio_jax.learning import OPTIMIZED
 from tests.ohio_jax.runs import assert_same, kill_after, leaves
+from tests.xla import OPTIMIZED
 
 CONFIG = sac.Config(actor_lr=3e-3, critic_lr=3e-3, discount=0.9, tau=0.1, temperature=0.02)
 
