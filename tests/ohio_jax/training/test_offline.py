@@ -221,11 +221,14 @@ def test_weights_that_are_no_numbers_are_no_policy(task, transitions, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("field", "width", "words"),
-    [("action", 2, r"field action: expected .*\(1,\).*found \(2,\)"), ("obs", 3, r"field obs: expected .*1.*found .*3")],
+    ("fields", "width", "words"),
+    [
+        (["action"], 2, r"field action: expected .*\(1,\).*found \(2,\)"),
+        (["obs", "next_obs"], 3, r"field obs: expected .*1.*found .*3"),
+    ],
 )
-def test_data_of_other_sizes_than_the_task(task, transitions, tmp_path, field, width, words):
-    other = dataclasses.replace(transitions, **{field: np.repeat(getattr(transitions, field), width, axis=1)})
+def test_data_of_other_sizes_than_the_task(task, transitions, tmp_path, fields, width, words):
+    other = dataclasses.replace(transitions, **{name: np.repeat(getattr(transitions, name), width, axis=1) for name in fields})
     with pytest.raises(UserError, match=words):
         train(plan(), task, "ohio", other, tmp_path / "run")
     assert not (tmp_path / "run").exists()
