@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ohio_jax import __version__, data
+from ohio_jax import __version__, data, limits, precision
 from ohio_jax.environment import State
 from ohio_jax.errors import UserError
-from ohio_jax.files import check_replaceable
+from ohio_jax.files import UNIQUE, check_replaceable
 from ohio_jax.learners import LEARNERS
 from ohio_jax.progress import progress
 from ohio_jax.rollout import POLICY, Act, BehaviorPolicy, StepwiseHierarchy, episode_keys, horizon_scan, learned, scripted_policy
@@ -23,7 +23,7 @@ from ohio_jax.task import Task
 from ohio_jax.training.checkpoint import tree_digest
 
 CHUNK = 64  # episodes a compiled call: large enough to be fast, small enough for progress and resume
-KEPT = re.compile(r"\.?\d{6,}-\d{6,}\.npz(\.[0-9a-f]{32}\.part)?")  # of a finished chunk, or of half of one
+KEPT = re.compile(rf"\.?\d{{6,}}-\d{{6,}}\.npz(\.{UNIQUE}\.part)?")  # of a finished chunk, or of half of one
 
 
 def trained_policy(task: Task, interface: str, learner: str, state: Any, deterministic: bool = True) -> BehaviorPolicy:
@@ -80,11 +80,11 @@ def collect(task: Task, policy: str | BehaviorPolicy, episodes: int, seed: int, 
     goes on where it stopped and ends with the same data.
 
     Raises:
-        UserError: for an unknown policy or no episodes.
+        UserError: for an unknown policy, or a number of episodes beyond its bounds in `ohio_jax.limits`.
     """
     who = scripted_policy(task, policy) if isinstance(policy, str) else policy
-    if episodes < 1:
-        raise UserError(f"episodes: expected at least 1, found {episodes}")
+    precision.check()
+    limits.check("episodes", episodes, limits.BUDGETS["episodes"])
     identity = _identity(task, who, seed)
     instances, keys = task.instances(seed, episodes), episode_keys(seed, episodes)
 
@@ -127,7 +127,7 @@ def collect_to(path: str | Path, task: Task, policy: str | BehaviorPolicy, episo
     path = Path(path)
     who = scripted_policy(task, policy) if isinstance(policy, str) else policy
     check_replaceable(path, {**_identity(task, who, seed), "kind": "trajectories", "corruption": None})
-    parts = path.with_name(f".{path.name}.parts")
+    parts = parts_of(path)
     trajectories = collect(task, who, episodes, seed, parts)
     data.save(path, trajectories)
     for part in parts.iterdir():
@@ -136,6 +136,11 @@ def collect_to(path: str | Path, task: Task, policy: str | BehaviorPolicy, episo
     with contextlib.suppress(OSError):  # somebody else keeps files there
         parts.rmdir()
     return trajectories
+
+
+def parts_of(path: Path) -> Path:
+    """The folder of the chunks that `collect_to` keeps until the file is whole; a call killed just after that leaves some."""
+    return path.with_name(f".{path.name}.parts")
 
 
 def _identity(task: Task, who: BehaviorPolicy, seed: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from ohio_jax import mesh
+from ohio_jax import mesh, reading
 from ohio_jax.errors import UserError, short
+
+UNIQUE = "[0-9a-f]" * 32  # what tells the names of temporary files apart, as a pattern of glob and of re alike
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -49,7 +52,7 @@ def _part(path: Path) -> Path:
 
 def _remove_abandoned(path: Path) -> None:
     """Deletes the temporary files of this target whose writers are dead: those alive hold them locked."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 32}.part"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{UNIQUE}.part"):
         with contextlib.suppress(OSError), left.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.unlink()
@@ -85,10 +88,10 @@ def try_output(path: str | Path) -> None:
             raise UserError(f"{path}: expected a file to write, found a folder")
         nearest = next(folder for folder in part.parents if folder.exists())
         for name in part.relative_to(nearest).parts:
-            (nearest / name).exists()  # an error where the name is too long
-        probe = nearest / part.name
-        probe.touch(exist_ok=False)
-        probe.unlink()
+            with contextlib.suppress(FileNotFoundError):
+                (nearest / name).lstat()  # an error where the name is too long, or none
+        with tempfile.TemporaryFile(dir=nearest):  # which has no name that a killed command could leave
+            pass
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: expected a file that can be written, found: {reason(error)}") from error
 
@@ -128,7 +131,7 @@ def read_npz(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """(card, arrays) of such a file's content."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    return json.loads(str(arrays.pop("card"))), arrays
+    return json.loads(str(arrays.pop("card")), object_pairs_hook=reading.once), arrays
 
 
 def read_card(path: str | Path) -> Any:

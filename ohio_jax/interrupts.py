@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import NoReturn
 
 AGAIN = 1.0  # seconds after which one more signal is raised, in case what caught the first has swallowed it
 
@@ -39,7 +38,7 @@ def _arrived(signum: int, frame: FrameType | None) -> None:
         raise Interrupted
 
 
-def again() -> None:
+def resend_signal() -> None:
     """Has the signal come once more, shortly: it was raised where nothing can be."""
     global _raised
     _raised = -math.inf
@@ -56,17 +55,12 @@ def number() -> int:
     return signal.SIGINT if _first is None else _first
 
 
-def stop() -> NoReturn:
-    """Raises Interrupted."""
-    raise Interrupted
-
-
 @contextlib.contextmanager
 def immediate() -> Iterator[None]:
     """Inside, signals raise Interrupted; outside they are only noted."""
     with _mode(True):
         if pending():
-            stop()
+            raise Interrupted
         yield
 
 
@@ -76,7 +70,7 @@ def deferred() -> Iterator[None]:
     with _mode(False) as before:
         yield
     if before and pending():
-        stop()
+        raise Interrupted
 
 
 @contextlib.contextmanager

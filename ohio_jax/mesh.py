@@ -35,8 +35,8 @@ def join(coordinator: str, processes: int | None = None, process: int | None = N
     Args:
         coordinator: HOST:PORT at which the first process listens, there alone, and all others find it, with `processes`, how many
             there are, and `process`, which of them this is, from 0; or "auto" on clusters that JAX knows (Slurm, Open MPI, TPU
-            pods), without these. Where the first one is found elsewhere than it listens, $JAX_COORDINATOR_BIND_ADDRESS is where
-            that is.
+            pods), without these. If the address others connect to is not the one to bind, set
+            $JAX_COORDINATOR_BIND_ADDRESS to the one to bind.
         seconds: how long to wait for the first one.
 
     Raises:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
-from ohio_jax import mesh
+from ohio_jax import mesh, precision
 from ohio_jax.data import Trajectories, Transitions
 from ohio_jax.errors import UserError, short, unknown
 from ohio_jax.inverse import INVERSES
@@ -69,6 +69,11 @@ WEIGHTS: dict[str, Callable[[Found], np.ndarray]] = {
 }
 
 
+def default_weights(inverse: str) -> str:
+    """Name in WEIGHTS of what an inverse's transitions are weighted by unless another is asked for."""
+    return "posterior" if inverse == "posterior" else "keep"
+
+
 def chunk_size(segments: int, devices: int) -> int:
     """Segments a compiled call, on all devices: one of few sizes, so that data sets share programs, with little to fill up."""
     least = min(LANES, CHUNK)
@@ -93,15 +98,16 @@ def relabel(trajectories: Trajectories, task: Task, interface: str, inverse: str
     The task may have other settings than the one that was logged: goals are then those of its own low level.
 
     Args:
-        weights: a name in WEIGHTS; None is `posterior` for the inverse of that name and `keep` for others. Weight is 0 where the
-            inverse failed or a number of the segment is not finite; what is not finite there is made so, and status is FAILED.
+        weights: a name in WEIGHTS; None: `default_weights`. Weight is 0 where the inverse failed or a number of the segment is
+            not finite; what is not finite there is made so, and status is FAILED.
 
     Raises:
         UserError: for an unknown interface, inverse or weights, an inverse the low level does not offer, a dataset of another
             task or of other sizes than the task and its low level have, and where fewer segments than FEWEST
             and than half of all keep a weight above 0.
     """
-    weights = weights or ("posterior" if inverse == "posterior" else "keep")
+    precision.check()
+    weights = default_weights(inverse) if weights is None else weights
     if interface not in task.interfaces:
         raise unknown(f"action interface for {task.name}", interface, task.interfaces)
     if inverse not in INVERSES:

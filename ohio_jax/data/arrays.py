@@ -71,7 +71,7 @@ class Arrays:
         return digest(self.arrays.values())
 
     def check(self, where: str) -> None:
-        """Raises UserError naming `where` and the field if the card is none, or an array not what `FORMS` says, or empty."""
+        """Raises UserError naming `where` and the field if the card is invalid, or an array not what `FORMS` says, or empty."""
         check_card(where, self.card, self.NEEDED)
         for name, array in self.arrays.items():
             check_form(where, name, array, self.FORMS[name])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ohio_jax import reading
 from ohio_jax.data.arrays import ANY, Form, check_card, check_form, digest, digest_v1
 from ohio_jax.data.migration import FORMAT, digest_of_format_1, migrated, migrated_card
 from ohio_jax.data.trajectories import Trajectories
@@ -42,12 +43,7 @@ def load(path: str | Path, kind: str) -> Any:
         UserError: if the file is missing, is no data set, is of another kind, is damaged, or holds what no data set does.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a dataset (.npz) written by this program")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: expected a file that can be read, found {brief(error)}") from error
+    content = reading.content(path)
     try:
         card, arrays = read_npz(content)
     except Exception as error:  # of NumPy, zipfile, zlib and json, which have no base class in common

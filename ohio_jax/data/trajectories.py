@@ -25,7 +25,8 @@ class Trajectories(Arrays):
         action: `[N, *action]`, low-level actions as executed.
         reward: `Float[N]`.
         first_reward: `Float[E]`, earned before the first decision; part of the episode's return.
-        terminated, truncated: `Bool[N]`, true ends and time limits, at an episode's last step alone; a true end counts for more.
+        terminated, truncated: `Bool[N]`, true ends and time limits, at an episode's last step alone; if both are set,
+            terminated wins.
         offset: `Int[E + 1]`.
     """
 
@@ -74,13 +75,15 @@ class Trajectories(Arrays):
 
     def as_dict(self) -> dict[str, np.ndarray]:
         """The data under the names that offline learners elsewhere read, as in D4RL and OGBench: a row a low-level step."""
+        last = np.zeros(len(self.reward), bool)
+        last[self.offset[1:] - 1] = True
         return {
             "observations": self.obs[self.obs_index],
             "actions": self.action,
             "rewards": self.reward,
             "next_observations": self.obs[self.obs_index + 1],
             "terminals": self.terminated,
-            "timeouts": self.truncated & ~self.terminated,
+            "timeouts": last & ~self.terminated,
         }
 
     def check(self, where: str) -> None:

@@ -48,7 +48,9 @@ class Recovered(NamedTuple):
     loss: jax.Array
 
 
-def informative(problem: Problem, at: Prepared, goal: Float[Array, "*goal"], J: Float[Array, "k g"]) -> Float[Array, "k g"]:
+def without_inactive_bounds(
+    problem: Problem, at: Prepared, goal: Float[Array, "*goal"], J: Float[Array, "k g"]
+) -> Float[Array, "k g"]:
     """`Float[k, g]`, J, the residual's derivative at the goal, without the entries that say nothing there: those that count on
     one side alone, as of actions on their bounds, and are off by no more than is explained. Goals on their other side explain as
     much, however near to the bound a prior, or a search that comes from inside, has left this one.
@@ -59,7 +61,7 @@ def informative(problem: Problem, at: Prepared, goal: Float[Array, "*goal"], J: 
 
 def jacobian_rank_status(J: Float[Array, "k g"]) -> Int[Array, ""]:
     """`Int[]`, UNIQUE or AMBIGUOUS: whether every direction of the goal shows in a residual with derivative J: `Float[k, g]`, of
-    entries that say something (see `informative`).
+    entries that say something (see `without_inactive_bounds`).
     """
     _, pivot = solve_definite(product(J.T, J), jnp.zeros(J.shape[1], J.dtype))
     return jnp.where(pivot > INDEPENDENT, UNIQUE, AMBIGUOUS)
@@ -76,7 +78,7 @@ def is_identifiable(problem: Problem, at: Prepared, goal: Float[Array, "*goal"])
             return jnp.int32(UNIQUE)
         return jnp.where(low_level.closed_form(problem, at)[1] == AMBIGUOUS, AMBIGUOUS, UNIQUE)
     J = jax.jacfwd(lambda y: signed_residual(problem, y.reshape(goal.shape), at)[0])(goal.reshape(-1))
-    return jacobian_rank_status(informative(problem, at, goal, J))
+    return jacobian_rank_status(without_inactive_bounds(problem, at, goal, J))
 
 
 def goal_status(

@@ -1,8 +1,8 @@
 """The training loop: blocks of compiled updates, with progress and checkpoints between them.
 
 A block is one `lax.scan` over gradient updates. Between blocks Python shows progress and saves the whole carry through Orbax,
-so a killed run goes on where it stopped and ends with the same numbers. Numbers that are none any more end a run before they
-are saved, and a signal to stop ends it after what was done is.
+so a killed run goes on where it stopped and ends with the same numbers. A run stops before saving when a metric or parameter is
+NaN or infinite, and after saving when a signal comes.
 """
 
 import time
@@ -51,6 +51,7 @@ def run_blocks(
     carry: Any,
     inputs: Callable[[Any, int], tuple[Any, ...]],
     kept: Callable[[Any, bool], Any] = lambda carry, finished: carry,
+    agents: Callable[[Any], Any] = lambda kept: kept,
 ) -> Trained:
     """The updates of a run from where it stopped, block by block.
 
@@ -58,13 +59,13 @@ def run_blocks(
         block: `block(updates)`, jitted block, which returns (carry, metrics).
         inputs: `inputs(carry, done)`, its arguments, spread over the run's seeds.
         kept: `kept(carry, finished)`, what a checkpoint holds, and when finished what is returned.
+        agents: `agents(kept)`, those of what a checkpoint before the end holds.
 
     Raises:
         UserError: at the first block whose metrics are not finite, or the first checkpoint whose agents are not.
         Interrupted: after a signal, once what was done is saved.
     """
-    plan, saved = run.plan, time.monotonic()
-    agents = lambda: run.seeds.gather(kept(carry, True))
+    plan, saved, states = run.plan, time.monotonic(), None
     with interrupts.deferred(), progress(run.title, plan.updates, "update", run.progress.done) as bar:
         while run.progress.done < plan.updates:
             size = min(plan.block, plan.updates - run.progress.done)
@@ -82,13 +83,18 @@ def run_blocks(
             finished, stopped = run.progress.done == plan.updates, mesh.any_process(interrupts.pending())
             due = finished or stopped or now - saved > SECONDS_BETWEEN_CHECKPOINTS
             if run.directory is not None and mesh.broadcast_bool(due):
-                _check_agents(run, agents())
-                run.save(run.seeds.gather(kept(carry, finished)))
+                held = run.seeds.gather(kept(carry, finished))
+                states = held if finished else agents(held)
+                _check_agents(run, states)
+                run.save(held)
                 saved = time.monotonic()
+                del held  # which may hold a replay buffer
             if stopped:
-                interrupts.stop()
-    done, curve, states = run.progress, run.progress.curve, agents()
-    _check_agents(run, states)
+                raise interrupts.Interrupted
+    if states is None:  # nothing was to be saved
+        states = run.seeds.gather(kept(carry, True))
+        _check_agents(run, states)
+    done, curve = run.progress, run.progress.curve
     return Trained(
         states,
         {name: np.array([row[name] for row in curve]) for name in (curve[0] if curve else {})},

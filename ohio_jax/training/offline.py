@@ -52,11 +52,12 @@ def train(plan: Plan, task: Task, interface: str, transitions: Transitions, dire
     then falls over all of them, so that the result is not bit for bit that of a run made in one piece.
 
     Raises:
-        UserError: for an unknown sampling, data of other sizes than the task's, a directory that holds another run or
-            a checkpoint that cannot be read, and where numbers stop being finite.
+        UserError: for an unknown sampling, data that `Transitions.check` refuses or of other sizes than the task's, a directory
+            that holds another run or a checkpoint that cannot be read, and where numbers stop being finite.
     """
     if plan.sampling not in sampling.PROBABILITIES:
         raise unknown("sampling", plan.sampling, sampling.PROBABILITIES)
+    transitions.check("transitions")
     check_transitions(transitions, task, interface)
     run = Run(f"train {task.name} {interface} {plan.learner}", plan, fingerprint(plan, task, interface, transitions), directory)
     fresh, keys = initial_agents(plan, task, interface, transitions)

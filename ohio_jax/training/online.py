@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from ohio_jax import limits
 from ohio_jax.agent import Agent
 from ohio_jax.data import Batch, Transitions, continuation
 from ohio_jax.environment import HighLevelEnv, State
@@ -240,6 +241,8 @@ def make_block(learner: Any, plan: OnlinePlan, steps: int, explore: bool, seeds:
 
 def check(plan: OnlinePlan, states: Any, data: Transitions | None) -> None:
     """Raises UserError for a plan that cannot be followed."""
+    for name in ("envs", "updates_per_step", "learning_starts", "buffer_size", "reset_every"):
+        limits.check(f"online: {name}", getattr(plan, name), limits.BUDGETS[name])
     learn = plan.plan
     if any(getattr(LEARNERS[learn.learner], what, False) for what in ("MC_RETURNS", "NEXT_ACTIONS")):
         raise UserError(f"online: learner: {learn.learner} learns from episodes that have ended; go on from it with sac")
@@ -321,4 +324,5 @@ def online(
         carry,
         lambda carry, done: (carry, keys, jnp.int32(plan.learning_starts + done // plan.updates_per_step), stale, env, apart),
         lambda carry, finished: carry.agent if finished else carry,
+        agents=lambda carry: carry.agent,
     )

@@ -101,8 +101,6 @@ def initial_agents(
     chosen = task.interfaces[interface]
     states, keys = initial_states(plan, spec_of(task, chosen, plan.hidden))
     preprocess = Preprocessor.plain(task.env.observation_size, chosen.features, chosen.nodes)
-    if transitions is not None and not np.any(transitions.weight > 0):
-        raise UserError("transitions: field weight: expected some above 0, found none: there is nothing to learn from")
     if plan.normalize and transitions is not None:
         preprocess = preprocess.fitted(transitions.obs[transitions.weight > 0])  # of others no loss hears, and some are made up
     return Agent(states, jax.tree.map(lambda x: np.stack([x] * plan.seeds), preprocess)), keys

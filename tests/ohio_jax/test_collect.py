@@ -3,6 +3,7 @@
 import dataclasses
 import tracemalloc
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -77,6 +78,14 @@ def test_a_file_of_logs_and_what_lies_beside_it(tmp_path, monkeypatch):
     (parts / "notes.txt").write_text("mine")
     collect_to(path, task, "wander", CHUNK, 5)  # the same command, of fewer episodes
     assert [file.name for file in parts.iterdir()] == ["notes.txt"] and len(data.load(path, "trajectories").returns) == CHUNK
+
+
+def test_what_is_not_collected():
+    for episodes in (0, 2.0, 10**9):
+        with pytest.raises(UserError, match=rf"^episodes: expected an integer from 1 to 1000000, found {episodes}"):
+            collect(toy.line_task(), "half", episodes, 5)
+    with jax.enable_x64(True), pytest.raises(UserError, match="jax_enable_x64: expected it unset, found it set"):
+        collect(toy.line_task(), "half", 1, 5)
 
 
 @pytest.mark.parametrize(("policy", "seed", "field"), [("half", 5, "behavior_policy"), ("wander", 6, "seed")])

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from absl import logging
 from ohio_bench.cli.main import unraisable
 
 from ohio_jax import interrupts
@@ -88,6 +89,22 @@ def test_one_that_came_in_a_destructor_comes_again(monkeypatch):
         Resource()
         time.sleep(10)
         pytest.fail("it went on")
+
+
+@pytest.mark.parametrize(("error", "shown"), [(ValueError("of\nours"), True), (RuntimeError("Event loop is closed"), False)])
+def test_what_else_comes_in_a_destructor_is_one_line(monkeypatch, capsys, error, shown):
+    """But for what asyncio says of reads that TensorStore gave up."""
+    monkeypatch.setattr(sys, "unraisablehook", unraisable)
+    monkeypatch.setattr(logging.get_absl_handler().python_handler, "stream", sys.stderr)
+    monkeypatch.setattr(logging.get_absl_logger(), "propagate", False)
+
+    class Resource:
+        def __del__(self):
+            raise error
+
+    Resource()
+    said = capsys.readouterr().err
+    assert ("of\\nours" in said and said.count("\n") == 1) if shown else not said
 
 
 def test_what_the_process_ignores_stays_ignored():

@@ -151,6 +151,8 @@ def test_too_little_that_is_left(task, logs, monkeypatch):
 
 
 def test_refusals(task, logs, monkeypatch):
+    with jax.enable_x64(True), pytest.raises(UserError, match="jax_enable_x64: expected it unset, found it set"):
+        relabel.relabel(logs, task, "ohio", "analytic")
     with pytest.raises(UserError, match="unknown weights 'trust'"):
         relabel.relabel(logs, task, "ohio", "analytic", "trust")
     nothing = replace(logs, state=np.full_like(logs.state, np.nan))

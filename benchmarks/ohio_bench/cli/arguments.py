@@ -51,7 +51,7 @@ class Number:
         return value
 
 
-def place(text: str) -> str:
+def path_argument(text: str) -> str:
     """argparse type of the path of a file or folder."""
     if not text:
         raise argparse.ArgumentTypeError("expected a path, found none")
@@ -174,7 +174,7 @@ def add_task(command, hidden: int) -> argparse.ArgumentParser:
     command.add_argument("--seeds", type=Number("seeds"), default=1, help="how many independent runs")
     command.add_argument("--first-seed", type=Number("first_seed"), default=0, help="the first one's seed")
     command.add_argument(
-        "--out", type=place, required=True, metavar="DIR", help="checkpoints; the same command goes on from them"
+        "--out", type=path_argument, required=True, metavar="DIR", help="checkpoints; the same command goes on from them"
     )
     add_set(command)
     return command
@@ -184,7 +184,7 @@ def add_who(command) -> None:
     command.add_argument("task", nargs="?", help="with --policy; a checkpoint brings its own")
     who = command.add_mutually_exclusive_group(required=True)
     who.add_argument("--policy", help="a scripted policy")
-    who.add_argument("--checkpoint", type=place, metavar="DIR", help="what train, online or hdpo wrote")
+    who.add_argument("--checkpoint", type=path_argument, metavar="DIR", help="what train, online or hdpo wrote")
     command.add_argument("--sample-actions", action="store_true", help="sample the learned policy instead of its mean")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ohio_bench.cli.arguments import Add, Number, add_processes, names, place, say, show
+from ohio_bench.cli.arguments import Add, Number, add_processes, names, path_argument, say, show
 from ohio_jax.errors import UserError, unknown
 
 
@@ -46,20 +46,38 @@ def sensitivity_command(args) -> None:
 
 
 def fill_all(args) -> None:
-    """The paper's experiments one after another in one process, which imports and compiles once, then the leaderboard."""
+    """The paper's experiments one after another in one process, which imports and compiles once, then the leaderboard.
+
+    Raises:
+        UserError: for what failed, after all the others.
+    """
     from ohio_bench.experiments import ALL, EXPERIMENTS
     from ohio_bench.report import leaderboard
 
     for name, given in (("learner", args.learner), ("seeds", args.seeds), ("only", args.only)):
         if given not in (None, ()):
             raise UserError(f"--{name}: expected with one table, found with all")
-    done = []
     for name in ALL:
-        done.append(filled(args, EXPERIMENTS[name]))
-        if not args.json:
-            say(done[-1][1])
-    written = [str(path) for path in leaderboard.rebuild(Path(args.results))]
-    show(args, {"experiments": [found for found, _ in done], "written": written}, "\n".join(written))
+        EXPERIMENTS[name].preset(args.preset)
+    done: list[dict[str, Any]] = []
+    failed: dict[str, UserError] = {}
+    for name in ALL:
+        try:
+            found, text = filled(args, EXPERIMENTS[name])
+        except UserError as error:
+            failed[name] = error
+        else:
+            done.append(found)
+            if not args.json:
+                say(text)
+    try:
+        written = [str(path) for path in leaderboard.rebuild(Path(args.results))]
+        show(args, {"experiments": done, "written": written}, "\n".join(written))
+    except UserError as error:
+        failed = failed or {"leaderboard": error}
+    if failed:
+        name, error = next(iter(failed.items()))
+        raise UserError(f"{name}: {error}" + (f"; {len(failed)} of {len(ALL)} experiments failed" if name in ALL else ""))
 
 
 def filled(args, experiment) -> tuple[dict[str, Any], str]:
@@ -74,7 +92,7 @@ def filled(args, experiment) -> tuple[dict[str, Any], str]:
     try_output(results / "page.md")
     execute = executor(args.executor, args.cell_cpus, args.cell_gpus)
     ran = run(experiment, args.preset, args.only, results, execute, args.force)
-    written, board, text = [str(path) for path in ran.report.written], ran.report.board, io.StringIO()
+    written, board, text = [str(path) for path in ran.report.paths], ran.report.board, io.StringIO()
     if board:
         markdown.show(board.table, board.entries, text, sys.stdout.isatty())
     if not ran.ran:
@@ -123,7 +141,7 @@ def add_to(add: Add) -> None:
         command.add_argument("--preset", default="quick", help="how much: quick (minutes), cpu (hours), paper (an accelerator)")
         command.add_argument("--only", type=names, default=(), help=f"only these {groups} or cells, comma-separated")
         command.add_argument("--force", action="store_true", help="run stored cells again, from the logs on")
-        command.add_argument("--results", type=place, default="results", help="folder of run files, tables and pages")
+        command.add_argument("--results", type=path_argument, default="results", help="folder of run files, tables and pages")
         command.add_argument("--executor", default="local", help="local: one cell after another; ray: on a Ray cluster")
         command.add_argument("--cell-cpus", type=Number("cell_cpus"), metavar="N", help="cores of a cell on Ray, 1 by default")
         command.add_argument(
@@ -143,13 +161,13 @@ def add_to(add: Add) -> None:
     add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, cost)", cached=False)
 
     command = add("leaderboard", leaderboard_command)
-    command.add_argument("--results", type=place, default="results", help="folder of run files, tables and pages")
+    command.add_argument("--results", type=path_argument, default="results", help="folder of run files, tables and pages")
 
     command = add("submit", submit_command, cached=False)
     command.add_argument("file", metavar="FILE", help="a run file")
-    command.add_argument("--results", type=place, default="results", help="folder of run files, tables and pages")
+    command.add_argument("--results", type=path_argument, default="results", help="folder of run files, tables and pages")
 
     command = add("speed", speed_command, cached=False)
     command.add_argument("name", nargs="?", help="which test; all of them unless given")
     command.add_argument("--quick", action="store_true", help="seconds instead of minutes; noisier")
-    command.add_argument("--results", type=place, default="results", help="folder of run files, tables and pages")
+    command.add_argument("--results", type=path_argument, default="results", help="folder of run files, tables and pages")

@@ -16,7 +16,8 @@ from ohio_jax.errors import UserError, one_line
 
 GROUPS = (catalog, datasets, training, playing, experiments)  # each with add_to(add), which adds its commands
 RESUMED = ("collect", "train", "online", "hdpo", "bench", "finetune", "sensitivity")  # what they finished is kept
-REBUILT = ("data", "speed", "leaderboard")  # write several files, each of them whole
+REBUILT = ("data", "speed", "leaderboard")  # write several files, each of them whole; others one, at their end
+CLOSED = "Event loop is closed"  # asyncio's, of TensorStore's other reads of a file that one of them found damaged
 TRUE = ("1", "true", "t", "yes", "y", "on")  # as JAX reads its variables
 
 
@@ -72,7 +73,7 @@ def main(args) -> int:
     except (Exception, KeyboardInterrupt) as error:
         # Once a signal came, whatever it became on its way through libraries is an interruption.
         if isinstance(error, KeyboardInterrupt) or interrupts.pending():
-            code, said = 128 + interrupts.number(), interrupted(args.command)
+            code, said = 128 + interrupts.number(), interrupted(args)
         elif isinstance(error, BrokenPipeError):  # the reader of our output went away
             sys.stderr.close()
             return 1
@@ -94,10 +95,12 @@ def carry_out(args) -> None:
         args.function(args)
 
 
-def interrupted(command: str) -> str:
-    if command in RESUMED:
+def interrupted(args) -> str:
+    if getattr(args, "force", False):
+        return "interrupted; the same command starts anew; without --force it keeps what is finished"
+    if args.command in RESUMED:
         return "interrupted; the same command goes on"
-    return "interrupted; the same command starts anew" if command in REBUILT else "interrupted; nothing was written"
+    return "interrupted; the same command starts anew" if args.command in REBUILT else "interrupted"
 
 
 def mendable(error: Exception) -> str | None:
@@ -165,9 +168,10 @@ def run() -> None:
 def unraisable(found) -> None:
     """What is raised in a destructor or a library's callback ends nothing: it is logged, and an interruption comes again."""
     if isinstance(found.exc_value, interrupts.Interrupted):
-        interrupts.again()
-    else:  # such as TensorStore's other reads of a file that one of them found damaged
-        logging.debug("%s: %r", found.err_msg, found.exc_value)
+        interrupts.resend_signal()
+    else:
+        level = logging.DEBUG if CLOSED in str(found.exc_value) else logging.WARNING
+        logging.log(level, "%s", one_line(f"{found.err_msg or 'Exception ignored'}: {found.exc_value!r}"))
 
 
 def _ended(args) -> int:

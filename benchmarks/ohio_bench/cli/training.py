@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from ohio_bench.cli import arguments
-from ohio_bench.cli.arguments import Add, Number, place, show
+from ohio_bench.cli.arguments import Add, Number, path_argument, show
+from ohio_jax import limits
 from ohio_jax.errors import UserError
 
 
@@ -44,6 +45,10 @@ def online_command(args) -> None:
     steps = -(-args.env_steps // args.envs) - learning_starts
     if steps < 1:
         raise UserError(f"--env-steps: expected more than the warm-up's {args.learning_starts}, found {args.env_steps}")
+    most = (limits.BUDGETS["updates"][1] // each + learning_starts) * args.envs
+    if args.env_steps > most:
+        with_these = f"with --envs {args.envs} and --updates-per-step {each}"
+        raise UserError(f"--env-steps: expected at most {most} {with_these}, found {args.env_steps}")
     config = arguments.config_of(LEARNERS[learner].Config(), args.config)
     rest = {"seeds": args.seeds, "first_seed": args.first_seed, "normalize": False}
     plan = Plan(learner, config, args.hidden, steps * each, args.batch, min(100, steps) * each, **rest)
@@ -92,7 +97,7 @@ def add_to(add: Add) -> None:
     command.add_argument("--preset", default="quick", help="whose budget and hyperparameters are meant: quick, cpu or paper")
     arguments.add_config(command)
     command.add_argument(
-        "--out", type=place, required=True, metavar="DIR", help="checkpoints; the same command goes on from them"
+        "--out", type=path_argument, required=True, metavar="DIR", help="checkpoints; the same command goes on from them"
     )
     arguments.add_processes(command)
 

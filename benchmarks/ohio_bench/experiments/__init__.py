@@ -18,7 +18,7 @@ def of_table(declared: Table) -> Experiment:
     return Experiment(
         name=declared.name,
         command=f"bench {declared.name}",
-        kind=table.KIND,
+        kind=lambda name: table.KIND,
         group="row",
         groups=lambda preset: [row.name for row in preset.rows],
         cells=functools.partial(table.cells, declared),

@@ -233,7 +233,7 @@ def paper() -> tuple[Budget, ...]:
 EXPERIMENT = Experiment(
     name="finetune",
     command="finetune",
-    kind=page.KIND,
+    kind=lambda name: page.KIND,
     group="domain",
     groups=lambda budgets: dict.fromkeys(b.domain.name for b in budgets),
     cells=cells,

@@ -39,7 +39,7 @@ class Report(NamedTuple):
     board: Any = None
 
     @property
-    def written(self) -> list[Path]:
+    def paths(self) -> list[Path]:
         return list(self.files)
 
     def write(self) -> "Report":
@@ -62,7 +62,7 @@ class Experiment:
 
     Attributes:
         command: what a user types to fill it, without the program.
-        kind: of its run files, see `ohio_bench.runner.schema`.
+        kind: `kind(name)`, of the run file of the cell of that name, see `ohio_bench.runner.schema`.
         presets: name -> () -> how much work, in a form of its own (called only when chosen: it may look for files).
         group: what its groups are to a reader.
         groups: `groups(made)`, their names.
@@ -72,7 +72,7 @@ class Experiment:
 
     name: str
     command: str
-    kind: str
+    kind: Callable[[str], str]
     group: str
     groups: Callable[[Any], Iterable[str]]
     cells: Callable[[Any, Iterable[str]], Iterable[Cell]]

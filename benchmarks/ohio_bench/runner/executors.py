@@ -39,10 +39,16 @@ def here(wanted: list[Cell], again: Listing) -> Iterator[tuple[str, Outcome]]:
 
 
 def outcome(work: Callable[[], dict[str, Any]]) -> Outcome:
-    """What a cell found, and the machine that found it; the UserError that it raised, which ends this cell alone."""
+    """What a cell found, and the machine that found it; the UserError that it raised, which ends this cell alone.
+
+    Raises:
+        UserError: of several processes, since one alone may have met it: the others are still in the cell.
+    """
     try:
         return {**work(), "provenance": provenance.collect()}
     except UserError as error:
+        if mesh.joined():
+            raise
         return error
 
 

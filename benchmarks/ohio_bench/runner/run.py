@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,8 @@ from ohio_bench.runner import commands, store, work
 from ohio_bench.runner.cell import RESULTS, Cell, Experiment, Report
 from ohio_bench.runner.executors import Executor, here
 from ohio_jax import mesh
-from ohio_jax.errors import UserError, unknown
+from ohio_jax.errors import UserError, one_line, unknown
+from ohio_jax.files import try_output
 
 
 class Ran(NamedTuple):
@@ -56,7 +58,8 @@ def run(
 ) -> Ran:
     """Runs every cell whose run file is missing or was made with another configuration, then writes the report.
 
-    A cell that fails keeps none of the others from being run and reported.
+    A cell that fails is named on standard error, and keeps none of the others from being run and reported; not where several
+    processes work as one, which end with it.
 
     Args:
         only: see `chosen`.
@@ -72,10 +75,10 @@ def run(
     again = functools.partial(chosen, experiment, made, only, time.time() if force else 0.0)
     cells, place = {cell.name: cell for cell in again()}, store.folder(experiment.name, preset, results)
     paths = {name: place / f"{name}.json" for name in cells}
-    other = lambda name: mesh.is_main_process() and _config_in(paths[name], name, experiment.kind) != cells[name].config
+    other = lambda name: mesh.is_main_process() and _config_in(paths[name], name, experiment.kind(name)) != cells[name].config
     missing = [cell for name, cell in cells.items() if force or mesh.broadcast_bool(other(name))]
-    if missing and mesh.is_main_process():
-        store.claim(place)
+    if missing:
+        try_output(place / "cell.json")
     failed: dict[str, UserError] = {}
     for name, outcome in execute(missing, again):
         cell, head = cells[name], {"table": experiment.name, "preset": preset}
@@ -83,9 +86,11 @@ def run(
         try:
             if isinstance(outcome, UserError):
                 raise outcome
-            store.write(paths[name], {**head, **cell.head, "config": cell.config, **outcome}, experiment.kind)
+            store.write(paths[name], {**head, **cell.head, "config": cell.config, **outcome}, experiment.kind(name))
         except UserError as error:
             failed[name] = error
+            if mesh.is_main_process():
+                print(one_line(f"cell {name}: {error}"), file=sys.stderr, flush=True)
     mesh.barrier()
     report = experiment.report(results, preset).write()
     if failed:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,13 +72,3 @@ def write(path: Path, cell: dict[str, Any], kind: str) -> None:
     whole = json.loads(json.dumps({"version": VERSION, **cell}))
     schema.check(whole, kind)
     write_json(path, whole)
-
-
-def claim(place: Path) -> None:
-    """Makes a folder. Raises UserError where files cannot be written there, which is better known before they are made."""
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        raise UserError(f"{place}: expected a folder to write to, found {error.strerror}") from error

@@ -15,7 +15,7 @@ from ohio_envs import registry
 
 from ohio_bench.runner.store import short_hash, slug
 from ohio_jax import data, mesh
-from ohio_jax.collect import collect_to
+from ohio_jax.collect import collect_to, parts_of
 from ohio_jax.evaluate import evaluate_learner
 from ohio_jax.files import file_lock
 from ohio_jax.learners import LEARNERS
@@ -46,6 +46,10 @@ def kept(path: Path) -> Iterator[Path]:
         described = path / "run.json" if path.is_dir() else path
         if mesh.is_main_process() and described.exists() and described.stat().st_mtime < _since.get():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if mesh.is_main_process():
+            for part in parts_of(path).glob("*.npz"):
+                if part.stat().st_mtime < _since.get():
+                    part.unlink()
         mesh.barrier()
         yield path
 

@@ -13,7 +13,7 @@ from ohio_bench.speed.charts import CHARTS
 from ohio_bench.speed.pages import PAGES, page
 from ohio_jax import provenance
 from ohio_jax.errors import UserError, brief
-from ohio_jax.files import write_json
+from ohio_jax.files import try_output, write_json
 
 
 def module(name: str) -> Any:
@@ -31,7 +31,7 @@ def run(name: str, out: Path | None, quick: bool) -> dict[str, Any]:
         UserError: where a peer that must be there is not, or the folder cannot be written to.
     """
     if out is not None:
-        store.claim(out)
+        try_output(out / f"{name}.json")
     test = module(name)
     budget = test.QUICK if quick else test.FULL
     before = provenance.hardware()["load"]

@@ -276,7 +276,7 @@ def test_a_learner_from_elsewhere_fills_a_table(tmp_path, monkeypatch):
     plan = json.loads(path.read_text())["config"]["plan"]
     assert (plan["learner"], plan["updates"], plan["seeds"]) == ("mine", like.updates, 1)
     assert plan["config"]["expectile"] == 0.6 and plan["config"]["reward_scale"] == like.config.reward_scale
-    page = report.written[0].read_text()
+    page = report.paths[0].read_text()
     assert "| Tiny-DTV |" in page and "MINE" in page
 
 

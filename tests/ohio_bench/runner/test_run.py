@@ -11,46 +11,52 @@ from pathlib import Path
 import pytest
 from ohio_bench import experiments
 from ohio_bench.experiments import EXPERIMENTS, of_table
-from ohio_bench.runner import store, table, work
+from ohio_bench.runner import executors, store, table, work
 from ohio_bench.runner.cell import Cell, Experiment, Report
 from ohio_bench.runner.executors import outcome
 from ohio_bench.runner.run import chosen, run
 
+from ohio_jax.collect import parts_of
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, outside
+from tests.ohio_bench import boards
 from tests.ohio_bench.tiny import PART
 
 
 def cells(most: int, signs):
     for sign in signs:
         for n in range(most):
-            config = {"sign": sign, "terms": tuple(range(n + 1))}
+            config = boards.scored({"sign": sign, "terms": tuple(range(n + 1))}, 0.0)["config"]
             yield Cell(f"{sign}/{n}", config, functools.partial(added, sign, n), {"row": sign})
 
 
 def added(sign: str, n: int) -> dict:
-    return {"sum": (1 if sign == "plus" else -1) * n * (n + 1) // 2}
+    return {"found": boards.scored({}, (1 if sign == "plus" else -1) * n * (n + 1) // 2)["found"]}
 
 
 def report(results, preset: str) -> Report:
     place = store.folder("sums", preset, results)
-    found = [cell["sum"] for sign in ("plus", "minus") for cell in store.read_all(place / sign, "run")]
+    found = [cell["found"]["score"] for sign in ("plus", "minus") for cell in store.read_all(place / sign, kind(sign))]
     return Report({results / "sums.md": f"{found}".encode()})
 
 
-SUMS = Experiment("sums", "sums", "run", "sign", lambda most: ("plus", "minus"), cells, report, {"few": lambda: 3})
+def kind(name: str) -> str:
+    return "score"
+
+
+SUMS = Experiment("sums", "sums", kind, "sign", lambda most: ("plus", "minus"), cells, report, {"few": lambda: 3})
 
 
 def test_what_is_missing_is_run_and_reported(tmp_path):
     ran = run(SUMS, "few", results=tmp_path)
-    assert ran.ran == len(ran.paths) == 6 and ran.report.written == [tmp_path / "sums.md"]
+    assert ran.ran == len(ran.paths) == 6 and ran.report.paths == [tmp_path / "sums.md"]
     cell = json.loads((tmp_path / "runs" / "sums" / "few" / "minus" / "2.json").read_text())
     head = {"version": store.VERSION, "table": "sums", "preset": "few", "row": "minus", "steps": []}
     head["command"] = "ohio-jax sums --preset few --only minus/2 --force"
     assert (
         {name: cell[name] for name in head} == head
-        and cell["config"] == {"sign": "minus", "terms": [0, 1, 2]}
-        and cell["sum"] == -3
+        and cell["config"] == boards.scored({"sign": "minus", "terms": [0, 1, 2]}, 0.0)["config"]
+        and cell["found"]["score"] == -3
     )
     assert {"time", "revision", "versions", "hardware"} <= set(cell["provenance"])
     assert (tmp_path / "sums.md").read_text() == "[0, 1, 3, 0, -1, -3]"
@@ -75,7 +81,7 @@ def test_all_experiments_in_one_process(command, monkeypatch):
 
 def test_what_was_made_otherwise_is_run_again(tmp_path):
     path = run(SUMS, "few", ["plus/1"], tmp_path).paths[0]
-    path.write_text(json.dumps({**json.loads(path.read_text()), "config": {"sign": "plus"}}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "config": boards.scored({"sign": "plus"}, 0.0)["config"]}))
     assert run(SUMS, "few", results=tmp_path).ran == 6
     path.write_text("{")
     with pytest.raises(
@@ -118,22 +124,30 @@ def test_only_knows_groups_and_cells(tmp_path):
         names("minus", "times")
 
 
-def test_a_cell_that_fails_keeps_no_other_from_being_run(tmp_path):
+def failing(most, signs):
+    """The same cells, one of which ends in an error, and one finds no number."""
+    for cell in cells(most, signs):
+        if cell.name == "plus/1":
+            cell = cell._replace(work=diverging)
+        yield cell._replace(work=lambda: {"returns": [[float("nan")]]}) if cell.name == "minus/0" else cell
+
+
+def diverging():
+    raise UserError("update 3: loss: NaN")
+
+
+FAILING = dataclasses.replace(SUMS, name="failing", command="failing", cells=failing)
+
+
+def test_a_cell_that_fails_keeps_no_other_from_being_run(tmp_path, capsys):
     """Wherever it fails, in its work or because its numbers are none: one line at the end, and the next call runs it alone."""
-
-    def failing(most, signs):
-        for cell in cells(most, signs):
-            if cell.name == "plus/1":
-                cell = cell._replace(work=diverging)
-            yield cell._replace(work=lambda: {"returns": [[float("nan")]]}) if cell.name == "minus/0" else cell
-
-    def diverging():
-        raise UserError("update 3: loss: NaN")
-
     experiment = dataclasses.replace(SUMS, cells=failing)
     message = "^cell plus/1: update 3: loss: NaN; 2 of 6 cells failed, what the others found is stored$"
     with pytest.raises(UserError, match=message):
         run(experiment, "few", results=tmp_path)
+    said = capsys.readouterr().err.splitlines()
+    assert "cell plus/1: update 3: loss: NaN" in said
+    assert "cell minus/0: field returns[0][0]: expected a finite number, found NaN" in said
     place = store.folder("sums", "few", tmp_path)
     assert not (place / "plus" / "1.json").exists() and not (place / "minus" / "0.json").exists()
     assert (tmp_path / "sums.md").read_text() == "[0, 3, -1, -3]"
@@ -142,10 +156,35 @@ def test_a_cell_that_fails_keeps_no_other_from_being_run(tmp_path):
     assert run(SUMS, "few", results=tmp_path).ran == 2
 
 
+def test_of_several_processes_none_goes_on_alone(tmp_path, monkeypatch):
+    """What one of them met keeps none of the others, which are still in the cell, waiting for it."""
+    monkeypatch.setattr(executors.mesh, "joined", lambda: True)
+    with pytest.raises(UserError, match=r"^update 3: loss: NaN$"):
+        outcome(diverging)
+
+
+def test_experiments_that_fail_keep_no_other_from_being_run(command, monkeypatch, tmp_path):
+    """Nor the leaderboard: all are named at the end, in one line."""
+    for of in (SUMS, FAILING):
+        monkeypatch.setitem(EXPERIMENTS, of.name, of)
+    monkeypatch.setattr(experiments, "ALL", ("failing", "sums"))
+    (tmp_path / "results").mkdir()
+    code, out, err = command("bench all --preset few --json")
+    found = json.loads(out)
+    assert code == 2 and [of["experiment"] for of in found["experiments"]] == ["sums"]
+    assert found["written"] == ["results/sums.md"] * 2
+    of_cells = "cell plus/1: update 3: loss: NaN; 2 of 6 cells failed, what the others found is stored"
+    assert err.splitlines()[-1] == f"ohio-jax bench: failing: {of_cells}; 1 of 2 experiments failed"
+    (tmp_path / "results" / "runs" / "sums" / "few" / "plus" / "0.json").write_text("{")
+    code, out, err = command("bench all --preset few")
+    assert code == 2 and err.splitlines()[-1].endswith("; 2 of 2 experiments failed")
+    assert command("bench all --preset huge")[2].count("\n") == 1
+
+
 def test_a_folder_that_cannot_be_written_to_is_named_before_the_work(tmp_path):
     (tmp_path / "file").write_text("")
     never = dataclasses.replace(SUMS, cells=lambda most, signs: [Cell("a", {}, lambda: pytest.fail("was run"))])
-    with pytest.raises(UserError, match="file/runs/sums/few: expected a folder to write to, found Not a directory"):
+    with pytest.raises(UserError, match=r"few/cell\.json: expected a file that can be written, found: Not a directory"):
         run(never, "few", results=tmp_path / "file")
 
 
@@ -161,21 +200,23 @@ def test_force_makes_anew_what_the_work_folder_holds(tmp_path):
                 described.parent.mkdir(parents=True, exist_ok=True)
                 described.write_text("made")
                 made.append(name)
-        return {"sum": 1}
+        return added("plus", 1)
 
     def listed(most, signs):
-        return [
-            Cell(f"plus/{n}", {"most": most}, functools.partial(shared, name)) for n, name in enumerate(("data", "trained") * 2)
-        ]
+        config = boards.scored({"most": most}, 0.0)["config"]
+        return [Cell(f"plus/{n}", config, functools.partial(shared, name)) for n, name in enumerate(("data", "trained") * 2)]
 
     with_config = lambda most: dataclasses.replace(SUMS, cells=listed, presets={"few": lambda: most})
     run(with_config(1), "few", results=tmp_path)
+    parts = parts_of(tmp_path / "work" / "data")
+    parts.mkdir()
+    (parts / "000000-000064.npz").write_text("a chunk that an earlier call, killed since, had finished")
     assert run(with_config(2), "few", results=tmp_path).ran == 4 and made == ["data", "trained"]
     (tmp_path / "work" / "other").write_text("mine")
     for path in (tmp_path / "work").rglob("*"):
         os.utime(path, (1e9, 1e9))
     assert run(with_config(2), "few", results=tmp_path, force=True).ran == 4 and made == ["data", "trained"] * 2
-    assert (tmp_path / "work" / "other").read_text() == "mine"
+    assert (tmp_path / "work" / "other").read_text() == "mine" and list(parts.iterdir()) == []
 
 
 def test_a_learner_whose_code_changed_is_another_configuration(tmp_path, monkeypatch):

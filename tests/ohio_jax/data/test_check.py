@@ -211,6 +211,14 @@ def test_as_many_bad_steps_as_the_card_says(tmp_path):
         np.testing.assert_array_equal(getattr(back, name), array, err_msg=name)
 
 
+def test_an_episode_without_a_flag_ends_without_a_true_end():
+    good = trajectories((3, 1, 2))
+    none = replace(good, truncated=np.zeros(6, bool))
+    none.check("logs")
+    assert none.as_dict()["timeouts"].tolist() == [False, False, True, True, False, True]
+    assert not none.as_dict()["terminals"].any()
+
+
 def test_both_ends_at_once_are_a_true_end():
     good = trajectories((3, 3))
     both = replace(good, terminated=good.truncated)

@@ -50,8 +50,11 @@ def test_wrong_kind_and_missing_file(tmp_path):
     data.save(tmp_path / "d.npz", trajectories())
     with pytest.raises(UserError, match=r"card\.kind: expected 'transitions', found 'trajectories'"):
         data.load(tmp_path / "d.npz", "transitions")
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match=r"none\.npz: expected a readable file, found No such file or directory"):
         data.load(tmp_path / "none.npz", "trajectories")
+    np.savez(tmp_path / "twice.npz", card=np.array('{"format": 3, "format": 3}'))
+    with pytest.raises(UserError, match=r"twice\.npz: damaged or no dataset \(UserError: field 'format': expected once"):
+        data.load(tmp_path / "twice.npz", "trajectories")
 
 
 # --- Digests

@@ -124,15 +124,6 @@ def test_entropy_counts_in_the_backup():
     np.testing.assert_allclose(q[:, ~first], 1.0, atol=0.05)
 
 
-def test_a_temperature_of_zero_is_no_number_but_zero():
-    spec = Spec(3, Box((1.0,)), mlp_networks(Box((1.0,)), 4, layers=1))
-    state, update = begin(sac, spec, sac.Config(temperature=0.0)), jax.jit(sac.update)
-    for _ in range(3):
-        state, metrics = update(state, small_batch(spec))
-        assert float(metrics["temperature"]) == 0.0
-    assert all(np.isfinite(np.asarray(x)).all() for x in jax.tree.leaves((state.actor, state.critic)))
-
-
 def test_soft_actor_critic_goes_on_from_another_learner():
     action = Box((1.0,))
     spec = Spec(1, action, mlp_networks(action, 4))

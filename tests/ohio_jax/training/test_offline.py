@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ohio_jax import data, interrupts
+from ohio_jax.agent import Agent
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_learner, evaluate_policy
@@ -21,6 +22,7 @@ from ohio_jax.training.checkpoint import Run, load_policy
 from ohio_jax.training.loop import _compiled
 from ohio_jax.training.offline import fingerprint, train
 from ohio_jax.training.plan import Plan
+from ohio_jax.training.sharding import SeedSharding
 from tests.ohio_jax import toy
 from tests.ohio_jax.runs import assert_same, kill_after, leaves
 
@@ -138,6 +140,25 @@ def test_unfinished_run_is_no_policy(task, transitions, tmp_path):
         load_policy(tmp_path / "run", lambda name, settings: task)
 
 
+@pytest.mark.parametrize("directory", ["run", None])
+def test_agents_are_fetched_once_a_checkpoint(task, transitions, tmp_path, monkeypatch, directory):
+    fetched, gather = [], SeedSharding.gather
+    monkeypatch.setattr(SeedSharding, "gather", lambda self, tree: fetched.append(type(tree)) or gather(self, tree))
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    train(plan(), task, "ohio", transitions, directory and tmp_path / directory)
+    assert fetched == ([dict, Agent] * 3 if directory else [dict] * 3 + [Agent])  # metrics of each block, and agents
+
+
+def test_transitions_that_are_none_train_nothing(task, transitions, tmp_path):
+    for changes, words in (
+        ({"weight": 0.0 * transitions.weight}, "weight: expected some above 0, found none"),
+        ({"reward": np.full_like(transitions.reward, np.nan)}, r"reward\[0\]: expected a finite number"),
+    ):
+        with pytest.raises(UserError, match=f"^transitions: field {words}"):
+            train(plan(), task, "ohio", dataclasses.replace(transitions, **changes), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_saved_transitions_train_the_same(task, transitions, tmp_path):
     data.save(tmp_path / "t.npz", transitions)
     back = data.load(tmp_path / "t.npz", "transitions")
@@ -188,22 +209,26 @@ def test_data_beyond_float32_train_nothing(task, transitions, field):
         train(plan("td3_bc", normalize=False), task, "ohio", huge)
 
 
-def test_weights_that_are_no_numbers_are_no_policy(task, transitions, tmp_path):
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_no_policy(task, transitions, tmp_path, number):
     wanted = plan(updates=20)
     trained = train(wanted, task, "ohio", transitions)
     run = Run("toy", wanted, fingerprint(wanted, task, "ohio", transitions), tmp_path / "run")
     run.progress = run.progress.after(20, {"actor_loss": [0.0, 0.0]}, 0.0, 0.0)
-    run.save(jax.tree.map(lambda x: x * np.nan if x.dtype == np.float32 else x, trained.states))
+    run.save(jax.tree.map(lambda x: np.full_like(x, number) if x.dtype == np.float32 else x, trained.states))
     with pytest.raises(UserError, match="checkpoint 20: expected finite weights, found others in state"):
         load_policy(tmp_path / "run", lambda name, settings: task)
 
 
 @pytest.mark.parametrize(
-    ("field", "width", "words"),
-    [("action", 2, r"field action: expected .*\(1,\).*found \(2,\)"), ("obs", 3, r"field obs: expected .*1.*found .*3")],
+    ("fields", "width", "words"),
+    [
+        (["action"], 2, r"field action: expected .*\(1,\).*found \(2,\)"),
+        (["obs", "next_obs"], 3, r"field obs: expected .*1.*found .*3"),
+    ],
 )
-def test_data_of_other_sizes_than_the_task(task, transitions, tmp_path, field, width, words):
-    other = dataclasses.replace(transitions, **{field: np.repeat(getattr(transitions, field), width, axis=1)})
+def test_data_of_other_sizes_than_the_task(task, transitions, tmp_path, fields, width, words):
+    other = dataclasses.replace(transitions, **{name: np.repeat(getattr(transitions, name), width, axis=1) for name in fields})
     with pytest.raises(UserError, match=words):
         train(plan(), task, "ohio", other, tmp_path / "run")
     assert not (tmp_path / "run").exists()
