@@ -34,15 +34,26 @@ def _arrived(signum: int, frame: FrameType | None) -> None:
     global _first, _raised
     _first = signum if _first is None else _first
     if _immediate and time.monotonic() - _raised > AGAIN:
+        if _importing(frame):  # a module in C that is broken off while it starts crashes the process
+            resend_signal()
+            return
         _raised = time.monotonic()
         raise Interrupted
 
 
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    return frame is not None
+
+
 def resend_signal() -> None:
-    """Has the signal come once more, shortly: it was raised where nothing can be."""
+    """Has the signal come once more, shortly: it came, or was raised, where nothing can be."""
     global _raised
     _raised = -math.inf
-    threading.Timer(0.05, os.kill, (os.getpid(), number())).start()
+    timer = threading.Timer(0.05, os.kill, (os.getpid(), number()))
+    timer.daemon = True
+    timer.start()
 
 
 def pending() -> bool:

@@ -19,7 +19,7 @@ def test_the_wheel_is_told_to_hold_three_packages():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     named = [Path(folder) for folder in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]]
     assert {folder.name for folder in named} == PACKAGES and all((ROOT / folder / "__init__.py").is_file() for folder in named)
-    assert project["project"]["scripts"] == {"ohio-jax": "ohio_bench.cli:run"} and "entry-points" not in project["project"]
+    assert project["project"]["scripts"] == {"ohio-jax": "ohio_bench.__main__:run"} and "entry-points" not in project["project"]
 
 
 @pytest.mark.slow

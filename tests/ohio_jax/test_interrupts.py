@@ -107,6 +107,17 @@ def test_what_else_comes_in_a_destructor_is_one_line(monkeypatch, capsys, error,
     assert ("of\\nours" in said and said.count("\n") == 1) if shown else not said
 
 
+def test_one_that_came_during_an_import_waits_for_its_end(tmp_path, monkeypatch):
+    (tmp_path / "slow_to_import.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\ndone = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(Interrupted), interrupts.immediate():
+        import slow_to_import
+
+        time.sleep(10)
+        pytest.fail("it went on")
+    assert slow_to_import.done
+
+
 def test_what_the_process_ignores_stays_ignored():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     interrupts.install()

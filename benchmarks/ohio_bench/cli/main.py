@@ -153,8 +153,7 @@ def together(args):
 
 
 def run() -> None:
-    """Entry point. One CPU device a core, so that training seeds run side by side; the user's XLA flags are kept."""
-    interrupts.install()
+    """What the command does. One CPU device a core, so that training seeds run side by side; the user's XLA flags are kept."""
     sys.unraisablehook = unraisable
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_force_host_platform_device_count" not in flags:
