@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -191,6 +192,19 @@ for _ in range(30):
 def test_an_output_is_tried_and_nothing_stays(tmp_path, name):
     files.try_output(tmp_path / name.format(folder=tmp_path.name))
     assert os.listdir(tmp_path) == []
+
+
+def test_a_kill_while_an_output_is_tried_leaves_nothing(tmp_path, monkeypatch):
+    open_one, seen = tempfile.TemporaryFile, []
+
+    def opened(**where):
+        file = open_one(**where)
+        seen.append(os.listdir(tmp_path))
+        return file
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", opened)
+    files.try_output(tmp_path / "a")
+    assert seen == [[]]
 
 
 @pytest.mark.parametrize(
