@@ -58,7 +58,7 @@ def dataset(task: Task, behavior: str, episodes: int, seed: int) -> data.Traject
     """What a scripted policy logged: from the work folder if it is there, else collected and kept."""
     identity = {"task": task.name, "settings": task.settings, "behavior_policy": behavior, "episodes": episodes, "seed": seed}
     with kept(WORK / "data" / f"{slug(task.name, behavior)}.{short_hash(identity)}.npz") as path:
-        if mesh.is_main_process() and not path.exists():
+        if mesh.is_main_process() and (not path.exists() or parts_of(path).exists()):
             collect_to(path, task, behavior, episodes, seed)
     return _logs(path.absolute(), path.stat().st_mtime_ns)
 

@@ -15,12 +15,14 @@ from ohio_bench.runner import executors, store, table, work
 from ohio_bench.runner.cell import Cell, Experiment, Report
 from ohio_bench.runner.executors import outcome
 from ohio_bench.runner.run import chosen, run
+from ohio_envs import registry
 
+from ohio_jax import data
 from ohio_jax.collect import parts_of
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, outside
 from tests.ohio_bench import boards
-from tests.ohio_bench.tiny import PART
+from tests.ohio_bench.tiny import CITY, PART
 
 
 def cells(most: int, signs):
@@ -217,6 +219,15 @@ def test_force_makes_anew_what_the_work_folder_holds(tmp_path):
         os.utime(path, (1e9, 1e9))
     assert run(with_config(2), "few", results=tmp_path, force=True).ran == 4 and made == ["data", "trained"] * 2
     assert (tmp_path / "work" / "other").read_text() == "mine" and list(parts.iterdir()) == []
+
+
+def test_chunks_that_a_killed_command_left_beside_whole_logs_go(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    task, asked = registry.make("routing-synthetic", dict(CITY)), ("dtv", 3, 0)
+    logged = work.dataset(task, *asked)
+    (path,) = (work.WORK / "data").iterdir()
+    data.save(parts_of(path) / "000000-000003.npz", logged)
+    assert work.dataset(task, *asked).digest == logged.digest and [*path.parent.iterdir()] == [path]
 
 
 def test_a_learner_whose_code_changed_is_another_configuration(tmp_path, monkeypatch):
