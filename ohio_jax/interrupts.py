@@ -1,6 +1,8 @@
 """Ctrl-C and SIGTERM: raised where work may stop at once, and kept where something must be finished first.
 
-A program installs the handlers, once; where none did, Python's own hold and nothing here has an effect.
+A program installs the handlers, once; where none did, Python's own hold and nothing here has an effect. Python runs a handler
+between two instructions of the main thread: a library's call, such as a compilation or a simulation of many episodes, may keep it
+waiting for minutes, for which there is `watch`.
 """
 
 import contextlib
@@ -9,13 +11,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
+LATE = 5.0  # seconds for which a library's call may keep a signal waiting
 AGAIN = 1.0  # seconds after which one more signal is raised, in case what caught the first has swallowed it
 
 _first: int | None = None  # number of the first signal
-_raised = -math.inf  # when one was raised last
+_heard = _raised = -math.inf  # when one came last, and when one was raised
 _immediate = False
 
 
@@ -30,9 +33,28 @@ def install() -> None:
             signal.signal(signum, _arrived)
 
 
+def watch(leave: Callable[[int], None]) -> None:
+    """Starts a thread that calls `leave(number)`, which is to end the process, where a signal that would have been raised has not
+    come to the main thread for `LATE` seconds.
+    """
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)  # which is written to when a signal comes, whatever runs
+
+    def wait() -> None:
+        while number := os.read(told, 1)[0]:
+            if number in (signal.SIGINT, signal.SIGTERM):
+                told_at = time.monotonic()
+                time.sleep(LATE)
+                if _immediate and _heard < told_at - LATE / 2:
+                    leave(number)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _arrived(signum: int, frame: FrameType | None) -> None:
-    global _first, _raised
-    _first = signum if _first is None else _first
+    global _first, _heard, _raised
+    _first, _heard = signum if _first is None else _first, time.monotonic()
     if _immediate and time.monotonic() - _raised > AGAIN:
         if _importing(frame):  # a module in C that is broken off while it starts crashes the process
             resend_signal()

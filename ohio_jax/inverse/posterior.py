@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from ohio_jax import low_level
 from ohio_jax.inverse.least_squares import flat, search
-from ohio_jax.inverse.result import Recovered, goal_status, without_inactive_bounds, uniqueness
+from ohio_jax.inverse.result import Recovered, goal_status, uniqueness, without_inactive_bounds
 from ohio_jax.low_level import Prepared, Problem
 
 

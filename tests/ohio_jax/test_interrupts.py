@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -116,6 +117,31 @@ def test_one_that_came_during_an_import_waits_for_its_end(tmp_path, monkeypatch)
         time.sleep(10)
         pytest.fail("it went on")
     assert slow_to_import.done
+
+
+CALL = """
+import hashlib, os
+from ohio_jax import interrupts
+interrupts.LATE = 0.2
+interrupts.install()
+interrupts.watch(lambda number: os._exit(number))
+with interrupts.immediate(), {mode}():
+    print("begun", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", {rounds})  # which no signal ends
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "rounds", "ends"),
+    [("interrupts.immediate", 10**9, {signal.SIGTERM}), ("interrupts.deferred", 10**6, {1})],
+)
+def test_no_library_keeps_a_signal_waiting(mode, rounds, ends):
+    """Unless what it does is to be finished."""
+    typed = [sys.executable, "-c", CALL.format(mode=mode, rounds=rounds)]
+    with subprocess.Popen(typed, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) in ends
 
 
 def test_what_the_process_ignores_stays_ignored():

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import os
 import sys
 from typing import NoReturn
@@ -173,7 +174,15 @@ def unraisable(found) -> None:
         logging.log(level, "%s", one_line(f"{found.err_msg or 'Exception ignored'}: {found.exc_value!r}"))
 
 
+def leave(args, number: int) -> None:
+    """Ends the process from another thread than the main one, which is in a library's call that nobody waits for any more."""
+    end_of_bar = "\n" if sys.stderr.isatty() else ""
+    print(f"{end_of_bar}ohio-jax {args.command}: {interrupted(args)}", file=sys.stderr, flush=True)
+    os._exit(128 + number)
+
+
 def _ended(args) -> int:
+    interrupts.watch(functools.partial(leave, args))
     code = main(args)
     if code > 128:  # at once: programs that other threads still run crash an interpreter that is being taken down
         sys.stdout.flush()
