@@ -109,6 +109,7 @@ def initial_agents(
 def initial_states(plan: Plan, spec: Spec) -> tuple[Any, Key[Array, "{plan.seeds}"]]:
     """Learner states of all seeds, stacked, and the keys of their batches."""
     learner = LEARNERS[plan.learner]
+    outside.check(plan.learner, spec, plan.config)
     roots = [jax.random.key(seed) for seed in range(plan.first_seed, plan.first_seed + plan.seeds)]
     # One by one: a seed's start then has the same bits however many stand beside it.
     each = [_initial_state(learner, jax.random.fold_in(root, 0), spec, plan.config) for root in roots]

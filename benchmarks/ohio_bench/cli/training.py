@@ -78,7 +78,7 @@ def hdpo_command(args) -> None:
 def summary(trained: Any) -> str:
     """How long training took, and its metrics in the last block, means over seeds."""
     last = ", ".join(f"{name} {value[-1].mean():.3g}" for name, value in trained.curve.items())
-    return f"{sum(trained.seconds.values()):.1f} s; {last}"
+    return f"{sum(trained.seconds.values()):.1f} s{last and '; '}{last}"
 
 
 def add_to(add: Add) -> None:
