@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 LATE = 5.0  # seconds for which a library's call may keep a signal waiting
+RESEND = 0.05  # seconds after which a signal that could not be raised comes again
 AGAIN = 1.0  # seconds after which one more signal is raised, in case what caught the first has swallowed it
 
 _first: int | None = None  # number of the first signal
@@ -46,7 +47,7 @@ def watch(leave: Callable[[int], None]) -> None:
             if number in (signal.SIGINT, signal.SIGTERM):
                 told_at = time.monotonic()
                 time.sleep(LATE)
-                if _immediate and _heard < told_at - LATE / 2:
+                if _immediate and _heard < told_at - RESEND / 2:  # else it came, and is being heeded
                     leave(number)
 
     threading.Thread(target=wait, daemon=True).start()
@@ -73,7 +74,7 @@ def resend_signal() -> None:
     """Has the signal come once more, shortly: it came, or was raised, where nothing can be."""
     global _raised
     _raised = -math.inf
-    timer = threading.Timer(0.05, os.kill, (os.getpid(), number()))
+    timer = threading.Timer(RESEND, os.kill, (os.getpid(), number()))
     timer.daemon = True
     timer.start()
 
