@@ -79,7 +79,7 @@ def check(name: str, spec: Spec, config: Any) -> None:
     if name not in FROM:
         return
     learner, rows = LEARNERS[name], 2
-    shaped = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
+    shaped: Callable[..., Any] = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
     obs, action, number = shaped(rows, spec.observation_size), shaped(rows, *spec.action.shape), shaped(rows)
     mc_return, next_action = (getattr(learner, what, False) for what in ("MC_RETURNS", "NEXT_ACTIONS"))
     more = number if mc_return else None, action if next_action else None
