@@ -15,7 +15,7 @@ from ohio_jax import __version__, compilation_cache, interrupts, limits
 from ohio_jax.errors import UserError, one_line
 
 GROUPS = (catalog, datasets, training, playing, experiments)  # each with add_to(add), which adds its commands
-RESUMED = ("collect", "train", "online", "hdpo", "bench", "finetune", "sensitivity")  # what they finished is kept
+RESUMED = ("collect", "invert", "train", "online", "hdpo", "bench", "finetune", "sensitivity")  # what they finished is kept
 REBUILT = ("data", "speed", "leaderboard")  # write several files, each of them whole
 TRUE = ("1", "true", "t", "yes", "y", "on")  # as JAX reads its variables
 
