@@ -26,7 +26,7 @@ def content(path: str | Path, most: int) -> bytes:
         size, found = status.st_size, b""
         if size <= most:
             with path.open("rb") as file:
-                found = file.read(most + 1)  # what grows meanwhile, and what has no size, ends here as well
+                found = file.read((size or most) + 1)  # what grows meanwhile, and what says no size, ends here as well
     except OSError as error:
         raise UserError(f"{path}: expected a readable file, found {error.strerror}") from error
     if max(size, len(found)) > most:

@@ -1,7 +1,7 @@
 """Arrays as a folder: one `.npy` file each, which are written block by block and read as they are needed, and a card.
 
-`card.json` says what they are, and in its field `arrays` the SHA-256 of each array and of each of its chunks. Its own SHA-256, of all
-other fields, is `card_sha256`.
+`card.json` says what they are, and in its field `arrays` the SHA-256 of each array and of each of its chunks. `card_sha256` is
+that of all its other fields.
 """
 
 import hashlib

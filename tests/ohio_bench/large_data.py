@@ -58,7 +58,7 @@ def main(folder: Path, episodes: int, real: int) -> None:
     measured("collect", ours(f"collect lift --policy mixed --episodes {real} --seed 1 --out real"), folder)
     measured("repeat", ["tests.ohio_bench.large_data", "real", "logs", str(episodes)], folder)
     measured("verify", ours("data verify logs"), folder)
-    measured("invert", ours("invert logs --out transitions"), folder)
+    measured("invert", ours("invert logs --inverse least_squares --out transitions"), folder)
     for place in ("device", "host"):
         measured(f"train, data on {place}", ours(f"train transitions {TRAIN} --data-on {place} --out on-{place}"), folder)
 

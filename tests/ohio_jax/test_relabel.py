@@ -168,12 +168,14 @@ def test_refusals(task, logs, monkeypatch):
 
 
 @pytest.fixture
-def cut(task):
-    """Logs some of whose segments are cut short, of five parts, with a segment that is not finite."""
+def cut(task, tmp_path):
+    """Logs some of whose segments are cut short, of five parts, with a segment that is not finite; also in a folder."""
     logs = collect(task, "wander", 20, 1)
     state = logs.state.copy()
     state[40] = np.nan
-    return replace(logs, state=state, card={**logs.card, "nonfinite_steps": 1})
+    data.save(tmp_path / "logs", replace(logs, state=state, card={**logs.card, "nonfinite_steps": 1}))
+    stored = data.load(tmp_path / "logs", "trajectories")
+    return replace(stored, **{name: np.asarray(array) for name, array in stored.arrays.items()})
 
 
 @pytest.fixture
@@ -199,7 +201,6 @@ def test_parts_make_what_one_call_makes(four, cut, made, tmp_path, inverse, weig
     """Bit by bit, of logs in memory or in files, in a file or a folder."""
     whole = relabel.relabel(cut, four, "ohio", inverse, weights)
     assert whole.card["cut_short"] == 20 and whole.card["failed"] == 1
-    data.save(tmp_path / "logs", cut)
     made.clear()
     same(relabel.relabel_to(tmp_path / "a.npz", cut, four, "ohio", inverse, weights), whole)
     assert made == [(0, 4), (4, 9), (9, 13), (13, 18), (18, 20)]
@@ -217,11 +218,11 @@ def test_a_killed_call_goes_on_from_its_parts(four, cut, made, tmp_path, monkeyp
         for inverse in ("least_squares", "analytic"):
             with pytest.raises(KeyboardInterrupt):
                 relabel.relabel_to(tmp_path / "a", cut, four, "ohio", inverse)
-    assert len(made) == 10 and [path.name for path in tmp_path.iterdir()] == [".a.parts"]
+    assert len(made) == 10 and sorted(path.name for path in tmp_path.iterdir()) == [".a.parts", "logs"]
     part = tmp_path / ".a.parts" / "000009-000013" / "action.npy"
     part.write_bytes(part.read_bytes()[:-1] + b"x")
     same(relabel.relabel_to(tmp_path / "a", cut, four, "ohio", "analytic"), relabel.relabel(cut, four, "ohio", "analytic"))
-    assert made[10:] == [(9, 13), (0, 20)] and [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert made[10:] == [(9, 13), (0, 20)] and sorted(path.name for path in tmp_path.iterdir()) == ["a", "logs"]
 
 
 def test_what_is_refused_leaves_nothing(task, logs, tmp_path):

@@ -27,6 +27,7 @@ def logs(task, tmp_path):
     return collect_to(tmp_path / "logs", task, "dtv", 24, 1)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_nothing(task, logs, tmp_path):
     """Three parts on two workers, of which one is killed in the middle of one: bit by bit what one call makes."""
     pytest.importorskip("ray")

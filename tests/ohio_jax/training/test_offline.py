@@ -158,8 +158,9 @@ def stored(transitions, tmp_path):
     return data.load(tmp_path / "t", "transitions")
 
 
-@pytest.mark.parametrize("learner", ["iql", "cal_ql", "rebrac"])  # plain, with returns to the end, with next actions
-@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize(
+    ("learner", "seeds"), [("iql", 3), ("cal_ql", 1), ("rebrac", 2)]
+)  # plain, with returns, with next actions
 def test_batches_gathered_on_the_host_are_those_drawn_on_the_device(task, transitions, stored, learner, seeds):
     on_device = train(plan(learner, seeds=seeds), task, "ohio", transitions)
     on_host = train(plan(learner, seeds=seeds), task, "ohio", stored, data_on="host")
