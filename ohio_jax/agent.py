@@ -62,10 +62,10 @@ class Preprocessor(struct.PyTreeNode):
                 yield (of if used is None else of[used[first : first + len(rows)]]).reshape(-1, len(self.mean))
 
         sums = [(len(of), of.sum(axis=0), np.abs(of).max(axis=0, initial=0.0)) for of in parts()]
-        count, mean = sum(n for n, _, _ in sums), sum(total for _, total, _ in sums)
-        mean, largest = mean / count, np.max([most for _, _, most in sums], axis=0)
-        deviation = np.sqrt(sum(np.square(of - mean[None]).sum(axis=0) for of in parts()) / count)
-        deviation = np.where(deviation > CONSTANT * largest, deviation, 1.0)
+        counts, totals, largest = zip(*sums, strict=True)
+        mean = np.sum(totals, axis=0) / sum(counts)
+        deviation = np.sqrt(np.sum([np.square(of - mean[None]).sum(axis=0) for of in parts()], axis=0) / sum(counts))
+        deviation = np.where(deviation > CONSTANT * np.max(largest, axis=0), deviation, 1.0)
         return self.replace(mean=mean.astype(np.float32), deviation=deviation.astype(np.float32))
 
     def __call__(self, obs: jax.Array) -> jax.Array:

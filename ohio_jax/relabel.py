@@ -292,7 +292,8 @@ def relabel_part(kept: Path, of: Relabeling, first: int, stop: int, update: Upda
 
 
 def _weights(name: str | None, inverse: str) -> str:
-    name = name or ("posterior" if inverse == "posterior" else "keep")
+    if name is None:
+        return "posterior" if inverse == "posterior" else "keep"
     if name not in WEIGHTS:
         raise unknown("weights", name, WEIGHTS)
     return name

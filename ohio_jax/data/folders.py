@@ -6,7 +6,7 @@ that of all its other fields.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ohio_jax.files import CARD, new_folder, write_json
 
 LARGEST_CARD = 1 << 28  # bytes
 
-Columns = dict[str, Iterable[Any]]  # the rows of arrays, block by block
+Columns = Mapping[str, Iterable[Any]]  # the rows of arrays, block by block
 
 
 def write(path: str | Path, columns: Columns, describe: Callable[[dict[str, Any]], dict[str, Any]]) -> None:

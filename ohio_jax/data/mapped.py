@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from ohio_jax.errors import UserError, brief, short
 
@@ -53,7 +54,7 @@ class Mapped:
         chunks = math.ceil(len(self) / self.rows)
         if hashes is not None and len(hashes) != chunks:
             raise UserError(f"{path}: expected {len(hashes)} chunks of {self.rows} rows, found shape {short(self.shape)}")
-        self._hashes = [None] * chunks if hashes is None else list(hashes)
+        self._hashes: list[str | None] = [None] * chunks if hashes is None else list(hashes)
         self._unread = set(range(chunks))
 
     def __len__(self) -> int:
@@ -133,19 +134,19 @@ class Mapped:
             self._unread.discard(chunk)
 
 
-def chunk_rows(array: np.ndarray | Mapped) -> int:
+def chunk_rows(array: Shaped[np.ndarray, "N ..."] | Mapped) -> int:
     """Rows of a chunk of CHUNK bytes, at least one."""
     return max(1, CHUNK // max(1, math.prod(array.shape[1:]) * array.dtype.itemsize))
 
 
-def blocks(array: np.ndarray | Mapped) -> Iterator[tuple[int, np.ndarray]]:
+def blocks(array: Shaped[np.ndarray, "N ..."] | Mapped) -> Iterator[tuple[int, Shaped[np.ndarray, "rows ..."]]]:
     """(first row, rows) of an array, a chunk at a time."""
     rows = chunk_rows(array)
     for first in range(0, len(array), rows):
         yield first, array[first : first + rows]
 
 
-def hash_of(array: np.ndarray | Mapped, parts: Iterable[np.ndarray]) -> str:
+def hash_of(array: Shaped[np.ndarray, "N ..."] | Mapped, parts: Iterable[np.ndarray]) -> str:
     """SHA-256 of an array's type and shape, and of the bytes of these parts of it."""
     sha = hashlib.sha256(f"{array.dtype.str} {array.shape}\n".encode())
     for part in parts:

@@ -60,18 +60,18 @@ def indices(
 
 @contextlib.contextmanager
 def ahead(
-    plan: Plan, seeds: SeedSharding, keys: Key[Array, "S"], cumulative: np.ndarray, take: Callable[[Any], Batch]
+    plan: Plan, seeds: SeedSharding, keys: Key[Array, "S"], cumulative: UInt32[np.ndarray, "M"], take: Callable[[Any], Batch]
 ) -> Iterator[Callable[[int], Batch]]:
     """`batches(done)`, spread over the seeds' devices, of the block that follows `done` updates; that after it is then gathered.
 
     Args:
         take: `take(rows)`, see `ohio_jax.training.plan.rows_of`.
     """
-    cumulative = jax.device_put(cumulative)
+    on_device = jax.device_put(cumulative)
 
     def gather(done: int) -> Batch:
         updates = min(plan.block, plan.updates - done)
-        rows = np.asarray(indices(keys, done, cumulative, plan.batch, updates))
+        rows = np.asarray(indices(keys, done, on_device, plan.batch, updates))
         flat = take(rows.reshape(-1))
         return seeds.spread(jax.tree.map(lambda x: x.reshape(*rows.shape, *x.shape[1:]), flat))
 
