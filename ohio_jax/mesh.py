@@ -22,6 +22,8 @@ from ohio_jax.errors import UserError
 LONGEST_WAIT = 7 * 24 * 3600  # seconds that `barrier` waits; a process that dies is noticed much earlier
 SHUTDOWN = 10  # seconds that a process waits for the others at its end
 
+ALIGNMENT = 64  # bytes, of what XLA takes from the host as it lies there
+
 # One name for what is shared and what is spread: programs that call out, as MuJoCo's do, take all their inputs from one mesh.
 AXIS = "device"
 EACH, WHOLE = PartitionSpec(AXIS), PartitionSpec()  # the leading axis over the devices, or all of it on each
@@ -147,12 +149,28 @@ def over(devices: tuple[Any, ...]) -> Mesh:
 
 
 def put(tree: Any, devices: tuple[Any, ...], spread: bool = False) -> Any:
-    """Arrays, the same in every process, on devices: whole on each, or their leading axis spread over them."""
+    """Arrays, the same in every process, on devices: whole on each, or their leading axis spread over them.
+
+    What is whole on each of a host's CPU devices lies in its memory once; the arrays are not to be written to after.
+    """
     sharding = NamedSharding(over(devices), EACH if spread else WHOLE)
+    if devices[0].platform == "cpu" and not spread:
+        tree = jax.tree.map(_aligned, tree)
     if not joined():
         return jax.device_put(tree, sharding)
     # Without `device_put`, which would send all of it round to see that it is the same everywhere.
     return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, sharding, lambda at: x[at]), tree)
+
+
+def _aligned(x: Any) -> Any:
+    """An array of NumPy's that all of a host's CPU devices can share: each copies one that begins elsewhere, or has gaps."""
+    if not isinstance(x, np.ndarray) or (x.flags.c_contiguous and x.ctypes.data % ALIGNMENT == 0):
+        return x
+    room = np.empty(x.nbytes + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    found = room[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
+    found[...] = x
+    return found
 
 
 def gather(tree: Any) -> Any:

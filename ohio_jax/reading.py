@@ -26,8 +26,8 @@ def content(path: str | Path, most: int | None = None) -> bytes:
         size, found = status.st_size, b""
         if most is None or size <= most:
             with path.open("rb") as file:
-                # What grows meanwhile, and what has no size, ends here as well.
-                found = file.read(None if most is None else most + 1)
+                # What grows meanwhile, and what says no size, ends here as well.
+                found = file.read(-1 if most is None else (size or most) + 1)
     except OSError as error:
         raise UserError(f"{path}: expected a readable file, found {error.strerror}") from error
     if most is not None and max(size, len(found)) > most:

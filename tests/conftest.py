@@ -58,10 +58,16 @@ def pytest_sessionstart(session):
 def few_programs():
     """Forgets compiled programs after each file: each holds memory maps, of which a process may have some 65,000."""
     yield
-    from ohio_jax.training import hdpo, loop, offline, online  # a run of files that train nothing must not pay for it
+    from ohio_jax.training import (  # a run of files that train nothing must not pay for it
+        hdpo,
+        host_batches,
+        loop,
+        offline,
+        online,
+    )
 
     loop._compiled.clear()
-    for trainer in (offline, online, hdpo):
+    for trainer in (offline, host_batches, online, hdpo):
         trainer.make_block.cache_clear()
     jax.clear_caches()
     gc.collect()

@@ -71,7 +71,7 @@ def corrupt(
     if adversary is not None:
         _check(dataset, kind, adversary)
 
-    values, rng = getattr(dataset, name), np.random.default_rng(seed)
+    values, rng = np.asarray(getattr(dataset, name)), np.random.default_rng(seed)
     rows = np.sort(rng.choice(len(values), round(rate * len(values)), replace=False))
     share = rng.uniform(-1.0, 1.0, (len(rows), *values.shape[1:]))
     finite = finite_rows(values)  # all of them but for logs that were read with `allow_nan`

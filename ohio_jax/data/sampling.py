@@ -38,7 +38,7 @@ def advantage_weighted(transitions: Transitions, temperature: float) -> Float64[
     """
     returns = np.asarray(transitions.episode_return, np.float64)
     present, rows = np.unique(transitions.episode, return_index=True)
-    features = np.asarray(transitions.obs, np.float64)[rows]
+    features = np.asarray(transitions.obs[rows], np.float64)
     spread = features.std(axis=0)
     features = (features - features.mean(axis=0)) / np.where(spread > 0.0, spread, 1.0)
     centered = returns[present] - returns[present].mean()

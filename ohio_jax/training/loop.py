@@ -71,17 +71,18 @@ def run_blocks(
             size = min(plan.block, plan.updates - run.progress.done)
             start = time.monotonic()
             given = inputs(carry, run.progress.done)
+            ready = time.monotonic()
             program = executable(block(size), *given)
-            compiled = time.monotonic()
+            compiling = time.monotonic() - ready
             carry, metrics = program(*given)
             metrics = run.seeds.gather(metrics)
-            now = time.monotonic()
+            training = time.monotonic() - start - compiling
             _check_metrics(run, size, metrics)
             metrics = {name: value.tolist() for name, value in metrics.items()}
-            run.progress = run.progress.after(size, metrics, compiled - start, now - compiled)
+            run.progress = run.progress.after(size, metrics, compiling, training)
             bar.update(size)
             finished, stopped = run.progress.done == plan.updates, mesh.any_process(interrupts.pending())
-            due = finished or stopped or now - saved > SECONDS_BETWEEN_CHECKPOINTS
+            due = finished or stopped or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS
             if run.directory is not None and mesh.broadcast_bool(due):
                 held = run.seeds.gather(kept(carry, finished))
                 states = held if finished else agents(held)

@@ -38,23 +38,24 @@ class SeedSharding:
 
 
 def over_seeds(one_seed: Callable[..., Any], placement: SeedSharding) -> jax.stages.Wrapped:
-    """Jitted `block(carries, keys, *shared)`: `one_seed(carry, key, *shared)` of S seeds, stacked; the carries are donated.
+    """Jitted `block(carries, own, *shared)`: `one_seed(carry, own, *shared)` of S seeds, stacked, as is what they have of their
+    own, such as keys; the carries are donated.
 
     On a CPU seeds take turns, since vmapping them costs cache and gains nothing.
     """
     devices = placement.devices
     vmapped = devices[0].platform != "cpu"
 
-    def local_seeds(carries, keys, *shared):
+    def local_seeds(carries, own, *shared):
         run = lambda seed: one_seed(*seed, *shared)
-        if keys.shape[0] == 1:  # no loop around the scan: XLA then keeps its threads for the matrix products
-            out = run(jax.tree.map(lambda x: x[0], (carries, keys)))
+        if jax.tree.leaves(own)[0].shape[0] == 1:  # no loop around the scan: XLA then keeps its threads for the matrix products
+            out = run(jax.tree.map(lambda x: x[0], (carries, own)))
             return jax.tree.map(lambda x: x[None], out)
-        return (jax.vmap(run) if vmapped else functools.partial(jax.lax.map, run))((carries, keys))
+        return (jax.vmap(run) if vmapped else functools.partial(jax.lax.map, run))((carries, own))
 
-    def block(carries, keys, *shared):
+    def block(carries, own, *shared):
         specs = (mesh.EACH, mesh.EACH, *(mesh.WHOLE,) * len(shared))
         spread = jax.shard_map(local_seeds, mesh=mesh.over(devices), in_specs=specs, out_specs=mesh.EACH, check_vma=False)
-        return spread(carries, keys, *shared)
+        return spread(carries, own, *shared)
 
     return jax.jit(block, donate_argnums=0)

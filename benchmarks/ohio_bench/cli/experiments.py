@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ohio_bench.cli.arguments import Add, Number, add_processes, names, path_argument, say, show
+from ohio_bench.cli.arguments import Add, Number, add_executor, add_processes, names, path_argument, say, show
 from ohio_jax.errors import UserError, unknown
 
 
@@ -142,11 +142,7 @@ def add_to(add: Add) -> None:
         command.add_argument("--only", type=names, default=(), help=f"only these {groups} or cells, comma-separated")
         command.add_argument("--force", action="store_true", help="run stored cells again, from the logs on")
         command.add_argument("--results", type=path_argument, default="results", help="folder of run files, tables and pages")
-        command.add_argument("--executor", default="local", help="local: one cell after another; ray: on a Ray cluster")
-        command.add_argument("--cell-cpus", type=Number("cell_cpus"), metavar="N", help="cores of a cell on Ray, 1 by default")
-        command.add_argument(
-            "--cell-gpus", type=Number("cell_gpus"), metavar="X", help="GPUs of a cell on Ray, 1 where there are any"
-        )
+        add_executor(command, "cell")
         return command
 
     command = add_fill("bench", bench_command, "rows")

@@ -107,7 +107,7 @@ def over_ray(cpus: int | None = None, gpus: float | None = None) -> Executor:
         task = ray.remote(max_retries=RETRIES, runtime_env=environment, **need)(_carried_out)
         packed = ray.cloudpickle.dumps((again, learners, outside.FROM))
         waiting = {task.remote(packed, cell.name, cell.config, need["num_cpus"]): cell.name for cell in wanted}
-        with progress("bench", len(wanted), "cell") as bar:
+        with progress("on Ray", len(wanted), "cell") as bar:
             while waiting:
                 (done, *_), _ = ray.wait(list(waiting))
                 name = waiting.pop(done)

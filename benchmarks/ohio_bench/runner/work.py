@@ -15,7 +15,8 @@ from ohio_envs import registry
 
 from ohio_bench.runner.store import short_hash, slug
 from ohio_jax import data, mesh
-from ohio_jax.collect import collect_to, parts_of
+from ohio_jax.collect import collect_to
+from ohio_jax.data import parts
 from ohio_jax.evaluate import evaluate_learner
 from ohio_jax.files import file_lock
 from ohio_jax.learners import LEARNERS
@@ -46,10 +47,7 @@ def kept(path: Path) -> Iterator[Path]:
         described = path / "run.json" if path.is_dir() else path
         if mesh.is_main_process() and described.exists() and described.stat().st_mtime < _since.get():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if mesh.is_main_process():
-            for part in parts_of(path).glob("*.npz"):
-                if part.stat().st_mtime < _since.get():
-                    part.unlink()
+        parts.remove(parts.folder(path), before=_since.get())
         mesh.barrier()
         yield path
 
@@ -58,7 +56,7 @@ def dataset(task: Task, behavior: str, episodes: int, seed: int) -> data.Traject
     """What a scripted policy logged: from the work folder if it is there, else collected and kept."""
     identity = {"task": task.name, "settings": task.settings, "behavior_policy": behavior, "episodes": episodes, "seed": seed}
     with kept(WORK / "data" / f"{slug(task.name, behavior)}.{short_hash(identity)}.npz") as path:
-        if mesh.is_main_process() and (not path.exists() or parts_of(path).exists()):
+        if mesh.is_main_process() and (not path.exists() or parts.folder(path).exists()):
             collect_to(path, task, behavior, episodes, seed)
     return _logs(path.absolute(), path.stat().st_mtime_ns)
 

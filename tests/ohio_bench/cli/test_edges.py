@@ -158,7 +158,9 @@ def test_what_is_not_an_earlier_result_is_kept(small, tmp_path, line, other, tak
         assert code == 2 and err.count("\n") == 1 and "expected" in err and path.read_bytes() == before
 
 
-@pytest.mark.parametrize("out", ["file/x.npz", "folder.npz", "x" * 300 + ".npz", "new/" + "x" * 300 + "/x.npz"])
+@pytest.mark.parametrize(
+    "out", ["file/x.npz", "folder.npz", "x" * 300 + ".npz", "new/" + "x" * 300 + "/x.npz", "file", ".", ".."]
+)
 @pytest.mark.parametrize("line", [LOGS, "invert d.npz --out", "corrupt g.npz --kind label --out"])
 def test_where_nothing_can_be_written_nothing_is_worked(small, tmp_path, monkeypatch, line, out):
     (tmp_path / "file").touch()
@@ -166,7 +168,7 @@ def test_where_nothing_can_be_written_nothing_is_worked(small, tmp_path, monkeyp
     before = sorted(os.listdir(tmp_path))
     monkeypatch.setattr(data, "load", lambda *_: pytest.fail("it worked"))
     code, _, err = small(f"{line} {out}")
-    assert code == 2 and err.count("\n") == 1 and len(err) < 600 and "expected a file" in err
+    assert code == 2 and err.count("\n") == 1 and len(err) < 600 and "expected a f" in err  # file, folder
     assert sorted(os.listdir(tmp_path)) == before
 
 
@@ -186,6 +188,20 @@ def test_what_would_be_replaced_is_asked_before_the_work(small, tmp_path, monkey
     for line in ("corrupt more.npz --kind label --out new.npz", "corrupt g.npz --kind label --out d.npz"):
         code, _, err = small(line)
         assert code == 2 and "give another name" in err
+
+
+@pytest.mark.parametrize("line", [LOGS, "invert d.npz --out", "corrupt g.npz --kind label --out"])
+def test_a_folder_that_is_no_earlier_result_is_kept(small, tmp_path, line):
+    assert small(f"{line} new")[0] == 0 and small(f"{line} new")[0] == 0
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "obs.npy").write_bytes(b"mine")
+    for words in (f"{line} mine", f"{line} new --seed 3" if "invert" not in line else f"{line} new --interface end_to_end"):
+        folder = tmp_path / words.split()[-1 if words.endswith("mine") else -3]
+        before = {path: path.read_bytes() for path in folder.iterdir()}
+        code, _, err = small(words)
+        assert code == 2 and err.count("\n") == 1 and "give another name" in err
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert small("invert new --out new")[0] == 2
 
 
 def test_a_picture_that_is_not_ours_is_kept(command, tmp_path):
@@ -266,6 +282,7 @@ def test_what_the_user_cannot_mend_has_its_traceback(capsys):
     ("command", "words"),
     [
         ("train", "interrupted; the same command goes on"),
+        ("invert", "interrupted; the same command goes on"),
         ("evaluate", "interrupted"),
         ("leaderboard", "interrupted; the same command starts anew"),
     ],

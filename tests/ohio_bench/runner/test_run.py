@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ohio_bench import experiments
 from ohio_bench.experiments import EXPERIMENTS, of_table
@@ -17,8 +18,7 @@ from ohio_bench.runner.executors import outcome
 from ohio_bench.runner.run import chosen, run
 from ohio_envs import registry
 
-from ohio_jax import data
-from ohio_jax.collect import parts_of
+from ohio_jax.data import parts
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, outside
 from tests.ohio_bench import boards
@@ -210,15 +210,15 @@ def test_force_makes_anew_what_the_work_folder_holds(tmp_path):
 
     with_config = lambda most: dataclasses.replace(SUMS, cells=listed, presets={"few": lambda: most})
     run(with_config(1), "few", results=tmp_path)
-    parts = parts_of(tmp_path / "work" / "data")
-    parts.mkdir()
-    (parts / "000000-000064.npz").write_text("a chunk that an earlier call, killed since, had finished")
+    kept = parts.folder(tmp_path / "work" / "data")
+    kept.mkdir()
+    parts.keep(kept / "000000-000064", {"made": "by an earlier call, killed since"}, {"a": np.zeros(3)})
     assert run(with_config(2), "few", results=tmp_path).ran == 4 and made == ["data", "trained"]
     (tmp_path / "work" / "other").write_text("mine")
     for path in (tmp_path / "work").rglob("*"):
         os.utime(path, (1e9, 1e9))
     assert run(with_config(2), "few", results=tmp_path, force=True).ran == 4 and made == ["data", "trained"] * 2
-    assert (tmp_path / "work" / "other").read_text() == "mine" and list(parts.iterdir()) == []
+    assert (tmp_path / "work" / "other").read_text() == "mine" and not kept.exists()
 
 
 def test_chunks_that_a_killed_command_left_beside_whole_logs_go(tmp_path, monkeypatch):
@@ -226,7 +226,8 @@ def test_chunks_that_a_killed_command_left_beside_whole_logs_go(tmp_path, monkey
     task, asked = registry.make("routing-synthetic", dict(CITY)), ("dtv", 3, 0)
     logged = work.dataset(task, *asked)
     (path,) = (work.WORK / "data").iterdir()
-    data.save(parts_of(path) / "000000-000003.npz", logged)
+    parts.folder(path).mkdir()
+    parts.keep(parts.folder(path) / "000000-000003", {"made": "by an earlier call, killed since"}, {"a": np.zeros(3)})
     assert work.dataset(task, *asked).digest == logged.digest and [*path.parent.iterdir()] == [path]
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ohio_jax import data
 from ohio_jax.data import arrays as module
+from ohio_jax.data import mapped
 from ohio_jax.errors import UserError
 from tests.ohio_jax.data.logs import trajectories
 
@@ -85,7 +86,7 @@ def test_the_digest_does_not_know_names_or_pieces(monkeypatch):
     obs, action = np.arange(12.0).reshape(6, 2), np.zeros((0, 3), np.int32)
     whole = Named(obs, action, {"a": 1}).digest
     assert Renamed(obs, action, {}).digest == whole
-    monkeypatch.setattr(module, "CHUNK", 40)
+    monkeypatch.setattr(mapped, "CHUNK", 40)
     assert Named(obs, action, {}).digest == whole
 
 
