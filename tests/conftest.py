@@ -64,6 +64,7 @@ def few_programs():
     from ohio_jax.training import hdpo, loop, offline, online  # a run of files that train nothing must not pay for it
 
     loop._compiled.clear()
+    loop._paces.clear()
     for trainer in (offline, online, hdpo):
         trainer.make_block.cache_clear()
     jax.clear_caches()

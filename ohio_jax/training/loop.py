@@ -2,7 +2,8 @@
 
 A block is one `lax.scan` over gradient updates. Between blocks Python shows progress and saves the whole carry through Orbax,
 so a killed run goes on where it stopped and ends with the same numbers. Numbers that are none any more end a run before they
-are saved, and a signal to stop ends it after what was done is.
+are saved, and a signal to stop ends it after what was done is. A run with a deadline is timed before it is begun in earnest: the
+fewest updates a program may make say whether the first block can end in time, and that block whether the run can.
 """
 
 import time
@@ -13,6 +14,7 @@ import jax
 import numpy as np
 
 from ohio_jax import interrupts, mesh
+from ohio_jax.deadline import NEVER, Deadline, OutOfTime
 from ohio_jax.errors import UserError
 from ohio_jax.progress import progress
 from ohio_jax.training.checkpoint import Run, not_finite
@@ -21,6 +23,7 @@ SECONDS_BETWEEN_CHECKPOINTS = 30.0
 TOO_LARGE = "rewards, observations or learning rates may be too large"
 
 _compiled: dict[Any, Any] = {}  # compiled blocks, see `executable`
+_paces: dict[Any, float] = {}  # seconds of an update, of those of them that have run
 
 
 class Trained(NamedTuple):
@@ -39,10 +42,14 @@ class Trained(NamedTuple):
 
 def executable(block: jax.stages.Wrapped, *inputs: Any) -> jax.stages.Compiled:
     """The compiled program of a block for these inputs; one program serves all inputs of the same structure and shapes."""
-    signature = (block, jax.tree.structure(inputs), tuple((x.shape, x.dtype) for x in jax.tree.leaves(inputs)))
+    signature = _signature(block, inputs)
     if signature not in _compiled:
         _compiled[signature] = block.lower(*inputs).compile()
     return _compiled[signature]
+
+
+def _signature(block: jax.stages.Wrapped, inputs: tuple[Any, ...]) -> Any:
+    return block, jax.tree.structure(inputs), tuple((x.shape, x.dtype) for x in jax.tree.leaves(inputs))
 
 
 def run_blocks(
@@ -51,6 +58,8 @@ def run_blocks(
     carry: Any,
     inputs: Callable[[Any, int], tuple[Any, ...]],
     kept: Callable[[Any, bool], Any] = lambda carry, finished: carry,
+    deadline: Deadline = NEVER,
+    fewest: int = 1,
 ) -> Trained:
     """The updates of a run from where it stopped, block by block.
 
@@ -58,19 +67,25 @@ def run_blocks(
         block: `block(updates)`, jitted block, which returns (carry, metrics).
         inputs: `inputs(carry, done)`, its arguments, spread over the run's seeds.
         kept: `kept(carry, finished)`, what a checkpoint holds, and when finished what is returned.
+        deadline: by when the run is to end.
+        fewest: updates of the shortest block there may be.
 
     Raises:
         UserError: at the first block whose metrics are not finite, or the first checkpoint whose agents are not.
         Interrupted: after a signal, once what was done is saved.
+        OutOfTime: where the run cannot end by the deadline, once what was done is saved.
     """
     plan, saved = run.plan, time.monotonic()
+    if deadline.is_set and run.progress.done < plan.updates:
+        _foresee(run, block, carry, inputs, deadline, fewest)
+    begun = run.progress.done
     agents = lambda: run.seeds.gather(kept(carry, True))
     with interrupts.deferred(), progress(run.title, plan.updates, "update", run.progress.done) as bar:
         while run.progress.done < plan.updates:
             size = min(plan.block, plan.updates - run.progress.done)
             start = time.monotonic()
             given = inputs(carry, run.progress.done)
-            program = executable(block(size), *given)
+            program, signature = executable(block(size), *given), _signature(block(size), given)
             compiled = time.monotonic()
             carry, metrics = program(*given)
             metrics = run.seeds.gather(metrics)
@@ -80,13 +95,19 @@ def run_blocks(
             run.progress = run.progress.after(size, metrics, compiled - start, now - compiled)
             bar.update(size)
             finished, stopped = run.progress.done == plan.updates, mesh.any_process(interrupts.pending())
-            due = finished or stopped or now - saved > SECONDS_BETWEEN_CHECKPOINTS
+            _paces[signature] = (now - compiled) / size
+            rest = _paces[signature] * (plan.updates - run.progress.done)
+            # One that was let go on is not stopped near its end because a block took long.
+            late = not finished and deadline.lacks(rest if run.progress.done - begun == size else 0.0)
+            due = finished or stopped or late or now - saved > SECONDS_BETWEEN_CHECKPOINTS
             if run.directory is not None and mesh.broadcast_bool(due):
                 _check_agents(run, agents())
                 run.save(run.seeds.gather(kept(carry, finished)))
                 saved = time.monotonic()
             if stopped:
                 interrupts.stop()
+            if late:
+                raise OutOfTime(rest)
     done, curve, states = run.progress, run.progress.curve, agents()
     _check_agents(run, states)
     return Trained(
@@ -94,6 +115,33 @@ def run_blocks(
         {name: np.array([row[name] for row in curve]) for name in (curve[0] if curve else {})},
         {"compile": done.compile_seconds, "train": done.train_seconds},
     )
+
+
+def _foresee(
+    run: Run, block: Callable[[int], jax.stages.Wrapped], carry: Any, inputs: Callable, deadline: Deadline, fewest: int
+) -> None:
+    """Raises OutOfTime where the first block cannot end by the deadline, or the run at the pace of another that had its programs.
+
+    What is timed are the fewest updates, on a copy of the carry: a block may take hours where it was meant for another machine.
+    """
+    left = run.plan.updates - run.progress.done
+    size, given = min(run.plan.block, left), inputs(carry, run.progress.done)
+    known = _paces.get(_signature(block(size), given))
+    if known is not None:
+        if deadline.lacks(known * left):
+            raise OutOfTime(known * left)
+        return
+    if size <= fewest:
+        return
+    program, pace = executable(block(fewest), *given), 0.0
+    for _ in range(2):  # once more where the first call, which also does what is done once, says no
+        copied = jax.block_until_ready(jax.tree.map(lambda x: x.copy(), given[0]))  # since a block donates what it is given
+        start = time.monotonic()
+        jax.block_until_ready(program(copied, *given[1:]))
+        pace = (time.monotonic() - start) / fewest
+        if not deadline.lacks(pace * size):
+            return
+    raise OutOfTime(pace * left)
 
 
 def _check_metrics(run: Run, updates: int, metrics: dict[str, np.ndarray]) -> None:

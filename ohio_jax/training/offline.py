@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ohio_jax.data import Batch, Transitions, sampling
+from ohio_jax.deadline import NEVER, Deadline
 from ohio_jax.errors import unknown
 from ohio_jax.learners import LEARNERS
 from ohio_jax.task import Task, check_transitions
@@ -45,7 +46,9 @@ def fingerprint(plan: Plan, task: Task, interface: str, transitions: Transitions
     return {**about, "data_sha256": transitions.digest, "plan": plan.as_json()}
 
 
-def train(plan: Plan, task: Task, interface: str, transitions: Transitions, directory: Path | None = None) -> Trained:
+def train(
+    plan: Plan, task: Task, interface: str, transitions: Transitions, directory: Path | None = None, deadline: Deadline = NEVER
+) -> Trained:
     """Trains `plan.seeds` seeds; with a directory, keeps checkpoints there and resumes from them.
 
     A run of the directory that differs in nothing but fewer updates goes on to `plan.updates`; a rate that falls over the updates
@@ -54,6 +57,7 @@ def train(plan: Plan, task: Task, interface: str, transitions: Transitions, dire
     Raises:
         UserError: for an unknown sampling, data of other sizes than the task's, a directory that holds another run or
             a checkpoint that cannot be read, and where numbers stop being finite.
+        OutOfTime: where it cannot end by the deadline; what was done is kept.
     """
     if plan.sampling not in sampling.PROBABILITIES:
         raise unknown("sampling", plan.sampling, sampling.PROBABILITIES)
@@ -73,4 +77,5 @@ def train(plan: Plan, task: Task, interface: str, transitions: Transitions, dire
         states,
         lambda states, done: (states, keys, jnp.int32(done), *given),
         lambda states, finished: agents._replace(state=states),
+        deadline,
     )
