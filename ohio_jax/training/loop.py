@@ -6,6 +6,7 @@ are saved, and a signal to stop ends it after what was done is. A run with a dea
 fewest updates a program may make say whether the first block can end in time, and that block whether the run can.
 """
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from ohio_jax.progress import progress
 from ohio_jax.training.checkpoint import Run, not_finite
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
+SECONDS_OF_FIRST_CALL = 5.0  # what a program does only once takes less
 TOO_LARGE = "rewards, observations or learning rates may be too large"
 
 _compiled: dict[Any, Any] = {}  # compiled blocks, see `executable`
@@ -133,15 +135,18 @@ def _foresee(
         return
     if size <= fewest:
         return
-    program, pace = executable(block(fewest), *given), 0.0
-    for _ in range(2):  # once more where the first call, which also does what is done once, says no
-        copied = jax.block_until_ready(jax.tree.map(lambda x: x.copy(), given[0]))  # since a block donates what it is given
-        start = time.monotonic()
-        jax.block_until_ready(program(copied, *given[1:]))
-        pace = (time.monotonic() - start) / fewest
-        if not deadline.lacks(pace * size):
-            return
-    raise OutOfTime(pace * left)
+    if (probe := _signature(block(fewest), given)) not in _paces:
+        program, seconds = executable(block(fewest), *given), math.inf
+        for _ in range(2):  # the first call also does what is done once
+            copied = jax.block_until_ready(jax.tree.map(lambda x: x.copy(), given[0]))  # since a block donates what it is given
+            start = time.monotonic()
+            jax.block_until_ready(program(copied, *given[1:]))
+            seconds = min(seconds, time.monotonic() - start)
+            if seconds > SECONDS_OF_FIRST_CALL:
+                break
+        _paces[probe] = seconds / fewest
+    if deadline.lacks(_paces[probe] * size):
+        raise OutOfTime(_paces[probe] * left)
 
 
 def _check_metrics(run: Run, updates: int, metrics: dict[str, np.ndarray]) -> None:

@@ -52,7 +52,7 @@ def fill(args, experiment) -> None:
     from ohio_jax.deadline import Deadline
 
     found, text = filled(args, experiment, Deadline.after(args.minutes))
-    show(args, found, "\n".join([text, *not_started([found])]))
+    show(args, found, "\n".join([*filter(None, [text]), *not_started([found])]))
 
 
 def fill_all(args) -> None:
@@ -80,7 +80,7 @@ def fill_all(args) -> None:
             failed[name] = error
         else:
             done.append(found)
-            if not args.json:
+            if text and not args.json:
                 say(text)
     if done:
         written = [str(path) for path in leaderboard.rebuild(Path(args.results))]
@@ -112,7 +112,7 @@ def filled(args, experiment, deadline) -> tuple[Found, str]:
     execute = executor(args.executor, args.cell_cpus, args.cell_gpus)
     ran = run(experiment, args.preset, args.only, results, execute, args.force, deadline)
     written, board, text = [str(path) for path in ran.report.written], ran.report.board, io.StringIO()
-    if board:
+    if board and board.entries:
         markdown.show(board.table, board.entries, text, sys.stdout.isatty())
     if not ran.ran and not ran.late:
         text.write("nothing to run; showing stored results (--force runs them again)\n")
@@ -121,7 +121,7 @@ def filled(args, experiment, deadline) -> tuple[Found, str]:
     found = {"experiment": experiment.name, "preset": args.preset, "ran": ran.ran, "written": written, "cells": cells}
     return (
         {**found, "not_started": {"cells": list(ran.late), "hours": hours}},
-        "\n".join([text.getvalue(), *written[:1]] if board else [*text.getvalue().splitlines(), *written]),
+        "\n".join([text.getvalue(), *written[:1]] if board and written else [*text.getvalue().splitlines(), *written]),
     )
 
 

@@ -291,6 +291,12 @@ def test_one_deadline_for_all_experiments(command, two):
     assert code == 0 and out.splitlines()[-1] == "not started: 11 cells; 1 of them, which were timed, would need about 2 h"
 
 
+def test_a_table_of_which_nothing_was_started(command, monkeypatch):
+    monkeypatch.setitem(experiments.TABLES, "routing", PART)
+    monkeypatch.setattr(Deadline, "after", staticmethod(lambda minutes: Deadline(at=0.0)))
+    assert command("bench routing --preset tiny --minutes 5")[:2] == (0, "not started: 5 cells\n")
+
+
 def test_an_experiment_that_fails_keeps_no_other_from_being_run(command, two, tmp_path):
     def diverging(work):
         raise UserError("loss: NaN")
