@@ -15,6 +15,7 @@ Bounds = tuple[int, int] | tuple[float, float]
 BUDGETS: dict[str, Bounds] = {
     "episodes": (1, 1_000_000),
     "seeds": (1, 1_000),
+    "minutes": (0.01, 100_000.0),
     "updates": (1, 1_000_000_000),
     "block": (1, 1_000_000_000),
     "batch": (1, 1_000_000),

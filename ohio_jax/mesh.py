@@ -17,7 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, unknown
 
 LONGEST_WAIT = 7 * 24 * 3600  # seconds that `barrier` waits; a process that dies is noticed much earlier
 SHUTDOWN = 10  # seconds that a process waits for the others at its end
@@ -146,6 +146,18 @@ def devices(places: int | None = None) -> tuple[Any, ...]:
 def over(devices: tuple[Any, ...]) -> Mesh:
     """The mesh of these devices."""
     return Mesh(np.array(devices), (AXIS,))
+
+
+def is_wide() -> bool:
+    """Whether a device does much side by side: seeds are vmapped, and segments go in whole chunks.
+
+    Accelerators do. A CPU does where the environment variable OHIO_LAYOUT is `accelerator`, by which an accelerator's programs
+    are tested without one; an accelerator does not where it is `cpu`. Raises UserError for another value.
+    """
+    layout = os.environ.get("OHIO_LAYOUT", "auto")
+    if layout not in ("auto", "accelerator", "cpu"):
+        raise unknown("layout in OHIO_LAYOUT", layout, ("auto", "accelerator", "cpu"))
+    return layout == "accelerator" or (layout == "auto" and jax.default_backend() != "cpu")
 
 
 def put(tree: Any, devices: tuple[Any, ...], spread: bool = False) -> Any:

@@ -32,18 +32,22 @@ FEWEST = 16  # segments of weight above 0 that must be left, or half of all wher
 
 def lanes(inverse: str) -> int:
     """How many segments an inverse takes side by side."""
-    return FEW.get(inverse, LANES) if jax.default_backend() == "cpu" else CHUNK
+    return CHUNK if mesh.is_wide() else FEW.get(inverse, LANES)
 
 
-@functools.partial(jax.jit, static_argnames=("inverse", "problem"))
 def invert_all(inverse: str, problem: Problem, segments: Segment) -> Recovered:
-    """An inverse of so many segments, leading axis M, a multiple of the number of devices they are spread over.
+    """An inverse of so many segments, compiled, leading axis M, a multiple of the number of devices they are spread over.
 
     Args:
         inverse: name in INVERSES; it and the problem are static. No device waits for another's iterations.
     """
+    return _inverted(inverse, problem, lanes(inverse), segments)
+
+
+@functools.partial(jax.jit, static_argnames=("inverse", "problem", "side_by_side"))
+def _inverted(inverse: str, problem: Problem, side_by_side: int, segments: Segment) -> Recovered:
     invert = lambda segment: INVERSES[inverse](problem, segment)
-    some = lambda segments: jax.lax.map(invert, segments, batch_size=lanes(inverse))
+    some = lambda segments: jax.lax.map(invert, segments, batch_size=side_by_side)
     over = mesh.over(mesh.devices())
     return jax.shard_map(some, mesh=over, in_specs=mesh.EACH, out_specs=mesh.EACH, check_vma=False)(segments)
 

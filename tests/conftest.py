@@ -67,6 +67,7 @@ def few_programs():
     )
 
     loop._compiled.clear()
+    loop._paces.clear()
     for trainer in (offline, host_batches, online, hdpo):
         trainer.make_block.cache_clear()
     jax.clear_caches()

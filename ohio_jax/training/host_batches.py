@@ -78,11 +78,12 @@ def ahead(
     pool, begun = ThreadPoolExecutor(1, "batches"), dict[int, Future]()
 
     def batches(done: int) -> Batch:
-        found = begun.pop(done, None) or pool.submit(gather, done)
-        given, after = found.result(), done + plan.block
-        if after < plan.updates:
-            begun[after] = pool.submit(gather, after)
-        return given
+        for number in [number for number in begun if number < done]:
+            del begun[number]
+        for number in (done, done + plan.block):
+            if number < plan.updates and number not in begun:
+                begun[number] = pool.submit(gather, number)
+        return begun[done].result()
 
     try:
         yield batches

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from ohio_jax.agent import feature_size
 from ohio_jax.data import Batch, Transitions, sampling
 from ohio_jax.data.transitions import ALL
+from ohio_jax.deadline import NEVER, Deadline
 from ohio_jax.errors import unknown
 from ohio_jax.learners import LEARNERS
 from ohio_jax.task import Task, check_transitions
@@ -53,7 +54,13 @@ def fingerprint(plan: Plan, task: Task, interface: str, transitions: Transitions
 
 
 def train(
-    plan: Plan, task: Task, interface: str, transitions: Transitions, directory: Path | None = None, data_on: str | None = None
+    plan: Plan,
+    task: Task,
+    interface: str,
+    transitions: Transitions,
+    directory: Path | None = None,
+    data_on: str | None = None,
+    deadline: Deadline = NEVER,
 ) -> Trained:
     """Trains `plan.seeds` seeds; with a directory, keeps checkpoints there and resumes from them.
 
@@ -66,6 +73,7 @@ def train(
     Raises:
         UserError: for an unknown sampling, data that `Transitions.check` refuses or of other sizes than the task's, a directory
             that holds another run or a checkpoint that cannot be read, and where numbers stop being finite.
+        OutOfTime: where it cannot end by the deadline; what was done is kept.
     """
     if plan.sampling not in sampling.PROBABILITIES:
         raise unknown("sampling", plan.sampling, sampling.PROBABILITIES)
@@ -87,8 +95,10 @@ def train(
         with host_batches.ahead(plan, run.seeds, keys, cumulative, take) as batches:
             block = lambda updates: host_batches.make_block(learner, run.seeds)
             states = run.seeds.spread(agents.state)
-            return run_blocks(run, block, states, lambda states, done: (states, batches(done)), kept)
+            inputs = lambda states, done: (states, batches(done))
+            return run_blocks(run, block, states, inputs, kept, deadline=deadline, fewest=plan.block)
     states, keys = run.seeds.spread((agents.state, keys))
     given = run.seeds.share((take(ALL), cumulative))
     block = lambda updates: make_block(learner, plan.batch, updates, run.seeds)
-    return run_blocks(run, block, states, lambda states, done: (states, keys, jnp.int32(done), *given), kept)
+    inputs = lambda states, done: (states, keys, jnp.int32(done), *given)
+    return run_blocks(run, block, states, inputs, kept, deadline=deadline)

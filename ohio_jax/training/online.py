@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from ohio_jax import limits
 from ohio_jax.agent import Agent
 from ohio_jax.data import Batch, Transitions, continuation
+from ohio_jax.deadline import NEVER, Deadline
 from ohio_jax.environment import HighLevelEnv, State
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS
@@ -274,6 +275,7 @@ def online(
     directory: Path | None = None,
     states: Any = None,
     data: Transitions | None = None,
+    deadline: Deadline = NEVER,
 ) -> Trained:
     """Trains `plan.plan.seeds` seeds; with a directory, keeps checkpoints there and resumes from them.
 
@@ -287,6 +289,7 @@ def online(
 
     Raises:
         UserError: for an impossible plan, or if the directory holds another run.
+        OutOfTime: where it cannot end by the deadline; what was done is kept.
     """
     check(plan, states, data)
     learn, learner = plan.plan, LEARNERS[plan.plan.learner]
@@ -325,4 +328,6 @@ def online(
         lambda carry, done: (carry, keys, jnp.int32(plan.learning_starts + done // plan.updates_per_step), stale, env, apart),
         lambda carry, finished: carry.agent if finished else carry,
         agents=lambda carry: carry.agent,
+        deadline=deadline,
+        fewest=plan.updates_per_step,
     )

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -14,9 +14,14 @@ from ohio_jax import mesh
 
 @dataclass(frozen=True)
 class SeedSharding:
-    """As many of a run's seeds on each device, spare places repeating the last seed."""
+    """As many of a run's seeds on each device, spare places repeating the last seed.
+
+    Attributes:
+        vmapped: whether the seeds of a device go side by side; otherwise they take turns.
+    """
 
     seeds: int
+    vmapped: bool = field(default_factory=mesh.is_wide)
 
     @property
     def devices(self) -> tuple[Any, ...]:
@@ -43,8 +48,7 @@ def over_seeds(one_seed: Callable[..., Any], placement: SeedSharding) -> jax.sta
 
     On a CPU seeds take turns, since vmapping them costs cache and gains nothing.
     """
-    devices = placement.devices
-    vmapped = devices[0].platform != "cpu"
+    devices, vmapped = placement.devices, placement.vmapped
 
     def local_seeds(carries, own, *shared):
         run = lambda seed: one_seed(*seed, *shared)

@@ -25,18 +25,18 @@ def doomed(again, marker: Path):
         yield cell._replace(work=partial(dies_once, cell.work, marker)) if cell.name == VICTIM else cell
 
 
-def dies_once(work, marker: Path):
+def dies_once(work, marker: Path, folder):
     if not marker.exists():
         marker.touch()
         relabel.parts.keep = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
-    return work()
+    return work(folder)
 
 
 def main() -> None:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     relabel.PART = PART
     execute = over_ray(1, 0)
-    killing = lambda wanted, again: execute(wanted, partial(doomed, again, Path("killed").absolute()))
+    killing = lambda wanted, again, folder: execute(wanted, partial(doomed, again, Path("killed").absolute()), folder)
     logs, out = data.load("logs", "trajectories"), Path("transitions")
     task = arguments.task_of("logs", logs.card)
     relabeling.fill(killing, Path("logs"), task, "ohio", "analytic", out)

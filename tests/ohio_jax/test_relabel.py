@@ -95,6 +95,18 @@ def test_chunks_and_devices_change_nothing(task, logs, monkeypatch):
     np.testing.assert_array_equal(one.action, whole.action)
 
 
+@pytest.mark.parametrize("inverse", ["analytic", "least_squares"])
+def test_whole_chunks_give_what_lanes_do(task, logs, monkeypatch, inverse):
+    """An accelerator's layout, on a CPU by its switch."""
+    few = relabel.relabel(logs, task, "ohio", inverse)
+    assert relabel.lanes(inverse) < relabel.CHUNK
+    monkeypatch.setenv("OHIO_LAYOUT", "accelerator")
+    assert relabel.lanes(inverse) == relabel.CHUNK
+    whole = relabel.relabel(logs, task, "ohio", inverse)
+    np.testing.assert_allclose(whole.action, few.action, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(whole.status, few.status)
+
+
 def _segment(logs, row):
     return relabel.Segment(logs.state[row][None], logs.action[row][None], logs.next_state[row][None])
 

@@ -13,7 +13,7 @@ from absl.flags import argparse_flags
 from ohio_bench.cli import catalog, datasets, experiments, playing, training
 from ohio_bench.cli.arguments import Number
 from ohio_jax import __version__, compilation_cache, interrupts, limits
-from ohio_jax.errors import UserError, one_line
+from ohio_jax.errors import UserError, one_line, out_of_memory
 
 GROUPS = (catalog, datasets, training, playing, experiments)  # each with add_to(add), which adds its commands
 REBUILT = ("data", "speed", "leaderboard")  # write several files, each of them whole; others one, at their end
@@ -111,7 +111,7 @@ def mendable(error: Exception) -> str | None:
         return said
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else said or type(error).__name__
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in said:
+    if out_of_memory(error):
         return f"out of memory: {said}; docs/troubleshooting.md says what takes less"
     if (wanted := os.environ.get("JAX_PLATFORMS")) and not devices():
         return f"JAX_PLATFORMS: expected devices that this machine has and JAX is installed for, found {wanted}"

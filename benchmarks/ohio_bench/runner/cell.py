@@ -17,13 +17,13 @@ class Cell(NamedTuple):
     Attributes:
         name: of its run file, in which "/" makes folders.
         config: what makes it again, whose values JSON holds.
-        work: () -> what it found.
+        work: (the work folder, an `ohio_bench.runner.work.WorkFolder`) -> what it found.
         head: what else its run file says of it.
     """
 
     name: str
     config: dict[str, Any]
-    work: Callable[[], dict[str, Any]]
+    work: Callable[[Any], dict[str, Any]]
     head: dict[str, Any] = {}  # noqa: RUF012  (never written to)
 
 
@@ -66,7 +66,7 @@ class Experiment:
         presets: name -> () -> how much work, in a form of its own (called only when chosen: it may look for files).
         group: what its groups are to a reader.
         groups: `groups(made)`, their names.
-        cells: `cells(made, groups)`, the cells of these groups.
+        cells: `cells(made, groups)`, the cells of these groups, in the order in which they are run.
         report: `report(results, preset) -> Report`, from run files alone; writes nothing.
     """
 

@@ -13,6 +13,7 @@ from ohio_envs import registry
 
 from ohio_bench.runner.cell import Cell
 from ohio_bench.runner.executors import Executor
+from ohio_bench.runner.work import WorkFolder
 from ohio_jax import data
 from ohio_jax.data import parts
 from ohio_jax.errors import UserError
@@ -28,7 +29,7 @@ def fill(execute: Executor, logs: Path, task: Task, interface: str, inverse: str
     """
     again = functools.partial(cells, logs.absolute(), task.name, task.settings, interface, inverse, parts.folder(out.absolute()))
     missing = [cell for cell in again() if not parts.is_kept(parts.folder(out) / cell.name, cell.config)]
-    failed = {name: outcome for name, outcome in execute(missing, again) if isinstance(outcome, UserError)}
+    failed = {name: outcome for name, outcome in execute(missing, again, WorkFolder()) if isinstance(outcome, UserError)}
     if failed:
         name, error = next(iter(failed.items()))
         raise UserError(f"part {name}: {error}; {len(failed)} of {len(missing)} parts failed, the others are kept")
@@ -41,6 +42,6 @@ def cells(logs: Path, task: str, settings: dict[str, Any], interface: str, inver
     return [Cell(parts.place(kept, *part).name, config(part), functools.partial(_made, kept, of, *part)) for part in of.parts]
 
 
-def _made(kept: Path, of: Relabeling, first: int, stop: int) -> dict[str, Any]:
+def _made(kept: Path, of: Relabeling, first: int, stop: int, work: WorkFolder) -> dict[str, Any]:
     relabel_part(kept, of, first, stop)
     return {}

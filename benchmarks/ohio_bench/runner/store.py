@@ -34,6 +34,18 @@ def short_hash(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps([WORK_VERSION, config], sort_keys=True).encode()).hexdigest()[:12]
 
 
+def same(found: Any, wanted: dict[str, Any]) -> bool:
+    """Whether two configurations are the same. Which engine steps MuJoCo's physics is the machine's choice and makes no other."""
+    return _anywhere(found) == _anywhere(wanted)
+
+
+def _anywhere(config: Any) -> Any:
+    if not isinstance(config, dict):
+        return config
+    either = lambda settings: settings | ({"backend": "c"} if settings.get("backend") == "mjx" else {})
+    return config | {name: either(config[name]) for name in ("settings", "data_settings") if isinstance(config.get(name), dict)}
+
+
 def folder(experiment: str, preset: str, results: Path = RESULTS) -> Path:
     return results / "runs" / experiment / preset
 

@@ -177,7 +177,7 @@ def test_a_cell_is_judged_alike_when_it_is_written_and_when_it_is_read(quick, tm
 
 
 def spoiled_cells(b, kinds):
-    return [cell._replace(work=lambda: {"found": {}}) for cell in sensitivity.cells(b, kinds)]
+    return [cell._replace(work=lambda work: {"found": {}}) for cell in sensitivity.cells(b, kinds)]
 
 
 def test_cells_have_names_of_their_own():

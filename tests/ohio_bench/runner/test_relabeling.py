@@ -47,9 +47,9 @@ def test_parts_that_fail_keep_the_others(task, logs, tmp_path, monkeypatch):
     monkeypatch.setattr(relabel, "PART", 40)
     asked = []
 
-    def failing(wanted, again):
+    def failing(wanted, again, work):
         asked.append([cell.name for cell in wanted])
-        for name, outcome in here(wanted, again):
+        for name, outcome in here(wanted, again, work):
             yield name, outcome
             if name.startswith("000008"):
                 yield "000016-000024", UserError("its worker died 4 times")
