@@ -249,7 +249,7 @@ def test_what_there_is_no_time_for_is_named(sums, tmp_path):
     assert "Not measured, for lack of time: hdpo." in page and "## Periods a second" in page and "HDPO" not in page
     assert run.report(tmp_path).files[tmp_path / "supply-chain.md"].decode() == page
     assert run.run("supply-chain", tmp_path / "none", True, Deadline(at=0.0))["not_measured"] == ["simulator", "hdpo"]
-    assert list((tmp_path / "none").iterdir()) == []
+    assert not (tmp_path / "none").exists()
     assert run.run("supply-chain", None, True)["not_measured"] == []
 
 

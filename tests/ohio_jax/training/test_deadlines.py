@@ -12,7 +12,7 @@ from ohio_jax.deadline import Deadline, OutOfTime
 from ohio_jax.errors import UserError
 from ohio_jax.learners import bc, sac
 from ohio_jax.relabel import relabel
-from ohio_jax.training import loop
+from ohio_jax.training import host_batches, loop
 from ohio_jax.training.offline import train
 from ohio_jax.training.online import OnlinePlan, online
 from ohio_jax.training.plan import Plan
@@ -93,6 +93,23 @@ def test_a_run_that_cannot_end_is_given_up_after_a_block_and_goes_on_later(task,
     for name, values in whole.curve.items():
         np.testing.assert_array_equal(resumed.curve[name], values)
     assert len(seconds) == 2
+
+
+def test_batches_from_the_host_by_a_deadline(task, transitions, asked, tmp_path, monkeypatch):
+    """Its blocks are what batches are gathered for: the first of them is what is timed, and none is gathered twice."""
+    whole = train(PLAN, task, "ohio", transitions, data_on="host")
+    gathered = []
+    noted = lambda keys, first, *given, do=host_batches.indices: gathered.append(first) or do(keys, first, *given)
+    monkeypatch.setattr(host_batches, "indices", noted)
+    deadline, seconds = asked(True)
+    with pytest.raises(OutOfTime) as caught:
+        train(PLAN, task, "ohio", transitions, tmp_path / "run", data_on="host", deadline=deadline)
+    assert seconds == [caught.value.seconds] and len(loop._compiled) == 1 and gathered == [0, 20]
+    gathered.clear()
+    deadline, again = asked(False, False, paces=loop._paces)
+    resumed = train(PLAN, task, "ohio", transitions, tmp_path / "run", data_on="host", deadline=deadline)
+    assert_same(resumed.states, whole.states)
+    assert len(again) == 2 and gathered == [20, 40]
 
 
 def test_online_training_by_a_deadline(task, asked):
