@@ -94,9 +94,11 @@ def fill_all(args) -> None:
 
 def not_started(done: Iterable[Found]) -> list[str]:
     """The line that says what there was no time for; none where there was for all."""
+    from ohio_bench.report.text import number
+
     names = [name for of in done for name in of["not_started"]["cells"]]
     hours = [hours for of in done for hours in of["not_started"]["hours"].values()]
-    need = f"would need about {sum(hours):.2g} h"
+    need = f"would need about {number(sum(hours))} h"
     timed = need if len(hours) == len(names) else f"{len(hours)} of them, which were timed, {need}" if hours else ""
     return [f"not started: {len(names)} cells" + (f"; {timed}" if timed else "")] if names else []
 

@@ -106,7 +106,11 @@ def test_updates_of_every_learner(quick):
     assert products / 2 < work["bc"] < 2 * products
 
 
-def test_learners_beside_a_plain_scan_and_torch_or_a_word_why_not(tmp_path):
+def test_learners_beside_a_plain_scan_and_torch_or_a_word_why_not(tmp_path, monkeypatch):
+    """In an accelerator's layout: one seed and several vmapped ones, on a CPU by its switch."""
+    monkeypatch.setenv("OHIO_LAYOUT", "accelerator")
+    monkeypatch.setattr(learners, "QUICK", learners.QUICK._replace(seeds=(1, 3), chunk=learners.WIDE.chunk))
+    assert learners.WIDE.seeds == (1, 100)
     found = run.run("learners", tmp_path, quick=True)
     assert json.loads((tmp_path / "learners.json").read_text()) == found
     work = {name: of["gflop_per_update"] for name, of in found["updates"]["learners"].items()}
@@ -118,7 +122,7 @@ def test_learners_beside_a_plain_scan_and_torch_or_a_word_why_not(tmp_path):
     for name, pair in found["agreement"]["iql"].items():
         assert pair["plain scan"] == pytest.approx(pair["ours"], rel=1e-4), name
     page = (tmp_path / "learners.md").read_text()
-    assert "| iql | 1 |" in page and "x plain scan" in page and "| iql, plain scan |" in page
+    assert "| iql | 1 |" in page and "| cql | 3 |" in page and "x plain scan" in page and "| iql, plain scan |" in page
     assert not found["missing"] or "Not measured: no module torch: pip install 'ohio-jax[torch]'." in page
 
 
