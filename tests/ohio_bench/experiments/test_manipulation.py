@@ -56,7 +56,7 @@ def test_every_method_has_a_score(names, dropping, tmp_path, monkeypatch):
     columns = tuple(column for column in iql if (column.weights == "drop") == dropping)
     preset = table.Preset(rows, plans, data_episodes=4, test_episodes=2, policies=("none", "expert"), columns=columns)
     tiny = dataclasses.replace(manipulation.TABLE, presets={"tiny": lambda: preset})
-    paths, _, report = run(of_table(tiny), "tiny", results=tmp_path / "results")
+    paths, _, report, _ = run(of_table(tiny), "tiny", results=tmp_path / "results")
     assert len(paths) == 2 + len(names) * len(columns)
     assert {entry.row for entry in report.board.entries} == {"Lift", *names}
     for path in paths:

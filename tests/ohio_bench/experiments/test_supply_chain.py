@@ -45,7 +45,7 @@ def filled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        paths, _, report = run(of_table(TINY), "tiny", results=folder / "results")
+        paths, _, report, _ = run(of_table(TINY), "tiny", results=folder / "results")
         return folder, paths, report.board.entries
 
 
