@@ -149,7 +149,7 @@ def _foresee(
             start = time.monotonic()
             jax.block_until_ready(program(copied, *given[1:]))
             seconds = min(seconds, time.monotonic() - start)
-            if seconds > SECONDS_OF_FIRST_CALL:
+            if mesh.broadcast_bool(seconds > SECONDS_OF_FIRST_CALL):  # of several processes all call as often
                 break
         _paces[probe] = seconds / fewest
     if deadline.lacks(_paces[probe] * size):

@@ -83,7 +83,8 @@ def fill_all(args) -> None:
             if text and not args.json:
                 say(text)
     try:
-        written = [str(path) for path in leaderboard.rebuild(Path(args.results))]
+        any_made = failed or any(of["written"] for of in done)  # not where there was no time for a single cell
+        written = [str(path) for path in leaderboard.rebuild(Path(args.results))] if any_made else []
         show(args, {"experiments": done, "written": written}, "\n".join([*written, *not_started(done)]))
     except UserError as error:
         failed = failed or {"leaderboard": error}
@@ -153,7 +154,8 @@ def speed_command(args) -> None:
         show(args, found, "\n".join([*lines, *([f"not measured, for lack of time: {', '.join(late)}"] if late else [])]))
     if failed:
         name, error = next(iter(failed.items()))
-        raise UserError(f"{name}: {error}" if args.name == "all" else str(error))
+        count = f"; {len(failed)} of {len(found) + len(failed)} tests failed" if len(failed) > 1 else ""
+        raise UserError(f"{name}: {error}{count}" if args.name == "all" else str(error))
 
 
 def leaderboard_command(args) -> None:

@@ -347,6 +347,10 @@ def test_a_table_of_which_nothing_was_started(command, monkeypatch):
     monkeypatch.setitem(experiments.TABLES, "routing", PART)
     monkeypatch.setattr(Deadline, "after", staticmethod(lambda minutes: Deadline(at=0.0)))
     assert command("bench routing --preset tiny --minutes 5")[:2] == (0, "not started: 5 cells\n")
+    # Nor is there anything to rebuild a leaderboard from.
+    monkeypatch.setitem(EXPERIMENTS, "routing", of_table(PART))
+    monkeypatch.setattr(experiments, "ALL", ("routing",))
+    assert command("bench all --preset tiny --minutes 5")[:2] == (0, "not started: 5 cells\n")
 
 
 def test_run_files_alone_are_enough_elsewhere(tmp_path, monkeypatch):
