@@ -1,7 +1,7 @@
-"""`ohio-jax speed learners`: gradient updates a second on the usual size of a locomotion task, beside plain PyTorch.
+"""`ohio-jax speed learners`: gradient updates a second on the usual size of a locomotion task, beside plain JAX and PyTorch.
 
-PyTorch, where it is installed, takes turns with ours in one process, on one thread and on as many as there are cores; its first
-update is compared with ours from the same parameters on the same rows.
+These take turns with ours in one process: IQL as a single file of JAX (`plain_iql`) and, where it is installed, PyTorch, on one
+thread and on as many as there are cores. Their first updates are compared with ours from the same parameters on the same rows.
 """
 
 import os
@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ohio_bench.speed import updates
-from ohio_jax.data import Transitions
-from ohio_jax.learners import LEARNERS, Spec, cql, iql
+from ohio_bench.speed import plain_iql, updates
+from ohio_bench.speed.pages import PLAIN
+from ohio_jax.data import Batch, Transitions
+from ohio_jax.learners import LEARNERS, Spec, cql, iql, td3_bc
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.training.plan import Plan, initial_states
@@ -50,10 +51,13 @@ def measure(budget: Budget) -> dict[str, Any]:
     spec = Spec(OBSERVATION, action, mlp_networks(action, budget.hidden))
     plans = contenders(budget)
     peers, agreement = torch_peers(spec, transitions, plans, budget)
+    plain, plain_agreement = plain_peer(spec, transitions, plans["iql"], budget)
+    peers[PLAIN] = plain, budget.peers["iql"]
     return {
         "sizes": {"observation": OBSERVATION, "action": ACTION},
         "updates": updates.measure(spec, transitions, plans, budget.batch, budget, peers),
         "agreement": agreement,
+        "plain_agreement": plain_agreement,
         "before": BEFORE,
     }
 
@@ -79,9 +83,10 @@ def synthetic(count: int) -> Transitions:
 
 
 def contenders(budget: Budget) -> dict[str, Plan]:
-    """IQL; CQL with the penalty's whole gradient, states in chunks that stay in cache; and with its unbiased estimate."""
+    """IQL; TD3+BC; CQL with the penalty's whole gradient, states in chunks that stay in cache; and with its unbiased estimate."""
     configs = {
         "iql": iql.Config(discount=0.99, reward_scale=1.0),
+        "td3_bc": td3_bc.Config(),
         "cql": cql.Config(discount=0.99, reward_scale=1.0, chunk=32),
         "cql, one draw": cql.Config(discount=0.99, reward_scale=1.0, n_sampled_terms=1),
     }
@@ -96,10 +101,8 @@ def torch_peers(spec: Spec, transitions: Transitions, plans: dict[str, Plan], bu
         return {}, {"missing": f"no module {error.name}: pip install torch"}
     peers, agreement = {}, {}
     for learner, amount in budget.peers.items():
-        plan = replace(plans[learner], seeds=1)
-        whole = updates.whole(plan, spec, transitions)
-        state = jax.tree.map(lambda x: x[0], initial_states(plan, spec)[0])
-        some = jax.tree.map(lambda x: x[: budget.batch], whole)
+        plan = plans[learner]
+        whole, some, state = given(plan, spec, transitions, budget)
         ours = first_update(plan.learner, state, some)
         theirs = reference.MAKE[learner](state, plan.config).update(reference.rows_of(some))
         agreement[learner] = {name: {"ours": ours[name], "torch": float(value.detach())} for name, value in theirs.items()}
@@ -109,6 +112,22 @@ def torch_peers(spec: Spec, transitions: Transitions, plans: dict[str, Plan], bu
             name = f"{learner}, torch, {threads} thread{'s' if threads > 1 else ''}"
             peers[name] = reference.block(peer, rows, budget.batch, amount, threads), amount
     return peers, agreement
+
+
+def plain_peer(spec: Spec, transitions: Transitions, plan: Plan, budget: Budget) -> tuple[Any, dict[str, dict[str, float]]]:
+    """The call of `plain_iql.block`, and how its first update agrees with ours."""
+    whole, some, state = given(plan, spec, transitions, budget)
+    ours = first_update(plan.learner, state, some)
+    _, theirs = jax.jit(plain_iql.update, static_argnums=0)(plan.config, plain_iql.start(state), jax.tree.map(jnp.asarray, some))
+    agreement = {name: {"ours": ours[name], "plain": float(value)} for name, value in theirs.items()}
+    return plain_iql.block(state, plan.config, whole, budget.batch, budget.peers["iql"]), agreement
+
+
+def given(plan: Plan, spec: Spec, transitions: Transitions, budget: Budget) -> tuple[Batch, Batch, Any]:
+    """All rows, those of the first update, and the state of one seed."""
+    whole = updates.whole(plan, spec, transitions)
+    state = jax.tree.map(lambda x: x[0], initial_states(replace(plan, seeds=1), spec)[0])
+    return whole, jax.tree.map(lambda x: x[: budget.batch], whole), state
 
 
 def first_update(learner: str, state: Any, some: Any) -> dict[str, float]:

@@ -11,6 +11,7 @@ INTERFACES = {
     "ohio_compat": "the original's setting: its learned model, no drift",
     "ohio": "an ensemble of three learned models, with drift",
 }
+PLAIN = "iql, plain JAX"  # the name of `plain_iql`
 GROWTH = {"batch": "segments a call", "steps": "steps a segment"}
 
 
@@ -66,6 +67,7 @@ def learners(found: Numbers) -> dict[str, Any]:
     """What fills `templates/learners.md`."""
     part = found["updates"]
     ours = {learner: of["seeds"]["1"]["seed_updates_per_second"] for learner, of in part["learners"].items()}
+    torch = {name: rate for name, rate in part.get("peers", {}).items() if name != PLAIN}
     before = [
         [learner, code, number(rate), number(ours[learner]["per_cpu_second" if "CPU" in code else "best"])]
         for learner, of in found["before"].items()
@@ -73,10 +75,20 @@ def learners(found: Numbers) -> dict[str, Any]:
     ]
     return {
         "rates": updates(part),
-        "peers": beside_torch(found["agreement"], part.get("peers", {}), ours),
+        "plain": beside_plain(found.get("plain_agreement"), part.get("peers", {}), ours["iql"]),
+        "peers": beside_torch(found["agreement"], torch, ours),
         "product": max(rate for of in part["matrix_product_gflops"].values() for rate in of.values()),
         "before": table(["learner", "code", "it", "ohio-jax, this run"], before, text=2),
     }
+
+
+def beside_plain(agreement: Numbers | None, peers: Numbers, ours: Numbers) -> str:
+    if agreement is None:  # of a run before there was one
+        return "Not measured."
+    over = lambda of: {PLAIN: ours[of] / peers[PLAIN][of]}
+    more = {"ours over it": over("best"), "a CPU second": over("per_cpu_second")}
+    losses = [[loss, f"{pair['ours']:.5f}", f"{pair['plain']:.5f}"] for loss, pair in agreement.items()]
+    return f"{rates({PLAIN: peers[PLAIN]}, more, str)}\n\n{table(['loss', 'ohio-jax', 'plain JAX'], losses)}"
 
 
 def beside_torch(agreement: Numbers, peers: Numbers, ours: Numbers) -> str:

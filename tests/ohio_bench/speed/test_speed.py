@@ -109,8 +109,10 @@ def test_learners_beside_torch_or_a_word_why_not(tmp_path):
     work = {name: of["gflop_per_update"] for name, of in found["updates"]["learners"].items()}
     assert work["iql"] < work["cql, one draw"] < work["cql"] / 1.5
     page = (tmp_path / "learners.md").read_text()
-    assert "| iql | 1 |" in page and "JAX-CORL" in page
-    assert "peers" in found["updates"] or "Not measured: no module torch: pip install torch." in page
+    assert "| iql | 1 |" in page and "| iql, plain JAX |" in page and "JAX-CORL" in page
+    assert len(found["plain_agreement"]) == 3
+    assert all(pair["plain"] == pytest.approx(pair["ours"], rel=1e-4) for pair in found["plain_agreement"].values())
+    assert len(found["updates"]["peers"]) > 1 or "Not measured: no module torch: pip install torch." in page
 
 
 def test_torch_learns_the_same():
