@@ -26,7 +26,7 @@ help: ## this list
 
 install: $(STAMP) ## .venv with everything, for work on the project; the command is .venv/bin/ohio-jax
 
-bench: $(STAMP) ## the tables, small: about seven minutes on two cores
+bench: $(STAMP) ## the tables, small: about four minutes on two cores
 	$(BIN)/ohio-jax bench all --preset quick
 
 bench-routing: $(STAMP) ## the whole vehicle-routing table: up to three hours on two cores
@@ -68,7 +68,7 @@ lint: $(STAMP) ## style, formatting and types
 	$(BIN)/pyright
 
 clean: ## removes the virtual environment, work files and caches; results stay
-	rm -rf .venv .work build dist docs/_build docs/api/modules docs/figures/*.svg docs/results docs/tasks docs/reference .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .work results/.work build dist docs/_build docs/api/modules docs/results docs/tasks docs/reference .pytest_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # A half-made environment has no pip yet and is made anew; a failed installation leaves no stamp and is tried again.

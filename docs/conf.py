@@ -44,7 +44,7 @@ apidoc_modules = [
     for folder, room in (("", "ohio_jax"), ("envs", "ohio_envs"), ("benchmarks", "ohio_bench"))
 ]
 autodoc_default_options = {"ignore-module-all": True, "member-order": "bysource"}
-autodoc_mock_imports = ["torch"]  # a peer in a speed test, which nothing here installs
+autodoc_mock_imports = ["torch"]  # a peer in a speed test, which only an extra of its own installs
 autodoc_typehints_format = "short"
 add_module_names = False
 
@@ -58,7 +58,9 @@ generate.write(HERE)
 for page in sorted((HERE.parent / "results").rglob("*.md")):
     if page.stem != "comparison" and not page.stem.endswith("-quick"):
         name = page.relative_to(HERE.parent / "results")
-        include = f"```{{include}} ../../results/{name.as_posix()}\n:relative-images:\n```\n"
+        # An accelerator's pages are there once somebody had one, so that no table of contents can name them.
+        orphan = "---\norphan: true\n---\n" if page.stem.endswith(("-gpu", "-tpu")) else ""
+        include = f"{orphan}```{{include}} ../../results/{name.as_posix()}\n:relative-images:\n```\n"
         (HERE / "results" / "-".join(name.parts)).write_text(include)
 
 

@@ -5,14 +5,16 @@ then counted in deviations from the mean of the data learned from, so that no po
 and no network does any of this: batches are made of features (`ohio_jax.training.plan.batch_of`), and `Agent.act` makes them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Num, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray
+
+from ohio_jax.data.mapped import blocks
 
 Features = Callable[[jax.Array], jax.Array]  # Float[..., observation_size] -> Float[..., F]; pure, and the same object each time
 
@@ -45,15 +47,25 @@ class Preprocessor(struct.PyTreeNode):
         f = feature_size(observation_size, features) // nodes
         return cls(np.zeros(f, np.float32), np.ones(f, np.float32), features, observation_size)  # type: ignore[arg-type]
 
-    def fitted(self, obs: Num[np.ndarray, "M observation_size"]) -> "Preprocessor":
-        """The same with the moments of these observations, `Float[M, observation_size]`, over all nodes; constants keep their
-        unit.
+    def fitted(self, obs: Num[np.ndarray, "M observation_size"], used: Bool[np.ndarray, "M"] | None = None) -> "Preprocessor":
+        """The same with the moments of these observations, over all nodes; constants keep their unit.
 
-        In float64 on the host, so that they do not depend on how many devices there are.
+        In float64 on the host, so that they do not depend on how many devices there are; a chunk at a time, in two passes.
+
+        Args:
+            used: which of them count; all unless given.
         """
-        of = np.asarray(_features(self.features, np.asarray(obs, np.float32)), np.float64).reshape(-1, len(self.mean))
-        mean, deviation = of.mean(axis=0), of.std(axis=0)
-        deviation = np.where(deviation > CONSTANT * np.abs(of).max(axis=0), deviation, 1.0)
+
+        def parts() -> Iterator[np.ndarray]:
+            for first, rows in blocks(obs):
+                of = np.asarray(_features(self.features, np.asarray(rows, np.float32)), np.float64)
+                yield (of if used is None else of[used[first : first + len(rows)]]).reshape(-1, len(self.mean))
+
+        sums = [(len(of), of.sum(axis=0), np.abs(of).max(axis=0, initial=0.0)) for of in parts()]
+        counts, totals, largest = zip(*sums, strict=True)
+        mean = np.sum(totals, axis=0) / sum(counts)
+        deviation = np.sqrt(np.sum([np.square(of - mean[None]).sum(axis=0) for of in parts()], axis=0) / sum(counts))
+        deviation = np.where(deviation > CONSTANT * np.max(largest, axis=0), deviation, 1.0)
         return self.replace(mean=mean.astype(np.float32), deviation=deviation.astype(np.float32))
 
     def __call__(self, obs: jax.Array) -> jax.Array:

@@ -1,9 +1,7 @@
 """Logs of a policy, scripted or trained, step by low-level step."""
 
-import contextlib
 import functools
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ohio_jax import __version__, data
+from ohio_jax import __version__, data, limits, precision
+from ohio_jax.data import parts
 from ohio_jax.environment import State
-from ohio_jax.errors import UserError
 from ohio_jax.files import check_replaceable
 from ohio_jax.learners import LEARNERS
 from ohio_jax.progress import progress
@@ -23,7 +21,6 @@ from ohio_jax.task import Task
 from ohio_jax.training.checkpoint import tree_digest
 
 CHUNK = 64  # episodes a compiled call: large enough to be fast, small enough for progress and resume
-KEPT = re.compile(r"\.?\d{6,}-\d{6,}\.npz(\.[0-9a-f]{32}\.part)?")  # of a finished chunk, or of half of one
 
 
 def trained_policy(task: Task, interface: str, learner: str, state: Any, deterministic: bool = True) -> BehaviorPolicy:
@@ -73,83 +70,77 @@ def _trajectories(first_reward, steps: dict[str, Any]) -> data.Trajectories:
     )
 
 
-def collect(task: Task, policy: str | BehaviorPolicy, episodes: int, seed: int, parts: Path | None = None) -> data.Trajectories:
+def collect(task: Task, policy: str | BehaviorPolicy, episodes: int, seed: int) -> data.Trajectories:
     """Logs a policy, scripted (its name) or trained (see `trained_policy`), step by low-level step.
 
-    Episodes are played in chunks; with a folder `parts` each finished chunk is kept there until all are done, so a killed call
-    goes on where it stopped and ends with the same data.
-
     Raises:
-        UserError: for an unknown policy or no episodes.
+        UserError: for an unknown policy, or a number of episodes beyond its bounds in `ohio_jax.limits`.
     """
     who = scripted_policy(task, policy) if isinstance(policy, str) else policy
-    if episodes < 1:
-        raise UserError(f"episodes: expected at least 1, found {episodes}")
-    identity = _identity(task, who, seed)
-    instances, keys = task.instances(seed, episodes), episode_keys(seed, episodes)
-
-    def chunks() -> Iterator[data.Trajectories]:
-        with progress(f"collect {task.name} {who.name}", episodes, "episode") as bar:
-            for start in range(0, episodes, CHUNK):
-                stop = min(start + CHUNK, episodes)
-                part = None if parts is None else Path(parts) / f"{start:06d}-{stop:06d}.npz"
-                chunk = _kept(part, identity)
-                if chunk is None:
-                    # The last chunk is filled up with its last episode, so that every call has one shape and compiles once.
-                    rows = np.minimum(np.arange(start, start + min(CHUNK, episodes)), stop - 1)
-                    played = jax.tree.map(lambda x, rows=rows: x[rows], (instances, keys))
-                    logged = _log(who.env, who.act, who.params, task.controller_obs, task.next_controller_obs, *played)
-                    chunk = _trajectories(*jax.tree.map(lambda x, kept=stop - start: x[:kept], logged))
-                    if part is not None:
-                        data.save(part, replace(chunk, card=identity))
-                yield chunk
-                bar.update(stop - start)
-
-    whole = data.concatenate(chunks(), {})
-    card = {
-        **identity,
-        "episodes": episodes,
-        "code": __version__,
-        "return_mean": float(np.mean(whole.returns)),
-        "return_std": float(np.std(whole.returns)),
-        "quality": data.quality(whole.returns, task.reference.zero, task.reference.full),
-        "coverage": data.coverage(whole.obs[whole.obs_index], whole.action),
-    }
-    return replace(whole, card=card)
+    whole = data.concatenate(_chunks(task, who, episodes, seed), {})
+    return replace(whole, card=_card(task, who, seed, whole))
 
 
 def collect_to(path: str | Path, task: Task, policy: str | BehaviorPolicy, episodes: int, seed: int) -> data.Trajectories:
-    """As `collect`, into a file. A killed call leaves its finished chunks in a hidden folder beside it, and the same one goes on.
+    """As `collect`, into a file, or into a folder of logs that need not fit into memory (see `ohio_jax.data.storage`).
+
+    Episodes are played in chunks, each of which is kept in a hidden folder beside the path until all are done: a killed call goes
+    on where it stopped and ends with the same data.
 
     Raises:
-        UserError: also where the file exists and is not what an earlier such call wrote, of whatever number of episodes.
+        UserError: also where the path exists and is not what an earlier such call wrote, of whatever number of episodes.
     """
     path = Path(path)
     who = scripted_policy(task, policy) if isinstance(policy, str) else policy
     check_replaceable(path, {**_identity(task, who, seed), "kind": "trajectories", "corruption": None})
-    parts = path.with_name(f".{path.name}.parts")
-    trajectories = collect(task, who, episodes, seed, parts)
-    data.save(path, trajectories)
-    for part in parts.iterdir():
-        if KEPT.fullmatch(part.name):
-            part.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # somebody else keeps files there
-        parts.rmdir()
-    return trajectories
+    kept = parts.folder(path)
+    columns = data.columns(_chunks(task, who, episodes, seed, kept))
+    data.write(path, data.Trajectories, columns, functools.partial(_card, task, who, seed))
+    parts.remove(kept)
+    return data.load(path, "trajectories")
+
+
+def _chunks(task: Task, who: BehaviorPolicy, episodes: int, seed: int, kept: Path | None = None) -> Iterator[data.Trajectories]:
+    """The logs CHUNK episodes at a time; with a folder, kept there, and taken from there where an earlier call left them."""
+    precision.check()
+    limits.check("episodes", episodes, limits.BUDGETS["episodes"])
+    instances, keys = task.instances(seed, episodes), episode_keys(seed, episodes)
+    with progress(f"collect {task.name} {who.name}", episodes, "episode") as bar:
+        for start in range(0, episodes, CHUNK):
+            stop = min(start + CHUNK, episodes)
+
+            def play(start: int = start, stop: int = stop) -> data.Trajectories:
+                # The last chunk is filled up with its last episode, so that every call has one shape and compiles once.
+                rows = np.minimum(np.arange(start, start + min(CHUNK, episodes)), stop - 1)
+                played = jax.tree.map(lambda x: x[rows], (instances, keys))
+                logged = _log(who.env, who.act, who.params, task.controller_obs, task.next_controller_obs, *played)
+                return _trajectories(*jax.tree.map(lambda x: x[: stop - start], logged))
+
+            yield play() if kept is None else _taken_up(parts.place(kept, start, stop), _identity(task, who, seed), play)
+            bar.update(stop - start)
+
+
+def _taken_up(part: Path, identity: dict[str, Any], play: Callable[[], data.Trajectories]) -> data.Trajectories:
+    """The chunk an earlier, killed call of the same run left, else a new one that is left for the next."""
+    if not parts.is_kept(part, identity):
+        parts.keep(part, identity, play().arrays)
+    return data.Trajectories(card=identity, **parts.read(part))
+
+
+def _card(task: Task, who: BehaviorPolicy, seed: int, whole: data.Trajectories) -> dict[str, Any]:
+    returns, reference = whole.returns, task.reference
+    return {
+        **_identity(task, who, seed),
+        "episodes": len(returns),
+        "code": __version__,
+        "return_mean": float(np.mean(returns)),
+        "return_std": float(np.std(returns)),
+        "quality": data.quality(returns, reference.zero, reference.full),
+        "coverage": data.coverage(whole.obs, whole.action, whole.obs_index),
+    }
 
 
 def _identity(task: Task, who: BehaviorPolicy, seed: int) -> dict[str, Any]:
     """What makes two calls the same run, but for how far they go."""
     head = {"task": task.name, "settings": task.settings, "behavior_policy": who.name}
     return {**head, "seed": seed, "stream": POLICY, **who.card}
-
-
-def _kept(part: Path | None, identity: dict[str, Any]) -> data.Trajectories | None:
-    """The chunk an earlier, killed call left, if it is of the same run."""
-    if part is None:
-        return None
-    try:
-        chunk = data.load(part, "trajectories")
-    except UserError:  # none, or one that this program did not write
-        return None
-    return chunk if all(chunk.card.get(key) == value for key, value in identity.items()) else None

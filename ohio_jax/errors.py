@@ -12,6 +12,11 @@ class UserError(Exception):
     """
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether the host or a device has too little memory for what was asked."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
 def unknown(kind: str, name: str, known) -> UserError:
     """The error for a name that is in no registry, e.g. `unknown("task", "nyc", TASKS)`."""
     return UserError(f"unknown {kind} {short(name)}: expected one of {', '.join(sorted(known))}")

@@ -2,7 +2,8 @@
 
 The content goes to a temporary file in the same folder, is forced to the disk and then renamed over the target, which
 POSIX does in one step. A process killed at any moment leaves the old content, and at worst a hidden `.part` file, which whoever
-writes the same target next removes. Of several processes that work as one (`ohio_jax.mesh`) the first writes for all.
+writes the same target next removes. Folders of several files are made the same way, see `new_folder`. Of several processes that
+work as one (`ohio_jax.mesh`) the first writes for all.
 """
 
 import contextlib
@@ -12,6 +13,8 @@ import hashlib
 import io
 import json
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +22,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from ohio_jax import mesh
+from ohio_jax import mesh, reading
 from ohio_jax.errors import UserError, short
+
+UNIQUE = "[0-9a-f]" * 32  # what tells the names of temporary files apart, as a pattern of glob and of re alike
+CARD = "card.json"  # of a folder of arrays
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -40,7 +46,38 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    _sync(path.parent)
+
+
+@contextlib.contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """A hidden folder to fill, which becomes `path` once the block has ended, and is gone if it ends in an error.
+
+    A folder that was there before is replaced, in two steps: a kill between them leaves neither of the two.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
+    part, old = _part(path), _part(path)
+    part.mkdir()
+    lock = os.open(part, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system that knows no locks of folders
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield part
+        for file in part.iterdir():
+            _sync(file)
+        _sync(part)
+        if path.exists():
+            path.rename(old)
+        part.rename(path)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    finally:
+        os.close(lock)
+    _sync(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _part(path: Path) -> Path:
@@ -48,11 +85,15 @@ def _part(path: Path) -> Path:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Deletes the temporary files of this target whose writers are dead: those alive hold them locked."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 32}.part"):
-        with contextlib.suppress(OSError), left.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink()
+    """Deletes the temporary files and folders of this target whose writers are dead: those alive hold them locked."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{UNIQUE}.part"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(left, os.O_RDONLY if left.is_dir() else os.O_RDWR)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            finally:
+                os.close(descriptor)
 
 
 def _locked(path: Path, mode: str, needed: bool = True) -> IO[Any]:
@@ -74,21 +115,26 @@ def _locked(path: Path, mode: str, needed: bool = True) -> IO[Any]:
         file.close()
 
 
-def try_output(path: str | Path) -> None:
-    """Before work whose result goes there: raises UserError where `write_bytes` could not write it, and leaves nothing."""
+def try_output(path: str | Path, folder: bool = False) -> None:
+    """Before work whose result goes there: raises UserError where `write_bytes` could not write it, and leaves nothing.
+
+    Args:
+        folder: whether it is to be a folder, see `new_folder`.
+    """
     if not mesh.is_main_process():
         return
     path = Path(path)
     part = _part(path)
     try:
-        if path.is_dir():
-            raise UserError(f"{path}: expected a file to write, found a folder")
+        if path.exists() and path.is_dir() != folder:
+            wanted, found = ("folder", "file") if folder else ("file", "folder")
+            raise UserError(f"{path}: expected a {wanted} to write, found a {found}")
         nearest = next(folder for folder in part.parents if folder.exists())
         for name in part.relative_to(nearest).parts:
-            (nearest / name).exists()  # an error where the name is too long
-        probe = nearest / part.name
-        probe.touch(exist_ok=False)
-        probe.unlink()
+            with contextlib.suppress(FileNotFoundError):
+                (nearest / name).lstat()  # an error where the name is too long, or none
+        with tempfile.TemporaryFile(dir=nearest):  # which has no name that a killed command could leave
+            pass
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: expected a file that can be written, found: {reason(error)}") from error
 
@@ -128,12 +174,14 @@ def read_npz(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """(card, arrays) of such a file's content."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    return json.loads(str(arrays.pop("card"))), arrays
+    return json.loads(str(arrays.pop("card")), object_pairs_hook=reading.once), arrays
 
 
 def read_card(path: str | Path) -> Any:
-    """The card of such a file, as it stands there; None of what is none. The arrays are not read."""
+    """The card of such a file, or of a folder of arrays, as it stands there; None of what is none. The arrays are not read."""
     try:
+        if Path(path).is_dir():
+            return json.loads((Path(path) / CARD).read_bytes())
         with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return json.loads(str(file["card"]))
     except Exception:  # NumPy and its parts raise many kinds for what they cannot read
@@ -141,7 +189,7 @@ def read_card(path: str | Path) -> Any:
 
 
 def check_replaceable(path: str | Path, made: dict[str, Any]) -> None:
-    """Raises UserError where a new file of `write_npz` would take the place of any other than one whose card has these fields."""
+    """Raises UserError where new arrays with a card would take the place of anything but some whose card has these fields."""
     path = Path(path)
     if not path.exists():
         return
@@ -175,9 +223,9 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
-    """Makes the rename itself survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Makes what a file holds, or what a folder names, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

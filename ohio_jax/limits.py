@@ -15,6 +15,7 @@ Bounds = tuple[int, int] | tuple[float, float]
 BUDGETS: dict[str, Bounds] = {
     "episodes": (1, 1_000_000),
     "seeds": (1, 1_000),
+    "minutes": (0.01, 100_000.0),
     "updates": (1, 1_000_000_000),
     "block": (1, 1_000_000_000),
     "batch": (1, 1_000_000),
@@ -35,7 +36,7 @@ BUDGETS: dict[str, Bounds] = {
     "cell_gpus": (0.0, 10_000.0),
     "seed": (0, 2**32 - 1),  # NumPy's legacy generator takes no other
     "first_seed": (0, 2**32 - 1),
-    "temperature": (0.0, 1e6),
+    "temperature": (1e-6, 1e6),
     "rate": (0.0, 1.0),
     "scale": (0.0, 1e6),
     "lr": (0.0, 1.0),
@@ -47,7 +48,8 @@ HYPERPARAMETERS: dict[str, Bounds] = {
     **dict.fromkeys(("actor_lr_decay_steps", "bc_warmup"), (0.0, 1e12)),
     **dict.fromkeys(("discount", "tau", "quantile"), (0.0, 1.0)),
     "expectile": (0.001, 0.999),
-    **dict.fromkeys(("alpha", "beta", "cql_alpha", "diversity", "flow_weight", "temperature", "threshold"), (0.0, 1e6)),
+    **dict.fromkeys(("alpha", "beta", "cql_alpha", "diversity", "flow_weight", "threshold"), (0.0, 1e6)),
+    "temperature": (1e-6, 1e6),  # whose logarithm learners hold
     **dict.fromkeys(("actor_penalty", "critic_penalty", "exploration_noise", "noise_clip", "policy_noise"), (0.0, 1e6)),
     **dict.fromkeys(("exp_adv_max", "max_grad_norm"), (0.0, 1e12)),
     **dict.fromkeys(("critics", "n_actions", "policy_freq", "steps"), (1, 1_000)),

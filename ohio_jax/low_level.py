@@ -2,8 +2,7 @@
 
 A controller describes itself to inverses by at most two models over one prepared context: `ActionModel`, the action before its
 bounds, and `StateModel`, where the segment leads. What inverses ask for is derived from them here, in one place, where the mask
-of a segment's steps is heeded and goals are counted from their origin: `residual`, `action_residual`, `executed_action`,
-`affine`, ...
+of a segment's steps is heeded and goals are counted from their origin: `residual`, `executed_action`, `affine`, ...
 """
 
 from collections.abc import Callable
@@ -53,8 +52,7 @@ class ActionModel(NamedTuple):
 
     Attributes:
         unclipped: `unclipped(goal, context) -> Float[h, *action]`, before any bound.
-        scale: `scale(segment, context) -> Float`, deviation of the unclipped action, broadcast over [h, m] (an action's m numbers
-            flattened).
+        scale: `scale(segment, context) -> Float`, deviation of the m numbers of the unclipped action, over [h, m].
         bounds: `bounds(unclipped, context) -> (low, high)`, broadcast over `[h, *action]`; one may depend on what else is asked
             for. None: none.
         execute: `execute(goal, context) -> Float[h, *action]`, the action as executed, where that is more than the unclipped one
@@ -138,8 +136,7 @@ class Problem(NamedTuple):
     program: Callable[[Segment, Any], LinearProgram] | None = None
     width: Callable[[Segment, Any], jax.Array] | None = None
     likeliest: bool = False
-    # Half a unit of a whitened residual: goals read off in counts are exact, those read off in floats nearly so.
-    tolerance: float = 0.5
+    tolerance: float = 0.5  # half a unit, whitened: goals read off in counts are exact, those read off in floats nearly so
 
 
 class Prepared(NamedTuple):
@@ -203,19 +200,23 @@ def signed_residual(
     problem: Problem, goal: Float[Array, "*goal"], at: Prepared
 ) -> tuple[Float[Array, "k"], Int[Array, "k"] | None]:
     """(Float[k], Int[k]), what the residual is made of, and which side of 0 of it counts: 1, -1, or 0 for both; None: both."""
-    state = problem.state
-    if state is None or model_of(problem) is not state:
-        return _of_actions(problem, goal, at)
-    predicted, seen = _last(state.predict(_absolute(goal, at), at.context), at.segment), state.observed(at.segment, at.context)
-    shapes = jnp.shape(predicted), jnp.shape(seen)
-    if len(shapes[0]) != 1 or shapes[1] not in ((), shapes[0]):
-        raise UserError(f"low level: state model: expected a predicted and an observed vector of one size, found shapes {shapes}")
-    return _whiten(at.scale, predicted - seen), None
+    of_states = problem.state is not None and model_of(problem) is problem.state
+    return (state_residual(problem, goal, at), None) if of_states else _of_actions(problem, goal, at)
 
 
 def action_residual(problem: Problem, goal: Float[Array, "*goal"], at: Prepared) -> Float[Array, "k"]:
     """`Float[k]`, the residual of the action model, whichever is the problem's."""
     return active_residual(*_of_actions(problem, goal, at))
+
+
+def state_residual(problem: Problem, goal: Float[Array, "*goal"], at: Prepared) -> Float[Array, "n"]:
+    """`Float[n]`, the residual of the state model, whichever is the problem's."""
+    state = _needed(problem.state, "where its goals lead")
+    predicted, seen = _last(state.predict(_absolute(goal, at), at.context), at.segment), state.observed(at.segment, at.context)
+    shapes = jnp.shape(predicted), jnp.shape(seen)
+    if len(shapes[0]) != 1 or shapes[1] not in ((), shapes[0]):
+        raise UserError(f"low level: state model: expected a predicted and an observed vector of one size, found shapes {shapes}")
+    return _whiten(at.scale, predicted - seen)
 
 
 def executed_action(problem: Problem, goal: Float[Array, "*goal"], at: Prepared) -> Float[Array, "k"]:
@@ -327,8 +328,8 @@ def _of_actions(problem: Problem, goal: jax.Array, at: Prepared) -> tuple[jax.Ar
     if model.execute is not None:
         signed, sign = _executed(model, goal, at) - at.logged, None
     else:
-        push = model.stationarity
-        signed = _rows(model.unclipped(goal, at.context), at) - at.logged if push is None else _rows(push(goal, at.context), at)
+        made = _rows((model.stationarity or model.unclipped)(goal, at.context), jnp.shape(model.logged(at.segment)))
+        signed = made if model.stationarity else made - at.logged
         sign = _signs(model, at.logged + signed, at)
     signed = _once(model, _where_taken(at.segment, signed * at.weight))
     return signed, None if sign is None else _once(model, sign)
@@ -341,7 +342,7 @@ def _executed(model: ActionModel, goal: jax.Array, at: Prepared) -> jax.Array:
         action = jnp.clip(action, *(jnp.broadcast_to(x, action.shape) for x in model.bounds(action, at.context)))
     if model.execute is not None:
         action += jax.lax.stop_gradient(model.execute(goal, at.context) - action)
-    return _rows(action, at)
+    return _rows(action, jnp.shape(model.logged(at.segment)))
 
 
 def _signs(model: ActionModel, unclipped: jax.Array, at: Prepared) -> jax.Array | None:
@@ -359,12 +360,11 @@ def _needed(offered: Any, what: str) -> Any:
     return offered
 
 
-def _rows(x: Any, at: Prepared | None = None) -> jax.Array:
-    """[h, m] of `[h, *action]`. With `at`, raises UserError, while tracing, for actions of another size than those logged."""
-    rows = jnp.reshape(x, (jnp.shape(x)[0], -1))
-    if at is not None and rows.shape not in (at.logged.shape, (1, *at.logged.shape[1:])):
-        raise UserError(f"low level: action model: expected actions of shape {at.logged.shape} as logged, found {rows.shape}")
-    return rows
+def _rows(x: Any, logged: tuple[int, ...] | None = None) -> jax.Array:
+    """[h, m] of `[h, *action]`. Raises UserError, while tracing, for actions of another shape than those logged, if given."""
+    if logged is not None and jnp.shape(x) not in (logged, (1, *logged[1:])):
+        raise UserError(f"low level: action model: expected actions of shape {logged} as logged, found {jnp.shape(x)}")
+    return jnp.reshape(x, (jnp.shape(x)[0], -1))
 
 
 def _once(model: ActionModel, x: jax.Array) -> jax.Array:

@@ -17,10 +17,12 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, unknown
 
 LONGEST_WAIT = 7 * 24 * 3600  # seconds that `barrier` waits; a process that dies is noticed much earlier
 SHUTDOWN = 10  # seconds that a process waits for the others at its end
+
+ALIGNMENT = 64  # bytes, of what XLA takes from the host as it lies there
 
 # One name for what is shared and what is spread: programs that call out, as MuJoCo's do, take all their inputs from one mesh.
 AXIS = "device"
@@ -35,8 +37,8 @@ def join(coordinator: str, processes: int | None = None, process: int | None = N
     Args:
         coordinator: HOST:PORT at which the first process listens, there alone, and all others find it, with `processes`, how many
             there are, and `process`, which of them this is, from 0; or "auto" on clusters that JAX knows (Slurm, Open MPI, TPU
-            pods), without these. Where the first one is found elsewhere than it listens, $JAX_COORDINATOR_BIND_ADDRESS is where
-            that is.
+            pods), without these. If the address others connect to is not the one to bind, set
+            $JAX_COORDINATOR_BIND_ADDRESS to the one to bind.
         seconds: how long to wait for the first one.
 
     Raises:
@@ -146,13 +148,41 @@ def over(devices: tuple[Any, ...]) -> Mesh:
     return Mesh(np.array(devices), (AXIS,))
 
 
+def is_wide() -> bool:
+    """Whether a device does much side by side: seeds are vmapped, and segments go in whole chunks.
+
+    Accelerators do. A CPU does where the environment variable OHIO_LAYOUT is `accelerator`, by which an accelerator's programs
+    are tested without one; an accelerator does not where it is `cpu`. Raises UserError for another value.
+    """
+    layout = os.environ.get("OHIO_LAYOUT", "auto")
+    if layout not in ("auto", "accelerator", "cpu"):
+        raise unknown("layout in OHIO_LAYOUT", layout, ("auto", "accelerator", "cpu"))
+    return layout == "accelerator" or (layout == "auto" and jax.default_backend() != "cpu")
+
+
 def put(tree: Any, devices: tuple[Any, ...], spread: bool = False) -> Any:
-    """Arrays, the same in every process, on devices: whole on each, or their leading axis spread over them."""
+    """Arrays, the same in every process, on devices: whole on each, or their leading axis spread over them.
+
+    What is whole on each of a host's CPU devices lies in its memory once; the arrays are not to be written to after.
+    """
     sharding = NamedSharding(over(devices), EACH if spread else WHOLE)
+    if devices[0].platform == "cpu" and not spread:
+        tree = jax.tree.map(_aligned, tree)
     if not joined():
         return jax.device_put(tree, sharding)
     # Without `device_put`, which would send all of it round to see that it is the same everywhere.
     return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, sharding, lambda at: x[at]), tree)
+
+
+def _aligned(x: Any) -> Any:
+    """An array of NumPy's that all of a host's CPU devices can share: each copies one that begins elsewhere, or has gaps."""
+    if not isinstance(x, np.ndarray) or (x.flags.c_contiguous and x.ctypes.data % ALIGNMENT == 0):
+        return x
+    room = np.empty(x.nbytes + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    found = room[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
+    found[...] = x
+    return found
 
 
 def gather(tree: Any) -> Any:

@@ -16,20 +16,21 @@ KINDS = {
 }
 
 
-def content(path: str | Path, most: int) -> bytes:
-    """The bytes of a file. Raises UserError for what is no regular file, cannot be read, or has more than `most` bytes."""
+def content(path: str | Path, most: int | None = None) -> bytes:
+    """The bytes of a file. Raises UserError for what is no regular file, cannot be read, or is longer than `most` bytes."""
     path = Path(path)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise UserError(f"{path}: expected a readable file, found {KINDS.get(stat.S_IFMT(status.st_mode), 'another kind')}")
         size, found = status.st_size, b""
-        if size <= most:
+        if most is None or size <= most:
             with path.open("rb") as file:
-                found = file.read(most + 1)  # what grows meanwhile, and what has no size, ends here as well
+                # What grows meanwhile, and what says no size, ends here as well.
+                found = file.read(-1 if most is None else (size or most) + 1)
     except OSError as error:
         raise UserError(f"{path}: expected a readable file, found {error.strerror}") from error
-    if max(size, len(found)) > most:
+    if most is not None and max(size, len(found)) > most:
         raise UserError(f"{path}: expected at most {most} bytes, found {max(size, len(found))}")
     return found
 
@@ -37,14 +38,14 @@ def content(path: str | Path, most: int) -> bytes:
 def parse_json(path: str | Path, text: bytes) -> Any:
     """What a file's text says. Raises UserError unless it is JSON in UTF-8 that names each field of an object once."""
     try:
-        return json.loads(text.decode(), object_pairs_hook=_once)
+        return json.loads(text.decode(), object_pairs_hook=once)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected JSON in UTF-8, found damage ({error})") from error
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object, whose names must differ: of two equal ones parsers take either."""
     found = dict(pairs)
     if len(found) < len(pairs):

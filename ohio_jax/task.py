@@ -202,29 +202,27 @@ def check_trajectories(trajectories: Trajectories, task: Task, interface: str) -
 
 
 def _check_low_level(chosen: ActionInterface, segment: Segment, of: str) -> None:
-    """Compares what models say of a segment with what is logged; of: whose low level it is."""
+    """Traces what inverses ask of the low level, and compares goals and status; of: whose low level it is."""
     problem, goal = chosen.problem, jnp.zeros(chosen.spec.shape)
     told = f"states of shape {segment.state.shape[1:]} and actions of shape {segment.action.shape[1:]}"
     where = f"low level of {of}, told {told}"
     at = low_level.prepare(problem, segment)
     begin = low_level.start(problem, at)
     _agree(where, "high-level action where searches start", goal.shape, begin.shape, "the interface's spec")
-    if problem.action is not None:
-        model = problem.action
-        made = (model.stationarity or model.unclipped)(goal, at.context)
-        _agree("trajectories", "field action", made.shape[1:], model.logged(segment).shape[1:], f"the low level of {of}")
-    else:
+    try:
+        if problem.action is not None:
+            low_level.action_residual(problem, goal, at)
+        if problem.state is not None:
+            low_level.state_residual(problem, goal, at)
+    except UserError as error:
+        raise UserError(f"trajectories: {told}, for {of}: {error}") from error
+    if problem.action is None:  # which says of no logged action what it should be
         made, _ = chosen.controller.act(chosen.params, chosen.controller.init(chosen.params), segment.state[0], goal)
         _agree("trajectories", "field action", made.shape, segment.action.shape[1:], f"the low level of {of}")
     if problem.closed_form is not None:
         begin, status = low_level.closed_form(problem, at)
         _agree(where, "high-level action in closed form", goal.shape, begin.shape, "the interface's spec")
         _agree(where, "status in closed form", (), status.shape, "every segment")
-    if problem.state is not None:
-        reached = problem.state.observed(segment, at.context)
-        _agree(where, "state model: what is observed", (reached.size,), reached.shape, "a vector")
-        predicted = problem.state.predict(goal, at.context)
-        _agree(where, "state model: what each step leads to", reached.shape, predicted.shape[1:], "what is observed")
 
 
 def _interface(task: Task, interface: str) -> ActionInterface:

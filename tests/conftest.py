@@ -3,22 +3,16 @@
 import gc
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
 from ohio_jax import compilation_cache  # loads no JAX
+from tests.xla import FLAGS
 
-# Before JAX is imported. The reader's own flags come last and win. Most of the time went to compiling: without LLVM's work on
-# the code, and with XLA's older emitters, it takes a quarter. What users run is tested by
-# XLA_FLAGS="--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true" make test
+# Before JAX is imported. The reader's own flags come last and win.
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        "--xla_force_host_platform_device_count=2",
-        "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
-        os.environ.get("XLA_FLAGS", ""),
-    ]
-)
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=2 {FLAGS} {os.environ.get('XLA_FLAGS', '')}"
 
 # Programs compiled once are found again: by files that come later, by the commands that tests start, by the next run. Kept are
 # even the smallest, of which tests compile more than ten thousand; with a limit on the folder JAX would look at each when it
@@ -41,6 +35,9 @@ jax.config.update("jax_traceback_in_locations_limit", 0)  # where each operation
 jax.config.update("jax_numpy_rank_promotion", "raise")
 gc.set_threshold(50_000, 20, 20)  # tracing makes many objects and little garbage
 
+# A shell that runs the tests in the background has them, and the commands they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # No deadline: the first example compiles. The same examples each time: a failure seen once is seen again.
 hypothesis.settings.register_profile("ohio", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ohio")
@@ -61,10 +58,17 @@ def pytest_sessionstart(session):
 def few_programs():
     """Forgets compiled programs after each file: each holds memory maps, of which a process may have some 65,000."""
     yield
-    from ohio_jax.training import hdpo, loop, offline, online  # a run of files that train nothing must not pay for it
+    from ohio_jax.training import (  # a run of files that train nothing must not pay for it
+        hdpo,
+        host_batches,
+        loop,
+        offline,
+        online,
+    )
 
     loop._compiled.clear()
-    for trainer in (offline, online, hdpo):
+    loop._paces.clear()
+    for trainer in (offline, host_batches, online, hdpo):
         trainer.make_block.cache_clear()
     jax.clear_caches()
     gc.collect()

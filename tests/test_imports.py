@@ -18,7 +18,7 @@ FOLDERS = {
     "ohio_bench": ROOT / "benchmarks" / "ohio_bench",
 }
 ABOVE = {"ohio_jax": {"ohio_envs", "ohio_bench"}, "ohio_envs": {"ohio_bench"}, "ohio_bench": set()}
-# Nothing here installs it: who compares speeds with it does.
+# Of an extra of its own, for who compares speeds with it.
 ABSENT = {name for name in ("torch",) if importlib.util.find_spec(name) is None}
 HEAVY = {"mujoco", "brax", "cvxpy", "matplotlib", "highspy", "minari", "ray", "torch", "tensorflow"}
 

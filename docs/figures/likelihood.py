@@ -43,4 +43,4 @@ for axis, steps in zip(right, (1, 5), strict=True):
     axis.contourf(grid, grid, surface, levels=-np.geomspace(1e4, 0.1, 12), cmap="Blues", extend="both")
     axis.plot(*asked[0], marker="x", color="tab:orange", markersize=9, markeredgewidth=2)
     axis.set(title=f"likelihood after {steps} step{'s'[: steps > 1]}", xlabel="u, m", ylabel="u, m/s")
-figure.savefig(Path(__file__).with_suffix(".svg"))
+figure.savefig(Path(__file__).with_suffix(".png"), dpi=110, metadata={"Software": None})

@@ -83,23 +83,25 @@ def _observed(segment: Segment, at: Context) -> jax.Array:
 
 def _closed_form(segment: Segment, at: Context) -> tuple[jax.Array, jax.Array]:
     over = lambda x: jnp.broadcast_to(x, segment.action.shape)
-    named = at.q + (segment.action + over(at.params.kd) * at.v) / over(at.params.kp)  # the goal of which each step is the action
+    # The goal of which each step's logged action is the unclipped one.
+    step_goals = at.q + (segment.action + over(at.params.kd) * at.v) / over(at.params.kp)
     sign, taken = sign_of(segment.action, -over(at.params.bound), over(at.params.bound)), segment.taken[:, None]
-    free, above, below = (taken & (sign == side) for side in (0, -1, 1))  # that goal, one from it on, one up to it
+    exact, at_upper_bound, at_lower_bound = (taken & (sign == side) for side in (0, -1, 1))
 
-    # The slope of half the squares at each of these goals. It rises with the goal, so the least squares are between two of them,
-    # where the same steps count throughout: the least is at the mean of what they name.
-    off = jnp.clip(named[:, None] - named[None], jnp.where(below, 0.0, -jnp.inf)[None], jnp.where(above, 0.0, jnp.inf)[None])
-    rising = jnp.sum(jnp.where(taken[None], off, 0.0), axis=1) >= 0.0
-    first = jnp.min(jnp.where(taken & rising, named, jnp.inf), axis=0, keepdims=True)
-    last = jnp.max(jnp.where(taken & ~rising, named, -jnp.inf), axis=0, keepdims=True)
-    counts = free | (above & (named >= first)) | (below & (named <= last))
-    mean = jnp.sum(jnp.where(counts, named, 0.0), axis=0) / jnp.maximum(jnp.sum(counts, axis=0), 1)
+    # Derivative of the one-sided squares at each step's goal; it is monotone, so its root lies between the last negative and the
+    # first non-negative one, where the set of active steps is constant: the root is their mean.
+    low, high = jnp.where(at_lower_bound, 0.0, -jnp.inf), jnp.where(at_upper_bound, 0.0, jnp.inf)
+    derivative = jnp.clip(step_goals[:, None] - step_goals[None], low[None], high[None])
+    rising = jnp.sum(jnp.where(taken[None], derivative, 0.0), axis=1) >= 0.0
+    bracket_high = jnp.min(jnp.where(taken & rising, step_goals, jnp.inf), axis=0, keepdims=True)
+    bracket_low = jnp.max(jnp.where(taken & ~rising, step_goals, -jnp.inf), axis=0, keepdims=True)
+    active = exact | (at_upper_bound & (step_goals >= bracket_high)) | (at_lower_bound & (step_goals <= bracket_low))
+    mean = jnp.sum(jnp.where(active, step_goals, 0.0), axis=0) / jnp.maximum(jnp.sum(active, axis=0), 1)
 
-    known = jnp.any(free, axis=0)
-    least = jnp.max(jnp.where(above, named, -jnp.inf), axis=0)
-    most = jnp.min(jnp.where(below, named, jnp.inf), axis=0)
-    goal = jnp.where(known | (least > most), mean, jnp.clip(_observed(segment, at), least, most))
+    known = jnp.any(exact, axis=0)
+    lower = jnp.max(jnp.where(at_upper_bound, step_goals, -jnp.inf), axis=0)
+    upper = jnp.min(jnp.where(at_lower_bound, step_goals, jnp.inf), axis=0)
+    goal = jnp.where(known | (lower > upper), mean, jnp.clip(_observed(segment, at), lower, upper))
     return _within(at.params, goal), jnp.where(jnp.all(known), UNIQUE, AMBIGUOUS)
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ohio_jax.controllers import stateless
-from ohio_jax.controllers.transport import moved, possible
+from ohio_jax.controllers.transport import moved, status_of_flows
 from ohio_jax.low_level import ActionModel, Problem, Segment
 
 init, plan = stateless.init, stateless.plan
@@ -43,7 +43,7 @@ def _nobody(segment: Segment, at: Segment) -> jax.Array:
 
 def _closed_form(segment: Segment, at: Segment) -> tuple[jax.Array, jax.Array]:
     flows = segment.action[-1]
-    return flows.astype(jnp.float32).reshape(-1), possible(segment.state[-1], moved(flows))
+    return flows.astype(jnp.float32).reshape(-1), status_of_flows(segment.state[-1], moved(flows))
 
 
 def _moves(goal: jax.Array, at: Segment) -> jax.Array:

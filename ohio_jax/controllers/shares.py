@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ohio_jax.controllers import stateless
-from ohio_jax.controllers.transport import counts, moved, possible
+from ohio_jax.controllers.transport import counts, moved, status_of_flows
 from ohio_jax.low_level import AMBIGUOUS, UNIQUE, ActionModel, Problem, Segment
 
 init, plan = stateless.init, stateless.plan
@@ -54,7 +54,7 @@ def _everyone_stays(segment: Segment, at: Segment) -> jax.Array:
 def _closed_form(segment: Segment, at: Segment) -> tuple[jax.Array, jax.Array]:
     idle, moves = segment.state[-1], moved(segment.action[-1])
     flows = moves + jnp.diag(idle - jnp.sum(moves, axis=1, dtype=jnp.int32))
-    status = possible(idle, moves, jnp.where(jnp.any(idle > 0), UNIQUE, AMBIGUOUS))
+    status = status_of_flows(idle, moves, jnp.where(jnp.any(idle > 0), UNIQUE, AMBIGUOUS))
     return project(flows.astype(jnp.float32)), status
 
 

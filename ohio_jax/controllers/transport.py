@@ -110,7 +110,7 @@ def _asked(goal: jax.Array, at: stateless.Context) -> jax.Array:
 def _closed_form(segment: Segment, at: stateless.Context) -> tuple[jax.Array, jax.Array]:
     moves = moved(segment.action[-1])
     goal = proportions((at.state - _total(moves, axis=1) + _total(moves, axis=0)).astype(jnp.float32))
-    return goal, possible(at.state, moves, jnp.where(_total(at.state) > 0, UNIQUE, AMBIGUOUS))
+    return goal, status_of_flows(at.state, moves, jnp.where(_total(at.state) > 0, UNIQUE, AMBIGUOUS))
 
 
 def _program(segment: Segment, at: stateless.Context) -> LinearProgram:
@@ -144,7 +144,7 @@ def moved(flows: Int[Array, "n n"]) -> Int[Array, "n n"]:
     return jnp.where(jnp.eye(flows.shape[0], dtype=bool), 0, flows).astype(jnp.int32)
 
 
-def possible(idle: Int[Array, "n"], moves: Int[Array, "n n"], status: Int[Array, ""] | int = UNIQUE) -> Int[Array, ""]:
+def status_of_flows(idle: Int[Array, "n"], moves: Int[Array, "n n"], status: Int[Array, ""] | int = UNIQUE) -> Int[Array, ""]:
     """`Int[]`, the status; UNEXPLAINED where `idle: Int[n]` vehicles could not have made the moves `Int[n, n]`."""
     fits = jnp.all(_total(moves, axis=1) <= idle) & jnp.all(moves >= 0)
     return jnp.where(fits, status, UNEXPLAINED)

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Num
 
+from ohio_jax.data.mapped import Mapped, blocks, hash_of
 from ohio_jax.errors import UserError, brief, short
 
-CHUNK = 1 << 24  # bytes hashed at a time: an array mapped from a file never lies in memory as a whole
 LARGEST = np.float64(np.finfo(np.float32).max)  # what learners and low levels compute with
 WHOLE = np.iinfo(np.int32)
 
@@ -62,8 +62,8 @@ class Arrays:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays by field, in the order in which the fields are declared."""
-        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self) if field.name != "card"}  # pyright: ignore
+        """The arrays by field, in the order in which the fields are declared; those in files stay there, see `Mapped`."""
+        return {field.name: _array(getattr(self, field.name)) for field in fields(self) if field.name != "card"}  # pyright: ignore
 
     @functools.cached_property
     def digest(self) -> str:
@@ -71,7 +71,10 @@ class Arrays:
         return digest(self.arrays.values())
 
     def check(self, where: str) -> None:
-        """Raises UserError naming `where` and the field if the card is none, or an array not what `FORMS` says, or empty."""
+        """Raises UserError naming `where` and the field if the card is invalid, or an array not what `FORMS` says, or empty.
+
+        What numbers may be is asked of an array in a file chunk by chunk, when each is first read.
+        """
         check_card(where, self.card, self.NEEDED)
         for name, array in self.arrays.items():
             check_form(where, name, array, self.FORMS[name])
@@ -96,7 +99,7 @@ def check_card(where: str, card: Any, needed: Iterable[str] = ()) -> None:
 
 def check_form(where: str, name: str, array: Any, form: Form) -> None:
     """Raises UserError if an array has another type or number of dimensions, or rows of no entries."""
-    array = np.asarray(array)
+    array = _array(array)
     kind = array.dtype
     if kind.kind not in form.kinds or kind.itemsize > 8 or not kind.isnative:
         raise UserError(f"{where}: field {name}: expected {NAMES[form.kinds]}, found {brief(kind)}")
@@ -129,11 +132,21 @@ def check_finite(where: str, name: str, array: Num[np.ndarray, "..."]) -> None:
 
 
 def check_range(where: str, name: str, array: Num[np.ndarray, "..."], low: float, high: float, expected: str) -> None:
-    """Raises UserError naming the first entry outside [low, high]. Needs no memory where there is none."""
-    if not in_range(array, low, high):
-        bad = np.unravel_index(np.argmin((array >= low) & (array <= high)), array.shape)
-        place = [int(i) for i in bad]
-        raise UserError(f"{where}: field {name}{place}: expected {expected}, found {array[bad]}")
+    """Raises UserError naming the first entry outside [low, high]; of an array in a file, when its chunk is first read.
+
+    Needs no memory where there is none.
+    """
+
+    def check(first: int, rows: np.ndarray) -> None:
+        if not in_range(rows, low, high):
+            bad = np.unravel_index(np.argmin((rows >= low) & (rows <= high)), rows.shape)
+            place = [first + int(bad[0]), *map(int, bad[1:])]
+            raise UserError(f"{where}: field {name}{place}: expected {expected}, found {rows[bad]}")
+
+    if isinstance(array, Mapped):
+        array.ask((low, high), check)
+    else:
+        check(0, array)
 
 
 def in_range(array: Num[np.ndarray, "..."], low: float, high: float) -> bool:
@@ -143,10 +156,12 @@ def in_range(array: Num[np.ndarray, "..."], low: float, high: float) -> bool:
 
 def finite_rows(array: Num[np.ndarray, "N ..."]) -> Bool[np.ndarray, "N"]:
     """`Bool[N]`, the rows of which float32 can hold every entry."""
-    if in_range(array, -LARGEST, LARGEST):
-        return np.ones(len(array), bool)
-    within = (array >= -LARGEST) & (array <= LARGEST)
-    return np.logical_and.reduce(within.reshape(len(array), -1), axis=1)
+    found = np.ones(len(array), bool)
+    for first, rows in blocks(array):
+        if not in_range(rows, -LARGEST, LARGEST):
+            within = (rows >= -LARGEST) & (rows <= LARGEST)
+            found[first : first + len(rows)] = np.logical_and.reduce(within.reshape(len(rows), -1), axis=1)
+    return found
 
 
 def digest(arrays: Iterable[np.ndarray]) -> str:
@@ -159,17 +174,14 @@ def digest_v1(arrays: dict[str, np.ndarray]) -> str:
     sha = hashlib.sha256()
     for name in sorted(arrays):
         sha.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}\n".encode())
-        _feed(sha, arrays[name])
+        for _, rows in blocks(arrays[name]):
+            sha.update(np.ascontiguousarray(rows).data)
     return sha.hexdigest()
 
 
-def _hash(array: np.ndarray) -> str:
-    sha = hashlib.sha256(f"{array.dtype.str} {array.shape}\n".encode())
-    _feed(sha, array)
-    return sha.hexdigest()
+def _array(values: Any) -> Any:
+    return values if isinstance(values, Mapped) else np.asarray(values)
 
 
-def _feed(sha, array: np.ndarray) -> None:
-    rows = max(1, CHUNK // max(1, array[:1].nbytes))
-    for first in range(0, len(array), rows):
-        sha.update(np.ascontiguousarray(array[first : first + rows]).data)
+def _hash(array: np.ndarray | Mapped) -> str:
+    return array.sha256 if isinstance(array, Mapped) else hash_of(array, (rows for _, rows in blocks(array)))

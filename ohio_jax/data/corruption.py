@@ -15,7 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from ohio_jax import limits
 from ohio_jax.agent import Agent
+from ohio_jax.data.arrays import finite_rows
 from ohio_jax.data.storage import KINDS, Dataset
 from ohio_jax.data.trajectories import Trajectories
 from ohio_jax.data.transitions import Transitions
@@ -54,8 +56,9 @@ def corrupt(
             + noise, pi(s' + noise)); rewards are turned around, times `scale`.
 
     Raises:
-        UserError: for an unknown kind, a dataset of another kind than it spoils, a rate outside [0, 1], a negative scale, and for
-            an adversary without critics, of other sizes than the dataset, or asked about actions in logs.
+        UserError: for an unknown kind, a dataset of another kind than it spoils, a rate, scale or seed beyond its bounds in
+            `ohio_jax.limits`, and for an adversary without critics, of other sizes than the dataset, or asked about actions in
+            logs.
     """
     if kind not in FIELDS:
         raise unknown("corruption", kind, FIELDS)
@@ -63,18 +66,16 @@ def corrupt(
     if not isinstance(dataset, KINDS[wanted]):
         found = "trajectories" if isinstance(dataset, Trajectories) else "transitions"
         raise UserError(f"corruption {kind}: expected {wanted}, found {found}")
-    if not 0.0 <= rate <= 1.0:
-        raise UserError(f"corruption: rate: expected a share from 0 to 1, found {rate}")
-    if not scale >= 0.0:
-        raise UserError(f"corruption: scale: expected no less than 0, found {scale}")
-
+    for what, number in {"rate": rate, "scale": scale, "seed": seed}.items():
+        limits.check(f"corruption: {what}", number, limits.BUDGETS[what])
     if adversary is not None:
         _check(dataset, kind, adversary)
 
-    values, rng = getattr(dataset, name), np.random.default_rng(seed)
+    values, rng = np.asarray(getattr(dataset, name)), np.random.default_rng(seed)
     rows = np.sort(rng.choice(len(values), round(rate * len(values)), replace=False))
     share = rng.uniform(-1.0, 1.0, (len(rows), *values.shape[1:]))
-    largest = scale * np.std(values, axis=0, dtype=np.float64)[None]
+    finite = finite_rows(values)  # all of them but for logs that were read with `allow_nan`
+    largest = scale * np.std(values if finite.all() else values[finite], axis=0, dtype=np.float64)[None]
     if kind == "reward":
         spoiled = LARGEST_REWARD * largest * share if adversary is None else -scale * values[rows]
     else:
@@ -90,9 +91,17 @@ def corrupt(
     if not isinstance(dataset, Trajectories) and kind == "reward":
         gained = np.bincount(dataset.episode, new - values, len(dataset.episode_return))
         changes["episode_return"] = dataset.episode_return + gained
-    done = {"kind": kind, "rate": rate, "scale": scale, "seed": seed, **({} if adversary is None else {"adversarial": True})}
-    card = {**dataset.card, "corruption": [*dataset.card.get("corruption", []), done]}
+    card = {**dataset.card, "corruption": record(dataset, kind, rate, scale, seed, adversary)}
     return replace(dataset, card=card, **changes)
+
+
+def record(
+    dataset: Dataset, kind: str, rate: float, scale: float, seed: int, adversary: Adversary | None = None
+) -> list[dict[str, Any]]:
+    """The card's field `corruption` of what `corrupt` makes of the same: what was done to the dataset before, then this."""
+    done = {"kind": kind, "rate": rate, "scale": scale, "seed": seed, "source_sha256": dataset.digest}
+    done |= {} if adversary is None else {"adversarial": True}
+    return [*dataset.card.get("corruption", []), done]
 
 
 def _check(dataset: Dataset, kind: str, adversary: Adversary) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def from_arrays(
         UserError: naming field, row and column, for what the arrays may not be: of other shapes or numbers of rows, masked, not
             numbers, not finite, or closer together than float32 tells apart; flags other than 0 and 1; and a gap in an episode.
     """
-    if not isinstance(tolerance, int | float) or not 0.0 <= tolerance < math.inf:
+    if not isinstance(tolerance, Real) or not 0.0 <= tolerance < math.inf:
         raise UserError(f"{where}: tolerance: expected a number of at least 0, found {short(tolerance)}")
     if (state is None) != (next_state is None):
         raise UserError(f"{where}: field {'state' if state is None else 'next_state'}: expected beside the other, found none")
@@ -132,24 +133,27 @@ def _flags(where: str, name: str, values: Any) -> np.ndarray:
 def _check_resolution(where: str, name: str, array: np.ndarray) -> None:
     """Raises UserError for a column whose distinct numbers become equal in float32, as times counted from 1970 do.
 
-    Numbers that float32 rounds by less than a share of their column's range are as good as ever.
+    Numbers that float32 rounds by less than a share of their column's range are as good as ever. Looked at is the range without
+    the lowest and the highest number as well, since one of them may stand for what is missing, far from all others.
     """
     rounds = array.dtype.itemsize == 8 if array.dtype.kind == "f" else name in ("obs", "next_obs")  # others stay whole
     if not rounds:
         return
-    columns = array.reshape(len(array), -1)
-    low, high = (bound.reduce(columns, axis=0).astype(np.float64) for bound in (np.fmin, np.fmax))  # which pass over NaN
-    size = np.maximum(np.abs(low), np.abs(high))
-    with np.errstate(over="ignore", invalid="ignore"):  # of numbers that are not finite
+    columns = array.reshape(len(array), -1).astype(np.float64, copy=False)
+    counted = np.abs(columns) <= forms.LARGEST
+    for _ in range(2):
+        low = np.min(columns, axis=0, initial=np.inf, where=counted)
+        high = np.max(columns, axis=0, initial=-np.inf, where=counted)
+        size = np.where(high >= low, np.maximum(np.abs(low), np.abs(high)), 0.0)
         gap, spread = np.spacing(size.astype(np.float32)).astype(np.float64), high - low
-        coarse = (LEVELS * gap > spread) & (spread > CONSTANT * size)
-    for column in map(int, np.flatnonzero(coarse)):
-        values = columns[:, column]
-        values = np.unique(values[np.isfinite(values)])
-        if len(np.unique(values.astype(np.float32))) < len(values):
-            found = f"{values[0]:.12g} to {values[-1]:.12g}, which it counts in steps of {gap[column]:.3g}; take an offset off"
-            place = f", column {column}" if array.ndim > 1 else ""
-            raise UserError(f"{where}: field {name}{place}: expected numbers that float32 tells apart, found {found}")
+        for column in map(int, np.flatnonzero((LEVELS * gap > spread) & (spread > CONSTANT * size))):
+            values = np.unique(columns[counted[:, column], column])
+            if len(np.unique(values.astype(np.float32))) < len(values):
+                ends, step = f"{values[0]:.12g} to {values[-1]:.12g}", f"{gap[column]:.3g}"
+                found = f"{ends}, which it counts in steps of {step}; take an offset off"
+                place = f", column {column}" if array.ndim > 1 else ""
+                raise UserError(f"{where}: field {name}{place}: expected numbers that float32 tells apart, found {found}")
+        counted &= (columns > low) & (columns < high)
 
 
 def _steps_off(where: str, obs: np.ndarray, next_obs: np.ndarray, end: np.ndarray, tolerance: float) -> int:

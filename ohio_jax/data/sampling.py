@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64, Int32, PRNGKeyArray, UInt32
 
 from ohio_jax.data.transitions import Transitions
+from ohio_jax.errors import UserError
 
 # Differences of scores below this share of the returns' size are rounding, not information.
 TIE = 1e-6
@@ -37,7 +38,7 @@ def advantage_weighted(transitions: Transitions, temperature: float) -> Float64[
     """
     returns = np.asarray(transitions.episode_return, np.float64)
     present, rows = np.unique(transitions.episode, return_index=True)
-    features = np.asarray(transitions.obs, np.float64)[rows]
+    features = np.asarray(transitions.obs[rows], np.float64)
     spread = features.std(axis=0)
     features = (features - features.mean(axis=0)) / np.where(spread > 0.0, spread, 1.0)
     centered = returns[present] - returns[present].mean()
@@ -69,8 +70,14 @@ def _soft_max(transitions: Transitions, score: np.ndarray, temperature: float) -
 
 
 def cumulative(probabilities: Float[np.ndarray, "M"]) -> UInt32[np.ndarray, "M"]:
-    """`UInt32[M]`, running sums in units of 2^-31: float32 would blur a million small probabilities."""
+    """`UInt32[M]`, running sums in units of 2^-31: float32 would blur a million small probabilities.
+
+    Raises:
+        UserError: for probabilities whose sum is not finite, or not above 0.
+    """
     total = np.cumsum(np.asarray(probabilities, np.float64))
+    if not 0.0 < total[-1] < np.inf:
+        raise UserError(f"sampling: expected probabilities with a finite sum above 0, found {total[-1]}")
     return np.round(total / total[-1] * 2.0**31).astype(np.uint32)
 
 

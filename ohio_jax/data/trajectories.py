@@ -1,7 +1,7 @@
 """Low-level trajectories: what a behavior policy logged, step by step."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +12,8 @@ from ohio_jax.data.arrays import Arrays, Form
 from ohio_jax.errors import UserError
 
 BLOCK = 1 << 16  # rows that `coverage` takes at a time in float64
+PRINCIPAL = 3  # components by which it tells states, and actions, apart
+STEPWISE = ("state", "next_state", "action", "reward", "terminated", "truncated")  # arrays with a row a step
 PER_STEP = ("obs", "state", "next_state", "action", "reward")  # numbers logged of each step; of obs, those before and after it
 
 
@@ -25,7 +27,8 @@ class Trajectories(Arrays):
         action: `[N, *action]`, low-level actions as executed.
         reward: `Float[N]`.
         first_reward: `Float[E]`, earned before the first decision; part of the episode's return.
-        terminated, truncated: `Bool[N]`, true ends and time limits, at an episode's last step alone; a true end counts for more.
+        terminated, truncated: `Bool[N]`, true ends and time limits, at an episode's last step alone; if both are set,
+            terminated wins.
         offset: `Int[E + 1]`.
     """
 
@@ -72,15 +75,28 @@ class Trajectories(Arrays):
         before = self.obs_index
         return np.logical_and.reduce([obs[before], obs[before + 1], *others])
 
+    def episodes(self, first: int, stop: int) -> "Trajectories":
+        """The episodes first .. stop-1 alone."""
+        steps = slice(int(self.offset[first]), int(self.offset[stop]))
+        return replace(
+            self,
+            obs=self.obs[steps.start + first : steps.stop + stop],
+            first_reward=self.first_reward[first:stop],
+            offset=self.offset[first : stop + 1] - self.offset[first],
+            **{name: getattr(self, name)[steps] for name in STEPWISE},
+        )
+
     def as_dict(self) -> dict[str, np.ndarray]:
         """The data under the names that offline learners elsewhere read, as in D4RL and OGBench: a row a low-level step."""
+        last = np.zeros(len(self.reward), bool)
+        last[self.offset[1:] - 1] = True
         return {
             "observations": self.obs[self.obs_index],
-            "actions": self.action,
+            "actions": np.asarray(self.action),
             "rewards": self.reward,
             "next_observations": self.obs[self.obs_index + 1],
             "terminals": self.terminated,
-            "timeouts": self.truncated & ~self.terminated,
+            "timeouts": last & ~self.terminated,
         }
 
     def check(self, where: str) -> None:
@@ -91,7 +107,7 @@ class Trajectories(Arrays):
         """
         super().check(where)
         arrays, offset, steps = self.arrays, self.offset, len(self.reward)
-        forms.check_rows(where, arrays, ("state", "next_state", "action", "terminated", "truncated"))
+        forms.check_rows(where, arrays, STEPWISE)
         forms.check_alike(where, "state", self.state, "next_state", self.next_state)
         if len(offset) < 2 or offset[0] != 0 or offset[-1] != steps or (offset[1:] <= offset[:-1]).any():
             raise UserError(f"{where}: field offset: expected increasing from 0 to {steps}, found {offset[:8].tolist()}...")
@@ -114,19 +130,24 @@ class Trajectories(Arrays):
             forms.check_finite(where, name, arrays[name])
 
 
+def columns(parts: Iterable[Trajectories]) -> dict[str, list[Any]]:
+    """The arrays of consecutive episodes, by field, that make one data set where those of a field are joined."""
+    found: dict[str, list[Any]] = {}
+    for part in parts:
+        for name, array in part.arrays.items():
+            found.setdefault(name, []).append(array)
+        del part
+    found["offset"] = [np.cumsum(np.concatenate([[0], *map(np.diff, found["offset"])]))]
+    return found
+
+
 def concatenate(parts: Iterable[Trajectories], card: dict[str, Any]) -> Trajectories:
     """Joins trajectories of consecutive episodes into one data set with the given card.
 
     Parts that nobody else holds are let go of field by field, so that hardly more than one copy of the data lies in memory.
     """
-    columns: dict[str, list[np.ndarray]] = {}
-    for part in parts:
-        for name, array in part.arrays.items():
-            columns.setdefault(name, []).append(np.diff(array) if name == "offset" else array)
-        del part
-    arrays = {name: np.concatenate(columns.pop(name)) for name in [*columns]}
-    offset = np.concatenate([[0], np.cumsum(arrays.pop("offset"))])
-    return Trajectories(**arrays, offset=offset, card=card)
+    found = columns(parts)
+    return Trajectories(**{name: np.concatenate(found.pop(name)) for name in [*found]}, card=card)
 
 
 def quality(returns: Float[np.ndarray, "E"], zero: float, full: float) -> float:
@@ -134,23 +155,35 @@ def quality(returns: Float[np.ndarray, "E"], zero: float, full: float) -> float:
     return float((np.mean(returns) - zero) / (full - zero))
 
 
-def coverage(obs: Num[np.ndarray, "M n"], action: Num[np.ndarray, "M ..."], bins: int = 20) -> float:
+def coverage(
+    obs: Num[np.ndarray, "N n"],
+    action: Num[np.ndarray, "M ..."],
+    index: Int[np.ndarray, "M"] | None = None,
+    bins: int = 20,
+) -> float:
     """Distinct (state, action) cells as a share of the transitions, in (0, 1].
 
     In tens of dimensions every pair is unique, so both are first projected on their three leading principal components
     and binned in `bins` intervals from the smallest to the largest value: a relative of SACo (Schweighofer et al. 2022)
     that needs no reference dataset.
+
+    Args:
+        index: the row of `obs` that goes with each action; None: the same.
     """
+    observed = lambda rows: obs[rows if index is None else index[rows]]
+    acted = lambda rows: action[rows].reshape(rows.stop - rows.start, -1)
+    pairs = _cells(observed, len(action), bins) * bins**PRINCIPAL + _cells(acted, len(action), bins)
+    return len(np.unique(pairs)) / len(pairs)
 
-    def cells(x: np.ndarray) -> np.ndarray:
-        x = x.reshape(len(x), -1)
-        blocks = [slice(first, first + BLOCK) for first in range(0, len(x), BLOCK)]
-        mean = sum(np.sum(x[rows], axis=0, dtype=np.float64) for rows in blocks) / len(x)
-        centered = lambda rows: x[rows].astype(np.float64) - mean
-        _, axes = np.linalg.eigh(sum(part.T @ part for part in map(centered, blocks)))
-        y = np.concatenate([centered(rows) @ axes[:, -3:] for rows in blocks])
-        low, width = y.min(axis=0), np.maximum(np.ptp(y, axis=0), 1e-12)
-        return np.minimum((bins * (y - low) / width).astype(int), bins - 1)
 
-    pairs = np.concatenate([cells(obs), cells(action)], axis=1)
-    return len(np.unique(pairs, axis=0)) / len(pairs)
+def _cells(read: Callable[[slice], np.ndarray], count: int, bins: int) -> Int[np.ndarray, "M"]:
+    """`Int[M]`, the number of the cell that each of `count` rows is in; read: `read(slice)`, `Num[rows, n]`."""
+    blocks = [slice(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK)]
+    mean = sum(np.sum(read(rows), axis=0, dtype=np.float64) for rows in blocks) / count
+    centered = lambda rows: read(rows).astype(np.float64) - mean
+    _, axes = np.linalg.eigh(sum(part.T @ part for part in map(centered, blocks)))
+    cells = np.zeros(count, np.int64)
+    for y in np.concatenate([centered(rows) @ axes[:, -PRINCIPAL:] for rows in blocks]).T:
+        bin = (bins * (y - y.min()) / max(np.ptp(y), 1e-12)).astype(np.int64)
+        cells = cells * bins + np.minimum(bin, bins - 1)
+    return cells

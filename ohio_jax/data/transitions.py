@@ -6,12 +6,14 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float32, Num
+from jaxtyping import Float32, Int, Num
 
 from ohio_jax.data import arrays as forms
 from ohio_jax.data.arrays import Arrays, Form
 from ohio_jax.errors import UserError
 from ohio_jax.low_level import FAILED, UNIQUE
+
+ALL = slice(None)  # rows
 
 
 class Batch(NamedTuple):
@@ -90,10 +92,10 @@ class Transitions(Arrays):
         """The data under the names that offline learners elsewhere read, as in D4RL and OGBench: a row a decision."""
         last = np.append(self.episode[1:] != self.episode[:-1], True)
         return {
-            "observations": self.obs,
-            "actions": self.action,
+            "observations": np.asarray(self.obs),
+            "actions": np.asarray(self.action),
             "rewards": self.reward,
-            "next_observations": self.next_obs,
+            "next_observations": np.asarray(self.next_obs),
             "terminals": self.terminal,
             "timeouts": last & ~self.terminal,
         }
@@ -127,11 +129,16 @@ class Transitions(Arrays):
         """h, low-level steps of a whole segment, as the card says; 1 where it says nothing."""
         return self.card.get("steps", 1)
 
-    def batch(self, discount: float = 1.0) -> Batch:
-        """All transitions as one batch of float32 arrays, on the host; discount: a learner's, for a whole segment."""
-        follows = continuation(discount, self.elapsed, self.steps, self.terminal)
-        arrays = (self.obs, self.action, self.reward, self.next_obs, follows, self.weight)
-        return Batch(*(np.asarray(array, np.float32) for array in arrays))  # type: ignore[arg-type]
+    def batch(self, discount: float = 1.0, rows: Any = ALL) -> Batch:
+        """Transitions as one batch of float32 arrays, on the host.
+
+        Args:
+            discount: a learner's, for a whole segment.
+            rows: which; all of them unless given.
+        """
+        follows = continuation(discount, self.elapsed[rows], self.steps, self.terminal[rows])
+        own = (array[rows] for array in (self.obs, self.action, self.reward, self.next_obs))
+        return Batch(*(np.asarray(array, np.float32) for array in (*own, follows, self.weight[rows])))  # type: ignore[arg-type]
 
     def mc_returns(self, discount: float) -> Float32[np.ndarray, "M"]:
         """Float32[M], reward from each transition to the end of its episode; discount: of a whole segment, see `continuation`."""
@@ -145,9 +152,13 @@ class Transitions(Arrays):
 
         return np.asarray(jax.lax.scan(back, jnp.float32(0.0), (self.reward.astype(np.float32), share), reverse=True)[1])
 
-    def next_actions(self) -> Num[np.ndarray, "M ..."]:
-        """The action of each transition's next one; its own where that is of another episode or has no weight."""
-        follows = (self.episode[1:] == self.episode[:-1]) & (self.weight[1:] > 0)
+    @property
+    def following(self) -> Int[np.ndarray, "M"]:
+        """`Int[M]`, each transition's next one; itself where that is of another episode or has no weight."""
         rows = np.arange(len(self.action))
-        rows[:-1] += follows
-        return self.action[rows]
+        rows[:-1] += (self.episode[1:] == self.episode[:-1]) & (self.weight[1:] > 0)
+        return rows
+
+    def next_actions(self) -> Num[np.ndarray, "M ..."]:
+        """The action of the one that follows each transition."""
+        return self.action[self.following]

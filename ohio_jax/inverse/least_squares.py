@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ohio_jax import low_level
-from ohio_jax.inverse.result import Recovered, goal_status, informative, jacobian_rank_status
+from ohio_jax.inverse.result import Recovered, goal_status, uniqueness
 from ohio_jax.low_level import SLACK, Prepared, Problem, active, active_residual, signed_residual
 from ohio_jax.solvers.small import gram, least_squares, product, solve_definite
 
@@ -77,8 +77,7 @@ def invert(problem: Problem, at: Prepared) -> Recovered:
         prior = center.reshape(-1), low_level.width(problem, at).reshape(-1)
     end = search(*flat(problem, at), prior, low_level.entries(problem, at))
     goal = end.goal.reshape(center.shape)
-    J = informative(problem, at, goal, end.J)
-    return goal_status(problem, at, goal, jacobian_rank_status(J), end.converged, end.iterations)
+    return goal_status(problem, at, goal, uniqueness(problem, at, goal, end.J), end.converged, end.iterations)
 
 
 def flat(problem: Problem, at: Prepared) -> tuple[Signed, Function, Float[Array, "g"]]:

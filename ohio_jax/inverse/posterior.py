@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from ohio_jax import low_level
 from ohio_jax.inverse.least_squares import flat, search
-from ohio_jax.inverse.result import Recovered, goal_status, informative, jacobian_rank_status
+from ohio_jax.inverse.result import Recovered, goal_status, uniqueness, without_inactive_bounds
 from ohio_jax.low_level import Prepared, Problem
 
 
@@ -36,9 +36,9 @@ def invert(problem: Problem, at: Prepared) -> Recovered:
 
     end = search(with_prior, project, start)
     goal = end.goal.reshape(center.shape)
-    J = informative(problem, at, goal, end.J[: -len(width)])
-    deviation = spread(J, width).reshape(center.shape)
-    return goal_status(problem, at, goal, jacobian_rank_status(J), end.converged, end.iterations, deviation=deviation)
+    J = end.J[: -len(width)]
+    deviation = spread(without_inactive_bounds(problem, at, goal, J), width).reshape(center.shape)
+    return goal_status(problem, at, goal, uniqueness(problem, at, goal, J), end.converged, end.iterations, deviation=deviation)
 
 
 def spread(J: Float[Array, "k g"], width: Float[Array, "g"]) -> Float[Array, "g"]:

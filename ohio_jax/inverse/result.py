@@ -22,6 +22,7 @@ from ohio_jax.low_level import (
 from ohio_jax.solvers.small import product, solve_definite
 
 INDEPENDENT = 1e-5  # smallest pivot at which a direction of the goal still shows in float32
+APART = 2.0  # tolerances by which the residuals of two goals should differ that are told apart
 
 
 class Recovered(NamedTuple):
@@ -48,7 +49,9 @@ class Recovered(NamedTuple):
     loss: jax.Array
 
 
-def informative(problem: Problem, at: Prepared, goal: Float[Array, "*goal"], J: Float[Array, "k g"]) -> Float[Array, "k g"]:
+def without_inactive_bounds(
+    problem: Problem, at: Prepared, goal: Float[Array, "*goal"], J: Float[Array, "k g"]
+) -> Float[Array, "k g"]:
     """`Float[k, g]`, J, the residual's derivative at the goal, without the entries that say nothing there: those that count on
     one side alone, as of actions on their bounds, and are off by no more than is explained. Goals on their other side explain as
     much, however near to the bound a prior, or a search that comes from inside, has left this one.
@@ -59,10 +62,34 @@ def informative(problem: Problem, at: Prepared, goal: Float[Array, "*goal"], J: 
 
 def jacobian_rank_status(J: Float[Array, "k g"]) -> Int[Array, ""]:
     """`Int[]`, UNIQUE or AMBIGUOUS: whether every direction of the goal shows in a residual with derivative J: `Float[k, g]`, of
-    entries that say something (see `informative`).
+    entries that say something (see `without_inactive_bounds`).
     """
     _, pivot = solve_definite(product(J.T, J), jnp.zeros(J.shape[1], J.dtype))
     return jnp.where(pivot > INDEPENDENT, UNIQUE, AMBIGUOUS)
+
+
+def uniqueness(problem: Problem, at: Prepared, goal: Float[Array, "*goal"], J: Float[Array, "k g"]) -> Int[Array, ""]:
+    """`Int[]`, UNIQUE or AMBIGUOUS: whether the goal, at which the residual has derivative J: `Float[k, g]`, is the only one.
+
+    A derivative does not tell that a low level saturates from this goal on, which is where a search that comes from inside ends.
+    Of actions on their bounds one side counts (see `without_inactive_bounds`). Of states nothing like that is known: there each
+    entry of the goal is moved, up and down, as far as leads to a residual of `APART` tolerances if J holds, and where one such
+    goal explains the segment all the same the goal is AMBIGUOUS.
+    """
+    if model_of(problem) is not problem.state:
+        return jacobian_rank_status(without_inactive_bounds(problem, at, goal, J))
+
+    def explains(entry: jax.Array) -> jax.Array:
+        per_unit = jnp.linalg.norm(product(J, entry))
+        far = APART * problem.tolerance / jnp.where(per_unit > 0, per_unit, jnp.inf)
+        other = problem.project(goal + (far * entry).reshape(goal.shape))  # which may keep it near
+        expected = jnp.linalg.norm(product(J, (other - goal).reshape(-1)))
+        off = jnp.linalg.norm(residual(problem, other, at))
+        return (expected > 0.75 * APART * problem.tolerance) & (off < problem.tolerance)
+
+    entries = jnp.eye(J.shape[1], dtype=J.dtype)
+    others = jax.vmap(explains)(jnp.concatenate([entries, -entries]))
+    return jnp.where(jnp.any(others), AMBIGUOUS, jacobian_rank_status(J))
 
 
 def is_identifiable(problem: Problem, at: Prepared, goal: Float[Array, "*goal"]) -> Int[Array, ""]:
@@ -76,7 +103,7 @@ def is_identifiable(problem: Problem, at: Prepared, goal: Float[Array, "*goal"])
             return jnp.int32(UNIQUE)
         return jnp.where(low_level.closed_form(problem, at)[1] == AMBIGUOUS, AMBIGUOUS, UNIQUE)
     J = jax.jacfwd(lambda y: signed_residual(problem, y.reshape(goal.shape), at)[0])(goal.reshape(-1))
-    return jacobian_rank_status(informative(problem, at, goal, J))
+    return uniqueness(problem, at, goal, J)
 
 
 def goal_status(

@@ -1,13 +1,18 @@
-"""Learners that live in other packages or in a file of the working directory, found by name."""
+"""Learners that live in other packages or in a file of the working directory, found by name and checked before they learn."""
 
 import hashlib
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ohio_jax.errors import UserError, short, unknown
-from ohio_jax.learners import LEARNERS
+import jax
+import jax.numpy as jnp
+
+from ohio_jax.data import Batch
+from ohio_jax.errors import UserError, brief, short, unknown
+from ohio_jax.learners import LEARNERS, Spec
 
 PARTS = ("Config", "init", "update", "act")  # what a learner consists of
 FROM: dict[str, dict[str, str]] = {}  # name in LEARNERS -> see `origin`
@@ -39,6 +44,13 @@ def find(name: str) -> str:
         raise UserError(f"learner {name!r}: expected {', '.join(PARTS)}, found no {missing[0]}")
     if not hasattr(found.Config, "replace"):
         raise UserError(f"learner {name!r}: expected Config to be a flax.struct.PyTreeNode, found {found.Config!r}")
+    try:
+        hash(config := found.Config())
+    except Exception as error:
+        what = f"{type(error).__name__}: {brief(error)}"
+        raise UserError(f"learner {name!r}: expected Config() with defaults that have a hash, found {what}") from error
+    if getattr(found, "MC_RETURNS", False) and not hasattr(config, "discount"):
+        raise UserError(f"learner {name!r}: expected Config with a field discount, as MC_RETURNS needs it, found none")
     if found.__hash__ is None:  # programs are kept by learner
         raise UserError(f"learner {name!r}: expected a module or a class, found {type(found).__name__}, which has no hash")
     called = (thing or module.rpartition(".")[2]).lower()
@@ -56,6 +68,58 @@ def origin(name: str) -> dict[str, str]:
     import.
     """
     return FROM.get(name, {})
+
+
+def check(name: str, spec: Spec, config: Any) -> None:
+    """Raises UserError where functions of a learner from elsewhere take or return what none does. They are traced, not run.
+
+    Args:
+        name: in LEARNERS; of others nothing is asked.
+    """
+    if name not in FROM:
+        return
+    learner, rows = LEARNERS[name], 2
+    shaped: Callable[..., Any] = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
+    obs, action, number = shaped(rows, spec.observation_size), shaped(rows, *spec.action.shape), shaped(rows)
+    mc_return, next_action = (getattr(learner, what, False) for what in ("MC_RETURNS", "NEXT_ACTIONS"))
+    more = number if mc_return else None, action if next_action else None
+    batch, key = Batch(obs, action, number, obs, number, number, *more), jax.eval_shape(jax.random.key, 0)
+
+    def traced(call: str, expected: str, function: Callable[..., Any], *inputs: Any) -> tuple[Any, Callable[[Any], UserError]]:
+        """What the function returns, as shapes; and what to raise if that is something else than expected."""
+        wrong = lambda found: UserError(f"learner {FROM[name]['learner_from']!r}: {call}: expected {expected}, found {found}")
+        try:
+            return jax.eval_shape(function, *inputs), wrong
+        except UserError:
+            raise
+        except Exception as error:  # whatever its code raises
+            raise wrong(f"{type(error).__name__}: {brief(error)}") from error
+
+    call, expected = "init(key, spec, config)", "a flax.struct.PyTreeNode with fields config and spec"
+    state, wrong = traced(call, expected, lambda key: learner.init(key, spec, config), key)
+    if not all(hasattr(state, part) for part in ("replace", "config", "spec")):
+        raise wrong(type(state).__name__)
+
+    found, wrong = traced("update(state, batch)", "the next state and metrics", learner.update, state, batch)
+    if type(found) is not tuple or len(found) != 2:
+        raise wrong(f"{type(found).__name__}{f' of {len(found)}' if isinstance(found, tuple) else ''}")
+    after, metrics = found
+    if jax.tree.structure(after) != jax.tree.structure(state):
+        raise wrong(f"a state of another structure than that of init, {type(after).__name__}")
+    for (path, old), new in zip(jax.tree_util.tree_leaves_with_path(state), jax.tree.leaves(after), strict=True):
+        if (old.shape, old.dtype) != (new.shape, new.dtype):
+            of = lambda leaf: f"{leaf.dtype}{[*leaf.shape]}"
+            raise wrong(f"state{jax.tree_util.keystr(path)} as {of(new)}, which was {of(old)}")
+    kinds = {type(value) for value in metrics.values()} if isinstance(metrics, dict) else {type(metrics)}
+    for kind in kinds - {jax.ShapeDtypeStruct}:
+        raise wrong(f"metrics that are no dict of numbers by name: {kind.__name__}")
+
+    call = "act(state, obs, key, deterministic)"
+    for given, shape, deterministic in ((obs, action.shape, False), (shaped(*obs.shape[1:]), action.shape[1:], True)):
+        act = lambda state, obs, key, deterministic=deterministic: learner.act(state, obs, key, deterministic)
+        made, wrong = traced(call, f"actions of shape {shape} for obs of shape {given.shape}", act, state, given, key)
+        if getattr(made, "shape", None) != shape:
+            raise wrong(f"shape {made.shape}" if hasattr(made, "shape") else type(made).__name__)
 
 
 def _digest(module: str, found: Any) -> str:

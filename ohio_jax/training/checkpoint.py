@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from absl import logging
 
+from ohio_jax import precision, reading
 from ohio_jax.errors import UserError, brief, short, unknown
 from ohio_jax.files import reason, try_output, write_json
 from ohio_jax.task import Task
@@ -22,6 +23,7 @@ from ohio_jax.training.sharding import SeedSharding
 
 FORMAT = 6  # of a directory; raised when what an older one holds can no longer be used
 KINDS = {"task": str, "settings": dict, "interface": str, "plan": dict, "extended": list}  # of what `run.json` may hold
+LARGEST = 16 * 2**20  # bytes of `run.json`
 ANEW = "train anew in another directory"
 
 
@@ -53,10 +55,11 @@ class Run:
         seeds: where they lie.
 
     Raises:
-        UserError: for a plan that is none, and if the directory holds another run, is damaged, or an older version's.
+        UserError: for an invalid plan, float64, and if the directory holds another run, is damaged, or an older version's.
     """
 
     def __init__(self, title: str, plan: Plan, identity: dict[str, Any], directory: Path | None = None):
+        precision.check()
         plan.check()
         self.title, self.plan = title, plan
         self.progress, self.seeds = Progress(), SeedSharding(plan.seeds)
@@ -173,8 +176,11 @@ def _restore(directory: Path, step: int, like: Any) -> tuple[Any, Progress]:
         saved = note.pop("sha256")
         progress = Progress(**{**note, "curve": tuple(note["curve"])})
         found = tree_digest(kept.states)
+    except (PermissionError, MemoryError):  # of which the checkpoint is not to blame
+        raise
     except Exception as error:  # Orbax raises many kinds for what it did not write, or what is damaged
-        raise UserError(f"{directory}: checkpoint {step} cannot be read ({type(error).__name__}); {ANEW}") from error
+        found = f"{type(error).__name__}: {brief(error)}"
+        raise UserError(f"{directory}: checkpoint {step} cannot be read ({found}); {ANEW}") from error
     if (found, progress.done) != (saved, step):
         raise UserError(
             f"{directory}: checkpoint {step}: expected the checksum and the number that were saved, found others; {ANEW}"
@@ -183,9 +189,9 @@ def _restore(directory: Path, step: int, like: Any) -> tuple[Any, Progress]:
 
 
 def not_finite(tree: Any) -> str | None:
-    """Where in a pytree a number has gone, NaN or too large; None: nowhere. Minus infinity is the logarithm of a zero."""
+    """The first leaf with a NaN or infinite value; None: there is none."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        if np.issubdtype(np.asarray(leaf).dtype, np.floating) and not (np.asarray(leaf) < np.inf).all():
+        if np.issubdtype(np.asarray(leaf).dtype, np.floating) and not np.isfinite(leaf).all():
             return jax.tree_util.keystr(path).lstrip(".")
     return None
 
@@ -201,12 +207,9 @@ def tree_digest(tree: Any) -> str:
 def read_run(directory: str | Path) -> dict[str, Any]:
     """`run.json` of a training directory. Raises UserError if there is none, it is damaged, or an older version's."""
     described = Path(directory) / "run.json"
-    try:
-        run = json.loads(described.read_text())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{Path(directory)}: expected a training directory, found no run.json") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{described}: expected JSON, found: {reason(error)}") from error
+    if not described.exists():
+        raise UserError(f"{Path(directory)}: expected a training directory, found no run.json")
+    run = reading.parse_json(described, reading.content(described, LARGEST))
     found = run.get("format") if isinstance(run, dict) else None
     if found != FORMAT:
         made = f"it is of another version; {ANEW}"

@@ -15,6 +15,7 @@ import optax
 from jaxtyping import Array, Float
 
 from ohio_jax.agent import Agent, Preprocessor
+from ohio_jax.deadline import NEVER, Deadline
 from ohio_jax.environment import HighLevelEnv
 from ohio_jax.errors import UserError
 from ohio_jax.learners import bc, common
@@ -61,13 +62,14 @@ def make_block(episodes: int, updates: int, seeds: SeedSharding) -> jax.stages.W
     return over_seeds(one_seed, seeds)
 
 
-def hdpo(plan: Plan, task: Task, interface: str, directory: Path | None = None) -> Trained:
+def hdpo(plan: Plan, task: Task, interface: str, directory: Path | None = None, deadline: Deadline = NEVER) -> Trained:
     """Trains `plan.seeds` policies for `plan.updates` updates on `plan.batch` episodes each; `plan.learner` is "bc".
 
     With a directory, keeps checkpoints there and resumes from them. The curve holds the mean return of a block's episodes.
 
     Raises:
         UserError: for a task in whole quantities, another learner, or a directory that holds another run.
+        OutOfTime: where it cannot end by the deadline; what was done is kept.
     """
     if not getattr(task.env, "smooth", False):
         raise UserError(f"{task.name}: expected a task with a derivative (--set smooth=1), found whole quantities")
@@ -85,4 +87,5 @@ def hdpo(plan: Plan, task: Task, interface: str, directory: Path | None = None) 
         lambda updates: make_block(plan.batch, updates, run.seeds),
         agents,
         lambda agents, done: (agents, keys, jnp.int32(done), env),
+        deadline=deadline,
     )

@@ -1,4 +1,8 @@
-"""Offline training: the whole data set lies on the device, and the batch of update k depends on the seed and on k alone."""
+"""Offline training: the batch of update k depends on the seed and on k alone, wherever the data lie.
+
+Where they fit, the whole data set lies on the device and batches are drawn there; else it stays on the host, see
+`ohio_jax.training.host_batches`.
+"""
 
 import functools
 from pathlib import Path
@@ -7,13 +11,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ohio_jax.agent import feature_size
 from ohio_jax.data import Batch, Transitions, sampling
+from ohio_jax.data.transitions import ALL
+from ohio_jax.deadline import NEVER, Deadline
 from ohio_jax.errors import unknown
 from ohio_jax.learners import LEARNERS
 from ohio_jax.task import Task, check_transitions
+from ohio_jax.training import host_batches
 from ohio_jax.training.checkpoint import Run
 from ohio_jax.training.loop import Trained, run_blocks
-from ohio_jax.training.plan import Plan, batch_of, initial_agents
+from ohio_jax.training.plan import Plan, initial_agents, rows_of
 from ohio_jax.training.sharding import SeedSharding, over_seeds
 
 
@@ -48,32 +56,52 @@ def fingerprint(plan: Plan, task: Task, interface: str, transitions: Transitions
     return {**about, "data_sha256": transitions.digest, "plan": plan.as_json()}
 
 
-def train(plan: Plan, task: Task, interface: str, transitions: Transitions, directory: Path | None = None) -> Trained:
+def train(
+    plan: Plan,
+    task: Task,
+    interface: str,
+    transitions: Transitions,
+    directory: Path | None = None,
+    data_on: str | None = None,
+    deadline: Deadline = NEVER,
+) -> Trained:
     """Trains `plan.seeds` seeds; with a directory, keeps checkpoints there and resumes from them.
 
     A run of the directory that differs in nothing but fewer updates goes on to `plan.updates`; a rate that falls over the updates
     then falls over all of them, so that the result is not bit for bit that of a run made in one piece.
 
+    Args:
+        data_on: "device" or "host", see `host_batches`; None: by size. Programs differ, and so do results, in the last bits.
+
     Raises:
-        UserError: for an unknown sampling, data of other sizes than the task's, a directory that holds another run or
-            a checkpoint that cannot be read, and where numbers stop being finite.
+        UserError: for an unknown sampling, data that `Transitions.check` refuses or of other sizes than the task's, a directory
+            that holds another run or a checkpoint that cannot be read, and where numbers stop being finite.
+        OutOfTime: where it cannot end by the deadline; what was done is kept.
     """
     if plan.sampling not in sampling.PROBABILITIES:
         raise unknown("sampling", plan.sampling, sampling.PROBABILITIES)
+    transitions.check("transitions")
     check_transitions(transitions, task, interface)
-    run = Run(f"train {task.name} {interface} {plan.learner}", plan, fingerprint(plan, task, interface, transitions), directory)
+    features = feature_size(task.env.observation_size, task.interfaces[interface].features)
+    on_host = host_batches.place_of(data_on, features, transitions) == "host"
+    identity = fingerprint(plan, task, interface, transitions) | ({"data_on": "host"} if on_host else {})
+    run = Run(f"train {task.name} {interface} {plan.learner}", plan, identity, directory)
     fresh, keys = initial_agents(plan, task, interface, transitions)
     agents = run.restore(fresh)
     # Hyperparameters are the plan's also where the run was trained for fewer updates before.
     agents = agents._replace(state=agents.state.replace(config=fresh.state.config))
-    spec, preprocess = agents.state.spec, jax.tree.map(lambda x: x[0], agents.preprocess)  # of the same data in all of them
+    preprocess = jax.tree.map(lambda x: x[0], agents.preprocess)  # of the same data in all of them
+    take, learner = rows_of(plan, agents.state.spec, preprocess, transitions), LEARNERS[plan.learner]
+    cumulative = sampling.cumulative(sampling.PROBABILITIES[plan.sampling](transitions, plan.temperature))
+    kept = lambda states, finished: agents._replace(state=states)
+    if on_host:
+        with host_batches.ahead(plan, run.seeds, keys, cumulative, take) as batches:
+            block = lambda updates: host_batches.make_block(learner, run.seeds)
+            states = run.seeds.spread(agents.state)
+            inputs = lambda states, done: (states, batches(done))
+            return run_blocks(run, block, states, inputs, kept, deadline=deadline, fewest=plan.block)
     states, keys = run.seeds.spread((agents.state, keys))
-    probabilities = sampling.PROBABILITIES[plan.sampling](transitions, plan.temperature)
-    given = run.seeds.share((batch_of(plan, spec, preprocess, transitions), sampling.cumulative(probabilities)))
-    return run_blocks(
-        run,
-        lambda updates: make_block(LEARNERS[plan.learner], plan.batch, updates, run.seeds),
-        states,
-        lambda states, done: (states, keys, jnp.int32(done), *given),
-        lambda states, finished: agents._replace(state=states),
-    )
+    given = run.seeds.share((take(ALL), cumulative))
+    block = lambda updates: make_block(learner, plan.batch, updates, run.seeds)
+    inputs = lambda states, done: (states, keys, jnp.int32(done), *given)
+    return run_blocks(run, block, states, inputs, kept, deadline=deadline)

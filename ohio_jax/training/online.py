@@ -16,8 +16,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from ohio_jax import limits
 from ohio_jax.agent import Agent
 from ohio_jax.data import Batch, Transitions, continuation
+from ohio_jax.deadline import NEVER, Deadline
 from ohio_jax.environment import HighLevelEnv, State
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS
@@ -240,6 +242,8 @@ def make_block(learner: Any, plan: OnlinePlan, steps: int, explore: bool, seeds:
 
 def check(plan: OnlinePlan, states: Any, data: Transitions | None) -> None:
     """Raises UserError for a plan that cannot be followed."""
+    for name in ("envs", "updates_per_step", "learning_starts", "buffer_size", "reset_every"):
+        limits.check(f"online: {name}", getattr(plan, name), limits.BUDGETS[name])
     learn = plan.plan
     if any(getattr(LEARNERS[learn.learner], what, False) for what in ("MC_RETURNS", "NEXT_ACTIONS")):
         raise UserError(f"online: learner: {learn.learner} learns from episodes that have ended; go on from it with sac")
@@ -271,6 +275,7 @@ def online(
     directory: Path | None = None,
     states: Any = None,
     data: Transitions | None = None,
+    deadline: Deadline = NEVER,
 ) -> Trained:
     """Trains `plan.plan.seeds` seeds; with a directory, keeps checkpoints there and resumes from them.
 
@@ -284,6 +289,7 @@ def online(
 
     Raises:
         UserError: for an impossible plan, or if the directory holds another run.
+        OutOfTime: where it cannot end by the deadline; what was done is kept.
     """
     check(plan, states, data)
     learn, learner = plan.plan, LEARNERS[plan.plan.learner]
@@ -321,4 +327,7 @@ def online(
         carry,
         lambda carry, done: (carry, keys, jnp.int32(plan.learning_starts + done // plan.updates_per_step), stale, env, apart),
         lambda carry, finished: carry.agent if finished else carry,
+        agents=lambda carry: carry.agent,
+        deadline=deadline,
+        fewest=plan.updates_per_step,
     )

@@ -2,6 +2,7 @@
 
 import functools
 import typing
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from jaxtyping import Array, Key
 from ohio_jax import limits
 from ohio_jax.agent import Agent, Preprocessor, feature_size, shown
 from ohio_jax.data import Batch, Transitions
+from ohio_jax.data.transitions import ALL
 from ohio_jax.errors import UserError, short, unknown
 from ohio_jax.learners import LEARNERS, Spec, outside
 from ohio_jax.task import ActionInterface, Task
@@ -101,16 +103,15 @@ def initial_agents(
     chosen = task.interfaces[interface]
     states, keys = initial_states(plan, spec_of(task, chosen, plan.hidden))
     preprocess = Preprocessor.plain(task.env.observation_size, chosen.features, chosen.nodes)
-    if transitions is not None and not np.any(transitions.weight > 0):
-        raise UserError("transitions: field weight: expected some above 0, found none: there is nothing to learn from")
     if plan.normalize and transitions is not None:
-        preprocess = preprocess.fitted(transitions.obs[transitions.weight > 0])  # of others no loss hears, and some are made up
+        preprocess = preprocess.fitted(transitions.obs, transitions.weight > 0)  # of others no loss hears, and some are made up
     return Agent(states, jax.tree.map(lambda x: np.stack([x] * plan.seeds), preprocess)), keys
 
 
 def initial_states(plan: Plan, spec: Spec) -> tuple[Any, Key[Array, "{plan.seeds}"]]:
     """Learner states of all seeds, stacked, and the keys of their batches."""
     learner = LEARNERS[plan.learner]
+    outside.check(plan.learner, spec, plan.config)
     roots = [jax.random.key(seed) for seed in range(plan.first_seed, plan.first_seed + plan.seeds)]
     # One by one: a seed's start then has the same bits however many stand beside it.
     each = [_initial_state(learner, jax.random.fold_in(root, 0), spec, plan.config) for root in roots]
@@ -124,14 +125,28 @@ def _initial_state(learner, key: jax.Array, spec: Spec, config: Any):
 
 
 def batch_of(plan: Plan, spec: Spec, preprocess: Preprocessor, transitions: Transitions) -> Batch:
-    """The whole dataset as the plan's learner wants it: features, actions where densities are finite, and what else it asks
-    for.
+    """The whole dataset as the plan's learner wants it, on the host, see `rows_of`."""
+    return rows_of(plan, spec, preprocess, transitions)(ALL)
+
+
+def rows_of(plan: Plan, spec: Spec, preprocess: Preprocessor, transitions: Transitions) -> Callable[[Any], Batch]:
+    """`take(rows)`: transitions as the plan's learner wants them, on the host: features, actions where densities are finite, and
+    what else it asks for.
     """
-    batch = transitions.batch(getattr(plan.config, "discount", 1.0))
-    show = lambda obs: np.asarray(shown(preprocess, obs))
-    project = lambda action: np.asarray(spec.action.project(jnp.asarray(action, jnp.float32)))
     wants = lambda what: getattr(LEARNERS[plan.learner], what, False)
     mc_return = transitions.mc_returns(plan.config.discount) if wants("MC_RETURNS") else None
-    next_action = project(transitions.next_actions()) if wants("NEXT_ACTIONS") else None
-    seen = {"obs": show(batch.obs), "next_obs": show(batch.next_obs)}
-    return batch._replace(**seen, action=project(batch.action), mc_return=mc_return, next_action=next_action)
+    following = transitions.following if wants("NEXT_ACTIONS") else None
+    show = lambda obs: np.asarray(shown(preprocess, obs))
+    project = lambda action: np.asarray(spec.action.project(jnp.asarray(action, jnp.float32)))
+
+    def take(rows: Any) -> Batch:
+        batch = transitions.batch(getattr(plan.config, "discount", 1.0), rows)
+        return batch._replace(
+            obs=show(batch.obs),
+            next_obs=show(batch.next_obs),
+            action=project(batch.action),
+            mc_return=None if mc_return is None else mc_return[rows],
+            next_action=None if following is None else project(transitions.action[following[rows]]),
+        )
+
+    return take

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -14,9 +14,14 @@ from ohio_jax import mesh
 
 @dataclass(frozen=True)
 class SeedSharding:
-    """As many of a run's seeds on each device, spare places repeating the last seed."""
+    """As many of a run's seeds on each device, spare places repeating the last seed.
+
+    Attributes:
+        vmapped: whether the seeds of a device go side by side; otherwise they take turns.
+    """
 
     seeds: int
+    vmapped: bool = field(default_factory=mesh.is_wide)
 
     @property
     def devices(self) -> tuple[Any, ...]:
@@ -38,23 +43,23 @@ class SeedSharding:
 
 
 def over_seeds(one_seed: Callable[..., Any], placement: SeedSharding) -> jax.stages.Wrapped:
-    """Jitted `block(carries, keys, *shared)`: `one_seed(carry, key, *shared)` of S seeds, stacked; the carries are donated.
+    """Jitted `block(carries, own, *shared)`: `one_seed(carry, own, *shared)` of S seeds, stacked, as is what they have of their
+    own, such as keys; the carries are donated.
 
     On a CPU seeds take turns, since vmapping them costs cache and gains nothing.
     """
-    devices = placement.devices
-    vmapped = devices[0].platform != "cpu"
+    devices, vmapped = placement.devices, placement.vmapped
 
-    def local_seeds(carries, keys, *shared):
+    def local_seeds(carries, own, *shared):
         run = lambda seed: one_seed(*seed, *shared)
-        if keys.shape[0] == 1:  # no loop around the scan: XLA then keeps its threads for the matrix products
-            out = run(jax.tree.map(lambda x: x[0], (carries, keys)))
+        if jax.tree.leaves(own)[0].shape[0] == 1:  # no loop around the scan: XLA then keeps its threads for the matrix products
+            out = run(jax.tree.map(lambda x: x[0], (carries, own)))
             return jax.tree.map(lambda x: x[None], out)
-        return (jax.vmap(run) if vmapped else functools.partial(jax.lax.map, run))((carries, keys))
+        return (jax.vmap(run) if vmapped else functools.partial(jax.lax.map, run))((carries, own))
 
-    def block(carries, keys, *shared):
+    def block(carries, own, *shared):
         specs = (mesh.EACH, mesh.EACH, *(mesh.WHOLE,) * len(shared))
         spread = jax.shard_map(local_seeds, mesh=mesh.over(devices), in_specs=specs, out_specs=mesh.EACH, check_vma=False)
-        return spread(carries, keys, *shared)
+        return spread(carries, own, *shared)
 
     return jax.jit(block, donate_argnums=0)

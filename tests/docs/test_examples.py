@@ -96,7 +96,7 @@ def test_site_builds_without_a_warning(tmp_path):
     for page in PAGES:
         assert (site / page.relative_to(DOCS)).with_suffix(".html").exists()
     method = (site / "method.html").read_text()
-    assert "<math" in method and 'src="_images/likelihood.svg"' in method
+    assert "<math" in method and 'src="_images/likelihood.png"' in method
     assert not re.findall(r'(?:src|href)="(?:https?:)?//[^"]*\.(?:js|css|woff2?)', method)  # no network
     page = site / "api" / "modules" / "ohio_jax" / "ohio_jax.data.trajectories.html"
     assert "Float[N + E, observation_size]" in page.read_text()

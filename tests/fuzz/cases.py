@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from tests.fuzz.damage import damaged, finite, sealed, spoiled, wrong
+from ohio_jax import data
+from tests.fuzz.damage import damaged, finite, sealed, sealed_card, spoiled, wrong
 from tests.fuzz.edge import CITY, Case, content, typed
 from tests.ohio_bench import boards
 from tests.ohio_envs import cities
@@ -54,6 +55,8 @@ FLAGS = {
         "--interface": NAMES,
         "--weights": NAMES,
         "--set": SETTINGS,
+        "--executor": NAMES,
+        "--cell-cpus": COUNTS,
         "--out": OUTPUTS,
         "--processes": COUNTS,
         "--process": SEEDS,
@@ -78,6 +81,7 @@ FLAGS = {
         "--hidden": COUNTS,
         "--sampling": NAMES,
         "--preset": NAMES,
+        "--data-on": NAMES,
         "--config": CONFIGS,
         "--out": PLACES,
     },
@@ -144,6 +148,7 @@ FLAGS = {
     "leaderboard": {"--results": ("nowhere", *PLACES)},
     "submit mine.json": {"": INPUTS, "--results": ("nowhere", *PLACES)},
     "data list": {"": NAMES},
+    "data verify {logs}": {"": NAMES},
     "list": {"": NAMES},
 }
 
@@ -154,6 +159,7 @@ class Room(NamedTuple):
     Attributes:
         paths: of the files that command lines name.
         logs, transitions: a data set's file, its card and its arrays.
+        folder: the files of `logs` as a folder.
         said: what INVERT, CORRUPT and EVALUATE print of them.
         run, board: the files of a training directory and of a folder of results.
     """
@@ -161,6 +167,7 @@ class Room(NamedTuple):
     paths: dict[str, Path]
     logs: tuple[bytes, dict, dict[str, np.ndarray]]
     transitions: tuple[bytes, dict, dict[str, np.ndarray]]
+    folder: dict[str, bytes]
     said: dict[str, str]
     run: dict[str, bytes]
     board: dict[str, bytes]
@@ -180,7 +187,9 @@ def room(folder: Path) -> Room:
     paths = {name: folder / f"{name}.npz" for name in ("logs", "transitions")}
     files = lambda name: {f"{name}/{at}": raw for at, raw in content(folder / name).items() if raw is not None}
     logs, transitions = map(_dataset, paths.values())
-    return Room(paths | {"run": folder / "run"}, logs, transitions, said, files("run"), files("board"))
+    data.save("folder", data.load("logs.npz", "trajectories"))
+    stored = {path.name: path.read_bytes() for path in Path("folder").iterdir()}
+    return Room(paths | {"run": folder / "run"}, logs, transitions, stored, said, files("run"), files("board"))
 
 
 def _dataset(path: Path) -> tuple[bytes, dict, dict[str, np.ndarray]]:
@@ -214,6 +223,18 @@ def damaged_data(draw, room: Room) -> Case:
     """A data set's file with other bytes: what is read of it all the same says what the file said."""
     line, (raw, *_) = draw(st.sampled_from(((INVERT, room.logs), (CORRUPT, room.transitions))))
     return Case(line.split(), {"x.npz": draw(damaged(raw))}, answer=room.said[line])
+
+
+@st.composite
+def damaged_folders(draw, room: Room) -> Case:
+    """A data set's folder, one of whose files has other bytes or is gone, or whose card may be wrong."""
+    words, files = INVERT.replace("x.npz", "x").split(), {f"x/{at}": raw for at, raw in room.folder.items()}
+    name = draw(st.sampled_from(("x/card.json", *sorted(files))))
+    how = draw(st.sampled_from(("bytes", "bytes", "card", "gone")))
+    if how == "card":
+        return Case(words, files | {"x/card.json": sealed_card(draw(spoiled(json.loads(files["x/card.json"]))))})
+    changed = {name: draw(damaged(files[name]))} if how == "bytes" else {}
+    return Case(words, {at: raw for at, raw in files.items() if at != name} | changed, answer=room.said[INVERT])
 
 
 @st.composite
@@ -286,6 +307,7 @@ def city() -> dict:
 GROUPS = {
     flags: (100, 1000),
     damaged_data: (40, 1000),
+    damaged_folders: (40, 1000),
     wrong_data: (40, 1000),
     cards: (15, 300),
     runs: (15, 300),

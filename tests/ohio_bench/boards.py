@@ -52,15 +52,21 @@ def cell(row: str, column: str, score: float, **more: Any) -> dict[str, Any]:
         "metrics": {"touching": returns.tolist()},
         "curve": {"actor_loss": [[3.0, 2.0], [1.0, 1.5], [0.5, 0.25]]},
         "seconds": {"train": 12.5, "evaluate": 1.0},
-        "provenance": {
-            "time": "2026-01-31T12:00:00+00:00",
-            "revision": "0123456789abcdef",
-            "dirty": False,
-            "versions": {"jax": "0.10.2"},
-            "hardware": {"cpu": "A processor", "cores": 2, "platform": "cpu", "device": "cpu", "load": [1.0]},
-        },
+        "provenance": provenance(),
         **more,
     }
+
+
+def provenance() -> dict[str, Any]:
+    hardware = {"cpu": "A processor", "cores": 2, "platform": "cpu", "device": "cpu", "devices": 1, "load": [1.0]}
+    head = {"time": "2026-01-31T12:00:00+00:00", "revision": "0123456789abcdef", "dirty": False}
+    return {**head, "versions": {"jax": "0.10.2"}, "hardware": hardware}
+
+
+def scored(config: dict[str, Any], score: float) -> dict[str, Any]:
+    """What a cell of kind "score" is configured by and finds; the smallest run file there is. config: what tells cells apart."""
+    arm = {"belief": {"factor": 1.0, "share": 0.0}, "steps": 1, "noise": 0.0, "inverse": "analytic"}
+    return {"config": {**arm, **config}, "found": {"score": score, "score_deviation": 0.0}}
 
 
 def scripted(column: str, score: float) -> dict[str, Any]:

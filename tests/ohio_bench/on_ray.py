@@ -27,7 +27,7 @@ def doomed(again, marker: Path):
         yield cell._replace(work=partial(dies_once, cell.work, marker)) if cell.name == VICTIM else cell
 
 
-def dies_once(work, marker: Path):
+def dies_once(work, marker: Path, folder):
     if not marker.exists():
         marker.write_text(str(os.getpid()))
         save = Run.save
@@ -37,15 +37,15 @@ def dies_once(work, marker: Path):
             os.kill(os.getpid(), signal.SIGKILL)
 
         loop.SECONDS_BETWEEN_CHECKPOINTS, Run.save = 0.0, save_and_die
-    return work()
+    return work(folder)
 
 
 def main() -> None:
     ray.init(num_cpus=2 * CORES, include_dashboard=False, log_to_driver=False)
     execute, written = over_ray(CORES, 0), []
 
-    def killing(wanted, again):
-        for name, outcome in execute(wanted, partial(doomed, again, Path("killed").absolute())):
+    def killing(wanted, again, folder):
+        for name, outcome in execute(wanted, partial(doomed, again, Path("killed").absolute()), folder):
             written.append(name)
             yield name, outcome
 

@@ -18,7 +18,7 @@ from ohio_jax.training.offline import train
 SHORT = {
     "routing-synthetic": ({"regions": "4", "horizon": "6"}, "uniform"),
     "inventory-one-store": ({"horizon": "10"}, "random"),
-    "inventory-serial": ({"lead": "1", "horizon": "10"}, "random"),
+    "inventory-serial": ({"lead": "1", "horizon": "16"}, "random"),
     "inventory-many-stores": ({"horizon": "20"}, "random"),
     "supply-chain-1w3s": ({"horizon": "6"}, "s_policy_fresh"),
     "supply-chain-1w10s": ({"horizon": "6"}, "s_policy_fresh"),

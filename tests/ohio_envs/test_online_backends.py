@@ -1,5 +1,6 @@
 """Online training in every simulator there is: the closed form, MuJoCo called on the host, MJX, Brax."""
 
+import jax
 import numpy as np
 import pytest
 from ohio_envs import registry
@@ -17,6 +18,7 @@ SMALL = OnlinePlan(
 )
 
 
+@pytest.mark.filterwarnings("ignore:Accessing `:DeprecationWarning")  # Brax reads MJX by its old names
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
@@ -31,6 +33,7 @@ SMALL = OnlinePlan(
 )
 def test_a_learner_gathers_its_own_data(name, settings):
     """Two seeds, each on a device of its own, beside an environment that both share."""
-    trained = online(SMALL, registry.make(name, settings), "end_to_end")
+    with jax.numpy_rank_promotion("allow"):  # MJX and Brax promote
+        trained = online(SMALL, registry.make(name, settings), "end_to_end")
     assert trained.curve["reward"].shape == (1, 2) and np.isfinite(trained.curve["reward"]).all()
     assert np.isfinite(trained.curve["q"]).all()

@@ -11,13 +11,10 @@ from flax import linen as nn
 from ohio_jax.data import Batch
 from ohio_jax.learners import Spec, awac, common, cql, edac, fql, iql, rebrac, riql, sac_n, td3_bc
 from tests.ohio_jax.probes import ACTIONS
+from tests.xla import OPTIMIZED
 
 OBS = np.array([[-1.0], [1.0]], np.float32)
 both_actions = pytest.mark.parametrize("action", ACTIONS)
-
-
-# Tests compile without optimizations (see conftest.py), but for what then runs thousands of updates.
-OPTIMIZED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
 
 
 @functools.partial(jax.jit, static_argnums=0, compiler_options=OPTIMIZED)

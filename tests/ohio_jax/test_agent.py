@@ -126,7 +126,7 @@ def room(units=((1.0, 0.0), (1.0, 0.0))):
         residual=0 * ones,
         episode=none,
         episode_return=ones[:1],
-        card={},
+        card={"task": "room", "interface": "ohio"},
     )
     return tell, of_logs("room", 2, toy.line_task().interfaces), found
 

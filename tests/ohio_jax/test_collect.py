@@ -1,8 +1,10 @@
 """Logs of the toy world: they are what was played, whichever call made them, and lie in memory once."""
 
 import dataclasses
+import os
 import tracemalloc
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -28,19 +30,32 @@ def test_collected_returns_are_the_evaluated_ones():
     np.testing.assert_allclose(logged.obs[logged.obs_index + 1], logged.next_state, atol=1e-6)
 
 
-def test_collect_goes_on_from_its_parts(tmp_path):
-    task, episodes = toy.line_task(), 2 * CHUNK + 5
-    whole = collect(task, "wander", episodes, 5, tmp_path / "a")
-    parts = sorted((tmp_path / "a").iterdir())
-    assert len(parts) == 3
-    parts[1].unlink()
-    before = parts[0].stat().st_mtime_ns
-    again = collect(task, "wander", episodes, 5, tmp_path / "a")
-    assert parts[0].stat().st_mtime_ns == before
-    np.testing.assert_array_equal(again.obs, whole.obs)
-    # Parts of another run are not taken for this one's.
-    other = collect(task, "wander", episodes, 6, tmp_path / "a")
-    assert not np.array_equal(other.obs, whole.obs)
+@pytest.fixture
+def played(monkeypatch):
+    """Notes every chunk that is played."""
+    played = []
+    monkeypatch.setattr(collection, "_log", lambda *given, log=collection._log: played.append(1) or log(*given))
+    return played
+
+
+@pytest.mark.parametrize("name", ["d", "d.npz"])
+def test_a_killed_call_goes_on_from_its_chunks(tmp_path, monkeypatch, played, name):
+    """The second of three is damaged meanwhile; chunks of another run are not taken for this one's."""
+    task, episodes, path = toy.line_task(), 2 * CHUNK + 5, tmp_path / name
+    for seed in (6, 5):
+        with monkeypatch.context() as patch:
+            patch.setattr(data, "write", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                collect_to(path, task, "wander", episodes, seed)
+    parts = sorted((tmp_path / f".{name}.parts").iterdir())
+    assert [part.name for part in parts] == ["000000-000064", "000064-000128", "000128-000133"]
+    assert len(played) == 6 and not path.exists()
+    file = parts[1] / "obs.npy"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    again = collect_to(path, task, "wander", episodes, 5)
+    assert len(played) == 7 and os.listdir(tmp_path) == [name]
+    whole = collect(task, "wander", episodes, 5)
+    assert again.digest == whole.digest and again.card | whole.card == again.card
 
 
 def test_the_logs_lie_in_memory_once():
@@ -58,25 +73,31 @@ def test_the_logs_lie_in_memory_once():
     assert peak < size + 1.25 * logged.state.nbytes
 
 
-def test_a_file_of_logs_and_what_lies_beside_it(tmp_path, monkeypatch):
+def test_a_file_of_logs_and_what_lies_beside_it(tmp_path):
     """A killed call's chunks are taken up and removed; what they never were stays, whatever it is called."""
     task, episodes, path = toy.line_task(), CHUNK + 5, tmp_path / "d.npz"
     (tmp_path / "d.parts").mkdir()
-    (tmp_path / "d.parts" / "000000-000064.npz").write_text("precious")
+    (tmp_path / "d.parts" / "000000-000064").write_text("precious")
     parts = tmp_path / ".d.npz.parts"
-    collect(task, "wander", episodes, 5, parts)
-    (parts / "000064-000069.npz").write_text("half a chunk")
-    (parts / f".000000-000064.npz.{'0' * 32}.part").write_text("half a chunk")
-    played = []
-    monkeypatch.setattr(collection, "_log", lambda *given, log=collection._log: played.append(1) or log(*given))
+    (parts / "000064-000069").mkdir(parents=True)
+    (parts / "000064-000069" / "obs.npy").write_text("half a chunk")
+    (parts / f".000000-000064.{'0' * 32}.part").mkdir()
     whole = collect_to(path, task, "wander", episodes, 5)
-    assert len(played) == 1 and not parts.exists()
+    assert not parts.exists()
     assert data.load(path, "trajectories").digest == whole.digest == collect(task, "wander", episodes, 5).digest
-    assert (tmp_path / "d.parts" / "000000-000064.npz").read_text() == "precious"
+    assert (tmp_path / "d.parts" / "000000-000064").read_text() == "precious"
     parts.mkdir()
     (parts / "notes.txt").write_text("mine")
     collect_to(path, task, "wander", CHUNK, 5)  # the same command, of fewer episodes
     assert [file.name for file in parts.iterdir()] == ["notes.txt"] and len(data.load(path, "trajectories").returns) == CHUNK
+
+
+def test_what_is_not_collected():
+    for episodes in (0, 2.0, 10**9):
+        with pytest.raises(UserError, match=rf"^episodes: expected an integer from 1 to 1000000, found {episodes}"):
+            collect(toy.line_task(), "half", episodes, 5)
+    with jax.enable_x64(True), pytest.raises(UserError, match="jax_enable_x64: expected it unset, found it set"):
+        collect(toy.line_task(), "half", 1, 5)
 
 
 @pytest.mark.parametrize(("policy", "seed", "field"), [("half", 5, "behavior_policy"), ("wander", 6, "seed")])

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -97,7 +98,6 @@ def test_killed_before_the_rename_keeps_the_old_content(tmp_path):
     code = """
 import os, sys, time
 from ohio_jax import files
-from ohio_jax.errors import UserError
 os.fsync = lambda descriptor: (print("in the middle", flush=True), time.sleep(60))
 files.write_bytes(sys.argv[1], b"new" * 100_000)
 """
@@ -115,7 +115,6 @@ def test_killed_at_any_moment_leaves_a_whole_file(tmp_path, delay):
     code = """
 import itertools, sys
 from ohio_jax import files
-from ohio_jax.errors import UserError
 print("started", flush=True)
 for digit in itertools.cycle(b"123456789"):
     files.write_bytes(sys.argv[1], bytes([digit]) * int(sys.argv[2]))
@@ -147,7 +146,6 @@ def test_what_another_process_writes_is_left_alone(tmp_path):
     code = """
 import os, sys
 from ohio_jax import files
-from ohio_jax.errors import UserError
 sync = os.fsync
 os.fsync = lambda descriptor: (print("in the middle", flush=True), sys.stdin.readline(), sync(descriptor))
 files.write_bytes(sys.argv[1], b"slow")
@@ -175,7 +173,6 @@ def test_a_lock_keeps_others_out(tmp_path):
     code = """
 import os, sys
 from ohio_jax import files
-from ohio_jax.errors import UserError
 for _ in range(30):
     with files.file_lock(sys.argv[1]):
         os.mkdir(sys.argv[1])
@@ -195,6 +192,19 @@ for _ in range(30):
 def test_an_output_is_tried_and_nothing_stays(tmp_path, name):
     files.try_output(tmp_path / name.format(folder=tmp_path.name))
     assert os.listdir(tmp_path) == []
+
+
+def test_a_kill_while_an_output_is_tried_leaves_nothing(tmp_path, monkeypatch):
+    open_one, seen = tempfile.TemporaryFile, []
+
+    def opened(**where):
+        file = open_one(**where)
+        seen.append(os.listdir(tmp_path))
+        return file
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", opened)
+    files.try_output(tmp_path / "a")
+    assert seen == [[]]
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ import contextlib
 import math
 import os
 import signal
+import subprocess
 import sys
 import time
 
 import pytest
+from absl import logging
 from ohio_bench.cli.main import unraisable
 
 from ohio_jax import interrupts
@@ -88,6 +90,59 @@ def test_one_that_came_in_a_destructor_comes_again(monkeypatch):
         Resource()
         time.sleep(10)
         pytest.fail("it went on")
+
+
+@pytest.mark.parametrize(("error", "shown"), [(ValueError("of\nours"), True), (RuntimeError("Event loop is closed"), False)])
+def test_what_else_comes_in_a_destructor_is_one_line(monkeypatch, capsys, error, shown):
+    """But for what asyncio says of reads that TensorStore gave up."""
+    monkeypatch.setattr(sys, "unraisablehook", unraisable)
+    monkeypatch.setattr(logging.get_absl_handler().python_handler, "stream", sys.stderr)
+    monkeypatch.setattr(logging.get_absl_logger(), "propagate", False)
+
+    class Resource:
+        def __del__(self):
+            raise error
+
+    Resource()
+    said = capsys.readouterr().err
+    assert ("of\\nours" in said and said.count("\n") == 1) if shown else not said
+
+
+def test_one_that_came_during_an_import_waits_for_its_end(tmp_path, monkeypatch):
+    (tmp_path / "slow_to_import.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\ndone = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(Interrupted), interrupts.immediate():
+        import slow_to_import
+
+        time.sleep(10)
+        pytest.fail("it went on")
+    assert slow_to_import.done
+
+
+CALL = """
+import hashlib, os
+from ohio_jax import interrupts
+interrupts.LATE = 0.2
+interrupts.install()
+interrupts.watch(lambda number: os._exit(number))
+with interrupts.immediate(), {mode}():
+    print("begun", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", {rounds})  # which no signal ends
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "rounds", "ends"),
+    [("interrupts.immediate", 10**9, {signal.SIGTERM}), ("interrupts.deferred", 10**7, {1})],
+)
+def test_no_library_keeps_a_signal_waiting(mode, rounds, ends):
+    """Unless what it does is to be finished."""
+    typed = [sys.executable, "-c", CALL.format(mode=mode, rounds=rounds)]
+    with subprocess.Popen(typed, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) in ends
 
 
 def test_what_the_process_ignores_stays_ignored():

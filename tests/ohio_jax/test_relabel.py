@@ -95,6 +95,18 @@ def test_chunks_and_devices_change_nothing(task, logs, monkeypatch):
     np.testing.assert_array_equal(one.action, whole.action)
 
 
+@pytest.mark.parametrize("inverse", ["analytic", "least_squares"])
+def test_whole_chunks_give_what_lanes_do(task, logs, monkeypatch, inverse):
+    """An accelerator's layout, on a CPU by its switch."""
+    few = relabel.relabel(logs, task, "ohio", inverse)
+    assert relabel.lanes(inverse) < relabel.CHUNK
+    monkeypatch.setenv("OHIO_LAYOUT", "accelerator")
+    assert relabel.lanes(inverse) == relabel.CHUNK
+    whole = relabel.relabel(logs, task, "ohio", inverse)
+    np.testing.assert_allclose(whole.action, few.action, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(whole.status, few.status)
+
+
 def _segment(logs, row):
     return relabel.Segment(logs.state[row][None], logs.action[row][None], logs.next_state[row][None])
 
@@ -151,6 +163,8 @@ def test_too_little_that_is_left(task, logs, monkeypatch):
 
 
 def test_refusals(task, logs, monkeypatch):
+    with jax.enable_x64(True), pytest.raises(UserError, match="jax_enable_x64: expected it unset, found it set"):
+        relabel.relabel(logs, task, "ohio", "analytic")
     with pytest.raises(UserError, match="unknown weights 'trust'"):
         relabel.relabel(logs, task, "ohio", "analytic", "trust")
     nothing = replace(logs, state=np.full_like(logs.state, np.nan))
@@ -162,3 +176,76 @@ def test_refusals(task, logs, monkeypatch):
     monkeypatch.setitem(INVERSES, "unsure", unsure)
     with pytest.raises(UserError, match="weight above 0 under weights 'drop'"):
         relabel.relabel(logs, task, "ohio", "unsure", "drop")
+
+
+# --- In parts, which are kept until all are done
+
+
+@pytest.fixture
+def cut(task, tmp_path):
+    """Logs some of whose segments are cut short, of five parts, with a segment that is not finite; also in a folder."""
+    logs = collect(task, "wander", 20, 1)
+    state = logs.state.copy()
+    state[40] = np.nan
+    data.save(tmp_path / "logs", replace(logs, state=state, card={**logs.card, "nonfinite_steps": 1}))
+    stored = data.load(tmp_path / "logs", "trajectories")
+    return replace(stored, **{name: np.asarray(array) for name, array in stored.arrays.items()})
+
+
+@pytest.fixture
+def four(task):
+    return replace(task, interfaces={"ohio": replace(task.interfaces["ohio"], steps=4)})  # of six steps an episode
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Notes every part that is made, in parts of at least nine segments."""
+    monkeypatch.setattr(relabel, "PART", 9)
+    made = []
+    monkeypatch.setattr(relabel, "recovered", lambda *given, do=relabel.recovered: made.append(given[1:3]) or do(*given))
+    return made
+
+
+def same(a, b) -> None:
+    assert a.digest == b.digest and a.card | b.card == a.card
+
+
+@pytest.mark.parametrize(("inverse", "weights"), [("analytic", None), ("posterior", None), ("least_squares", "drop")])
+def test_parts_make_what_one_call_makes(four, cut, made, tmp_path, inverse, weights):
+    """Bit by bit, of logs in memory or in files, in a file or a folder."""
+    whole = relabel.relabel(cut, four, "ohio", inverse, weights)
+    assert whole.card["cut_short"] == 20 and whole.card["failed"] == 1
+    made.clear()
+    same(relabel.relabel_to(tmp_path / "a.npz", cut, four, "ohio", inverse, weights), whole)
+    assert made == [(0, 4), (4, 9), (9, 13), (13, 18), (18, 20)]
+    logs = data.load(tmp_path / "logs", "trajectories")
+    found = relabel.relabel_to(tmp_path / "a", logs, four, "ohio", inverse, weights)
+    same(found, whole)
+    np.testing.assert_array_equal(found.obs, whole.obs)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "a.npz", "logs"]
+
+
+def test_a_killed_call_goes_on_from_its_parts(four, cut, made, tmp_path, monkeypatch):
+    """Whichever are there, but for those of another inverse or other logs."""
+    with monkeypatch.context() as patch:
+        patch.setattr(relabel, "joined", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+        for inverse in ("least_squares", "analytic"):
+            with pytest.raises(KeyboardInterrupt):
+                relabel.relabel_to(tmp_path / "a", cut, four, "ohio", inverse)
+    assert len(made) == 10 and sorted(path.name for path in tmp_path.iterdir()) == [".a.parts", "logs"]
+    part = tmp_path / ".a.parts" / "000009-000013" / "action.npy"
+    part.write_bytes(part.read_bytes()[:-1] + b"x")
+    same(relabel.relabel_to(tmp_path / "a", cut, four, "ohio", "analytic"), relabel.relabel(cut, four, "ohio", "analytic"))
+    assert made[10:] == [(9, 13), (0, 20)] and sorted(path.name for path in tmp_path.iterdir()) == ["a", "logs"]
+
+
+def test_what_is_refused_leaves_nothing(task, logs, tmp_path):
+    nothing = replace(logs, state=np.full_like(logs.state, np.nan))
+    with pytest.raises(UserError, match="expected segments of finite numbers"):
+        relabel.relabel_to(tmp_path / "a", nothing, task, "ohio", "analytic")
+    data.save(tmp_path / "logs", logs)
+    file = tmp_path / "logs" / "state.npy"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(UserError, match=r"logs/state\.npy: chunk 0 "):
+        relabel.relabel_to(tmp_path / "a", data.load(tmp_path / "logs", "trajectories"), task, "ohio", "analytic")
+    assert [path.name for path in tmp_path.iterdir()] == ["logs"]

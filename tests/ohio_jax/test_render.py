@@ -1,6 +1,7 @@
 """Films: as many frames as decisions and one more, whole files or none, and one clear line for what cannot be filmed."""
 
 import dataclasses
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 from PIL import Image
 
 from ohio_jax.errors import UserError
-from ohio_jax.render import render
+from ohio_jax.render import MADE, render
 from ohio_jax.rollout import scripted
 from tests.ohio_jax import toy
 
+ROOT = Path(__file__).resolve().parents[2]
 # Matplotlib's text layout warns of nothing, but its first use may build a font cache.
 pytestmark = pytest.mark.filterwarnings("ignore:Matplotlib is building the font cache")
 
@@ -40,6 +42,12 @@ def test_one_frame_a_decision_and_one_to_start_with(tmp_path):
     start = np.asarray(line().instances(1, 2))
     expected = [(x / 2**t, t) for t in range(5) for x in start]
     np.testing.assert_allclose(seen, expected)
+
+
+def test_a_picture_says_what_made_it(tmp_path):
+    """So that the command replaces it, and nobody else's; those of the project among them."""
+    shoot(line(lambda axes, place: axes.plot([0.0, place.time], [0.0, 1.0])), tmp_path / "f.gif", decisions=1, episodes=1)
+    assert all(MADE in path.read_bytes() for path in (tmp_path / "f.gif", *(ROOT / "results").glob("*.gif")))
 
 
 def test_a_frame_for_every_other_decision(tmp_path):

@@ -1,5 +1,6 @@
 """A task made of logs alone: goals are recovered and learned from, nothing can be played; sizes are compared, not broadcast."""
 
+import re
 from dataclasses import replace
 
 import jax.numpy as jnp
@@ -60,12 +61,18 @@ def logged(**more):
     return data.from_arrays(**{**given, **more}, truncated=np.arange(12) % 6 == 5, card={"task": "line"})
 
 
+def told(*shape):
+    """What a message about logged actions of this shape begins with."""
+    states = rf"trajectories: states of shape \(1,\) and actions of shape {re.escape(str(shape))}"
+    return rf"{states}, for line ohio: low level: action model: "
+
+
 WIDE = np.zeros((12, 3), np.float32)
 AS = r"expected shape \(1,\) a row, as"
 LOGS = [
     ({"obs": WIDE, "next_obs": WIDE}, rf"trajectories: field obs: {AS} line has it, found \(3,\)"),
-    ({"action": WIDE}, rf"trajectories: field action: {AS} the low level of line ohio has it, found \(3,\)"),
-    ({"action": WIDE[:, 0]}, rf"trajectories: field action: {AS} the low level of line ohio has it, found \(\)"),
+    ({"action": WIDE}, told(3) + r"expected actions of shape \(1, 3\) as logged, found \(1, 1\)"),
+    ({"action": WIDE[:, 0]}, told() + r"expected actions of shape \(1,\) as logged, found \(1, 1\)"),
 ]
 TASKS = {"simulated": toy.line_task(), "logs alone": of_logs("line", 1, toy.line_task().interfaces)}
 
@@ -82,8 +89,8 @@ def test_states_of_other_sizes_are_refused(task):
     wide = logged(state=WIDE, next_state=WIDE)
     with pytest.raises(UserError, match=rf"^trajectories: field state: {AS} line has it, found \(3,\)$"):
         relabel(wide, toy.line_task(), "ohio", "analytic")
-    told = r"low level of line ohio, told states of shape \(3,\) and actions of shape \(1,\)"
-    with pytest.raises(UserError, match=rf"^{told}: high-level action where searches start: {AS} the interface's spec has it, "):
+    where = r"low level of line ohio, told states of shape \(3,\) and actions of shape \(1,\)"
+    with pytest.raises(UserError, match=rf"^{where}: high-level action where searches start: {AS} the interface's spec has it, "):
         relabel(wide, task, "ohio", "analytic")
     with pytest.raises(UserError, match=r"^unknown action interface for line 'low'"):
         check_trajectories(logged(), task, "low")
@@ -103,23 +110,23 @@ def with_problem(task, problem: Problem):
 HALF = toy.PROBLEM
 acting = lambda unclipped: HALF._replace(action=ActionModel(unclipped, lambda *_: 1.0))
 COLUMNS = [
-    (acting(lambda goal, at: toy.HALF * (goal - at.state[0])[:, None, None]), "field action"),
-    (acting(lambda goal, at: toy.HALF * (goal - at.state[0])), "field action"),
+    (acting(lambda goal, at: toy.HALF * (goal - at.state[0])[:, None, None]), "action model"),
+    (acting(lambda goal, at: toy.HALF * (goal - at.state[0])), "action model"),
     (HALF._replace(closed_form=lambda segment, at: (segment.state[0][:, None], AMBIGUOUS)), "high-level action in closed form"),
     (HALF._replace(closed_form=lambda segment, at: (segment.state[0], segment.state[0])), "status in closed form"),
 ]
 LEADS = [
-    (lambda goal, at: goal[None, :, None], lambda segment, at: segment.next_state[-1], "what each step leads to"),
-    (lambda goal, at: goal, lambda segment, at: segment.next_state[-1], "what each step leads to"),
-    (lambda goal, at: goal[None, :, None], lambda segment, at: segment.next_state[-1][:, None], "what is observed"),
+    (lambda goal, at: goal[None, :, None], lambda segment, at: segment.next_state[-1]),
+    (lambda goal, at: goal, lambda segment, at: segment.next_state[-1]),
+    (lambda goal, at: goal[None, :, None], lambda segment, at: segment.next_state[-1][:, None]),
 ]
-COLUMNS += [(HALF._replace(action=None, state=StateModel(*model, lambda *_: 1.0)), what) for *model, what in LEADS]
+COLUMNS += [(HALF._replace(action=None, state=StateModel(*model, lambda *_: 1.0)), "state model") for model in LEADS]
 
 
 @pytest.mark.parametrize(("problem", "what"), COLUMNS)
 def test_a_residual_that_is_a_column_is_refused(task, problem, what):
     """Else every segment would be AMBIGUOUS."""
-    with pytest.raises(UserError, match=rf"{what}: expected shape \(.*\) a row, as .* has it, found \(.*\)$"):
+    with pytest.raises(UserError, match=rf"^(trajectories|low level of line ohio).*{what}: expected .* found .*\)$"):
         relabel(logged(), with_problem(task, problem), "ohio", "analytic")
 
 

@@ -51,7 +51,7 @@ class Number:
         return value
 
 
-def place(text: str) -> str:
+def path_argument(text: str) -> str:
     """argparse type of the path of a file or folder."""
     if not text:
         raise argparse.ArgumentTypeError("expected a path, found none")
@@ -72,14 +72,20 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def output(text: str, suffix: str, *inputs: str | None) -> Path:
-    """Where a result goes. Raises UserError for another kind of name, one of the inputs, and what cannot be written."""
+def output(text: str, suffix: str, *inputs: str | None, folder: bool = False) -> Path:
+    """Where a result goes. Raises UserError for another kind of name, one of the inputs, and what cannot be written.
+
+    Args:
+        folder: whether a name without an ending is a folder's.
+    """
     from ohio_jax.files import try_output
 
     path = Path(text)
-    if path.suffix != suffix:
-        raise UserError(f"--out: expected a file name that ends in {suffix}, found {short(text)}")
-    try_output(path)
+    as_folder = folder and not path.suffix and path.name not in ("", "..")
+    if path.suffix != suffix and not as_folder:
+        expected = f"a file name that ends in {suffix}{', or a folder name without an ending' if folder else ''}"
+        raise UserError(f"--out: expected {expected}, found {short(text)}")
+    try_output(path, as_folder)
     for given in inputs:
         if given is not None and path.exists() and Path(given).exists() and path.samefile(given):
             raise UserError(f"--out: expected another file than the input {given}, found {text}")
@@ -174,7 +180,7 @@ def add_task(command, hidden: int) -> argparse.ArgumentParser:
     command.add_argument("--seeds", type=Number("seeds"), default=1, help="how many independent runs")
     command.add_argument("--first-seed", type=Number("first_seed"), default=0, help="the first one's seed")
     command.add_argument(
-        "--out", type=place, required=True, metavar="DIR", help="checkpoints; the same command goes on from them"
+        "--out", type=path_argument, required=True, metavar="DIR", help="checkpoints; the same command goes on from them"
     )
     add_set(command)
     return command
@@ -184,8 +190,17 @@ def add_who(command) -> None:
     command.add_argument("task", nargs="?", help="with --policy; a checkpoint brings its own")
     who = command.add_mutually_exclusive_group(required=True)
     who.add_argument("--policy", help="a scripted policy")
-    who.add_argument("--checkpoint", type=place, metavar="DIR", help="what train, online or hdpo wrote")
+    who.add_argument("--checkpoint", type=path_argument, metavar="DIR", help="what train, online or hdpo wrote")
     command.add_argument("--sample-actions", action="store_true", help="sample the learned policy instead of its mean")
+
+
+def add_executor(command, cell: str) -> None:
+    """The flags of work that may be spread over a Ray cluster; cell: what a task of it does."""
+    command.add_argument("--executor", default="local", help=f"local: one {cell} after another; ray: on a Ray cluster")
+    command.add_argument("--cell-cpus", type=Number("cell_cpus"), metavar="N", help=f"cores of a {cell} on Ray, 1 by default")
+    command.add_argument(
+        "--cell-gpus", type=Number("cell_gpus"), metavar="X", help=f"GPUs of a {cell} on Ray, 1 where there are any"
+    )
 
 
 def add_processes(command) -> None:

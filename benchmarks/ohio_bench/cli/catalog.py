@@ -1,6 +1,7 @@
 """`list` and `data`: what there is by name."""
 
-from ohio_bench.cli.arguments import Add, show
+from ohio_bench.cli.arguments import Add, path_argument, show
+from ohio_jax.errors import UserError
 
 
 def list_command(args) -> None:
@@ -36,13 +37,27 @@ def list_command(args) -> None:
 
 
 def data_command(args) -> None:
-    """the cities' demand: list, fetch, verify its files"""
+    """the cities' demand: list, fetch, verify its files; or verify a data set"""
     from ohio_envs import files
 
+    if args.path is not None:
+        return verify_dataset(args)
     found = {"list": files.list_files, "fetch": files.fetch, "verify": files.verify}[args.action]()
     where = lambda file: str(file.path) if file.path else "not found"
     records = [{"name": file.name, "sha256": file.sha256, "path": file.path and str(file.path)} for file in found]
     show(args, {"files": records}, "\n".join(f"{file.name:<40} {where(file)}" for file in found))
+
+
+def verify_dataset(args) -> None:
+    """Reads and checks all of a data set of one's own."""
+    from ohio_jax import data
+
+    if args.action != "verify":
+        raise UserError(f"PATH: expected with verify, found with {args.action}")
+    dataset, chunks = data.verify(args.path)
+    found = {"path": args.path, "kind": dataset.card["kind"], "sha256": dataset.digest, "rows": len(dataset.reward)}
+    text = f"{args.path}: {found['kind']}, {found['rows']} rows, sound: SHA-256 {found['sha256']}"
+    show(args, {**found, "chunks": chunks}, text)
 
 
 def add_to(add: Add) -> None:
@@ -50,3 +65,4 @@ def add_to(add: Add) -> None:
 
     command = add("data", data_command, cached=False)
     command.add_argument("action", choices=("list", "fetch", "verify"), help="what to do with them")
+    command.add_argument("path", nargs="?", type=path_argument, help="with verify: a data set, all of which is read and checked")

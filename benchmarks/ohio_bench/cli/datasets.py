@@ -1,7 +1,9 @@
-"""`collect`, `invert` and `corrupt`: files of logs and of transitions."""
+"""`collect`, `invert` and `corrupt`: logs and transitions, as files or as folders."""
+
+from pathlib import Path
 
 from ohio_bench.cli import arguments
-from ohio_bench.cli.arguments import Add, Number, place, show
+from ohio_bench.cli.arguments import Add, Number, path_argument, show
 from ohio_jax.errors import UserError, unknown
 
 
@@ -9,7 +11,7 @@ def collect_command(args) -> None:
     """log a scripted policy or a trained checkpoint into a data set"""
     from ohio_jax.collect import collect_to, trained_policy
 
-    out = arguments.output(args.out, ".npz")
+    out = arguments.output(args.out, ".npz", folder=True)
     task, policy = arguments.scripted_policy(args), args.policy
     if task is None:
         task, interface, plan, states = arguments.trained(args)
@@ -26,19 +28,24 @@ def collect_command(args) -> None:
 
 def invert_command(args) -> None:
     """recover high-level actions: low-level trajectories to high-level transitions"""
+    from ohio_bench.runner import relabeling
+    from ohio_bench.runner.executors import executor
     from ohio_jax import data
     from ohio_jax.files import check_replaceable
-    from ohio_jax.relabel import relabel
+    from ohio_jax.relabel import default_weights, relabel_to
 
-    out = arguments.output(args.out, ".npz", args.data)
+    out = arguments.output(args.out, ".npz", args.data, folder=True)
+    execute = executor(args.executor, args.cell_cpus, args.cell_gpus)
     trajectories = data.load(args.data, "trajectories")
     task = arguments.task_of(args.data, trajectories.card, arguments.settings(args.set))
+    weights = default_weights(args.inverse) if args.weights is None else args.weights
     made = {"source_sha256": trajectories.digest, "settings": task.settings, "interface": args.interface, "inverse": args.inverse}
-    made |= {"kind": "transitions", "corruption": trajectories.card.get("corruption")}
-    check_replaceable(out, made if args.weights is None else made | {"weights": args.weights})
-    transitions = relabel(trajectories, task, args.interface, args.inverse, args.weights)
-    sha = data.save(out, transitions)
-    card = {**transitions.card, "file": str(out), "sha256": sha}
+    made |= {"kind": "transitions", "corruption": trajectories.card.get("corruption"), "weights": weights}
+    check_replaceable(out, made)
+    if args.executor != "local":
+        relabeling.fill(execute, Path(args.data), task, args.interface, args.inverse, out)
+    transitions = relabel_to(out, trajectories, task, args.interface, args.inverse, weights)
+    card = {**transitions.card, "file": str(out), "sha256": transitions.digest}
     text = f"{out}: {card['transitions']} transitions, largest residual {card['residual_max']:.3g}"
     show(args, card, ", ".join([text, *(f"{card[status]} {status}" for status in ("ambiguous", "unexplained", "failed"))]))
 
@@ -48,19 +55,21 @@ def corrupt_command(args) -> None:
     from ohio_envs import registry
 
     from ohio_jax import data
-    from ohio_jax.data.corruption import FIELDS, Adversary, corrupt
+    from ohio_jax.data.corruption import FIELDS, Adversary, corrupt, record
     from ohio_jax.files import check_replaceable
     from ohio_jax.learners import LEARNERS
     from ohio_jax.training.checkpoint import load_policy
 
     if args.kind not in FIELDS:
         raise unknown("corruption", args.kind, FIELDS)
-    out, adversary = arguments.output(args.out, ".npz", args.data), None
+    out, adversary = arguments.output(args.out, ".npz", args.data, folder=True), None
     if args.adversary:
         _, _, plan, states = load_policy(args.adversary, registry.make)
         adversary = Adversary(LEARNERS[plan.learner], states.of_seed(0))
-    spoiled = corrupt(data.load(args.data, FIELDS[args.kind][0]), args.kind, args.rate, args.scale, args.seed, adversary)
-    check_replaceable(out, {name: spoiled.card.get(name) for name in ("kind", "task", "corruption")})
+    dataset, asked = data.load(args.data, FIELDS[args.kind][0]), (args.kind, args.rate, args.scale, args.seed, adversary)
+    made = {"kind": FIELDS[args.kind][0], "task": dataset.card["task"], "corruption": record(dataset, *asked)}
+    check_replaceable(out, made)
+    spoiled = corrupt(dataset, *asked)
     card = {**spoiled.card, "file": str(out), "sha256": data.save(out, spoiled)}
     show(args, card, f"{out}: {args.kind} of {round(args.rate * len(spoiled.reward))} of {len(spoiled.reward)} rows spoiled")
 
@@ -71,23 +80,28 @@ def add_to(add: Add) -> None:
     command.add_argument("--training-seed", type=Number("seed"), help="which of the checkpoint's, the first by default")
     command.add_argument("--episodes", type=Number("episodes"), default=510, help="how many")
     command.add_argument("--seed", type=Number("seed"), default=0, help="of instances and of the policy's own randomness")
-    command.add_argument("--out", type=place, required=True, metavar="F.npz", help="the logs")
+    command.add_argument(
+        "--out", type=path_argument, required=True, metavar="F", help="logs: .npz, or a folder, which may exceed memory"
+    )
     arguments.add_set(command)
 
     command = add("invert", invert_command)
-    command.add_argument("data", metavar="F.npz", help="logs, as collect writes them")
+    command.add_argument("data", metavar="F", help="logs, as collect writes them")
     command.add_argument("--inverse", default="analytic", help="a name that `ohio-jax list` shows")
     command.add_argument("--interface", default="ohio", help="action interface: ohio, ohio_compat, end_to_end, ...")
     command.add_argument("--weights", help="trust in a transition: keep, drop, original, posterior; default: the inverse's own")
     arguments.add_set(command)
-    command.add_argument("--out", type=place, required=True, metavar="G.npz", help="the transitions")
+    command.add_argument(
+        "--out", type=path_argument, required=True, metavar="G", help="transitions: .npz, or a folder, which may exceed memory"
+    )
+    arguments.add_executor(command, "part")
     arguments.add_processes(command)
 
     command = add("corrupt", corrupt_command)
-    command.add_argument("data", metavar="F.npz", help="logs or transitions")
+    command.add_argument("data", metavar="F", help="logs or transitions")
     command.add_argument("--kind", required=True, help="action (of logs), observation, next_observation, reward or label")
     command.add_argument("--rate", type=Number("rate"), default=0.3, help="share of the rows")
     command.add_argument("--scale", type=Number("scale"), default=1.0, help="largest noise, in deviations of what is spoiled")
-    command.add_argument("--adversary", type=place, metavar="DIR", help="a trained learner whose critics choose the noise")
+    command.add_argument("--adversary", type=path_argument, metavar="DIR", help="a trained run whose critics choose the noise")
     command.add_argument("--seed", type=Number("seed"), default=0, help="of the noise")
-    command.add_argument("--out", type=place, required=True, metavar="G.npz", help="the corrupted data set")
+    command.add_argument("--out", type=path_argument, required=True, metavar="G", help="the corrupted data set")

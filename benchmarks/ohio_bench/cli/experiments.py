@@ -3,12 +3,15 @@
 import io
 import shlex
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ohio_bench.cli.arguments import Add, Number, add_processes, names, place, say, show
+from ohio_bench.cli.arguments import Add, Number, add_executor, add_processes, names, path_argument, say, show
 from ohio_jax.errors import UserError, unknown
+
+Found = dict[str, Any]  # of an experiment, what is shown of it
 
 
 def bench_command(args) -> None:
@@ -28,41 +31,79 @@ def bench_command(args) -> None:
     flags = [
         f" --{name} {shlex.quote(str(value))}" for name in ("learner", "seeds") if (value := getattr(args, name)) is not None
     ]
-    show(args, *filled(args, replace(experiment, command="".join([experiment.command, *flags]))))
+    fill(args, replace(experiment, command="".join([experiment.command, *flags])))
 
 
 def finetune_command(args) -> None:
     """offline-to-online fine-tuning: run what is missing, write page, CSV and figure"""
     from ohio_bench.experiments import EXPERIMENTS
 
-    show(args, *filled(args, EXPERIMENTS["finetune"]))
+    fill(args, EXPERIMENTS["finetune"])
 
 
 def sensitivity_command(args) -> None:
     """what inverses lose to wrong models and noise, and what they cost: run what is missing, write page and plots"""
     from ohio_bench.experiments import EXPERIMENTS
 
-    show(args, *filled(args, EXPERIMENTS["sensitivity"]))
+    fill(args, EXPERIMENTS["sensitivity"])
+
+
+def fill(args, experiment) -> None:
+    from ohio_jax.deadline import Deadline
+
+    found, text = filled(args, experiment, Deadline.after(args.minutes))
+    show(args, found, "\n".join([*filter(None, [text]), *not_started([found])]))
 
 
 def fill_all(args) -> None:
-    """The paper's experiments one after another in one process, which imports and compiles once, then the leaderboard."""
+    """The paper's experiments one after another in one process, which imports and compiles once, then the leaderboard.
+
+    Raises:
+        UserError: for what failed, after all the others.
+    """
     from ohio_bench.experiments import ALL, EXPERIMENTS
     from ohio_bench.report import leaderboard
+    from ohio_jax.deadline import Deadline
 
+    deadline = Deadline.after(args.minutes)
     for name, given in (("learner", args.learner), ("seeds", args.seeds), ("only", args.only)):
         if given not in (None, ()):
             raise UserError(f"--{name}: expected with one table, found with all")
-    done = []
     for name in ALL:
-        done.append(filled(args, EXPERIMENTS[name]))
-        if not args.json:
-            say(done[-1][1])
-    written = [str(path) for path in leaderboard.rebuild(Path(args.results))]
-    show(args, {"experiments": [found for found, _ in done], "written": written}, "\n".join(written))
+        EXPERIMENTS[name].preset(args.preset)
+    done: list[Found] = []
+    failed: dict[str, UserError] = {}
+    for name in ALL:
+        try:
+            found, text = filled(args, EXPERIMENTS[name], deadline)
+        except UserError as error:  # which must not cost the hour that is left
+            failed[name] = error
+        else:
+            done.append(found)
+            if text and not args.json:
+                say(text)
+    try:
+        written = [str(path) for path in leaderboard.rebuild(Path(args.results))]
+        show(args, {"experiments": done, "written": written}, "\n".join([*written, *not_started(done)]))
+    except UserError as error:
+        failed = failed or {"leaderboard": error}
+    if failed:
+        name, error = next(iter(failed.items()))
+        raise UserError(f"{name}: {error}" + (f"; {len(failed)} of {len(ALL)} experiments failed" if name in ALL else ""))
 
 
-def filled(args, experiment) -> tuple[dict[str, Any], str]:
+def not_started(done: Iterable[Found]) -> list[str]:
+    """The line that says what there was no time for; none where there was for all."""
+    from ohio_bench.report.text import number
+
+    names = [name for of in done for name in of["not_started"]["cells"]]
+    hours = [hours for of in done for hours in of["not_started"]["hours"].values()]
+    need = f"would need about {number(sum(hours))} h"
+    timed = need if len(hours) == len(names) else f"{len(hours)} of them, which were timed, {need}" if hours else ""
+    return [f"not started: {len(names)} cells" + (f"; {timed}" if timed else "")] if names else []
+
+
+def filled(args, experiment, deadline) -> tuple[Found, str]:
     """Runs what is missing of an experiment; returns what to show of it, as JSON and as text."""
     from ohio_bench.report import markdown
     from ohio_bench.runner.executors import executor
@@ -73,32 +114,46 @@ def filled(args, experiment) -> tuple[dict[str, Any], str]:
     try_output(results / "runs" / experiment.name / "cell.json")
     try_output(results / "page.md")
     execute = executor(args.executor, args.cell_cpus, args.cell_gpus)
-    ran = run(experiment, args.preset, args.only, results, execute, args.force)
-    written, board, text = [str(path) for path in ran.report.written], ran.report.board, io.StringIO()
-    if board:
+    ran = run(experiment, args.preset, args.only, results, execute, args.force, deadline)
+    written, board, text = [str(path) for path in ran.report.paths], ran.report.board, io.StringIO()
+    if board and board.entries:
         markdown.show(board.table, board.entries, text, sys.stdout.isatty())
-    if not ran.ran:
+    if not ran.ran and not ran.late:
         text.write("nothing to run; showing stored results (--force runs them again)\n")
     cells = markdown.as_json(board.entries) if board else [str(path) for path in ran.paths]
+    hours = {name: seconds / 3600 for name, seconds in ran.late.items() if seconds is not None}
+    found = {"experiment": experiment.name, "preset": args.preset, "ran": ran.ran, "written": written, "cells": cells}
     return (
-        {"experiment": experiment.name, "preset": args.preset, "ran": ran.ran, "written": written, "cells": cells},
-        "\n".join([text.getvalue(), *written[:1]] if board else [*text.getvalue().splitlines(), *written]),
+        {**found, "not_started": {"cells": list(ran.late), "hours": hours}},
+        "\n".join([text.getvalue(), *written[:1]] if board and written else [*text.getvalue().splitlines(), *written]),
     )
 
 
 def speed_command(args) -> None:
     """measure speed side by side with references"""
-    from ohio_bench.speed.pages import PAGES
-    from ohio_bench.speed.run import run
+    from ohio_bench.speed import run as speed
+    from ohio_jax.deadline import Deadline
     from ohio_jax.files import try_output
 
-    if args.name is not None and args.name not in PAGES:
-        raise unknown("speed test", args.name, PAGES)
-    chosen = sorted(PAGES) if args.name is None else [args.name]
+    deadline = Deadline.after(args.minutes)
+    if args.name not in ("all", *speed.ALL):
+        raise unknown("speed test", args.name, ("all", *speed.ALL))
     out = Path(args.results) / "speed"
     try_output(out / "page.md")
-    found = {name: run(name, out, args.quick) for name in chosen}
-    show(args, found, "\n".join(str(out / f"{name}.md") for name in chosen))
+    found: dict[str, Any] = {}
+    failed: dict[str, UserError] = {}
+    for name in speed.tests() if args.name == "all" else [args.name]:
+        try:
+            found[name] = speed.run(name, out, args.quick, deadline)
+        except UserError as error:  # which must not cost the hour that is left
+            failed[name] = error
+    late = [f"{name} {part}" for name, of in found.items() for part in of["not_measured"]]
+    lines = [str(path) for name in found if (path := speed.place(out, name).with_suffix(".md")).exists()]
+    if found:
+        show(args, found, "\n".join([*lines, *([f"not measured, for lack of time: {', '.join(late)}"] if late else [])]))
+    if failed:
+        name, error = next(iter(failed.items()))
+        raise UserError(f"{name}: {error}" if args.name == "all" else str(error))
 
 
 def leaderboard_command(args) -> None:
@@ -117,18 +172,24 @@ def submit_command(args) -> None:
     show(args, {"file": str(path)}, f"{path}: joins the board with the next `ohio-jax leaderboard`")
 
 
+def add_results(command) -> None:
+    words = "folder of run files, tables and pages, and of logs and checkpoints"
+    command.add_argument("--results", type=path_argument, default="results", help=words)
+
+
+def add_minutes(command, what: str) -> None:
+    command.add_argument("--minutes", type=Number("minutes"), metavar="M", help=what)
+
+
 def add_to(add: Add) -> None:
     def add_fill(name: str, function, groups: str, cached: bool = True):
         command = add(name, function, cached)
         command.add_argument("--preset", default="quick", help="how much: quick (minutes), cpu (hours), paper (an accelerator)")
         command.add_argument("--only", type=names, default=(), help=f"only these {groups} or cells, comma-separated")
         command.add_argument("--force", action="store_true", help="run stored cells again, from the logs on")
-        command.add_argument("--results", type=place, default="results", help="folder of run files, tables and pages")
-        command.add_argument("--executor", default="local", help="local: one cell after another; ray: on a Ray cluster")
-        command.add_argument("--cell-cpus", type=Number("cell_cpus"), metavar="N", help="cores of a cell on Ray, 1 by default")
-        command.add_argument(
-            "--cell-gpus", type=Number("cell_gpus"), metavar="X", help="GPUs of a cell on Ray, 1 where there are any"
-        )
+        add_results(command)
+        add_minutes(command, "start no cell that its first updates say cannot end within so many minutes")
+        add_executor(command, "cell")
         return command
 
     command = add_fill("bench", bench_command, "rows")
@@ -142,14 +203,14 @@ def add_to(add: Add) -> None:
     add_fill("finetune", finetune_command, "domains")
     add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, cost)", cached=False)
 
-    command = add("leaderboard", leaderboard_command)
-    command.add_argument("--results", type=place, default="results", help="folder of run files, tables and pages")
+    add_results(add("leaderboard", leaderboard_command))
 
     command = add("submit", submit_command, cached=False)
     command.add_argument("file", metavar="FILE", help="a run file")
-    command.add_argument("--results", type=place, default="results", help="folder of run files, tables and pages")
+    add_results(command)
 
     command = add("speed", speed_command, cached=False)
-    command.add_argument("name", nargs="?", help="which test; all of them unless given")
+    command.add_argument("name", nargs="?", default="all", help="which test; all: every one that this machine can tell of")
     command.add_argument("--quick", action="store_true", help="seconds instead of minutes; noisier")
-    command.add_argument("--results", type=place, default="results", help="folder of run files, tables and pages")
+    add_results(command)
+    add_minutes(command, "start no part that its first calls say cannot end within so many minutes")

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import os
 import sys
 from typing import NoReturn
@@ -12,11 +13,12 @@ from absl.flags import argparse_flags
 from ohio_bench.cli import catalog, datasets, experiments, playing, training
 from ohio_bench.cli.arguments import Number
 from ohio_jax import __version__, compilation_cache, interrupts, limits
-from ohio_jax.errors import UserError, one_line
+from ohio_jax.errors import UserError, one_line, out_of_memory
 
 GROUPS = (catalog, datasets, training, playing, experiments)  # each with add_to(add), which adds its commands
-RESUMED = ("collect", "train", "online", "hdpo", "bench", "finetune", "sensitivity")  # what they finished is kept
-REBUILT = ("data", "speed", "leaderboard")  # write several files, each of them whole
+REBUILT = ("data", "speed", "leaderboard")  # write several files, each of them whole; others one, at their end
+CLOSED = "Event loop is closed"  # asyncio's, of TensorStore's other reads of a file that one of them found damaged
+RESUMED = ("collect", "invert", "train", "online", "hdpo", "bench", "finetune", "sensitivity")  # what they finished is kept
 TRUE = ("1", "true", "t", "yes", "y", "on")  # as JAX reads its variables
 
 
@@ -72,7 +74,7 @@ def main(args) -> int:
     except (Exception, KeyboardInterrupt) as error:
         # Once a signal came, whatever it became on its way through libraries is an interruption.
         if isinstance(error, KeyboardInterrupt) or interrupts.pending():
-            code, said = 128 + interrupts.number(), interrupted(args.command)
+            code, said = 128 + interrupts.number(), interrupted(args)
         elif isinstance(error, BrokenPipeError):  # the reader of our output went away
             sys.stderr.close()
             return 1
@@ -94,10 +96,12 @@ def carry_out(args) -> None:
         args.function(args)
 
 
-def interrupted(command: str) -> str:
-    if command in RESUMED:
+def interrupted(args) -> str:
+    if getattr(args, "force", False):
+        return "interrupted; the same command starts anew; without --force it keeps what is finished"
+    if args.command in RESUMED:
         return "interrupted; the same command goes on"
-    return "interrupted; the same command starts anew" if command in REBUILT else "interrupted; nothing was written"
+    return "interrupted; the same command starts anew" if args.command in REBUILT else "interrupted"
 
 
 def mendable(error: Exception) -> str | None:
@@ -107,7 +111,7 @@ def mendable(error: Exception) -> str | None:
         return said
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else said or type(error).__name__
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in said:
+    if out_of_memory(error):
         return f"out of memory: {said}; docs/troubleshooting.md says what takes less"
     if (wanted := os.environ.get("JAX_PLATFORMS")) and not devices():
         return f"JAX_PLATFORMS: expected devices that this machine has and JAX is installed for, found {wanted}"
@@ -150,8 +154,7 @@ def together(args):
 
 
 def run() -> None:
-    """Entry point. One CPU device a core, so that training seeds run side by side; the user's XLA flags are kept."""
-    interrupts.install()
+    """What the command does. One CPU device a core, so that training seeds run side by side; the user's XLA flags are kept."""
     sys.unraisablehook = unraisable
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_force_host_platform_device_count" not in flags:
@@ -165,12 +168,21 @@ def run() -> None:
 def unraisable(found) -> None:
     """What is raised in a destructor or a library's callback ends nothing: it is logged, and an interruption comes again."""
     if isinstance(found.exc_value, interrupts.Interrupted):
-        interrupts.again()
-    else:  # such as TensorStore's other reads of a file that one of them found damaged
-        logging.debug("%s: %r", found.err_msg, found.exc_value)
+        interrupts.resend_signal()
+    else:
+        level = logging.DEBUG if CLOSED in str(found.exc_value) else logging.WARNING
+        logging.log(level, "%s", one_line(f"{found.err_msg or 'Exception ignored'}: {found.exc_value!r}"))
+
+
+def leave(args, number: int) -> None:
+    """Ends the process from another thread than the main one, which is in a library's call that nobody waits for any more."""
+    end_of_bar = "\n" if sys.stderr.isatty() else ""
+    print(f"{end_of_bar}ohio-jax {args.command}: {interrupted(args)}", file=sys.stderr, flush=True)
+    os._exit(128 + number)
 
 
 def _ended(args) -> int:
+    interrupts.watch(functools.partial(leave, args))
     code = main(args)
     if code > 128:  # at once: programs that other threads still run crash an interpreter that is being taken down
         sys.stdout.flush()

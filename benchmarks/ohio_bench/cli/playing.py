@@ -1,7 +1,7 @@
 """`evaluate` and `render`: what a policy earns and what it looks like."""
 
 from ohio_bench.cli import arguments
-from ohio_bench.cli.arguments import Add, Number, place
+from ohio_bench.cli.arguments import Add, Number, path_argument
 from ohio_jax.errors import UserError
 
 
@@ -88,5 +88,5 @@ def add_to(add: Add) -> None:
     command.add_argument("--every", type=Number("every"), default=1, help="decisions from one frame to the next")
     command.add_argument("--fps", type=Number("fps"), default=10, help="frames a second")
     command.add_argument("--seed", type=Number("seed"), default=10, help="of instances and of the policy's own randomness")
-    command.add_argument("--out", type=place, required=True, metavar="F.gif", help="the moving picture")
+    command.add_argument("--out", type=path_argument, required=True, metavar="F.gif", help="the moving picture")
     arguments.add_set(command)

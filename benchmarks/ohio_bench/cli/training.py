@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from ohio_bench.cli import arguments
-from ohio_bench.cli.arguments import Add, Number, place, show
+from ohio_bench.cli.arguments import Add, Number, path_argument, show
+from ohio_jax import limits
 from ohio_jax.errors import UserError
 
 
@@ -26,7 +27,7 @@ def train_command(args) -> None:
     plan = replace(plan, config=arguments.config_of(plan.config, args.config))
     changes = {name: getattr(args, name) for name in ("seeds", "first_seed", "batch", "hidden", "sampling", "normalize")}
     plan = replace(plan, **{name: value for name, value in changes.items() if value is not None})
-    trained = train(plan, task, interface, transitions, Path(args.out))
+    trained = train(plan, task, interface, transitions, Path(args.out), args.data_on)
     last = {name: value[-1].tolist() for name, value in trained.curve.items()}
     found = {"out": args.out, "updates": plan.updates, "seeds": plan.seeds, "seconds": trained.seconds, "metrics": last}
     show(args, found, f"{args.out}: {plan.updates} updates of {plan.seeds} seeds of {args.learner}, {summary(trained)}")
@@ -44,6 +45,10 @@ def online_command(args) -> None:
     steps = -(-args.env_steps // args.envs) - learning_starts
     if steps < 1:
         raise UserError(f"--env-steps: expected more than the warm-up's {args.learning_starts}, found {args.env_steps}")
+    most = (limits.BUDGETS["updates"][1] // each + learning_starts) * args.envs
+    if args.env_steps > most:
+        with_these = f"with --envs {args.envs} and --updates-per-step {each}"
+        raise UserError(f"--env-steps: expected at most {most} {with_these}, found {args.env_steps}")
     config = arguments.config_of(LEARNERS[learner].Config(), args.config)
     rest = {"seeds": args.seeds, "first_seed": args.first_seed, "normalize": False}
     plan = Plan(learner, config, args.hidden, steps * each, args.batch, min(100, steps) * each, **rest)
@@ -73,12 +78,12 @@ def hdpo_command(args) -> None:
 def summary(trained: Any) -> str:
     """How long training took, and its metrics in the last block, means over seeds."""
     last = ", ".join(f"{name} {value[-1].mean():.3g}" for name, value in trained.curve.items())
-    return f"{sum(trained.seconds.values()):.1f} s; {last}"
+    return f"{sum(trained.seconds.values()):.1f} s{last and '; '}{last}"
 
 
 def add_to(add: Add) -> None:
     command = add("train", train_command)
-    command.add_argument("data", metavar="G.npz", help="transitions, as invert writes them")
+    command.add_argument("data", metavar="G", help="transitions, as invert writes them")
     command.add_argument("--learner", required=True, help="its name, or module:object of your own")
     command.add_argument("--seeds", type=Number("seeds"), help="how many independent runs, instead of the preset's")
     command.add_argument("--first-seed", type=Number("first_seed"), help="the first one's seed, 0 by default")
@@ -89,10 +94,11 @@ def add_to(add: Add) -> None:
     command.add_argument("--hidden", type=Number("hidden"), help="width of the networks, instead of the preset's")
     command.add_argument("--sampling", help="uniform, return (RW), advantage (AW) or top (the best tenth)")
     command.add_argument("--no-normalize", dest="normalize", action="store_const", const=False, help="show features as they are")
+    command.add_argument("--data-on", help="device or host, where batches are gathered ahead; by default device up to 2 GiB")
     command.add_argument("--preset", default="quick", help="whose budget and hyperparameters are meant: quick, cpu or paper")
     arguments.add_config(command)
     command.add_argument(
-        "--out", type=place, required=True, metavar="DIR", help="checkpoints; the same command goes on from them"
+        "--out", type=path_argument, required=True, metavar="DIR", help="checkpoints; the same command goes on from them"
     )
     arguments.add_processes(command)
 

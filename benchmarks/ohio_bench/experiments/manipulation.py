@@ -82,7 +82,8 @@ def cpu() -> Preset:
 
 def paper() -> Preset:
     """The published budgets; for a GPU."""
-    return Preset(ROWS, BUDGETS["paper"](), 1500, 100, policies=POLICIES)
+    dearest = tuple(column.name for column in COLUMNS if column.learner == "iql")  # the paper's learner
+    return Preset(ROWS, BUDGETS["paper"](), 1500, 100, policies=POLICIES, dearest=dearest)
 
 
 TABLE = Table(

@@ -62,7 +62,8 @@ def cpu() -> Preset:
 
 def paper() -> Preset:
     """The published budgets; for a GPU."""
-    return Preset(ROWS, BUDGETS["paper"](), 1000, 100, policies=POLICIES)
+    dearest = tuple(column.name for column in COLUMNS if column.learner == "iql")
+    return Preset(ROWS, BUDGETS["paper"](), 1000, 100, policies=POLICIES, dearest=dearest)
 
 
 TABLE = Table(

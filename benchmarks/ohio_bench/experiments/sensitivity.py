@@ -185,7 +185,7 @@ def counts(b: Budget, kind: str, size: int) -> dict[str, int]:
 EXPERIMENT = Experiment(
     name="sensitivity",
     command="sensitivity",
-    kind=page.KIND,
+    kind=page.kind,
     group="kind of cell",
     groups=lambda b: CELLS,
     cells=cells,

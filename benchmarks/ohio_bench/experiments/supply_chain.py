@@ -2,7 +2,7 @@
 
 from ohio_envs import plans
 
-from ohio_bench.experiments.routing import COLUMNS
+from ohio_bench.experiments.routing import COLUMNS, DEAREST
 from ohio_bench.runner.table import Preset, Row, Table
 from ohio_jax.learners import bc
 from ohio_jax.training.plan import Plan
@@ -39,7 +39,7 @@ def cpu() -> Preset:
 
 def paper() -> Preset:
     """The published budgets; for a GPU."""
-    return Preset(ROWS, BUDGETS["paper"](), 667, 100, policies=POLICIES, hdpo=hdpo(5, 256, 5_000))
+    return Preset(ROWS, BUDGETS["paper"](), 667, 100, policies=POLICIES, hdpo=hdpo(5, 256, 5_000), dearest=DEAREST)
 
 
 TABLE = Table(

@@ -11,8 +11,12 @@ from ohio_bench.report.text import filled, machine, number, origin, table
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
 
-KIND = "measured"  # of run files, see `ohio_bench.runner.schema`; more closely
-KINDS = ("recovery", "calibration", "score", "cost")
+KINDS = ("recovery", "calibration", "score", "cost")  # of run files, see `ohio_bench.runner.schema`
+
+
+def kind(name: str) -> str:
+    """The kind of a cell's run file, which its name begins with."""
+    return name.partition("/")[0]
 
 
 def load(results: Path, preset: str) -> runs.Found:

@@ -17,13 +17,13 @@ class Cell(NamedTuple):
     Attributes:
         name: of its run file, in which "/" makes folders.
         config: what makes it again, whose values JSON holds.
-        work: () -> what it found.
+        work: (the work folder, an `ohio_bench.runner.work.WorkFolder`) -> what it found.
         head: what else its run file says of it.
     """
 
     name: str
     config: dict[str, Any]
-    work: Callable[[], dict[str, Any]]
+    work: Callable[[Any], dict[str, Any]]
     head: dict[str, Any] = {}  # noqa: RUF012  (never written to)
 
 
@@ -39,7 +39,7 @@ class Report(NamedTuple):
     board: Any = None
 
     @property
-    def written(self) -> list[Path]:
+    def paths(self) -> list[Path]:
         return list(self.files)
 
     def write(self) -> "Report":
@@ -62,17 +62,17 @@ class Experiment:
 
     Attributes:
         command: what a user types to fill it, without the program.
-        kind: of its run files, see `ohio_bench.runner.schema`.
+        kind: `kind(name)`, of the run file of the cell of that name, see `ohio_bench.runner.schema`.
         presets: name -> () -> how much work, in a form of its own (called only when chosen: it may look for files).
         group: what its groups are to a reader.
         groups: `groups(made)`, their names.
-        cells: `cells(made, groups)`, the cells of these groups.
+        cells: `cells(made, groups)`, the cells of these groups, in the order in which they are run.
         report: `report(results, preset) -> Report`, from run files alone; writes nothing.
     """
 
     name: str
     command: str
-    kind: str
+    kind: Callable[[str], str]
     group: str
     groups: Callable[[Any], Iterable[str]]
     cells: Callable[[Any, Iterable[str]], Iterable[Cell]]

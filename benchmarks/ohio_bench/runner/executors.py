@@ -12,11 +12,14 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from ohio_bench.runner.cell import Cell
+from ohio_bench.runner.work import WorkFolder
 from ohio_jax import compilation_cache, mesh, provenance
-from ohio_jax.errors import UserError, unknown
+from ohio_jax.deadline import OutOfTime
+from ohio_jax.errors import UserError, out_of_memory, unknown
 from ohio_jax.learners import LEARNERS, outside
 from ohio_jax.progress import progress
 
@@ -25,25 +28,38 @@ DEVICES = re.compile(r"--xla_force_host_platform_device_count=\d+")
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: a cluster that `ray.init` starts listens on 127.0.0.1 alone
 
 Listing = Callable[[], Iterable[Cell]]
-Outcome = dict[str, Any] | UserError  # of a cell: what its run file holds, or why there is none
-# (cells to run, what lists these cells anew in another process) -> name and outcome of each, as they are done.
-Executor = Callable[[list[Cell], Listing], Iterator[tuple[str, Outcome]]]
+Outcome = dict[str, Any] | UserError | OutOfTime  # of a cell: what its run file holds, or why there is none
+# (cells to run, what lists these cells anew in another process, the work folder) -> name and outcome of each, as they are done.
+Executor = Callable[[list[Cell], Listing, WorkFolder], Iterator[tuple[str, Outcome]]]
 
 
-def here(wanted: list[Cell], again: Listing) -> Iterator[tuple[str, Outcome]]:
+def here(wanted: list[Cell], again: Listing, work: WorkFolder) -> Iterator[tuple[str, Outcome]]:
     """One after another in this process, or in the processes that work as one with it."""
     for number, cell in enumerate(wanted, 1):
-        if mesh.is_main_process():
+        if not (late := work.deadline.lacks()) and mesh.is_main_process():
             print(f"cell {number} of {len(wanted)}: {cell.name}", file=sys.stderr, flush=True)
-        yield cell.name, outcome(cell.work)
+        found = OutOfTime() if late else outcome(cell, work)
+        if isinstance(found, dict) and "curve" in found:  # the longest test so far is what the next policy's is taken to last
+            longest = max(work.deadline.reserve, found["seconds"].get("evaluate", 0.0))
+            work = replace(work, deadline=work.deadline._replace(reserve=longest))
+        yield cell.name, found
 
 
-def outcome(work: Callable[[], dict[str, Any]]) -> Outcome:
-    """What a cell found, and the machine that found it; the UserError that it raised, which ends this cell alone."""
+def outcome(cell: Cell, work: WorkFolder) -> Outcome:
+    """What a cell found, and the machine that found it; or why it ended, which ends this cell alone.
+
+    Raises:
+        UserError: of several processes, since one alone may have met it: the others are still in the cell.
+    """
     try:
-        return {**work(), "provenance": provenance.collect()}
-    except UserError as error:
-        return error
+        work.deadline.require()
+        return {**cell.work(work), "provenance": provenance.collect()}
+    except OutOfTime as late:  # which all processes are at once
+        return late
+    except Exception as error:
+        if mesh.joined() or not (isinstance(error, UserError) or out_of_memory(error)):
+            raise
+        return error if isinstance(error, UserError) else UserError(f"out of memory: {error}")
 
 
 def executor(name: str, cpus: int | None = None, gpus: float | None = None) -> Executor:
@@ -92,7 +108,7 @@ def over_ray(cpus: int | None = None, gpus: float | None = None) -> Executor:
     need = {"num_cpus": 1 if cpus is None else cpus, "num_gpus": some if gpus is None else gpus}
     _check(ray, need)
 
-    def execute(wanted: list[Cell], again: Listing) -> Iterator[tuple[str, Outcome]]:
+    def execute(wanted: list[Cell], again: Listing, work: WorkFolder) -> Iterator[tuple[str, Outcome]]:
         learners = {name: found for name, found in LEARNERS.items() if _module(found).split(".")[0] != "ohio_jax"}
         files = [sys.modules[name] for name in dict.fromkeys(map(_module, learners.values()))]
         environment: dict[str, Any] = {"py_modules": files} if files else {}
@@ -100,8 +116,8 @@ def over_ray(cpus: int | None = None, gpus: float | None = None) -> Executor:
             environment["env_vars"] = {compilation_cache.VARIABLE: where}
         task = ray.remote(max_retries=RETRIES, runtime_env=environment, **need)(_carried_out)
         packed = ray.cloudpickle.dumps((again, learners, outside.FROM))
-        waiting = {task.remote(packed, cell.name, cell.config, need["num_cpus"]): cell.name for cell in wanted}
-        with progress("bench", len(wanted), "cell") as bar:
+        waiting = {task.remote(packed, cell.name, cell.config, need["num_cpus"], work): cell.name for cell in wanted}
+        with progress("on Ray", len(wanted), "cell") as bar:
             while waiting:
                 (done, *_), _ = ray.wait(list(waiting))
                 name = waiting.pop(done)
@@ -146,7 +162,7 @@ def _result(ray: Any, name: str, done: Any) -> Outcome:
         return UserError(f"its worker died {RETRIES + 1} times ({reason})")
 
 
-def _carried_out(packed: bytes, name: str, config: dict[str, Any], cpus: int) -> Outcome:
+def _carried_out(packed: bytes, name: str, config: dict[str, Any], cpus: int, work: WorkFolder) -> Outcome:
     """A cell, in a worker: with so many devices and threads as it has cores."""
     flags = DEVICES.sub("", os.environ.get("XLA_FLAGS", ""))
     os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={max(1, int(cpus))}".strip()
@@ -160,7 +176,7 @@ def _carried_out(packed: bytes, name: str, config: dict[str, Any], cpus: int) ->
             f"field {different}: expected {config.get(different)}, found {found.get(different)} on a worker; workers and the"
             " command need the same version of the code, and the same kind of accelerator"
         )
-    return outcome(cell.work)
+    return outcome(cell, work)
 
 
 @functools.lru_cache(maxsize=1)

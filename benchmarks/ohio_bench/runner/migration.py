@@ -4,6 +4,7 @@ The only place that knows earlier words. A field that did not exist when a file 
 which need not be today's default.
 """
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from ohio_bench.runner import commands
 from ohio_bench.runner.store import LARGEST, VERSION, slug
 from ohio_jax import reading
-from ohio_jax.errors import UserError, brief
+from ohio_jax.errors import UserError, brief, one_line
 from ohio_jax.files import write_json
 
 CONFIG = {  # of an experiment's cell, and of its data's card
@@ -116,8 +117,11 @@ def main(folder: Path) -> None:
     """Writes every run file below a folder anew, under its method's name of today.
 
     Raises:
-        UserError: at the first that is damaged, or whose new name is another file's; what came before is written.
+        UserError: where there is no such folder, and at the first file that is damaged, or whose new name is another file's;
+            what came before is written.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: expected a folder of run files, found none")
     for path in sorted(folder.rglob("*.json")):
         cell = reading.parse_json(path, reading.content(path, LARGEST))
         if not isinstance(cell, dict) or "config" not in cell or cell.get("version", 0) == VERSION:
@@ -138,9 +142,17 @@ def main(folder: Path) -> None:
             path.unlink()
 
 
-if __name__ == "__main__":
+def command(words: list[str] | None = None) -> int:
+    """The program; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m ohio_bench.runner.migration", description="Run files of earlier versions.")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="whose run files are written anew as ones of today's")
     try:
-        main(Path(sys.argv[1]))
-    except UserError as mistake:
-        print(mistake, file=sys.stderr)
-        sys.exit(2)
+        main(parser.parse_args(words).folder)
+    except (UserError, OSError) as error:
+        print(one_line(str(error)), file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command())

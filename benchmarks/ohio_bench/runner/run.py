@@ -1,38 +1,43 @@
-"""The loop that fills every experiment: one run file a cell, what is missing is run, then the report is written."""
+"""The loop that fills every experiment: one run file a cell, what is missing is run, then the report is written.
+
+Run files are all that a later call needs, wherever it is made: the work folder beside them only saves work twice done.
+"""
 
 import functools
 import json
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ohio_bench.runner import commands, store, work
+from ohio_bench.runner import commands, store
 from ohio_bench.runner.cell import RESULTS, Cell, Experiment, Report
 from ohio_bench.runner.executors import Executor, here
+from ohio_bench.runner.work import WorkFolder
 from ohio_jax import mesh
-from ohio_jax.errors import UserError, unknown
+from ohio_jax.deadline import NEVER, Deadline, OutOfTime
+from ohio_jax.errors import UserError, one_line, unknown
+from ohio_jax.files import try_output
 
 
 class Ran(NamedTuple):
     """What a run of an experiment did.
 
     Attributes:
-        paths: of the run files of all cells that were chosen.
+        paths: of the run files of all cells that were chosen, but for those that were not run.
         ran: how many cells were run for it.
+        late: cells that were not run for lack of time, and the seconds that they would need, None where nothing was timed.
     """
 
     paths: list[Path]
     ran: int
     report: Report
+    late: dict[str, float | None]
 
 
-def chosen(experiment: Experiment, made: Any, only: Iterable[str] = (), since: float = 0.0) -> list[Cell]:
-    """The cells of a preset; with `only` those of these groups, and those of these names. Raises UserError for another name.
-
-    Args:
-        since: what their work folder holds from before this time (of `time.time`) is made again.
-    """
+def chosen(experiment: Experiment, made: Any, only: Iterable[str] = ()) -> list[Cell]:
+    """The cells of a preset; with `only` those of these groups, and those of these names. Raises UserError for another name."""
     groups = list(experiment.groups(made))
     of_groups = [name for name in only if name in groups]
     cells = list(experiment.cells(made, of_groups if only else groups)) if of_groups or not only else []
@@ -42,8 +47,7 @@ def chosen(experiment: Experiment, made: Any, only: Iterable[str] = (), since: f
         for name in sorted(named - {cell.name for cell in every}):
             raise unknown(f"{experiment.group} of {experiment.name}", name, groups)
         cells = [cell for cell in every if cell.name in kept | named]
-    again = lambda do: functools.partial(work.made_since, since, do) if since else do
-    return [cell._replace(config=json.loads(json.dumps(cell.config)), work=again(cell.work)) for cell in cells]
+    return [cell._replace(config=json.loads(json.dumps(cell.config))) for cell in cells]
 
 
 def run(
@@ -53,14 +57,19 @@ def run(
     results: Path = RESULTS,
     execute: Executor = here,
     force: bool = False,
+    deadline: Deadline = NEVER,
 ) -> Ran:
     """Runs every cell whose run file is missing or was made with another configuration, then writes the report.
 
-    A cell that fails keeps none of the others from being run and reported.
+    A cell that fails is named on standard error, and keeps none of the others from being run and reported; not where several
+    processes work as one, which end with it.
 
     Args:
         only: see `chosen`.
+        results: where run files and pages go, and, in its folder `.work`, logs and checkpoints.
         force: all of them, whatever is there, from the logs on.
+        deadline: no cell is started after it, nor trained once its first updates say that it cannot end by then; its checkpoint
+            is kept.
         execute: where, see `ohio_bench.runner.executors`. A killed call goes on where it stopped: finished cells from their run
             files, the cell in work from its checkpoint.
 
@@ -69,29 +78,37 @@ def run(
             that failed.
     """
     made, only = experiment.preset(preset), tuple(only)
-    again = functools.partial(chosen, experiment, made, only, time.time() if force else 0.0)
+    again = functools.partial(chosen, experiment, made, only)
+    work = WorkFolder(results / ".work", time.time() if force else 0.0, deadline)
     cells, place = {cell.name: cell for cell in again()}, store.folder(experiment.name, preset, results)
     paths = {name: place / f"{name}.json" for name in cells}
-    other = lambda name: mesh.is_main_process() and _config_in(paths[name], name, experiment.kind) != cells[name].config
+    stored = lambda name: store.same(_config_in(paths[name], name, experiment.kind(name)), cells[name].config)
+    other = lambda name: mesh.is_main_process() and not stored(name)
     missing = [cell for name, cell in cells.items() if force or mesh.broadcast_bool(other(name))]
-    if missing and mesh.is_main_process():
-        store.claim(place)
+    if missing:
+        try_output(place / "cell.json")
     failed: dict[str, UserError] = {}
-    for name, outcome in execute(missing, again):
+    late: dict[str, float | None] = {}
+    for name, outcome in execute(missing, again, work):
+        if isinstance(outcome, OutOfTime):
+            late[name] = outcome.seconds
+            continue
         cell, head = cells[name], {"table": experiment.name, "preset": preset}
         head |= {"command": commands.of_cell(experiment.command, preset, name), "steps": commands.steps(cell.config)}
         try:
             if isinstance(outcome, UserError):
                 raise outcome
-            store.write(paths[name], {**head, **cell.head, "config": cell.config, **outcome}, experiment.kind)
+            store.write(paths[name], {**head, **cell.head, "config": cell.config, **outcome}, experiment.kind(name))
         except UserError as error:
             failed[name] = error
+            if mesh.is_main_process():
+                print(one_line(f"cell {name}: {error}"), file=sys.stderr, flush=True)
     mesh.barrier()
     report = experiment.report(results, preset).write()
     if failed:
         name, error = next(iter(failed.items()))
         raise UserError(f"cell {name}: {error}; {len(failed)} of {len(missing)} cells failed, what the others found is stored")
-    return Ran(list(paths.values()), len(missing), report)
+    return Ran([path for name, path in paths.items() if name not in late], len(missing) - len(late), report, late)
 
 
 def _config_in(path: Path, name: str, kind: str) -> Any:

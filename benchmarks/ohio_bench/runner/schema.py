@@ -8,7 +8,7 @@ import functools
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from importlib import resources
 from typing import Any
@@ -18,6 +18,7 @@ from ohio_jax.errors import UserError, short
 VERSION = 3  # of what a run file is. Whoever adds or renames a field raises it, and says in `migration` what older files mean
 DEEPEST = 16  # levels of nesting
 HIGHEST = 3.5e38  # float32's, in which everything is measured
+LONGEST = 100_000  # numbers of a list, or lists of a table
 FURTHEST = 1e9  # a score, which is 100 where the references are apart
 UNPRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")  # bidi marks among them
 
@@ -31,9 +32,10 @@ def check(cell: Any, kind: str) -> None:
     check_values(cell)
     if isinstance(cell, dict) and kind != "speed" and type(cell.get("version", 0)) is int:
         check_version(cell)
-    error = min(_validator(kind).iter_errors(_thinned(cell)), key=lambda error: len(error.absolute_path), default=None)
+    some = _thinned(cell)
+    error = min(_validator(kind).iter_errors(some), key=lambda error: len(error.absolute_path), default=None)
     if error is not None:
-        raise UserError(_explained(error, kind))
+        raise UserError(_explained(error, kind, some))
     _check_time(cell["provenance"]["time"])
     if kind != "speed":
         tests = cell["tests"] if kind == "finetune" else {}
@@ -52,7 +54,7 @@ def check_version(cell: dict[str, Any]) -> None:
 
 
 def check_values(value: Any, path: tuple[Any, ...] = ()) -> None:
-    """Raises UserError for NaN, infinity, numbers that are too large, texts of more than a line, and deep nesting."""
+    """Raises UserError for NaN, infinity, numbers that are too large, long lists, texts of more than a line, and deep nesting."""
     if len(path) > DEEPEST:
         raise UserError(f"field {where(path[:3])}: expected at most {DEEPEST} levels of nesting, found more")
     if isinstance(value, dict):
@@ -60,6 +62,8 @@ def check_values(value: Any, path: tuple[Any, ...] = ()) -> None:
             check_values(name, path)
             check_values(of, (*path, name))
     elif isinstance(value, list):
+        if len(value) > LONGEST:
+            raise UserError(f"field {where(path)}: expected at most {LONGEST} entries, found {len(value)}")
         if not _numbers(value) or not all(-HIGHEST <= number <= HIGHEST for number in value):
             for i, of in enumerate(value):
                 check_values(of, (*path, i))
@@ -87,14 +91,29 @@ def _numbers(value: Any) -> bool:
     return isinstance(value, list) and set(map(type, value)) <= {int, float}
 
 
+class _Some(list):
+    """Some entries of a list; rows: which."""
+
+    def __init__(self, whole: list[Any], rows: Iterable[int]):
+        self.rows = sorted(set(rows))
+        super().__init__(_thinned(whole[row]) for row in self.rows)
+
+
 def _thinned(value: Any) -> Any:
-    """The value without most of long lists of numbers, which are alike to a schema and would take it seconds."""
+    """The value without most of long lists of numbers, which a schema would take seconds to read.
+
+    The first of them are left, and what a schema may refuse: the least and the largest number, and the shortest of such lists.
+    """
     if isinstance(value, dict):
         return {name: _thinned(of) for name, of in value.items()}
-    if isinstance(value, list):
-        most = 4 if _numbers(value) else 1 if all(map(_numbers, value)) else len(value)
-        return [_thinned(of) for of in value[:most]]
-    return value
+    if not isinstance(value, list):
+        return value
+    rows = range(len(value))
+    if len(value) > 4 and _numbers(value):
+        rows = (*range(4), value.index(min(value)), value.index(max(value)))
+    elif len(value) > 1 and all(map(_numbers, value)):
+        rows = (0, min(rows, key=lambda row: len(value[row])))
+    return _Some(value, rows)
 
 
 @functools.cache
@@ -118,9 +137,16 @@ def _nodes(node: Any) -> Iterator[dict[str, Any]]:
             yield from _nodes(_definitions()[node["$ref"].rpartition("/")[2]])
 
 
-def _explained(error: Any, kind: str) -> str:
+def _path(error: Any, some: Any) -> Iterator[Any]:
+    """Where in the whole run file what is wrong lies; some: the part of it that was looked at."""
+    for key in error.absolute_path:
+        yield some.rows[key] if isinstance(some, _Some) else key
+        some = some[key]
+
+
+def _explained(error: Any, kind: str, some: Any) -> str:
     """One line: the field, what the schema says it is, and what was found."""
-    path = tuple(error.absolute_path)
+    path = tuple(_path(error, some))
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
         return f"field {where((*path, missing))}: expected, found none"

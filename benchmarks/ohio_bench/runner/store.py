@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,18 @@ def _slug(word: str) -> str:
 def short_hash(config: dict[str, Any]) -> str:
     """Of a file or folder of `runner.work`."""
     return hashlib.sha256(json.dumps([WORK_VERSION, config], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def same(found: Any, wanted: dict[str, Any]) -> bool:
+    """Whether two configurations are the same. Which engine steps MuJoCo's physics is the machine's choice and makes no other."""
+    return _anywhere(found) == _anywhere(wanted)
+
+
+def _anywhere(config: Any) -> Any:
+    if not isinstance(config, dict):
+        return config
+    either = lambda settings: settings | ({"backend": "c"} if settings.get("backend") == "mjx" else {})
+    return config | {name: either(config[name]) for name in ("settings", "data_settings") if isinstance(config.get(name), dict)}
 
 
 def folder(experiment: str, preset: str, results: Path = RESULTS) -> Path:
@@ -73,13 +84,3 @@ def write(path: Path, cell: dict[str, Any], kind: str) -> None:
     whole = json.loads(json.dumps({"version": VERSION, **cell}))
     schema.check(whole, kind)
     write_json(path, whole)
-
-
-def claim(place: Path) -> None:
-    """Makes a folder. Raises UserError where files cannot be written there, which is better known before they are made."""
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        raise UserError(f"{place}: expected a folder to write to, found {error.strerror}") from error

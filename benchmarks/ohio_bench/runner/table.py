@@ -1,7 +1,6 @@
 """What a results table is made of, and its cells: scripted policies, then each method on each dataset."""
 
 import functools
-import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -11,9 +10,9 @@ import jax
 import numpy as np
 from ohio_envs import plans, registry
 
-from ohio_bench.runner import work
 from ohio_bench.runner.cell import Cell, preset_of
 from ohio_bench.runner.store import slug
+from ohio_bench.runner.work import WorkFolder, tested
 from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.task import Task
 from ohio_jax.training.plan import Plan
@@ -79,6 +78,8 @@ class Preset:
     Attributes:
         columns: those of the table, unless some are named here.
         hdpo: how the policy of that name is trained through the smooth simulator, for a table that shows one.
+        dearest: names of columns whose cells are run first, since nothing cheaper replaces them, those of one instance family
+            before those of the next, and scripted policies last. Without: policies, then column by column.
     """
 
     rows: tuple[Row, ...]
@@ -90,6 +91,15 @@ class Preset:
     policies: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     hdpo: Plan | None = None
+    dearest: tuple[str, ...] = ()
+
+    def learned(self, columns: Iterable[Column], rows: Iterable[Row]) -> list[tuple[Column, Row]]:
+        """Those of each cell that learns, in the order in which they are run."""
+        pairs, families = [(column, row) for column in columns for row in rows], [row.instance_family for row in self.rows]
+        if not self.dearest:
+            return pairs
+        place = {name: i for i, name in enumerate(self.dearest)}
+        return sorted(pairs, key=lambda pair: (families.index(pair[1].instance_family), place.get(pair[0].name, len(place))))
 
 
 @dataclass(frozen=True)
@@ -138,7 +148,7 @@ def changed(table: Table, preset: str, made: Preset) -> Table:
 
 
 def cells(table: Table, preset: Preset, names: Iterable[str]) -> Iterator[Cell]:
-    """The cells of the rows of these names, and the scripted policies of their places first."""
+    """The cells of the rows of these names, and the scripted policies of their places, in the preset's order."""
     rows = tuple(row for row in preset.rows if row.name in set(names))
     first = {
         row.instance_family: row.home for row in reversed(preset.rows)
@@ -146,43 +156,52 @@ def cells(table: Table, preset: Preset, names: Iterable[str]) -> Iterator[Cell]:
     homes = {row.instance_family: first[row.instance_family] for row in rows}
     keys = dict.fromkeys([*(key for row in rows for key in ((row.task, row.settings), row.home)), *homes.values()])
     tasks = {key: registry.make(key[0], dict(key[1])) for key in keys}
+    scripted = list(_scripted(preset, {place: tasks[key] for place, key in homes.items()}))
+    yield from () if preset.dearest else scripted
+    for column, row in preset.learned(preset.columns or table.columns, rows):
+        yield _learning(preset, column, row, tasks[row.task, row.settings], tasks[row.home])
+    yield from scripted if preset.dearest else ()
+
+
+def _scripted(preset: Preset, tasks: dict[str, Task]) -> Iterator[Cell]:
+    """The cells of scripted policies in the tasks of these places."""
     test = {"test_seed": preset.test_seed, "test_episodes": preset.test_episodes}
-    for place, key in homes.items():
-        task = tasks[key]
+    for place, task in tasks.items():
         made = {policy: ({}, functools.partial(_run_policy, task, policy, preset)) for policy in preset.policies}
         if preset.hdpo:
             made["hdpo"] = {"plan": preset.hdpo.as_json()}, functools.partial(_run_hdpo, task, preset.hdpo, preset)
         for policy, (more, work_of) in made.items():
             config = {"task": task.name, "settings": task.settings, "policy": policy, **more, **test}
             yield Cell(slug(place, "policy", policy), config, work_of, _head(place, policy, task))
-    for column, row in itertools.product(preset.columns or table.columns, rows):
-        task, home, plan = tasks[row.task, row.settings], tasks[row.home], preset.plans[column.interface, column.learner]
-        config = {
-            "task": task.name,
-            "settings": task.settings,
-            "behavior_policy": row.behavior_policy,
-            "data_seed": preset.data_seed,
-            "data_episodes": preset.data_episodes,
-            "interface": column.interface,
-            "inverse": column.inverse,
-            **({} if column.weights is None else {"weights": column.weights}),
-            **(
-                {}
-                if row.data_settings is None
-                else {"data_settings": home.settings, "zero_shot": column.zero_shot or row.unforeseen}
-            ),
-            "plan": plan.as_json(),
-            **test,
-        }
-        learn = functools.partial(_run_learner, task, home, row, column, plan, preset)
-        yield Cell(slug(row.name, column.family, column.learner), config, learn, _head(row.name, column.name, task))
+
+
+def _learning(preset: Preset, column: Column, row: Row, task: Task, home: Task) -> Cell:
+    """The cell of a method on a row. home: the task its data come from."""
+    plan = preset.plans[column.interface, column.learner]
+    moved = {"data_settings": home.settings, "zero_shot": column.zero_shot or row.unforeseen}
+    config = {
+        "task": task.name,
+        "settings": task.settings,
+        "behavior_policy": row.behavior_policy,
+        "data_seed": preset.data_seed,
+        "data_episodes": preset.data_episodes,
+        "interface": column.interface,
+        "inverse": column.inverse,
+        **({} if column.weights is None else {"weights": column.weights}),
+        **({} if row.data_settings is None else moved),
+        "plan": plan.as_json(),
+        "test_seed": preset.test_seed,
+        "test_episodes": preset.test_episodes,
+    }
+    learn = functools.partial(_run_learner, task, home, row, column, plan, preset)
+    return Cell(slug(row.name, column.family, column.learner), config, learn, _head(row.name, column.name, task))
 
 
 def _head(row: str, column: str, task: Task) -> dict[str, Any]:
     return {"row": row, "column": column, "reference": asdict(task.reference)}
 
 
-def _run_policy(task: Task, policy: str, preset: Preset) -> dict[str, Any]:
+def _run_policy(task: Task, policy: str, preset: Preset, work: WorkFolder) -> dict[str, Any]:
     start = time.monotonic()
     played = jax.tree.map(np.asarray, evaluate_policy(task, policy, preset.test_episodes, preset.test_seed))
     return {
@@ -192,13 +211,15 @@ def _run_policy(task: Task, policy: str, preset: Preset) -> dict[str, Any]:
     }
 
 
-def _run_hdpo(task: Task, plan: Plan, preset: Preset) -> dict[str, Any]:
+def _run_hdpo(task: Task, plan: Plan, preset: Preset, work: WorkFolder) -> dict[str, Any]:
     """Trained on smooth quantities, tested on the task as it is."""
     trained = work.trained_hdpo(plan, task, "ohio")
-    return work.tested(task, "ohio", plan, trained, preset.test_episodes, preset.test_seed)
+    return tested(task, "ohio", plan, trained, preset.test_episodes, preset.test_seed)
 
 
-def _run_learner(task: Task, home: Task, row: Row, column: Column, plan: Plan, preset: Preset) -> dict[str, Any]:
+def _run_learner(
+    task: Task, home: Task, row: Row, column: Column, plan: Plan, preset: Preset, work: WorkFolder
+) -> dict[str, Any]:
     """home: the task the data come from."""
     clock = [time.monotonic()]
     lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
@@ -210,5 +231,5 @@ def _run_learner(task: Task, home: Task, row: Row, column: Column, plan: Plan, p
     # Rows that share what is learned share its folder, and the second finds it finished.
     words = (task.name, row.behavior_policy, column.family, column.learner)
     trained = work.trained(plan, learned_in, column.interface, transitions, words)
-    tested = work.tested(task, column.interface, plan, trained, preset.test_episodes, preset.test_seed)
-    return {"data": transitions.card, **tested, "seconds": {**seconds, **tested["seconds"]}}
+    found = tested(task, column.interface, plan, trained, preset.test_episodes, preset.test_seed)
+    return {"data": transitions.card, **found, "seconds": {**seconds, **found["seconds"]}}

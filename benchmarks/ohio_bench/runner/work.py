@@ -1,11 +1,11 @@
 """What cells have in common: logs, recovered goals and trained policies, kept in the work folder for the next cell."""
 
 import contextlib
-import contextvars
 import functools
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,12 @@ import jax
 import numpy as np
 from ohio_envs import registry
 
+from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.store import short_hash, slug
 from ohio_jax import data, mesh
 from ohio_jax.collect import collect_to
+from ohio_jax.data import parts
+from ohio_jax.deadline import NEVER, Deadline
 from ohio_jax.evaluate import evaluate_learner
 from ohio_jax.files import file_lock
 from ohio_jax.learners import LEARNERS
@@ -26,76 +29,76 @@ from ohio_jax.training.loop import Trained
 from ohio_jax.training.offline import fingerprint, train
 from ohio_jax.training.plan import Plan
 
-WORK = Path(".work")  # datasets and checkpoints: large, and made again by the same command
-_since: contextvars.ContextVar[float] = contextvars.ContextVar("since", default=0.0)  # what is older is made again
 
+@dataclass(frozen=True)
+class WorkFolder:
+    """Data sets and checkpoints, large and made again by the same command; and how a cell is to work with them.
 
-def made_since(when: float, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What a cell finds when nothing is taken from the work folder that was made before this time (of `time.time`)."""
-    token = _since.set(when)
-    try:
-        return work()
-    finally:
-        _since.reset(token)
+    Attributes:
+        path: the folder.
+        since: what is older than this (of `time.time`) is made again.
+        deadline: by when training is to end.
+    """
 
+    path: Path = RESULTS / ".work"
+    since: float = 0.0
+    deadline: Deadline = NEVER
 
-@contextlib.contextmanager
-def kept(path: Path) -> Iterator[Path]:
-    """A file or training directory of the work folder, while nobody else makes it; not there if it is older than `made_since`."""
-    with file_lock(path):
-        described = path / "run.json" if path.is_dir() else path
-        if mesh.is_main_process() and described.exists() and described.stat().st_mtime < _since.get():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        mesh.barrier()
-        yield path
+    @contextlib.contextmanager
+    def kept(self, name: str) -> Iterator[Path]:
+        """A file or training directory of the folder, while nobody else makes it; not there if it is older than `since`."""
+        path = self.path / name
+        with file_lock(path):
+            described = path / "run.json" if path.is_dir() else path
+            if mesh.is_main_process() and described.exists() and described.stat().st_mtime < self.since:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            parts.remove(parts.folder(path), before=self.since)
+            mesh.barrier()
+            yield path
 
+    def dataset(self, task: Task, behavior: str, episodes: int, seed: int) -> data.Trajectories:
+        """What a scripted policy logged: from the folder if it is there, else collected and kept."""
+        identity = {"task": task.name, "settings": task.settings, "behavior_policy": behavior, "episodes": episodes, "seed": seed}
+        with self.kept(f"data/{slug(task.name, behavior)}.{short_hash(identity)}.npz") as path:
+            if mesh.is_main_process() and (not path.exists() or parts.folder(path).exists()):
+                collect_to(path, task, behavior, episodes, seed)
+        return _logs(path.absolute(), path.stat().st_mtime_ns)
 
-def dataset(task: Task, behavior: str, episodes: int, seed: int) -> data.Trajectories:
-    """What a scripted policy logged: from the work folder if it is there, else collected and kept."""
-    identity = {"task": task.name, "settings": task.settings, "behavior_policy": behavior, "episodes": episodes, "seed": seed}
-    with kept(WORK / "data" / f"{slug(task.name, behavior)}.{short_hash(identity)}.npz") as path:
-        if mesh.is_main_process() and not path.exists():
-            collect_to(path, task, behavior, episodes, seed)
-    return _logs(path.absolute(), path.stat().st_mtime_ns)
+    def labeled(
+        self, task: Task, logged: data.Trajectories, interface: str, inverse: str = "analytic", weights: str | None = None
+    ) -> data.Transitions:
+        """The transitions that an inverse makes of what `dataset` gave; kept, since several learners learn from them."""
+        identity = {
+            "logs": logged.card["sha256"],
+            "settings": task.settings,
+            "interface": interface,
+            "inverse": inverse,
+            "weights": weights,
+        }
+        name = slug(task.name, logged.card["behavior_policy"], interface, inverse)
+        with self.kept(f"data/{name}.{short_hash(identity)}.npz") as path:
+            if mesh.broadcast_bool(mesh.is_main_process() and not path.exists()):
+                data.save(path, relabel(logged, task, interface, inverse, weights))
+        return data.load(path, "transitions")
+
+    def trained(self, plan: Plan, task: Task, interface: str, transitions: data.Transitions, words: tuple[str, ...]) -> Trained:
+        """Policies learned from transitions: once, then found again by whoever asks for the same. words: of the folder's name."""
+        identity = fingerprint(plan, task, interface, transitions)
+        with self.kept(f"train/{slug(*words)}.{short_hash(identity)}") as directory:
+            return train(plan, task, interface, transitions, directory, deadline=self.deadline)
+
+    def trained_hdpo(self, plan: Plan, task: Task, interface: str) -> Trained:
+        """Policies learned through the simulator whose quantities are smooth, likewise."""
+        smooth = registry.make(task.name, {**task.settings, "smooth": 1})
+        identity = {"task": task.name, "settings": smooth.settings, "interface": interface, "plan": plan.as_json()}
+        with self.kept(f"train/{slug(task.name, 'hdpo')}.{short_hash(identity)}") as directory:
+            return hdpo(plan, smooth, interface, directory, deadline=self.deadline)
 
 
 @functools.lru_cache(maxsize=4)
 def _logs(path: Path, made: int) -> data.Trajectories:
     """Read once for all columns of a row, which also lets what is learned from them be learned once."""
     return data.load(path, "trajectories")
-
-
-def labeled(
-    task: Task, logged: data.Trajectories, interface: str, inverse: str = "analytic", weights: str | None = None
-) -> data.Transitions:
-    """The transitions that an inverse makes of what `dataset` gave; kept, since several learners learn from them."""
-    identity = {
-        "logs": logged.card["sha256"],
-        "settings": task.settings,
-        "interface": interface,
-        "inverse": inverse,
-        "weights": weights,
-    }
-    path = WORK / "data" / f"{slug(task.name, logged.card['behavior_policy'], interface, inverse)}.{short_hash(identity)}.npz"
-    with kept(path):
-        if mesh.broadcast_bool(mesh.is_main_process() and not path.exists()):
-            data.save(path, relabel(logged, task, interface, inverse, weights))
-    return data.load(path, "transitions")
-
-
-def trained(plan: Plan, task: Task, interface: str, transitions: data.Transitions, words: tuple[str, ...]) -> Trained:
-    """Policies learned from transitions: once, then found again by whoever asks for the same. words: of the folder's name."""
-    identity = fingerprint(plan, task, interface, transitions)
-    with kept(WORK / "train" / f"{slug(*words)}.{short_hash(identity)}") as directory:
-        return train(plan, task, interface, transitions, directory)
-
-
-def trained_hdpo(plan: Plan, task: Task, interface: str) -> Trained:
-    """Policies learned through the simulator whose quantities are smooth, likewise."""
-    smooth = registry.make(task.name, {**task.settings, "smooth": 1})
-    identity = {"task": task.name, "settings": smooth.settings, "interface": interface, "plan": plan.as_json()}
-    with kept(WORK / "train" / f"{slug(task.name, 'hdpo')}.{short_hash(identity)}") as directory:
-        return hdpo(plan, smooth, interface, directory)
 
 
 def tested(task: Task, interface: str, plan: Plan, trained: Trained, episodes: int, seed: int) -> dict[str, Any]:

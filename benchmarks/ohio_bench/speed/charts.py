@@ -39,4 +39,4 @@ def scaling(found: dict[str, Any]) -> bytes:
     return plots.png(figure)
 
 
-CHARTS = {"reacher": reacher, "scaling": scaling}
+CHARTS = {"reacher": ("growth", reacher), "scaling": ("devices", scaling)}  # test -> the part that it draws, and how

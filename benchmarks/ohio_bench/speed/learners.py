@@ -1,10 +1,11 @@
 """`ohio-jax speed learners`: gradient updates a second on the usual size of a locomotion task, beside plain JAX and PyTorch.
 
-These take turns with ours in one process: IQL as a single file of JAX (`plain_iql`) and, where it is installed, PyTorch, on one
-thread and on as many as there are cores. Their first updates are compared with ours from the same parameters on the same rows.
+A plain jitted scan (`reference_scan`), and PyTorch where it is installed, on one thread and on as many as there are cores, take
+turns with ours in one process; their first updates are compared with ours from the same parameters on the same rows.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -12,24 +13,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ohio_bench.speed import plain_iql, updates
-from ohio_bench.speed.pages import PLAIN
-from ohio_jax.data import Batch, Transitions
+from ohio_bench.speed import reference_scan, updates
+from ohio_jax.data import Transitions
+from ohio_jax.deadline import NEVER, Deadline
 from ohio_jax.learners import LEARNERS, Spec, cql, iql, td3_bc
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.training.plan import Plan, initial_states
 
 OBSERVATION, ACTION = 17, 6  # numbers in each, those of HalfCheetah
-# Updates a second measured before, of each project's own code on two cores of a machine of this kind, at this size.
-BEFORE = {
-    "iql": {"unifloral (JAX)": 563, "JAX-CORL": 431, "CORL (PyTorch)": 176},
-    "cql": {"JAX-CORL, a CPU second": 17.5, "CORL (PyTorch), a CPU second": 8.7},
-}
+SCANNED = 5  # times as many updates a call of the jitted scan as of PyTorch
 
 
 class Budget(NamedTuple):
-    """How much is measured: windows of `seconds` each; transitions; batch; hidden, width; updates of a peer's call by learner."""
+    """How much is measured.
+
+    Attributes:
+        windows, seconds: so many windows of so many seconds for every contender.
+        transitions, batch, hidden: sizes of the data, a batch and the networks.
+        seeds: how many of each contender of ours.
+        peers: updates of a call of PyTorch's, by learner.
+        chunk: states treated at a time in CQL's penalty; 0: all.
+        deadline: by when all of it is to end.
+    """
 
     windows: int
     seconds: float
@@ -38,27 +44,31 @@ class Budget(NamedTuple):
     hidden: int
     seeds: tuple[int, ...]
     peers: dict[str, int]
+    chunk: int = 32
+    deadline: Deadline = NEVER
 
 
 FULL = Budget(7, 1.0, 200_000, 256, 256, (1, 4), {"iql": 20, "cql": 2})
+WIDE = FULL._replace(seeds=(1, 100), chunk=0)  # what stays in a CPU's cache keeps an accelerator waiting
 QUICK = Budget(2, 0.002, 500, 32, 16, (1,), {"iql": 1, "cql": 1})
 
 
+def parts(budget: Budget) -> dict[str, Callable[[], dict[str, Any]]]:
+    return {"updates": lambda: measure(budget)}
+
+
 def measure(budget: Budget) -> dict[str, Any]:
-    """Updates of ours and of PyTorch's, and how the first ones agree."""
+    """Updates of ours and of the peers', and how the first ones agree."""
     transitions = synthetic(budget.transitions)
     action = Box((1.0,) * ACTION)
     spec = Spec(OBSERVATION, action, mlp_networks(action, budget.hidden))
     plans = contenders(budget)
-    peers, agreement = torch_peers(spec, transitions, plans, budget)
-    plain, plain_agreement = plain_peer(spec, transitions, plans["iql"], budget)
-    peers[PLAIN] = plain, budget.peers["iql"]
+    peers, agreement, missing = witnesses(spec, transitions, plans, budget)
     return {
-        "sizes": {"observation": OBSERVATION, "action": ACTION},
+        "sizes": {"observation": OBSERVATION, "action": ACTION, "chunk": budget.chunk},
         "updates": updates.measure(spec, transitions, plans, budget.batch, budget, peers),
         "agreement": agreement,
-        "plain_agreement": plain_agreement,
-        "before": BEFORE,
+        "missing": missing,
     }
 
 
@@ -86,48 +96,44 @@ def contenders(budget: Budget) -> dict[str, Plan]:
     """IQL; TD3+BC; CQL with the penalty's whole gradient, states in chunks that stay in cache; and with its unbiased estimate."""
     configs = {
         "iql": iql.Config(discount=0.99, reward_scale=1.0),
-        "td3_bc": td3_bc.Config(),
-        "cql": cql.Config(discount=0.99, reward_scale=1.0, chunk=32),
+        "td3_bc": td3_bc.Config(discount=0.99, reward_scale=1.0),
+        "cql": cql.Config(discount=0.99, reward_scale=1.0, chunk=budget.chunk),
         "cql, one draw": cql.Config(discount=0.99, reward_scale=1.0, n_sampled_terms=1),
     }
     return {name: Plan(name.split(",")[0], config, budget.hidden, batch=budget.batch) for name, config in configs.items()}
 
 
-def torch_peers(spec: Spec, transitions: Transitions, plans: dict[str, Plan], budget: Budget) -> tuple[dict, dict[str, Any]]:
-    """The peers as `updates.measure` wants them, and how their first update agrees with ours; without PyTorch: none, and why."""
+def witnesses(
+    spec: Spec, transitions: Transitions, plans: dict[str, Plan], budget: Budget
+) -> tuple[dict[str, tuple[Callable[[], Any], int]], dict[str, Any], str]:
+    """The peers as `updates.measure` wants them, how their first updates agree with ours, and what is missing."""
+    missing, torch = "", None
     try:
-        from ohio_bench.speed import reference_learners as reference
+        from ohio_bench.speed import reference_learners as torch
     except ModuleNotFoundError as error:
-        return {}, {"missing": f"no module {error.name}: pip install torch"}
+        missing = f"no module {error.name}: pip install 'ohio-jax[torch]'"
     peers, agreement = {}, {}
     for learner, amount in budget.peers.items():
-        plan = plans[learner]
-        whole, some, state = given(plan, spec, transitions, budget)
+        plan = replace(plans[learner], seeds=1)
+        whole = updates.whole(plan, spec, transitions)
+        state = jax.tree.map(lambda x: x[0], initial_states(plan, spec)[0])
+        some = jax.tree.map(lambda x: x[: budget.batch], whole)
+        scan, rows = reference_scan.MAKE[learner](state, plan.config), reference_scan.rows_of(whole)
+        _, first = jax.jit(scan.update)(scan.start, jax.random.key(0), reference_scan.rows_of(some))
+        found = {"plain scan": {name: float(value) for name, value in first.items()}}
+        peers[f"{learner}, plain scan"] = reference_scan.block(scan, rows, budget.batch, SCANNED * amount), SCANNED * amount
+        if torch:
+            given = torch.rows_of(whole)
+            first = torch.MAKE[learner](state, plan.config).update(torch.rows_of(some))
+            found["torch"] = {name: float(value.detach()) for name, value in first.items()}
+            for threads in sorted({1, os.cpu_count() or 1}):
+                peer = torch.MAKE[learner](state, plan.config)
+                name = f"{learner}, torch, {threads} thread{'s' if threads > 1 else ''}"
+                peers[name] = torch.block(peer, given, budget.batch, amount, threads), amount
         ours = first_update(plan.learner, state, some)
-        theirs = reference.MAKE[learner](state, plan.config).update(reference.rows_of(some))
-        agreement[learner] = {name: {"ours": ours[name], "torch": float(value.detach())} for name, value in theirs.items()}
-        rows = reference.rows_of(whole)
-        for threads in sorted({1, os.cpu_count() or 1}):
-            peer = reference.MAKE[learner](state, plan.config)
-            name = f"{learner}, torch, {threads} thread{'s' if threads > 1 else ''}"
-            peers[name] = reference.block(peer, rows, budget.batch, amount, threads), amount
-    return peers, agreement
-
-
-def plain_peer(spec: Spec, transitions: Transitions, plan: Plan, budget: Budget) -> tuple[Any, dict[str, dict[str, float]]]:
-    """The call of `plain_iql.block`, and how its first update agrees with ours."""
-    whole, some, state = given(plan, spec, transitions, budget)
-    ours = first_update(plan.learner, state, some)
-    _, theirs = jax.jit(plain_iql.update, static_argnums=0)(plan.config, plain_iql.start(state), jax.tree.map(jnp.asarray, some))
-    agreement = {name: {"ours": ours[name], "plain": float(value)} for name, value in theirs.items()}
-    return plain_iql.block(state, plan.config, whole, budget.batch, budget.peers["iql"]), agreement
-
-
-def given(plan: Plan, spec: Spec, transitions: Transitions, budget: Budget) -> tuple[Batch, Batch, Any]:
-    """All rows, those of the first update, and the state of one seed."""
-    whole = updates.whole(plan, spec, transitions)
-    state = jax.tree.map(lambda x: x[0], initial_states(replace(plan, seeds=1), spec)[0])
-    return whole, jax.tree.map(lambda x: x[: budget.batch], whole), state
+        losses = {name: {"ours": ours[name], **{who: of[name] for who, of in found.items()}} for name in found["plain scan"]}
+        agreement[learner] = losses
+    return peers, agreement, missing
 
 
 def first_update(learner: str, state: Any, some: Any) -> dict[str, float]:

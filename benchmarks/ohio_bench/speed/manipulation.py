@@ -1,12 +1,15 @@
-"""`ohio-jax speed manipulation`: transitions inverted and control steps a second beside the original's and robosuite's.
+"""`ohio-jax speed manipulation`: transitions inverted a second beside the original's descent, control steps beside MuJoCo's own.
 
-robosuite plays in the same run if ROBOSUITE_PYTHON names a Python that has it. The original's inverses were measured elsewhere.
+The original's descent is the inverse `gradient`, compiled and vmapped as the others are. MuJoCo steps the same bodies on as many
+threads as cores; robosuite plays in the same run if ROBOSUITE_PYTHON names a Python that has it.
 """
 
+import functools
 import json
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,19 +18,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ohio_envs import registry
+from ohio_envs.manipulation.model import model
+from ohio_envs.manipulation.simulator import SUBSTEPS
 
 from ohio_bench.speed import reference_robosuite
 from ohio_bench.speed.timing import rates
-from ohio_bench.speed.work import inversions, play, segments
+from ohio_bench.speed.work import inversions, play, rollouts, segments
 from ohio_jax import data, low_level
 from ohio_jax.collect import collect
 from ohio_jax.data import Trajectories
+from ohio_jax.deadline import NEVER, Deadline
+from ohio_jax.extras import imported
 from ohio_jax.relabel import relabel
 from ohio_jax.task import ActionInterface
 
-# Seconds a transition of the released code's inverses, the least that were seen.
-ORIGINAL = {"gradient": 0.5, "cross_entropy": 0.6}
-WANTED, WANTED_STEPS, WANTED_SECONDS = 10_000, 5, 180  # times its gradient; times robosuite; seconds to relabel
 FEW = ("gradient", "cross_entropy")  # measured on `few` transitions
 BEHAVIOR = "noisy-0.3"
 
@@ -45,6 +49,8 @@ class Budget(NamedTuple):
         steps: decisions of each.
         horizon: of an episode logged.
         peer: seconds of each of robosuite's windows.
+        bodies: episodes of MuJoCo's own steps, on each thread.
+        deadline: by when all of it is to end.
     """
 
     windows: int = 5
@@ -60,9 +66,12 @@ class Budget(NamedTuple):
     steps: int = 20
     horizon: int = 500
     peer: float = 2.0
+    bodies: int = 4
+    deadline: Deadline = NEVER
 
 
 FULL = Budget()
+WIDE = FULL._replace(many=65_536, few=4096, batches=(64, 1024, 8192))
 QUICK = Budget(
     windows=2,
     seconds=0.002,
@@ -77,23 +86,24 @@ QUICK = Budget(
     steps=2,
     horizon=20,
     peer=0.1,
+    bodies=1,
 )
 
 
-def measure(budget: Budget) -> dict[str, Any]:
-    """Inverses, relabeling, and the simulator beside robosuite's."""
-    logs = {name: logged(name, budget) for name in budget.scenes}
+def parts(budget: Budget) -> dict[str, Callable[[], dict[str, Any]]]:
+    """Inverses, the simulator beside MuJoCo's own and robosuite's, and relabeling."""
+    first, last = budget.scenes[0], budget.gains[-1]
+    of_each = lambda: {
+        f"{name}, {of} gains": inverses(name, of, logged(name, budget), budget) for name in budget.scenes for of in budget.gains
+    }
     return {
-        "original_seconds": ORIGINAL,
-        "wanted": {"inverse": WANTED, "simulator": WANTED_STEPS, "relabel_seconds": WANTED_SECONDS},
-        "inverses": {
-            f"{name}, {of} gains": inverses(name, of, logs[name], budget) for name in budget.scenes for of in budget.gains
-        },
-        "relabel": relabeling(budget.scenes[0], budget.gains[-1], logs[budget.scenes[0]], budget),
-        "simulator": {name: control_steps(name, budget) for name in budget.scenes},
+        "inverses": lambda: {"inverses": of_each()},
+        "simulator": lambda: {"simulator": {name: control_steps(name, budget) for name in budget.scenes}},
+        "relabel": lambda: {"relabel": relabeling(first, last, logged(first, budget), budget)},
     }
 
 
+@functools.cache
 def logged(name: str, budget: Budget) -> Trajectories:
     return collect(registry.make(name, {"horizon": str(budget.horizon)}), BEHAVIOR, budget.logged, 0)
 
@@ -110,7 +120,6 @@ def inverses(name: str, gains: str, logs: Trajectories, budget: Budget) -> dict[
             name: mismatch(interface, jnp.asarray(call().goal[: found.common]), some) for name, call in found.calls.items()
         },
         "compared": found.common,
-        "times_original": {name: rate["best"] * ORIGINAL["gradient"] for name, rate in found.rates.items()},
     }
 
 
@@ -139,7 +148,9 @@ def relabeling(name: str, gains: str, logs: Trajectories, budget: Budget) -> dic
 
 
 def control_steps(name: str, budget: Budget) -> dict[str, Any]:
-    """Decisions a second under random goals, controller, physics, observation and reward included; and robosuite's."""
+    """Decisions a second under random goals, controller, physics, observation and reward included; robosuite's; and those that
+    MuJoCo's own steps of the same bodies would make, physics alone under random controls.
+    """
     task = registry.make(name)
     interface = task.interfaces["logged"]
     env, calls = task.high_level("logged"), {}
@@ -149,10 +160,20 @@ def control_steps(name: str, budget: Budget) -> dict[str, Any]:
         goals = jnp.asarray(0.3 * limits * draw.uniform(-1, 1, (batch, budget.steps, len(limits))), jnp.float32)
         # On one device: the physics takes all cores as it is.
         calls[f"batch_{batch}"] = partial(jax.jit(play), env, (task.instances(0, batch), goals))
-    found = rates(calls, {f"batch_{batch}": batch * budget.steps for batch in budget.batches}, budget)
+    amounts = {f"batch_{batch}": batch * budget.steps for batch in budget.batches}
+    bodies = model(env.env.scene)
+    controls = draw.uniform(-1, 1, (budget.steps * SUBSTEPS, bodies.nu))
+    call, episodes = rollouts(bodies, imported("mujoco", "mujoco").MjData(bodies), budget.bodies, controls)
+    found = rates(calls | {"mujoco_rollout": call}, amounts | {"mujoco_rollout": episodes * budget.steps}, budget)
     peer = robosuite(name, budget.peer)
-    ratio = {key: rate["best"] / peer["best"] for key, rate in found.items()} if "best" in peer else {}
-    return {"steps_per_second": found, "robosuite": peer, "ratio": ratio}
+    over = lambda best: {key: found[key]["best"] / best for key in calls}
+    return {
+        "backend": task.settings["backend"],
+        "steps_per_second": found,
+        "robosuite": peer,
+        "ratio": over(peer["best"]) if "best" in peer else {},
+        "ratio_to_mujoco": over(found["mujoco_rollout"]["best"]),
+    }
 
 
 def robosuite(name: str, seconds: float) -> dict[str, Any]:

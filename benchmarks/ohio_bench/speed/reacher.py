@@ -1,11 +1,12 @@
 """`ohio-jax speed reacher`: inverses, environment steps and MPC solves a second beside what others need for the same.
 
 Peers in this process: the original's analytical inverse in NumPy and MuJoCo (`reference_reacher`), dm_control in a Python loop,
-MuJoCo's threaded rollouts, qpax and cvxpylayers (`mpc`). Inverses are also set against times that were measured elsewhere.
+MuJoCo's threaded rollouts, qpax and cvxpylayers (`mpc`). The original's other inverses are `numerical` and `reg_analytic`,
+compiled and vmapped as ours are.
 """
 
-import importlib
-import os
+import contextlib
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,9 +22,10 @@ from ohio_envs.reacher.task import LEARNED, with_model
 from ohio_bench.speed import mpc
 from ohio_bench.speed import reference_reacher as reference
 from ohio_bench.speed.timing import over_devices, race, rates
-from ohio_bench.speed.work import inversions, play, segments
+from ohio_bench.speed.work import inversions, play, rollouts, segments
 from ohio_jax.collect import collect
 from ohio_jax.data import Trajectories
+from ohio_jax.deadline import NEVER, Deadline
 from ohio_jax.dynamics import learned
 from ohio_jax.dynamics.model import Homogeneous
 from ohio_jax.errors import UserError
@@ -32,11 +34,6 @@ from ohio_jax.low_level import Problem
 from ohio_jax.relabel import invert_all, relabel
 from ohio_jax.task import ActionInterface, Task
 
-# Seconds a segment of five steps: the released code on one core of a machine of this kind.
-ORIGINAL = {"analytic": 0.59e-3, "reg_analytic": 152e-3, "numerical": 413e-3}
-# Times as fast as the original; a least-squares answer stands where the original's is numerical.
-WANTED = {"analytic": 150, "reg_analytic": 2000, "numerical": 300, "least_squares": 5000}
-WANTED_STEPS = {"batch_256": 300}  # times dm_control
 MODELS = {"ohio_compat": learned.ORIGINAL, "ohio": LEARNED}  # as the task learns them
 SLOW = ("numerical", "cross_entropy", "implicit", "posterior")  # measured on `few` segments
 ELSEWHERE = ("program", "gradient", "gradient_compat")  # inverses of other low levels
@@ -52,11 +49,13 @@ class Budget(NamedTuple):
         many, few: segments a call, `few` of the slow inverses.
         peer: segments of the NumPy inverse.
         batches: of environments.
+        bodies: episodes of MuJoCo's own steps, on each thread.
         sizes, lengths: of batches of segments and of segments, for the growth of cost of the inverses `grown`.
         relabel: episodes that are relabeled.
         relabeled: inverses.
         shapes, programs, peers: (n, m, H) of MPC, its batches, and the largest of the peers.
         precisions: float types of its solves.
+        deadline: by when all of it is to end.
     """
 
     windows: int = 5
@@ -68,6 +67,7 @@ class Budget(NamedTuple):
     few: int = 1024
     peer: int = 200
     batches: tuple[int, ...] = (1, 256, 4096)
+    bodies: int = 4
     sizes: tuple[int, ...] = (1, 16, 256, 4096, 32768)
     lengths: tuple[int, ...] = (1, 2, 5, 10, 20, 50)
     grown: tuple[str, ...] = ("analytic", "least_squares")
@@ -77,9 +77,18 @@ class Budget(NamedTuple):
     programs: tuple[int, ...] = (1, 64, 1024)
     peers: int = 64
     precisions: tuple[str, ...] = ("float32", "float64")
+    deadline: Deadline = NEVER
 
 
 FULL = Budget()
+WIDE = FULL._replace(
+    many=131_072,
+    few=4096,
+    batches=(*FULL.batches, 65_536),
+    sizes=(*FULL.sizes, 262_144),
+    programs=(*FULL.programs, 16_384),
+    peers=1024,
+)
 QUICK = Budget(
     windows=2,
     seconds=0.002,
@@ -90,6 +99,7 @@ QUICK = Budget(
     few=32,
     peer=4,
     batches=(1, 16),
+    bodies=1,
     sizes=(16,),
     lengths=(2,),
     grown=("analytic",),
@@ -102,27 +112,32 @@ QUICK = Budget(
 )
 
 
-def measure(budget: Budget) -> dict[str, Any]:
-    """Inverses, relabeling, the simulator and MPC, by models learned beforehand."""
-    task = registry.make("reacher", {})
-    logs = collect(task, "expert", budget.learn, 0)
-    models, learning = {}, {}
-    for interface in budget.interfaces:
-        start = time.perf_counter()
-        fitted = learned.fit(MODELS[interface], jax.random.key(0), logs.state, logs.action, logs.next_state)
-        models[interface] = jax.block_until_ready(fitted.model)
-        learning[interface] = time.perf_counter() - start
-    first = budget.interfaces[0]
+def parts(budget: Budget) -> dict[str, Callable[[], dict[str, Any]]]:
+    """Inverses, the simulator, MPC, relabeling and the growth of cost; by models that are learned where one is first needed."""
+    task, first = registry.make("reacher", {}), budget.interfaces[0]
+
+    @functools.cache
+    def logs() -> Trajectories:
+        return collect(task, "expert", budget.learn, 0)
+
+    @functools.cache
+    def model(interface: str) -> tuple[Any, float]:
+        start, given = time.perf_counter(), (logs().state, logs().action, logs().next_state)
+        fitted = learned.fit(MODELS[interface], jax.random.key(0), *given)
+        return jax.block_until_ready(fitted.model), time.perf_counter() - start
+
+    def inverted() -> dict[str, Any]:
+        of = lambda interface: inverses(interface, task.interfaces[interface], model(interface)[0], logs(), budget)
+        found = {interface: of(interface) for interface in budget.interfaces}
+        seconds = {interface: model(interface)[1] for interface in budget.interfaces}
+        return {"learning": {"steps": len(logs().state), "seconds": seconds}, "inverses": found}
+
     return {
-        "learning": {"steps": len(logs.state), "seconds": learning},
-        "original_seconds": ORIGINAL,
-        "inverses": {
-            interface: inverses(interface, task.interfaces[interface], model, logs, budget) for interface, model in models.items()
-        },
-        "growth": growth(first, task.interfaces[first], models[first], logs, budget),
-        "relabel": relabeling(task, first, models[first], budget),
-        "simulator": simulator_steps(task, budget),
-        "mpc": mpc.measure(budget),
+        "inverses": inverted,
+        "simulator": lambda: {"simulator": simulator_steps(task, budget)},
+        "mpc": lambda: {"mpc": mpc.measure(budget)},
+        "relabel": lambda: {"relabel": relabeling(task, first, model(first)[0], budget)},
+        "growth": lambda: {"growth": growth(first, task.interfaces[first], model(first)[0], logs(), budget)},
     }
 
 
@@ -149,14 +164,11 @@ def inverses(name: str, interface: ActionInterface, model: Any, logs: Trajectori
             "iterations_max": int(iterations.max()),
         }
 
-    instead = lambda name: ORIGINAL.get(name, ORIGINAL["numerical"])
     found: dict[str, Any] = {
         "segments": ours.amounts,
         "segments_per_second": ours.rates,
         "quality": {name: quality(answer) for name, answer in answers.items()},
         "compared": ours.common,
-        "times_original": {name: ours.rates[name]["best"] * instead(name) for name in WANTED if name in answers},
-        "wanted": {name: wanted for name, wanted in WANTED.items() if name in answers},
     }
     if isinstance(model, Homogeneous):
         goals = answers["analytic"].goal[: budget.peer]
@@ -168,29 +180,39 @@ def inverses(name: str, interface: ActionInterface, model: Any, logs: Trajectori
 def numpy_inverse(model: Homogeneous, limit: np.ndarray, given: Any, goals: np.ndarray, budget: Budget) -> dict[str, Any]:
     """Segments a second of the original's analytical inverse in NumPy and MuJoCo on one core, and how its goals differ."""
     try:
-        physics = reference.dm_control().physics
+        call = numpy_call(model, given)
     except UserError as error:
         return {"missing": str(error)}
-    _, parameters = model.constants
-    invert = reference.analytic(physics, reference.network(parameters))
-    some = [np.asarray(x, float) for x in (given.state, given.next_state)]
-    call = lambda: [invert(state, after[-1]) for state, after in zip(*some, strict=True)]
     rate = rates({"numpy": call}, {"numpy": budget.peer}, budget)["numpy"]
     difference = np.abs(np.clip(np.stack(call()), -limit, limit) - goals).max(axis=1)
     return {"segments_per_second": rate, "median_difference_of_goal": float(np.median(difference))}
 
 
+def numpy_call(model: Homogeneous, given: Any) -> Callable[[], list[np.ndarray]]:
+    """A call of the original's analytical inverse on segments one by one. Raises UserError where dm_control is missing."""
+    _, parameters = model.constants
+    invert = reference.analytic(reference.dm_control().physics, reference.network(parameters))
+    some = [np.asarray(x, float) for x in (given.state, given.next_state)]
+    return lambda: [invert(state, after[-1]) for state, after in zip(*some, strict=True)]
+
+
 def growth(space_name: str, interface: ActionInterface, model: Any, logs: Trajectories, budget: Budget) -> dict[str, Any]:
-    """Microseconds a segment of an inverse, against batch size and steps a segment."""
+    """Microseconds a segment of an inverse, and of the original's in NumPy, against batch size and steps a segment."""
 
     def measured(cases: dict[str, tuple[int, int]]) -> dict[str, dict[str, float]]:
-        calls = {}
+        calls, amounts = {}, {}
         for name, (steps, amount) in cases.items():
             problem, given = problem_of(space_name, model, steps), segments(logs, steps, amount)
             calls |= {(name, inverse): partial(invert_all, inverse, problem, given) for inverse in budget.grown}
-        timings = race(calls, min(budget.windows, 3), budget.seconds / 2)
-        each = lambda name, inverse: 1e6 * timings[name, inverse].best / cases[name][1]
-        return {name: {inverse: each(name, inverse) for inverse in budget.grown} for name in cases}
+            amounts |= {(name, inverse): amount for inverse in budget.grown}
+            with contextlib.suppress(UserError):  # the page of the inverses says that dm_control is missing
+                calls[name, "numpy"] = numpy_call(model, segments(logs, steps, budget.peer))
+                amounts[name, "numpy"] = budget.peer
+        timings = race(calls, min(budget.windows, 3), budget.seconds / 2, budget.deadline)
+        found: dict[str, dict[str, float]] = {name: {} for name in cases}
+        for (name, inverse), timing in timings.items():
+            found[name][inverse] = 1e6 * timing.best / amounts[name, inverse]
+        return found
 
     devices = jax.local_device_count()
     fit = lambda size: -(-size // devices) * devices
@@ -213,7 +235,7 @@ def relabeling(task: Task, name: str, model: Any, budget: Budget) -> dict[str, A
         start = time.perf_counter()
         found = len(relabel(logs, given, name, inverse).reward)
         seconds[inverse] = time.perf_counter() - start
-    return {"segments": found, "steps": len(logs.state), "collect_seconds": collecting, "seconds": seconds, "wanted": 60.0}
+    return {"segments": found, "steps": len(logs.state), "collect_seconds": collecting, "seconds": seconds}
 
 
 # --- Simulator steps ------------------------------------------------------------------------------------------------
@@ -236,7 +258,6 @@ def simulator_steps(task: Task, budget: Budget, steps: int = 200) -> dict[str, A
     except UserError as error:
         missing = str(error)
     else:
-        few = 1 if budget is QUICK else 4  # episodes of the rollouts, a thread
         actions = draw.uniform(-1, 1, (steps, 2))
 
         def loop():
@@ -244,23 +265,10 @@ def simulator_steps(task: Task, budget: Budget, steps: int = 200) -> dict[str, A
             for action in actions:
                 peer.step(action)
 
-        calls |= {"dm_control": loop, "mujoco_rollout": rollouts(peer.physics, few, actions)}
-        amounts |= {"dm_control": steps, "mujoco_rollout": few * (os.cpu_count() or 1) * steps}
+        call, episodes = rollouts(peer.physics.model.ptr, peer.physics.data.ptr, budget.bodies, actions)
+        calls |= {"dm_control": loop, "mujoco_rollout": call}
+        amounts |= {"dm_control": steps, "mujoco_rollout": episodes * steps}
     found = rates(calls, amounts, budget)
     best = {name: rate["best"] for name, rate in found.items()}
     ratio = {name: best[name] / best["dm_control"] for name in best if name != "dm_control" and not missing}
-    return {"steps": steps, "steps_per_second": found, "ratio": ratio, "wanted": WANTED_STEPS, "missing": missing}
-
-
-def rollouts(physics: Any, episodes: int, actions: np.ndarray) -> Callable[[], Any]:
-    """A call of MuJoCo's own batched rollout, `episodes` on each core, from the pose that physics is in."""
-    mujoco: Any = importlib.import_module("mujoco")
-    rollout: Any = importlib.import_module("mujoco.rollout")
-    model, cores = physics.model.ptr, os.cpu_count() or 1
-    datas = [mujoco.MjData(model) for _ in range(cores)]
-    full = mujoco.mjtState.mjSTATE_FULLPHYSICS
-    start = np.zeros((episodes * cores, mujoco.mj_stateSize(model, full)))
-    mujoco.mj_getState(model, physics.data.ptr, start[0], full)
-    start[:] = start[0]
-    controls = np.broadcast_to(actions, (len(start), *actions.shape)).copy()
-    return lambda: rollout.rollout(model, datas, start, controls)
+    return {"steps": steps, "steps_per_second": found, "ratio": ratio, "missing": missing}

@@ -7,6 +7,7 @@ against the NumPy simulator.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from ohio_bench.speed import updates
 from ohio_bench.speed.timing import over_devices, race, rates
 from ohio_bench.speed.work import play
 from ohio_jax.collect import collect
+from ohio_jax.deadline import NEVER, Deadline
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS
 from ohio_jax.relabel import relabel
@@ -43,6 +45,7 @@ class Budget(NamedTuple):
         peers: episodes the NumPy simulator plays.
         data: episodes of the dataset.
         hidden: width of the networks of these learners.
+        deadline: by when all of it is to end.
     """
 
     windows: int
@@ -57,9 +60,11 @@ class Budget(NamedTuple):
     hidden: int
     learners: tuple[str, ...]
     seeds: tuple[int, ...]
+    deadline: Deadline = NEVER
 
 
 FULL = Budget(7, 0.5, 2, (1, 64, 1024), 1024, 128, (8, 16, 32, 64, 128, 256), 16, 510, 256, tuple(LEARNERS), (1, 4))
+WIDE = FULL._replace(learners=("bc", "iql", "cql"), seeds=(1, 5))  # as many as the published tables have
 QUICK = Budget(2, 0.002, 1, (1, 64), 64, 8, (8, 16), 2, 2, 16, ("bc", "iql", "cql"), (1,))
 
 
@@ -70,14 +75,15 @@ class Case(NamedTuple):
     task: Task
 
 
-def measure(budget: Budget) -> dict[str, Any]:
-    """Transport problems, the simulator and learners. Raises UserError where highspy is missing."""
+def parts(budget: Budget) -> dict[str, Callable[[], dict[str, Any]]]:
+    """Transport problems, the simulator and learners. Measuring raises UserError where highspy is missing."""
     every = cases(budget.cities)
+    of_each = lambda measured: {f"n={len(case.city.idle)}": measured(case, budget) for case in every}
     return {
-        "transport": {f"n={len(case.city.idle)}": transport_solves(case, budget) for case in every},
-        "growth": growth(budget),
-        "simulator": {f"n={len(case.city.idle)}": simulator_steps(case, budget) for case in every},
-        "updates": learner_updates(every[0].task, budget),
+        "transport": lambda: {"transport": of_each(transport_solves)},
+        "simulator": lambda: {"simulator": of_each(simulator_steps)},
+        "updates": lambda: {"updates": learner_updates(every[0].task, budget)},
+        "growth": lambda: {"growth": growth(budget)},
     }
 
 
@@ -211,7 +217,7 @@ def growth(budget: Budget) -> dict[str, Any]:
         found = Problems(reference.rebalancing_cost(city.reb_time)[:-1], supply, demand)
         persistent, ours = reference.highs(found.times), batched(found, len(supply))
         solve_all = lambda: [persistent(*pair) for pair in zip(found.supply, found.demand, strict=True)]  # noqa: B023
-        timings = race({"ours": ours, "highs": solve_all}, min(budget.windows, 3), budget.seconds)
+        timings = race({"ours": ours, "highs": solve_all}, min(budget.windows, 3), budget.seconds, budget.deadline)
         solutions = ours()
         pivots = np.concatenate([np.ravel(solution.iterations) for solution in solutions])
         table[str(n)] = {

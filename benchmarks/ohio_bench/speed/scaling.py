@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from ohio_envs import registry
 from ohio_bench.runner.executors import DEVICES
 from ohio_jax import data
 from ohio_jax.collect import collect
+from ohio_jax.deadline import NEVER, Deadline
 from ohio_jax.errors import UserError
 from ohio_jax.relabel import relabel
 
@@ -32,6 +34,7 @@ class Budget(NamedTuple):
         task, interface, inverse, learner: names.
         logs: episodes of `behavior_policy`, to train on and to invert. A call: `updates` of each of the seeds, width `hidden`;
             `segments` inverted; `episodes` of a learner's policy played.
+        deadline: by when all of it is to end.
     """
 
     task: str
@@ -48,6 +51,7 @@ class Budget(NamedTuple):
     updates: int
     segments: int
     episodes: int
+    deadline: Deadline = NEVER
 
     def amounts(self) -> dict[str, int]:
         """Work of a call."""
@@ -56,6 +60,10 @@ class Budget(NamedTuple):
 
 FULL = Budget("reacher", "ohio_true", "expert", "least_squares", "iql", 5, 0.5, (1, 2, 4, 8), 16, 8, 256, 20, 8192, 64)
 QUICK = Budget("routing-synthetic", "ohio", "dtv", "analytic", "bc", 1, 0.01, (1, 2), 2, 2, 8, 2, 64, 2)
+
+
+def parts(budget: Budget) -> dict[str, Callable[[], dict[str, Any]]]:
+    return {"devices": lambda: measure(budget)}
 
 
 def measure(budget: Budget) -> dict[str, Any]:
@@ -69,7 +77,7 @@ def measure(budget: Budget) -> dict[str, Any]:
         rates = {count: process(count, work, budget) for count in budget.devices}
         answers = {count: dict(np.load(work / f"answers-{count}.npz")) for count in budget.devices}
     return {
-        "work": budget._asdict(),
+        "work": {name: value for name, value in budget._asdict().items() if name != "deadline"},
         "devices": {
             str(count): {
                 name: {
@@ -86,9 +94,10 @@ def measure(budget: Budget) -> dict[str, Any]:
 
 def process(count: int, work: Path, budget: Budget) -> dict[str, dict[str, float]]:
     """Rates of `ohio_bench.speed.scaling_process` on so many devices; what it computed lies in the folder."""
+    budget.deadline.require()
     flags = DEVICES.sub("", os.environ.get("XLA_FLAGS", ""))
     environment = {**os.environ, "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count={count}".strip()}
-    command = [sys.executable, "-m", "ohio_bench.speed.scaling_process", str(work), json.dumps(budget)]
+    command = [sys.executable, "-m", "ohio_bench.speed.scaling_process", str(work), json.dumps(budget[:-1])]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise UserError(f"speed scaling: {count} devices: {(done.stderr.strip().splitlines() or ['it failed'])[-1]}")

@@ -13,6 +13,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from ohio_jax.deadline import NEVER, Deadline, OutOfTime
+
 Name = TypeVar("Name", bound=Hashable)
 
 
@@ -46,11 +48,24 @@ class Timing(NamedTuple):
         }
 
 
-def race(contenders: Mapping[Name, Callable[[], Any]], windows: int, seconds: float) -> dict[Name, Timing]:
-    """Times each contender in `windows` windows of about `seconds`, all of them in turn in each round."""
-    first = {name: _window(call, 1)[0] for name, call in contenders.items()}
+def race(
+    contenders: Mapping[Name, Callable[[], Any]], windows: int, seconds: float, deadline: Deadline = NEVER
+) -> dict[Name, Timing]:
+    """Times each contender in `windows` windows of about `seconds`, all of them in turn in each round.
+
+    Raises:
+        OutOfTime: where this cannot end by the deadline, once each has been called twice.
+    """
+    first, again = {}, {}
+    for taken in (first, again):
+        for name, call in contenders.items():
+            deadline.require()
+            taken[name] = _window(call, 1)[0]
     # The second call compiles nothing, so it says how many make a window.
-    calls = {name: max(1, round(seconds / max(_window(call, 1)[0], 1e-6))) for name, call in contenders.items()}
+    calls = {name: max(1, round(seconds / max(taken, 1e-6))) for name, taken in again.items()}
+    whole = windows * sum(calls[name] * taken for name, taken in again.items())
+    if deadline.lacks(whole):
+        raise OutOfTime(whole)
     found: dict[Name, list[tuple[float, float]]] = {name: [] for name in contenders}
     for _ in range(windows):
         for name, call in contenders.items():
@@ -66,8 +81,9 @@ def race(contenders: Mapping[Name, Callable[[], Any]], windows: int, seconds: fl
 def rates(
     contenders: Mapping[Name, Callable[[], Any]], amounts: Mapping[Name, float], budget: Any
 ) -> dict[Name, dict[str, float]]:
-    """Work a second of each contender, see `Timing.rates`; amounts: of a call; budget: has `windows` of `seconds`."""
-    return {name: timing.rates(amounts[name]) for name, timing in race(contenders, budget.windows, budget.seconds).items()}
+    """Work a second of each contender, see `Timing.rates`; amounts: of a call; budget: `windows` of `seconds`, a `deadline`."""
+    timings = race(contenders, budget.windows, budget.seconds, budget.deadline)
+    return {name: timing.rates(amounts[name]) for name, timing in timings.items()}
 
 
 def over_devices(function, batch: int):

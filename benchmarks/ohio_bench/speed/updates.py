@@ -12,13 +12,16 @@ import numpy as np
 from ohio_bench.speed.timing import race, rates
 from ohio_jax.agent import Preprocessor
 from ohio_jax.data import Batch, Transitions, sampling
+from ohio_jax.deadline import Deadline
 from ohio_jax.learners import LEARNERS, Spec
 from ohio_jax.training.offline import make_block
 from ohio_jax.training.plan import Plan, batch_of, initial_states
 from ohio_jax.training.sharding import SeedSharding
 
 
-def matrix_products(sizes: Sequence[tuple[int, int]], windows: int, seconds: float) -> dict[tuple[int, int], list[float]]:
+def matrix_products(
+    sizes: Sequence[tuple[int, int]], windows: int, seconds: float, deadline: Deadline
+) -> dict[tuple[int, int], list[float]]:
     """GFLOP/s of float32 products [m, n] @ [n, n] at JAX's default precision: on one device, and on all at once.
 
     As many products follow each other in a compiled call as make a GFLOP, so that dispatch hardly counts; a hundred at most.
@@ -40,7 +43,7 @@ def matrix_products(sizes: Sequence[tuple[int, int]], windows: int, seconds: flo
 
     repeats = lambda m, n: min(math.ceil(1e9 / (2 * m * n * n)), 100)
     counts = (1, jax.local_device_count())
-    timings = race({(*size, k): contender(*size, k) for size in sizes for k in counts}, windows, seconds)
+    timings = race({(*size, k): contender(*size, k) for size in sizes for k in counts}, windows, seconds, deadline)
     work = lambda m, n: 2e-9 * m * n * n * repeats(m, n)
     return {size: [k * work(*size) / timings[*size, k].best for k in counts] for size in sizes}
 
@@ -96,13 +99,13 @@ def measure(
 
     Args:
         rows: of the products in a hidden layer.
-        budget: has `windows` of `seconds`, and `seeds`.
+        budget: has `windows` of `seconds`, `seeds` and a `deadline`.
         peers: what takes turns with them, a call and how many updates it makes.
     """
     first, peers = next(iter(plans.values())), peers or {}
     side = 2048 if budget.windows > 2 else 256  # what fills the device; a quick run proves nothing about speed
     square, at_update = (side, side), (rows, first.hidden)
-    products = matrix_products([square, at_update], budget.windows, budget.seconds)
+    products = matrix_products([square, at_update], budget.windows, budget.seconds, budget.deadline)
     highest = max(rate for each in products.values() for rate in each)
 
     blocks, work = {}, {}

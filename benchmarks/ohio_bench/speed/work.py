@@ -1,5 +1,7 @@
-"""What several speed tests time: segments that are inverted, episodes that are played."""
+"""What several speed tests time: segments that are inverted, episodes that are played, MuJoCo's own steps."""
 
+import importlib
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -60,3 +62,22 @@ def play(env, each, act=lambda env, state, action: action):
         return first.reward + jnp.sum(rewards), jnp.sum(features)
 
     return jax.vmap(episode)(*each)
+
+
+def rollouts(model, data, episodes: int, controls: np.ndarray) -> tuple[Callable[[], Any], int]:
+    """A call of MuJoCo's own batched rollout, physics alone, and how many episodes it plays: so many on each core.
+
+    Args:
+        model, data: MuJoCo's; all begin in the state of the data.
+        controls: `Float[T, nu]`, of every episode.
+    """
+    mujoco: Any = importlib.import_module("mujoco")
+    rollout: Any = importlib.import_module("mujoco.rollout")
+    cores = os.cpu_count() or 1
+    datas = [mujoco.MjData(model) for _ in range(cores)]
+    full = mujoco.mjtState.mjSTATE_FULLPHYSICS
+    start = np.zeros((episodes * cores, mujoco.mj_stateSize(model, full)))
+    mujoco.mj_getState(model, data, start[0], full)
+    start[:] = start[0]
+    each = np.broadcast_to(controls, (len(start), *controls.shape)).copy()
+    return lambda: rollout.rollout(model, datas, start, each), len(start)

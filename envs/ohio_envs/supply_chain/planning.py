@@ -53,10 +53,10 @@ class Planner:
         self.order, self.stock, self.sold, self.unmet, self.over = map(np.reshape, blocks, shapes)
 
         # In every period the same of the period so many before; blocks are of the columns above, one below the other.
-        of = lambda before, matrix: scipy.sparse.kron(np.eye(K, k=-before), matrix, format="csr")
+        of = lambda before, matrix: scipy.sparse.kron(scipy.sparse.eye_array(K, k=-before), matrix, format="csr")
         stack = lambda *blocks: scipy.sparse.block_array(blocks, format="csr")
         same, sales, customers = np.eye(N), np.eye(N, S), np.equal.outer(range(N), s.source)
-        over = scipy.sparse.kron(np.ones((K, 1)), sales) if hard else scipy.sparse.eye_array(K * N)
+        over = scipy.sparse.kron(scipy.sparse.coo_array(np.ones((K, 1))), sales) if hard else scipy.sparse.eye_array(K * N)
         nothing = scipy.sparse.csr_array((K * N, K * S)), scipy.sparse.csr_array(over.shape)
         # Equalities: stock_k = what is left of stock_k-1 + arrivals; unmet_k = demand_k + unmet_k-1 - sold_k.
         arrivals = sum(of(lead, np.diag(np.arange(N) == node)) for node, lead in enumerate(s.lead))

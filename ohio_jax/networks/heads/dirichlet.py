@@ -8,9 +8,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ohio_jax.networks.gamma import log_gamma
+from ohio_jax.networks.heads.spec import COUNT, check_field, is_count, is_positive
 
 # Dirichlet and Beta concentrations stay in this range: below, draws leave float32; above, a density is a point.
 SMALLEST, LARGEST = 1e-3, 1e3
+
+
+def _check(spec, *counts: str) -> None:
+    """Raises UserError for fields that are no counts, and a floor that is no share."""
+    for name in counts:
+        check_field(spec, name, COUNT, is_count(getattr(spec, name)))
+    check_field(spec, "floor", "a number above 0 and below 1", is_positive(spec.floor, 1.0))
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,9 @@ class Simplex:
 
     n: int
     floor: float = 1e-4
+
+    def __post_init__(self):
+        _check(self, "n")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -90,6 +101,9 @@ class Simplices:
     n: int
     floor: float = 1e-4
 
+    def __post_init__(self):
+        _check(self, "rows", "n")
+
     @property
     def row(self) -> Simplex:
         return Simplex(self.n, self.floor)
@@ -137,6 +151,9 @@ class UnitBox:
 
     size: int
     floor: float = 1e-4
+
+    def __post_init__(self):
+        _check(self, "size")
 
     @property
     def pairs(self) -> Simplices:

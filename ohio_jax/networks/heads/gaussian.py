@@ -2,14 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ohio_jax.errors import UserError, short
+from ohio_jax.networks.heads.spec import COUNT, check_field, is_count, is_positive
 
 
 def standard_normal(key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any = float) -> Float[Array, "..."]:
@@ -50,11 +49,9 @@ class Box:
         """Raises UserError for what is no tuple of numbers above 0, or two of different lengths."""
         scale = self.limits if self.action_scale is None else self.action_scale
         for name, given in (("limits", self.limits), ("action_scale", scale)):
-            sound = isinstance(given, tuple) and given and all(isinstance(x, Real) and 0.0 < x < math.inf for x in given)
-            if not sound or len(given) != len(self.limits):
-                raise UserError(
-                    f"Box: field {name}: expected a tuple of numbers above 0, one of each entry, found {short(given)}"
-                )
+            sound = isinstance(given, tuple) and len(given) > 0 and all(map(is_positive, given))
+            expected = "a tuple of numbers above 0, one of each entry"
+            check_field(self, name, expected, sound and len(given) == len(self.limits))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -137,6 +134,13 @@ class Counts:
     scale: float
     limit: float
     random_density: Literal["exact", "original"] = "exact"
+
+    def __post_init__(self):
+        """Raises UserError for fields of other kinds, and numbers that are not above 0."""
+        check_field(self, "size", COUNT, is_count(self.size))
+        for name in ("scale", "limit"):
+            check_field(self, name, "a number above 0", is_positive(getattr(self, name)))
+        check_field(self, "random_density", "'exact' or 'original'", self.random_density in ("exact", "original"))
 
     @property
     def shape(self) -> tuple[int, ...]:

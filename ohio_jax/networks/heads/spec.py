@@ -1,8 +1,30 @@
 """What every kind of action offers."""
 
-from typing import Protocol, runtime_checkable
+import math
+from numbers import Integral, Real
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, PRNGKeyArray
+
+from ohio_jax.errors import UserError, short
+
+COUNT = "a whole number from 1 on"
+
+
+def check_field(spec: Any, name: str, expected: str, fits: bool) -> None:
+    """Raises UserError naming a field of a kind of action that does not fit."""
+    if not fits:
+        raise UserError(f"{type(spec).__name__}: field {name}: expected {expected}, found {short(getattr(spec, name))}")
+
+
+def is_count(x: Any) -> bool:
+    """Whether it is COUNT."""
+    return isinstance(x, Integral) and not isinstance(x, bool) and int(x) >= 1
+
+
+def is_positive(x: Any, most: float = math.inf) -> bool:
+    """Whether it is a number above 0 and below `most`."""
+    return isinstance(x, Real) and not isinstance(x, bool) and 0.0 < float(x) < most
 
 
 @runtime_checkable

@@ -1,6 +1,7 @@
 """The command as its user meets it: the whole path from logs to scores, one JSON object, one line for a mistake."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -32,6 +33,34 @@ def test_from_logs_to_scores(command):
     assert code == 0 and len(played["returns"]) == 6 and played["training_seed"] == [0, 0, 0, 1, 1, 1]
     # The same command again finds its work done.
     assert command("train g.npz --learner bc --seeds 2 --updates 20 --out run")[0] == 0
+
+
+def test_the_same_path_through_folders(command):
+    """Digests and metrics are those of files; `data verify` names what is damaged."""
+    found = {}
+    for name in ("{}.npz", "{}"):
+        logs, transitions = name.format("d"), name.format("g")
+        card = json.loads(command(f"collect routing-synthetic --set {SMALL} --policy dtv --episodes 8 --out {logs} --json")[1])
+        made = json.loads(command(f"invert {logs} --out {transitions} --json")[1])
+        code, out, _ = command(
+            f"train {transitions} --learner bc --seeds 1 --updates 20 --hidden 8 --out run-{name.format('')} --json"
+        )
+        assert code == 0 and made["file"] == transitions
+        found[name] = card["sha256"], made["sha256"], json.loads(out)["metrics"]
+    assert found["{}.npz"] == found["{}"]
+    assert sorted(os.listdir("g"))[:2] == ["action.npy", "card.json"]
+    for path, kind, chunks in (("d", "trajectories", 4), ("g", "transitions", 3), ("g.npz", "transitions", 0)):
+        said = json.loads(command(f"data verify {path} --json")[1])
+        assert (said["kind"], said["rows"], said["chunks"]) == (kind, 40, chunks)
+    assert ": transitions, 40 rows, sound: SHA-256 " in command("data verify g")[1]
+    raw = Path("g/obs.npy").read_bytes()
+    Path("g/obs.npy").write_bytes(raw[:-1] + b"x")
+    for line in ("data verify g", "train g --learner bc --updates 2 --out new", "corrupt g --kind observation --out c"):
+        code, out, err = command(line)
+        assert (code, out, err.count("\n")) == (2, "", 1) and "g/obs.npy: chunk 0 (rows 0 to 39): damaged" in err
+    code, _, err = command("data list g")
+    assert code == 2 and "PATH: expected with verify, found with list" in err
+    assert not Path("new").exists() and not Path("c").exists()
 
 
 def test_end_to_end_is_the_same_path(command):
@@ -197,8 +226,8 @@ def test_list_names_everything(command):
         ("evaluate --checkpoint nowhere", ["nowhere", "run.json"]),
         (f"collect routing-synthetic --set {SMALL} --policy fast --out d.npz", ["policy", "fast"]),
         ("collect routing-synthetic --policy none --out d.txt", ["--out", ".npz", "d.txt"]),
-        ("invert none.npz --out g.npz", ["none.npz", "no such file"]),
-        ("train none.npz --learner bc --out run", ["none.npz", "no such file"]),
+        ("invert none.npz --out g.npz", ["none.npz", "No such file"]),
+        ("train none.npz --learner bc --out run", ["none.npz", "No such file"]),
         ("collect routing-synthetic --policy dtv --training-seed 3 --out d.npz", ["--training-seed", "--checkpoint", "--policy"]),
         ("evaluate routing-synthetic --policy dtv --sample-actions", ["--sample-actions", "--checkpoint", "--policy"]),
         ("bench sailing", ["table", "sailing", "routing"]),

@@ -14,6 +14,7 @@ from ohio_bench.cli import arguments
 from ohio_bench.cli.arguments import Number
 
 from ohio_jax import data
+from ohio_jax.data import corruption
 from ohio_jax.errors import UserError
 
 SMALL = "regions=4,horizon=5"
@@ -134,7 +135,7 @@ def test_no_result_takes_the_place_of_its_input(small, tmp_path, line, out):
 def test_training_into_its_data_leaves_them(small, tmp_path):
     before = (tmp_path / "g.npz").read_bytes()
     code, _, err = small("train g.npz --learner bc --updates 2 --out g.npz")
-    assert code == 2 and "expected a folder to write to" in err and (tmp_path / "g.npz").read_bytes() == before
+    assert code == 2 and "expected a file that can be written" in err and (tmp_path / "g.npz").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -142,6 +143,7 @@ def test_training_into_its_data_leaves_them(small, tmp_path):
     [
         (LOGS.removesuffix(" --out"), "--seed 3", "g.npz"),
         ("invert d.npz", "--interface end_to_end", "d.npz"),
+        ("invert d.npz", "--weights drop", "d.npz"),
         ("corrupt g.npz --kind label", "--seed 3", "d.npz"),
     ],
 )
@@ -156,7 +158,9 @@ def test_what_is_not_an_earlier_result_is_kept(small, tmp_path, line, other, tak
         assert code == 2 and err.count("\n") == 1 and "expected" in err and path.read_bytes() == before
 
 
-@pytest.mark.parametrize("out", ["file/x.npz", "folder.npz", "x" * 300 + ".npz", "new/" + "x" * 300 + "/x.npz"])
+@pytest.mark.parametrize(
+    "out", ["file/x.npz", "folder.npz", "x" * 300 + ".npz", "new/" + "x" * 300 + "/x.npz", "file", ".", ".."]
+)
 @pytest.mark.parametrize("line", [LOGS, "invert d.npz --out", "corrupt g.npz --kind label --out"])
 def test_where_nothing_can_be_written_nothing_is_worked(small, tmp_path, monkeypatch, line, out):
     (tmp_path / "file").touch()
@@ -164,8 +168,40 @@ def test_where_nothing_can_be_written_nothing_is_worked(small, tmp_path, monkeyp
     before = sorted(os.listdir(tmp_path))
     monkeypatch.setattr(data, "load", lambda *_: pytest.fail("it worked"))
     code, _, err = small(f"{line} {out}")
-    assert code == 2 and err.count("\n") == 1 and len(err) < 600 and "expected a file" in err
+    assert code == 2 and err.count("\n") == 1 and len(err) < 600 and "expected a f" in err  # file, folder
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_weights_of_another_command_are_not_replaced(small, tmp_path):
+    """Whether they are the inverse's own or not, and whether they are named or not."""
+    assert small("invert d.npz --weights drop --out drop.npz")[0] == 0
+    code, _, err = small("invert d.npz --out drop.npz")
+    assert code == 2 and "field card.weights: expected 'keep', found 'drop'" in err
+    assert small("invert d.npz --weights keep --out keep.npz")[0] == small("invert d.npz --out keep.npz")[0] == 0
+
+
+def test_what_would_be_replaced_is_asked_before_the_work(small, tmp_path, monkeypatch):
+    """Also where all but the data that are spoiled is the same."""
+    assert small("corrupt g.npz --kind label --out new.npz")[0] == 0
+    assert small("corrupt new.npz --kind label --out more.npz")[0] == 0
+    monkeypatch.setattr(corruption, "corrupt", lambda *_: pytest.fail("it worked"))
+    for line in ("corrupt more.npz --kind label --out new.npz", "corrupt g.npz --kind label --out d.npz"):
+        code, _, err = small(line)
+        assert code == 2 and "give another name" in err
+
+
+@pytest.mark.parametrize("line", [LOGS, "invert d.npz --out", "corrupt g.npz --kind label --out"])
+def test_a_folder_that_is_no_earlier_result_is_kept(small, tmp_path, line):
+    assert small(f"{line} new")[0] == 0 and small(f"{line} new")[0] == 0
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "obs.npy").write_bytes(b"mine")
+    for words in (f"{line} mine", f"{line} new --seed 3" if "invert" not in line else f"{line} new --interface end_to_end"):
+        folder = tmp_path / words.split()[-1 if words.endswith("mine") else -3]
+        before = {path: path.read_bytes() for path in folder.iterdir()}
+        code, _, err = small(words)
+        assert code == 2 and err.count("\n") == 1 and "give another name" in err
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert small("invert new --out new")[0] == 2
 
 
 def test_a_picture_that_is_not_ours_is_kept(command, tmp_path):
@@ -246,7 +282,8 @@ def test_what_the_user_cannot_mend_has_its_traceback(capsys):
     ("command", "words"),
     [
         ("train", "interrupted; the same command goes on"),
-        ("evaluate", "interrupted; nothing was written"),
+        ("invert", "interrupted; the same command goes on"),
+        ("evaluate", "interrupted"),
         ("leaderboard", "interrupted; the same command starts anew"),
     ],
 )
@@ -256,6 +293,15 @@ def test_ctrl_c_is_one_line(capsys, command, words):
 
     code = cli.main(argparse.Namespace(command=command, function=function))
     assert code == 130 and capsys.readouterr().err == f"ohio-jax {command}: {words}\n"
+
+
+def test_interrupted_with_force_is_another_line(capsys):
+    def function(args):
+        raise KeyboardInterrupt
+
+    assert cli.main(argparse.Namespace(command="bench", force=True, function=function)) == 130
+    words = "interrupted; the same command starts anew; without --force it keeps what is finished"
+    assert capsys.readouterr().err == f"ohio-jax bench: {words}\n"
 
 
 def test_float64_is_refused(command, monkeypatch):

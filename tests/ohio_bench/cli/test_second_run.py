@@ -52,7 +52,9 @@ def test_a_second_run_compiles_nothing(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("table", ["routing", "supply-chain"])
 def test_a_second_run_takes_less_than_half(table, tmp_path):
-    cells = lambda name: {p.stem: json.loads(p.read_text())["returns"] for p in (tmp_path / name / "results").rglob("*.json")}
+    cells = lambda name: {
+        p.stem: json.loads(p.read_text())["returns"] for p in (tmp_path / name / "results" / "runs").rglob("*.json")
+    }
     first, _, _ = command(tmp_path / "first", f"bench {table} --preset quick --results results")
     second, _, _ = command(tmp_path / "second", f"bench {table} --preset quick --results results")
     assert cells("first") == cells("second") != {} and second < 0.5 * first, (first, second)

@@ -114,7 +114,7 @@ def test_finished_cells_are_not_run_again(filled):
 def test_page_csv_and_figure(filled):
     folder, found = filled
     files = [folder / "results" / f"finetune-tiny.{kind}" for kind in ("md", "csv", "png")]
-    assert found.report.written == files
+    assert found.report.paths == files
     text = files[0].read_text()
     assert "## 1W3S-HEUR" in text and "| OHIO | IQL |" in text and f"| E2E (paper) | {finetune.STALE.name} |" in text
     rows = list(csv.DictReader(io.StringIO(files[1].read_text())))

@@ -1,5 +1,6 @@
 """Sensitivity benchmark: errors are of what shows, covariances are those of the noise, and a run goes on where it stopped."""
 
+import dataclasses
 import functools
 import json
 import shutil
@@ -136,7 +137,7 @@ def test_page_is_made_of_run_files(quick):
         assert word in text
     assert "## Q4" not in text  # no such cells
     pictures = [results / f"sensitivity-quick-{q}.png" for q in ("q1", "q2", "q5")]
-    assert found.report.written == [results / "sensitivity-quick.md", *pictures]
+    assert found.report.paths == [results / "sensitivity-quick.md", *pictures]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
 
 
@@ -144,7 +145,7 @@ def test_page_is_made_of_run_files(quick):
 def test_a_page_of_one_kind_alone(quick, tmp_path, kind, pictures):
     shutil.copytree(folder(quick[0]) / kind, folder(tmp_path) / kind)
     names = ["sensitivity-quick.md", *(f"sensitivity-quick-{q}.png" for q in pictures)]
-    assert [path.name for path in page.report(tmp_path, "quick").write().written] == names
+    assert [path.name for path in page.report(tmp_path, "quick").write().paths] == names
 
 
 def test_cells_that_exist_are_not_run_again(quick, tmp_path):
@@ -160,6 +161,23 @@ def test_cells_that_exist_are_not_run_again(quick, tmp_path):
     path.write_text("{")
     with pytest.raises(UserError, match=f"{path.name}: expected JSON in UTF-8, found damage"):
         again()
+
+
+def test_a_cell_is_judged_alike_when_it_is_written_and_when_it_is_read(quick, tmp_path):
+    """By the form of its own kind: what the page could not show is not written, and found before the page is made."""
+    wrong = dataclasses.replace(EXPERIMENT, cells=spoiled_cells)
+    with pytest.raises(UserError, match=r"^cell cost/cpu\.dimension\.4: field found: expected an object .*; 2 of 2 cells failed"):
+        run(wrong, "quick", ("cost",), tmp_path)
+    assert not folder(tmp_path).exists()
+    shutil.copytree(quick[0], tmp_path / "again")
+    path = folder(tmp_path / "again") / "cost" / "cpu.dimension.4.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "found": {}}))
+    with pytest.raises(UserError, match=r"field found: expected an object .*; --force with --only cost/cpu\.dimension\.4 makes"):
+        run(EXPERIMENT, "quick", ("cost",), tmp_path / "again")
+
+
+def spoiled_cells(b, kinds):
+    return [cell._replace(work=lambda work: {"found": {}}) for cell in sensitivity.cells(b, kinds)]
 
 
 def test_cells_have_names_of_their_own():

@@ -32,8 +32,8 @@ def filled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        paths, _, report = run(of_table(TINY), "tiny", results=folder / "results")
-    return folder, paths, report.board.entries
+        ran = run(of_table(TINY), "tiny", results=folder / "results")
+    return folder, ran.paths, ran.report.board.entries
 
 
 def test_every_cell_has_a_run_file_with_what_makes_it_again(filled):
@@ -97,7 +97,7 @@ def test_on_a_cluster_a_killed_worker_loses_nothing(filled, tmp_path):
 
 def assert_part(results: Path, paths: list[Path]) -> list[str]:
     """The cells of `PART`, with the numbers that the whole table has there; their names."""
-    found = {path.stem: json.loads(path.read_text()) for path in results.rglob("*.json")}
+    found = {path.stem: json.loads(path.read_text()) for path in (results / "runs").rglob("*.json")}
     whole = {path.stem: json.loads(path.read_text()) for path in paths}
     assert set(found) == {name for name in whole if "policy" in name or name.startswith("tiny-dtv.ohio")}
     for name, cell in found.items():
@@ -276,7 +276,7 @@ def test_a_learner_from_elsewhere_fills_a_table(tmp_path, monkeypatch):
     plan = json.loads(path.read_text())["config"]["plan"]
     assert (plan["learner"], plan["updates"], plan["seeds"]) == ("mine", like.updates, 1)
     assert plan["config"]["expectile"] == 0.6 and plan["config"]["reward_scale"] == like.config.reward_scale
-    page = report.written[0].read_text()
+    page = report.paths[0].read_text()
     assert "| Tiny-DTV |" in page and "MINE" in page
 
 
@@ -307,7 +307,7 @@ def test_bench_survives_kills(filled, tmp_path):
     program = [sys.executable, "-c", script]
     root = Path(__file__).resolve().parents[3]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (root, root / "envs", root / "benchmarks")))}
-    done = lambda: list((tmp_path / "results").rglob("*.json"))
+    done = lambda: list((tmp_path / "results" / "runs").rglob("*.json"))
     for cells in (1, 3):
         process = subprocess.Popen(program, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
         while len(done()) < cells and process.poll() is None:
@@ -319,5 +319,6 @@ def test_bench_survives_kills(filled, tmp_path):
             json.loads(path.read_text())
     subprocess.run(program, check=True, env=env, capture_output=True, cwd=tmp_path)
     assert len(assert_part(tmp_path / "results", filled[1])) == 5
-    files = lambda folder: {path.relative_to(folder) for path in (folder / "results").rglob("*") if path.is_file()}
+    every = lambda folder: {path.relative_to(folder) for path in (folder / "results").rglob("*") if path.is_file()}
+    files = lambda folder: {path for path in every(folder) if ".work" not in path.parts}
     assert all(path.name.endswith(".part") for path in files(tmp_path) - files(filled[0]))

@@ -47,7 +47,7 @@ def test_intervals_that_meet_need_no_reason(tmp_path):
 
 
 def test_page_says_what_was_found(board, tmp_path):
-    assert comparison.report([board], tmp_path).write().written == [tmp_path / "comparison.md"]
+    assert comparison.report([board], tmp_path).write().paths == [tmp_path / "comparison.md"]
     text = (tmp_path / "comparison.md").read_text()
     assert "5 published scores, of which 1 were run. On 0 the intervals overlap; on 0 ours is higher, on 1 lower." in text
     line = next(line for line in text.splitlines() if "End-to-end BC" in line)

@@ -311,7 +311,9 @@ def test_a_sound_file_joins(board, command, monkeypatch):
     found = entries.board(TABLES["reacher"], "cpu", board)
     assert "Ours IQL" in {entry.column for entry in found.entries}
     before = {path: path.stat().st_mtime_ns for path in board.rglob("*.json")}
+    (board / "runs" / ".submitted.lock").touch()  # of a command that was killed
     assert command(f"submit {path} --results {board}") == (0, out, "")  # once more changes nothing
+    assert not (board / "runs" / ".submitted.lock").exists()
     assert {path: path.stat().st_mtime_ns for path in board.rglob("*.json")} == before
     message = refused(board, boards.submission(author="Somebody else"))
     assert message == "field column: expected a method that is not on the board, found 'Ours IQL' on 'Reacher-Expert'"

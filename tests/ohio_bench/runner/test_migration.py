@@ -92,6 +92,24 @@ def test_damage_is_named(tmp_path, text, message):
     assert (tmp_path / "cell.json").read_text() == text
 
 
+def test_the_program_ends_in_one_line(tmp_path, capsys, monkeypatch):
+    """Without such a folder, and where files cannot be written."""
+    assert migration.command([str(tmp_path)]) == 0 and capsys.readouterr().err == ""
+    assert migration.command([str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err == f"{tmp_path / 'none'}: expected a folder of run files, found none\n"
+    with pytest.raises(SystemExit) as caught:
+        migration.command([])
+    assert caught.value.code == 2 and "FOLDER" in capsys.readouterr().err
+
+    def full(path, fields):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "cell.json").write_text(json.dumps(OLD))
+    monkeypatch.setattr(migration, "write_json", full)
+    assert migration.command([str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "[Errno 28] No space left on device\n"
+
+
 def test_no_other_file_is_written_over(tmp_path):
     old, new = (tmp_path / f"lift.ohio-least-squares-{name}.iql.json" for name in ("unexplained-dropped", "exact-segments-only"))
     old.write_text(json.dumps(OLD))

@@ -26,13 +26,13 @@ def plans_in(part):
             yield from plans_in(value)
 
 
-MADE = {"command": "ohio-jax bench", "config": {"a": 1}, "provenance": boards.submission()["provenance"]}
+MADE = boards.scored({"a": 1}, 50.0) | {"command": "ohio-jax sensitivity", "provenance": boards.provenance()}
 
 
 def test_what_is_written_is_read(tmp_path):
     path = tmp_path / "a.json"
-    store.write(path, {**MADE, "returns": [[1.0]]}, "run")
-    assert json.loads(path.read_text()) == {"version": store.VERSION, **MADE, "returns": [[1.0]]} == store.read(path, "run")
+    store.write(path, MADE, "score")
+    assert json.loads(path.read_text()) == {"version": store.VERSION, **MADE} == store.read(path, "score")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_what_is_written_is_read(tmp_path):
         ('{"config": {}, "config": {}}', "field 'config': expected once, found twice"),
         ('{"a": ' + "1" * 5000 + "}", r"expected JSON in UTF-8, found damage \(Exceeds the limit"),
         ("[" * 100_000, r"expected JSON in UTF-8, found damage \("),
-        ("[]", r"field of the file: expected an object, a run file, found \[\]"),
+        ("[]", r"field of the file: expected an object, a run file of scores under a model, found \[\]"),
         ("{}", "field version: expected 2, found 0, of the schema before; python -m ohio_bench"),
         ('{"version": 2}', "field [a-z]+: expected, found none"),
         ('{"version": 99}', "field version: expected 2, found 99; it is of a later ohio-jax"),
@@ -56,7 +56,7 @@ def test_what_is_written_is_read(tmp_path):
 def test_a_damaged_run_file_is_named(tmp_path, text, message):
     (tmp_path / "cell.json").write_text(text)
     with pytest.raises(UserError, match=r"cell\.json: " + message) as error:
-        store.read(tmp_path / "cell.json", "run")
+        store.read(tmp_path / "cell.json", "score")
     assert "\n" not in str(error.value) and len(str(error.value)) < 400
 
 
@@ -108,24 +108,36 @@ def test_what_is_wrong_with_a_run_file_is_named(kind, path, value, message):
         schema.check(spoiled(CELL if kind == "cell" else TUNED, path, value), kind)
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            "provenance.hardware.load",
+            [1.0, 2.0, 3.0, 4.0, 5.0, -1.0, 7.0],
+            r"hardware\.load\[5\]: expected a number of at least 0",
+        ),
+        ("found.returns", [[1.0, 2.0], [1.0] * 9, []], r"found\.returns\[2\]: expected a list of numbers, found \[\]"),
+        ("found.returns", [[1.0] * 100_001], r"found\.returns\[0\]: expected at most 100000 entries, found 100001"),
+        ("found.returns", [[1.0]] * 100_001, r"found\.returns: expected at most 100000 entries, found 100001"),
+    ],
+)
+def test_no_number_of_a_long_list_is_passed_over(path, value, message):
+    whole = {"version": store.VERSION, **json.loads(json.dumps(MADE))}
+    schema.check(whole, "score")
+    with pytest.raises(UserError, match=f"^field .*{message}"):
+        schema.check(spoiled(whole, path, value), "score")
+
+
 def test_nothing_that_could_not_be_read_is_written(tmp_path):
     with pytest.raises(UserError, match=r"field returns\[0\]\[1\]: expected a finite number, found NaN"):
-        store.write(tmp_path / "a.json", {**MADE, "returns": [[1.0, float("nan")]]}, "run")
+        store.write(tmp_path / "a.json", {**MADE, "returns": [[1.0, float("nan")]]}, "score")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_file_is_not_read(tmp_path):
     (tmp_path / "cell.json").mkdir()
     with pytest.raises(UserError, match=r"cell\.json: expected a readable file, found a folder"):
-        store.read_all(tmp_path, "run")
-
-
-def test_a_folder_that_cannot_be_written_to(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file/runs: expected a folder to write to, found Not a directory"):
-        store.claim(tmp_path / "file" / "runs")
-    store.claim(tmp_path / "folder")
-    assert list((tmp_path / "folder").iterdir()) == []
+        store.read_all(tmp_path, "score")
 
 
 def test_committed_run_files_have_all_fields_of_their_learners():
@@ -135,14 +147,16 @@ def test_committed_run_files_have_all_fields_of_their_learners():
         pytest.skip("no run files beside the tests")
     for path in paths:
         table = path.relative_to(ROOT / "results" / "runs").parts[0]
-        kind = path.parent.name if table == "sensitivity" else EXPERIMENTS["routing" if table == "submitted" else table].kind
-        for plan in plans_in(store.read(path, kind)["config"]):
+        kind = EXPERIMENTS["routing" if table == "submitted" else table].kind
+        name = path.relative_to(ROOT / "results" / "runs" / table).with_suffix("").as_posix().partition("/")[2]
+        for plan in plans_in(store.read(path, kind(name))["config"]):
             assert set(plan) == set(Plan("bc", None).as_json()), path
             assert set(plan["config"]) == set(dataclasses.asdict(LEARNERS[plan["learner"]].Config())), path
 
 
 def test_the_schema_knows_the_version():
     said = json.loads((Path(schema.__file__).parent / "run.schema.json").read_text())
+    assert said["$defs"]["table"]["maxItems"] == said["$defs"]["table"]["items"]["maxItems"] == schema.LONGEST
     assert said["$defs"]["version"]["const"] == store.VERSION and said["$ref"] == "#/$defs/submission"
     jsonschema.Draft202012Validator.check_schema(said)
     jsonschema.Draft202012Validator(said).validate(boards.submission())  # as others do

@@ -8,15 +8,18 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from ohio_bench.speed import learners, manipulation, mpc, reacher, routing, run, scaling, timing, updates
+from ohio_bench.speed import beside, learners, manipulation, mpc, reacher, reference_scan, routing, run, scaling, timing, updates
 from ohio_bench.speed import reference_routing as reference
+from ohio_bench.speed.pages import PAGES
 
+from ohio_jax.deadline import Deadline, OutOfTime
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, Spec
 from ohio_jax.networks.heads import Box
@@ -103,16 +106,57 @@ def test_updates_of_every_learner(quick):
     assert products / 2 < work["bc"] < 2 * products
 
 
-def test_learners_beside_torch_or_a_word_why_not(tmp_path):
+def test_learners_beside_a_plain_scan_and_torch_or_a_word_why_not(tmp_path, monkeypatch):
+    """In an accelerator's layout: one seed and several vmapped ones, on a CPU by its switch."""
+    monkeypatch.setenv("OHIO_LAYOUT", "accelerator")
+    monkeypatch.setattr(learners, "QUICK", learners.QUICK._replace(seeds=(1, 3), chunk=learners.WIDE.chunk))
+    assert learners.WIDE.seeds == (1, 100)
     found = run.run("learners", tmp_path, quick=True)
     assert json.loads((tmp_path / "learners.json").read_text()) == found
     work = {name: of["gflop_per_update"] for name, of in found["updates"]["learners"].items()}
     assert work["iql"] < work["cql, one draw"] < work["cql"] / 1.5
+    assert {"iql, plain scan", "cql, plain scan"} <= set(found["updates"]["peers"])
+    for losses in found["agreement"].values():
+        for pair in losses.values():
+            assert pair["plain scan"] == pytest.approx(pair["ours"], rel=0.05)
+    for name, pair in found["agreement"]["iql"].items():
+        assert pair["plain scan"] == pytest.approx(pair["ours"], rel=1e-4), name
     page = (tmp_path / "learners.md").read_text()
-    assert "| iql | 1 |" in page and "| iql, plain JAX |" in page and "JAX-CORL" in page
-    assert len(found["plain_agreement"]) == 3
-    assert all(pair["plain"] == pytest.approx(pair["ours"], rel=1e-4) for pair in found["plain_agreement"].values())
-    assert len(found["updates"]["peers"]) > 1 or "Not measured: no module torch: pip install torch." in page
+    assert "| iql | 1 |" in page and "| cql | 3 |" in page and "x plain scan" in page and "| iql, plain scan |" in page
+    assert not found["missing"] or "Not measured: no module torch: pip install 'ohio-jax[torch]'." in page
+
+
+def test_the_plain_scan_learns_the_same():
+    action = Box((1.0,) * learners.ACTION)
+    spec = Spec(learners.OBSERVATION, action, mlp_networks(action, 16))
+    plan = learners.contenders(learners.QUICK)["iql"]
+    batch = updates.whole(plan, spec, learners.synthetic(64))
+    state = jax.tree.map(lambda x: x[0], initial_states(plan, spec)[0])
+    peer, rows = reference_scan.make_iql(state, plan.config), reference_scan.rows_of(batch)
+    ours, theirs, carry = jax.jit(LEARNERS["iql"].update), jax.jit(peer.update), peer.start
+    for _ in range(3):
+        state, metrics = ours(state, jax.tree.map(jnp.asarray, batch))
+        carry, losses = theirs(carry, jax.random.key(0), rows)
+        for name, loss in losses.items():
+            assert float(loss) == pytest.approx(float(metrics[name]), rel=1e-4)
+    (networks, _, target) = carry
+    for mine, other in (
+        (state.actor.params, networks["actor"]),
+        (state.critic.params, networks["critic"]),
+        (state.target, target),
+    ):
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5), mine, other)
+    # CQL draws its own actions; that its losses fall together with ours on the same rows says that it descends the same.
+    plan = learners.contenders(learners.QUICK)["cql"]
+    state = jax.tree.map(lambda x: x[0], initial_states(plan, spec)[0])
+    peer = reference_scan.make_cql(state, plan.config)
+    run_ours, run_theirs, carry = jax.jit(LEARNERS["cql"].update), jax.jit(peer.update), peer.start
+    given = jax.tree.map(jnp.asarray, batch)
+    for number in range(100):
+        state, metrics = run_ours(state, given)
+        carry, losses = run_theirs(carry, jax.random.key(number), rows)
+    assert float(losses["critic_loss"]) == pytest.approx(float(metrics["critic_loss"]), rel=0.05)
+    assert float(losses["actor_loss"]) == pytest.approx(float(metrics["actor_loss"]), rel=0.1)
 
 
 def test_torch_learns_the_same():
@@ -172,6 +216,83 @@ def test_race_takes_turns_and_keeps_the_compile_time_apart():
     assert middle[: a.calls] == ["a"] * a.calls and middle[a.calls] == "b"
 
 
+def test_a_race_that_cannot_end_is_not_begun():
+    calls = []
+    contenders = {"a": lambda: calls.append("a") or time.sleep(0.01)}
+    with pytest.raises(OutOfTime) as caught:
+        timing.race(contenders, windows=50, seconds=10.0, deadline=Deadline.after(1.0))
+    assert calls == ["a", "a"] and caught.value.seconds == pytest.approx(500.0, rel=0.1)
+    with pytest.raises(OutOfTime):
+        timing.race(contenders, windows=1, seconds=0.01, deadline=Deadline(at=0.0))
+    assert calls == ["a", "a"]
+    assert timing.race(contenders, windows=1, seconds=0.01, deadline=Deadline.after(1.0))["a"].windows == 1
+
+
+@pytest.fixture
+def sums(monkeypatch):
+    """A speed test of two parts, the second of which is late where its deadline is set."""
+    rate = {"best": 4.0, "median": 2.0, "per_cpu_second": 1.0, "compile_seconds": 0.5}
+    part = {"numpy": {**rate, "best": 1.0}, "batch_1": rate}
+    simulator = {"steps_per_second": part, "ratio_to_numpy": {"batch_1": 4.0}, "largest_difference_of_return": 0.0}
+
+    def parts(budget):
+        def late():
+            budget.deadline.require(1e9)
+            return {"hdpo": {}}
+
+        return {"simulator": lambda: {"simulator": {"chain": simulator}}, "hdpo": late}
+
+    module = SimpleNamespace(FULL=None, QUICK=routing.QUICK, parts=parts)
+    monkeypatch.setattr(run, "module", lambda name: module)
+
+
+def test_what_there_is_no_time_for_is_named(sums, tmp_path):
+    found = run.run("supply-chain", tmp_path, True, Deadline.after(1.0))
+    assert found["not_measured"] == ["hdpo"] and json.loads((tmp_path / "supply-chain.json").read_text()) == found
+    page = (tmp_path / "supply-chain.md").read_text()
+    assert "Not measured, for lack of time: hdpo." in page and "## Periods a second" in page and "HDPO" not in page
+    assert run.report(tmp_path).files[tmp_path / "supply-chain.md"].decode() == page
+    assert run.run("supply-chain", tmp_path / "none", True, Deadline(at=0.0))["not_measured"] == ["simulator", "hdpo"]
+    assert not (tmp_path / "none").exists()
+    assert run.run("supply-chain", None, True)["not_measured"] == []
+
+
+def test_the_command_says_what_was_not_measured(sums, command, monkeypatch):
+    monkeypatch.setattr(run, "ALL", ("supply-chain",))
+    code, out, _ = command("speed all --quick --minutes 1")
+    assert code == 0 and out.splitlines() == [
+        "results/speed/supply-chain.md",
+        "not measured, for lack of time: supply-chain hdpo",
+    ]
+    assert json.loads(command("speed --quick --minutes 1 --json")[1])["supply-chain"]["not_measured"] == ["hdpo"]
+
+
+def test_an_accelerator_has_files_of_its_own_and_a_page_beside_the_cpu(sums, tmp_path, monkeypatch):
+    found = run.run("supply-chain", tmp_path, True)
+    path = tmp_path / "supply-chain-gpu.json"
+    found["provenance"]["hardware"] |= {"platform": "gpu", "device": "A card"}
+    rates = found["simulator"]["chain"]["steps_per_second"]
+    rates |= {"batch_1": {**rates["batch_1"], "best": 40.0}, "batch_2": {**rates["batch_1"], "best": 80.0}}
+    path.write_text(json.dumps(found))
+    files = run.report(tmp_path).files
+    assert {file.name for file in files} == {"supply-chain.md", "supply-chain-gpu.md"}
+    page = files[tmp_path / "supply-chain-gpu.md"].decode()
+    assert "| simulator, chain, batch 1 | 4 | 40 | 10 |" in page and "| simulator, chain, batch 2 |  | 80 |  |" in page
+    assert "Beside the CPU" not in files[tmp_path / "supply-chain.md"].decode()
+    monkeypatch.setattr(run.jax, "default_backend", lambda: "gpu")
+    assert run.place(tmp_path, "supply-chain") == path and "scaling" not in run.tests()
+    assert set(run.tests()) | run.ON_CPU == set(run.ALL) == set(PAGES)
+
+
+def test_every_rate_has_a_name(quick, quick_reacher):
+    for found, _ in (quick, quick_reacher):
+        listed = list(beside.rates(found))
+        assert len(listed) == len({name for name, _ in listed}) > 9 and all(rate > 0 for _, rate in listed)
+    names = {name for name, _ in beside.rates(quick[0])}
+    assert "transport, n=14, batch 64" in names and "updates, iql, seeds 1" in names
+    assert any(name.startswith("mpc, n=2, m=1, H=3, qpax, float64, batch 2") for name, _ in beside.rates(quick_reacher[0]))
+
+
 def test_without_highspy_the_test_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "highspy", None)
     with pytest.raises(UserError, match="pip install highspy"):
@@ -206,12 +327,15 @@ def test_reacher_writes_what_it_found(quick_reacher):
 
 
 def test_reacher_inverses(quick_reacher):
-    found, _ = quick_reacher
+    found, out = quick_reacher
     part = found["inverses"]["ohio_compat"]
     assert set(part["segments_per_second"]) == set(part["quality"]) == set(reacher.QUICK.inverses)
-    for name, times in part["times_original"].items():
-        seconds = found["original_seconds"].get(name, found["original_seconds"]["numerical"])
-        assert times == pytest.approx(part["segments_per_second"][name]["best"] * seconds)
+    page = (out / "reacher.md").read_text()
+    assert (
+        "x numerical" in page
+        and "x qpax" in page
+        and page.count("times the original") == ("numpy" in found["growth"]["steps"]["2"])
+    )
     quality = part["quality"]
     assert quality["least_squares"]["residual_median"] <= quality["numerical"]["residual_median"]
     assert found["relabel"]["segments"] == 200 * reacher.QUICK.relabel
@@ -229,7 +353,9 @@ def test_manipulation_writes_what_it_found(quick_manipulation):
     assert part["mismatch"]["least_squares"]["median"] < 1e-2 < part["mismatch"]["gradient"]["median"]
     assert found["relabel"]["transitions"] == 2 * 2 * manipulation.QUICK.horizon and found["relabel"]["seconds"] > 0
     for part in found["simulator"].values():
-        assert set(part["steps_per_second"]) == {"batch_1", "batch_8"} and "missing" in part["robosuite"] and not part["ratio"]
+        assert set(part["steps_per_second"]) == {"batch_1", "batch_8", "mujoco_rollout"} and part["backend"] == "c"
+        assert "missing" in part["robosuite"] and not part["ratio"] and set(part["ratio_to_mujoco"]) == {"batch_1", "batch_8"}
+    assert "x gradient" in page and "x mujoco rollout" in page and "times the original" not in page
 
 
 def test_scaling_computes_the_same_on_any_number_of_devices(tmp_path):

@@ -70,6 +70,23 @@ def test_bad_settings(name, settings, message):
         registry.make(name, settings)
 
 
+def test_an_accelerator_plays_on_mjx(monkeypatch):
+    """Where JAX has one, and on a CPU by the setting; a decision has the same shapes. `test_mjx_agrees` compares numbers."""
+    pytest.importorskip("mujoco.mjx")
+
+    def decided(task):
+        env = task.high_level("ohio")
+        instance = jax.tree.map(lambda x: x[0], task.instances(0, 1))
+        with jax.numpy_rank_promotion("allow"):
+            return jax.eval_shape(lambda env: env.step(env.reset_to(instance), jnp.zeros(env.action_size)), env)
+
+    native, mjx = (registry.make("door", {"backend": backend}) for backend in ("auto", "mjx"))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert [task.settings["backend"] for task in (native, mjx, registry.make("door"))] == ["c", "mjx", "mjx"]
+    seen, same = decided(native), decided(mjx)
+    assert (seen.obs, seen.reward, seen.done) == (same.obs, same.reward, same.done)
+
+
 def test_single_gains_replace_those_of_their_setting():
     task = registry.make("door", {"gains": "stiffness", "position_zeta": "2.5"})
     assert (task.interfaces["ohio"].params.zeta == jnp.array([2.5] * 3 + [1.0] * 3)).all()

@@ -15,7 +15,7 @@ from ohio_jax.controllers import transport
 from ohio_jax.relabel import relabel
 from ohio_jax.solvers.transport import solve
 from tests.ohio_envs.cities import published
-from tests.ohio_jax.learning import OPTIMIZED
+from tests.xla import OPTIMIZED
 
 CITIES = ("routing-nyc", "routing-shenzhen")
 EPISODES = 36

@@ -93,8 +93,9 @@ def refused(call, *arguments) -> str:
 )
 def test_arrays_that_no_data_set_has(tmp_path, kind, field, value, expected):
     wrong = replace(GIVEN[kind](), **{field: value})
-    with pytest.raises(UserError, match=rf"new\.npz: {expected}"):
-        data.save(tmp_path / "new.npz", wrong)
+    for name in ("new.npz", "new"):
+        with pytest.raises(UserError, match=rf"{name}: {expected}"):
+            data.save(tmp_path / name, wrong)
     assert not list(tmp_path.iterdir())
     if value.dtype.kind == "O":
         return  # no file holds these
@@ -209,6 +210,14 @@ def test_as_many_bad_steps_as_the_card_says(tmp_path):
     back = data.load(tmp_path / "d.npz", "trajectories")
     for name, array in bad.arrays.items():
         np.testing.assert_array_equal(getattr(back, name), array, err_msg=name)
+
+
+def test_an_episode_without_a_flag_ends_without_a_true_end():
+    good = trajectories((3, 1, 2))
+    none = replace(good, truncated=np.zeros(6, bool))
+    none.check("logs")
+    assert none.as_dict()["timeouts"].tolist() == [False, False, True, True, False, True]
+    assert not none.as_dict()["terminals"].any()
 
 
 def test_both_ends_at_once_are_a_true_end():

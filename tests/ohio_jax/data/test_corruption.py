@@ -9,7 +9,7 @@ import pytest
 
 from ohio_jax import data
 from ohio_jax.agent import Agent, Preprocessor
-from ohio_jax.data.corruption import FIELDS, LARGEST_REWARD, Adversary, corrupt
+from ohio_jax.data.corruption import FIELDS, LARGEST_REWARD, Adversary, corrupt, record
 from ohio_jax.errors import UserError
 from ohio_jax.learners import Spec, bc, iql
 from ohio_jax.networks.heads import Box
@@ -52,7 +52,9 @@ def test_one_field_of_so_many_rows(kind):
     assert (np.abs(new - (0.0 if kind == "reward" else old))[spoiled] <= bound[None] * 1.001).all()
     if kind == "action":  # flows are whole, and no more than were ever logged
         assert new.min() >= old.min() and new.max() <= old.max()
-    assert after.card == {**before.card, "corruption": [{"kind": kind, "rate": 0.3, "scale": 1.0, "seed": 3}]}
+    done = {"kind": kind, "rate": 0.3, "scale": 1.0, "seed": 3, "source_sha256": before.digest}
+    assert after.card == {**before.card, "corruption": [done]}
+    assert after.card["corruption"] == record(before, kind, 0.3, 1.0, 3)
 
     again, other = corrupt(before, kind, 0.3, 1.0, seed=3), corrupt(before, kind, 0.3, 1.0, seed=4)
     assert changed(after, again) == [] and name in changed(after, other)
@@ -73,6 +75,17 @@ def test_noise_fills_its_range_and_corruptions_add_up():
     assert np.abs(relative).max() > 1.9 and abs(relative.mean()) < 0.25
     twice = corrupt(after, "observation", 0.5)
     assert changed(after, twice) == ["obs"] and [done["kind"] for done in twice.card["corruption"]] == ["label", "observation"]
+
+
+def test_steps_that_are_not_finite_say_nothing_of_the_size_of_noise():
+    before = dataclasses.replace(given("action"), action=np.random.default_rng(0).normal(size=(ROWS, 2)))
+    bad = before.action.copy()
+    bad[7] = np.nan
+    after = corrupt(dataclasses.replace(before, action=bad), "action", 1.0)
+    others = np.arange(ROWS) != 7
+    assert np.isfinite(after.action[others]).all() and np.isnan(after.action[7]).all()
+    change = np.abs(after.action - bad)[others]
+    assert (change > 0.0).all() and (change <= before.action[others].std(axis=0) * 1.001).all()
 
 
 def test_returns_follow_their_rewards():
@@ -107,7 +120,8 @@ def test_an_adversary_finds_worse_noise_than_chance(kind):
     bound = 0.5 * getattr(before, name).std(axis=0)
     assert (np.abs(getattr(worst, name) - getattr(before, name)) <= bound[None] * 1.001).all()
     assert (least_values(enemy, kind, worst) < least_values(enemy, kind, chance)).mean() > 0.95
-    assert worst.card["corruption"] == [{"kind": kind, "rate": 1.0, "scale": 0.5, "seed": 3, "adversarial": True}]
+    done = {"kind": kind, "rate": 1.0, "scale": 0.5, "seed": 3, "source_sha256": before.digest, "adversarial": True}
+    assert worst.card["corruption"] == [done]
 
 
 def test_under_a_linear_critic_noise_goes_straight_down():
@@ -143,9 +157,10 @@ def test_an_adversary_turns_rewards_around_and_is_asked_about_its_own_sizes():
     [
         ("color", {}, "corruption"),
         ("action", {}, "corruption action: expected trajectories, found transitions"),
-        ("label", {"rate": 1.5}, "rate: expected a share from 0 to 1, found 1.5"),
-        ("label", {"rate": float("nan")}, "rate: expected a share from 0 to 1, found nan"),
-        ("label", {"scale": -1.0}, "scale: expected no less than 0, found -1.0"),
+        ("label", {"rate": 1.5}, "rate: expected a number from 0 to 1, found 1.5"),
+        ("label", {"rate": float("nan")}, "rate: expected a number from 0 to 1, found nan"),
+        ("label", {"scale": -1.0}, r"scale: expected a number from 0 to 1e\+06, found -1.0"),
+        ("label", {"seed": -1}, "seed: expected an integer from 0 to 4294967295, found -1"),
     ],
 )
 def test_what_cannot_be_is_refused(kind, arguments, message):

@@ -101,6 +101,7 @@ def test_flags_that_are_none_are_refused(field, flags, expected):
         ({"card": {}}, r"field card.task: expected text, found None"),
         ({"card": None}, r"field card: expected an object, found NoneType"),
         ({"tolerance": -1.0}, r"tolerance: expected a number of at least 0, found -1.0"),
+        ({"tolerance": "0.1"}, r"tolerance: expected a number of at least 0, found '0.1'"),
         ({"tolerance": float("nan")}, r"tolerance: expected a number of at least 0, found nan"),
     ],
 )
@@ -172,7 +173,7 @@ def test_rounded_next_observations_within_a_tolerance():
     exact, rounded = walk(), {**walk(), "next_obs": np.round(walk()["next_obs"], 4)}
     with pytest.raises(UserError, match=r"field next_obs\[0, 0\]: expected obs\[1, 0\], of the same episode"):
         data.from_arrays(**rounded)
-    logs, clean = data.from_arrays(**rounded, tolerance=1e-4), data.from_arrays(**exact)
+    logs, clean = data.from_arrays(**rounded, tolerance=np.float32(1e-4)), data.from_arrays(**exact)
     inside = np.isin(np.arange(39), [12, 25, 38], invert=True)  # not the last of an episode
     np.testing.assert_array_equal(logs.obs[inside], clean.obs[inside])
     assert logs.card == {"task": "line", "rounded_steps": 33} and clean.card == {"task": "line"}
@@ -204,6 +205,16 @@ def test_times_since_1970_are_refused(kind):
         data.from_arrays(**{**walk(), "state": state[:-1], "next_state": state[1:]})
 
 
+@pytest.mark.parametrize("marker", [0.0, -1.0, 3e9, np.nan, np.inf, -np.inf])
+def test_a_number_that_stands_for_none_hides_no_times(marker):
+    """A column whose range it widens, or which has none any more, holds times all the same."""
+    times = 1_700_000_000 + 60 * np.arange(37.0)
+    times[5] = marker
+    found = r"found 17000000\d\d to 170000\d{4}, which it counts in steps of 128; take an offset off"
+    with pytest.raises(UserError, match=rf"^arrays: field obs, column 0: expected numbers that float32 tells apart, {found}$"):
+        data.from_arrays(**stamped(times), allow_nan=True)
+
+
 @pytest.mark.parametrize(
     "numbers",
     [
@@ -212,6 +223,8 @@ def test_times_since_1970_are_refused(kind):
         1_700_000_000.0 + 128.0 * np.arange(37),
         np.where(np.arange(37) % 2, 9.81, np.nextafter(9.81, 10)),  # constant but for rounding
         1.0 - 0.9 ** np.arange(0.0, 37 * 8, 8),  # which settles
+        np.where(np.arange(37) == 5, 0.0, 1_000_000.0 + np.arange(37)),
+        np.where(np.arange(37) == 5, -1.0, 9.81),
         np.arange(37) * 1e-30,
     ],
 )

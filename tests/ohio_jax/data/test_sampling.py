@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ohio_jax.data import Transitions, sampling
+from ohio_jax.errors import UserError
 
 
 def transitions(returns, lengths=None, first=None) -> Transitions:
@@ -95,6 +96,12 @@ def test_draws_never_pick_probability_zero_and_match_the_rest():
     counts = np.bincount(np.asarray(draw(jax.random.key(1), cumulative, 50_000)), minlength=6)
     assert counts[[0, 2, 5]].sum() == 0
     np.testing.assert_allclose(counts / 50_000, p, atol=0.01)
+
+
+@pytest.mark.parametrize("bad", [np.zeros(3), np.array([0.5, np.nan, 0.5]), np.array([1.0, np.inf])])
+def test_what_are_no_probabilities(bad):
+    with pytest.raises(UserError, match="sampling: expected probabilities with a finite sum above 0, found"):
+        sampling.cumulative(bad)
 
 
 def test_a_million_small_probabilities_stay_apart():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ohio_jax import data
 from ohio_jax.data import arrays as module
+from ohio_jax.data import mapped
 from ohio_jax.errors import UserError
 from tests.ohio_jax.data.logs import trajectories
 
@@ -50,8 +51,11 @@ def test_wrong_kind_and_missing_file(tmp_path):
     data.save(tmp_path / "d.npz", trajectories())
     with pytest.raises(UserError, match=r"card\.kind: expected 'transitions', found 'trajectories'"):
         data.load(tmp_path / "d.npz", "transitions")
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match=r"none\.npz: expected a readable file, found No such file or directory"):
         data.load(tmp_path / "none.npz", "trajectories")
+    np.savez(tmp_path / "twice.npz", card=np.array('{"format": 3, "format": 3}'))
+    with pytest.raises(UserError, match=r"twice\.npz: damaged or no dataset \(UserError: field 'format': expected once"):
+        data.load(tmp_path / "twice.npz", "trajectories")
 
 
 # --- Digests
@@ -82,7 +86,7 @@ def test_the_digest_does_not_know_names_or_pieces(monkeypatch):
     obs, action = np.arange(12.0).reshape(6, 2), np.zeros((0, 3), np.int32)
     whole = Named(obs, action, {"a": 1}).digest
     assert Renamed(obs, action, {}).digest == whole
-    monkeypatch.setattr(module, "CHUNK", 40)
+    monkeypatch.setattr(mapped, "CHUNK", 40)
     assert Named(obs, action, {}).digest == whole
 
 

@@ -239,3 +239,25 @@ def test_specs_are_hashable_and_equal_by_value():
 def test_what_is_no_box(fields, words):
     with pytest.raises(UserError, match=words):
         Box(*fields)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "words"),
+    [
+        (Counts, (0, 1.0, 5.0), "size: expected a whole number from 1 on, found 0"),
+        (Counts, (4.0, 1.0, 5.0), "size: expected a whole number from 1 on, found 4.0"),
+        (Counts, (4, 0.0, 5.0), "scale: expected a number above 0, found 0.0"),
+        (Counts, (4, 1.0, math.inf), "limit: expected a number above 0, found inf"),
+        (Counts, (4, 1.0, 5.0, "fair"), "random_density: expected 'exact' or 'original', found 'fair'"),
+        (Simplex, (0,), "n: expected a whole number from 1 on, found 0"),
+        (Simplex, (3, 0.0), "floor: expected a number above 0 and below 1, found 0.0"),
+        (Simplices, (True, 3), "rows: expected a whole number from 1 on, found True"),
+        (Simplices, (2, "3"), "n: expected a whole number from 1 on, found '3'"),
+        (Simplices, (2, 3, math.nan), "floor: expected a number above 0 and below 1, found nan"),
+        (UnitBox, (-1,), "size: expected a whole number from 1 on, found -1"),
+        (UnitBox, (1, 1.0), "floor: expected a number above 0 and below 1, found 1.0"),
+    ],
+)
+def test_what_is_no_kind_of_action(kind, fields, words):
+    with pytest.raises(UserError, match=f"^{kind.__name__}: field {words}$"):
+        kind(*fields)

@@ -4,13 +4,15 @@ import dataclasses
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
-from ohio_jax.learners import LEARNERS, bc, cql, iql, outside
+from ohio_jax.learners import LEARNERS, bc, cql, iql, outside, sac
 from ohio_jax.relabel import relabel
+from ohio_jax.training import checkpoint
 from ohio_jax.training.checkpoint import Progress, Run, load_policy
 from ohio_jax.training.offline import train
 from ohio_jax.training.plan import Plan
@@ -97,6 +99,8 @@ def test_a_learner_from_elsewhere_is_found_again(tmp_path, monkeypatch):
         ({"updates": 0}, "plan: field updates: expected an integer from 1"),
         ({"seeds": 10**18}, "plan: field seeds: expected an integer from 1 to 1000"),
         ({"batch": 4.0}, "plan: field batch: expected an integer .*, found 4.0"),
+        ({"temperature": 0.0}, "plan: field temperature: expected a number from 1e-06 to 1e[+]06, found 0.0"),
+        ({"config": sac.Config(temperature=0.0)}, "config: field temperature: expected a number from 1e-06"),
         ({"normalize": 1}, "plan: field normalize: expected bool, found 1"),
         ({"config": iql.Config(expectile=1.5)}, "config: field expectile: expected a number from 0.001 to 0.999, found 1.5"),
         ({"config": iql.Config(actor_lr=float("nan"))}, "config: field actor_lr: expected a number from 0 to 1, found nan"),
@@ -188,6 +192,36 @@ def test_what_is_no_checkpoint(tmp_path, damage):
     with pytest.raises(UserError, match=r"train anew in another directory$") as caught:
         Run("toy", PLAN, {"task": "toy"}, tmp_path / "run").restore(STATES)
     assert "delete" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), MemoryError()])
+def test_a_checkpoint_is_not_to_blame_for_everything(tmp_path, monkeypatch, error):
+    """What is sound and cannot be read now is not to be trained anew."""
+    Run("toy", PLAN, {"task": "toy"}, tmp_path / "run").save(STATES)
+
+    def fails(tree):
+        raise error
+
+    monkeypatch.setattr(checkpoint, "tree_digest", fails)
+    with pytest.raises(type(error)):
+        Run("toy", PLAN, {"task": "toy"}, tmp_path / "run").restore(STATES)
+
+
+def test_run_json_is_read_like_any_file(tmp_path):
+    described = tmp_path / "run" / "run.json"
+    described.mkdir(parents=True)
+    with pytest.raises(UserError, match=r"run\.json: expected a readable file, found a folder"):
+        load_policy(tmp_path / "run", lambda name, settings: toy.line_task())
+    described.rmdir()
+    described.write_text('{"format": 5, "format": 5}')
+    with pytest.raises(UserError, match=r"run\.json: field 'format': expected once, found twice"):
+        load_policy(tmp_path / "run", lambda name, settings: toy.line_task())
+
+
+def test_float64_is_refused(tmp_path):
+    with jax.enable_x64(True), pytest.raises(UserError, match="jax_enable_x64: expected it unset, found it set"):
+        Run("toy", PLAN, {"task": "toy"}, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_writers_half_is_removed(tmp_path):

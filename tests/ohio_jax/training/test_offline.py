@@ -11,16 +11,19 @@ import numpy as np
 import pytest
 
 from ohio_jax import data, interrupts
+from ohio_jax.agent import Agent
 from ohio_jax.collect import collect
+from ohio_jax.data import mapped
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_learner, evaluate_policy
 from ohio_jax.learners import LEARNERS, bc, cql, iql, sac
 from ohio_jax.relabel import relabel
-from ohio_jax.training import loop
+from ohio_jax.training import host_batches, loop
 from ohio_jax.training.checkpoint import Run, load_policy
 from ohio_jax.training.loop import _compiled
 from ohio_jax.training.offline import fingerprint, train
 from ohio_jax.training.plan import Plan
+from ohio_jax.training.sharding import SeedSharding
 from tests.ohio_jax import toy
 from tests.ohio_jax.runs import assert_same, kill_after, leaves
 
@@ -138,10 +141,101 @@ def test_unfinished_run_is_no_policy(task, transitions, tmp_path):
         load_policy(tmp_path / "run", lambda name, settings: task)
 
 
+@pytest.mark.parametrize("directory", ["run", None])
+def test_agents_are_fetched_once_a_checkpoint(task, transitions, tmp_path, monkeypatch, directory):
+    fetched, gather = [], SeedSharding.gather
+    monkeypatch.setattr(SeedSharding, "gather", lambda self, tree: fetched.append(type(tree)) or gather(self, tree))
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    train(plan(), task, "ohio", transitions, directory and tmp_path / directory)
+    assert fetched == ([dict, Agent] * 3 if directory else [dict] * 3 + [Agent])  # metrics of each block, and agents
+
+
+def test_transitions_that_are_none_train_nothing(task, transitions, tmp_path):
+    for changes, words in (
+        ({"weight": 0.0 * transitions.weight}, "weight: expected some above 0, found none"),
+        ({"reward": np.full_like(transitions.reward, np.nan)}, r"reward\[0\]: expected a finite number"),
+    ):
+        with pytest.raises(UserError, match=f"^transitions: field {words}"):
+            train(plan(), task, "ohio", dataclasses.replace(transitions, **changes), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_saved_transitions_train_the_same(task, transitions, tmp_path):
     data.save(tmp_path / "t.npz", transitions)
     back = data.load(tmp_path / "t.npz", "transitions")
     assert_same(train(plan(), task, "ohio", back).states, train(plan(), task, "ohio", transitions).states)
+
+
+# --- Where the data lie
+
+
+@pytest.fixture
+def stored(transitions, tmp_path):
+    """The same transitions in a folder, in many chunks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mapped, "CHUNK", 64)
+        data.save(tmp_path / "t", transitions)
+    return data.load(tmp_path / "t", "transitions")
+
+
+@pytest.mark.parametrize(
+    ("learner", "seeds"), [("iql", 3), ("cal_ql", 1), ("rebrac", 2)]
+)  # plain, with returns, with next actions
+def test_batches_gathered_on_the_host_are_those_drawn_on_the_device(task, transitions, stored, learner, seeds):
+    on_device = train(plan(learner, seeds=seeds), task, "ohio", transitions)
+    on_host = train(plan(learner, seeds=seeds), task, "ohio", stored, data_on="host")
+    for x, y in zip(leaves(on_host.states), leaves(on_device.states), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-6)
+    for name, values in on_device.curve.items():
+        np.testing.assert_allclose(on_host.curve[name], values, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "advantage"])
+def test_resume_equals_uninterrupted_on_the_host(task, stored, tmp_path, monkeypatch, sampling):
+    wanted = plan(sampling=sampling, updates=50)  # the last block is shorter
+    whole = train(wanted, task, "ohio", stored, tmp_path / "whole", "host")
+    run = lambda place="host": train(wanted, task, "ohio", stored, tmp_path / "cut", place)
+    kill_after(monkeypatch, 40, run)
+    with pytest.raises(UserError, match="field data_on: expected None, found host"):
+        run("device")
+    assert_same(run().states, whole.states)
+
+
+def test_large_data_stay_on_the_host(task, transitions, stored, monkeypatch):
+    gathered = []
+    monkeypatch.setattr(host_batches, "indices", lambda *given, do=host_batches.indices: gathered.append(given[1]) or do(*given))
+    train(plan(), task, "ohio", transitions)
+    assert gathered == []
+    monkeypatch.setattr(host_batches, "ON_DEVICE", 4 * len(transitions.reward) * 8 - 1)  # two features, two actions and four
+    train(plan(), task, "ohio", transitions)
+    assert gathered == [0, 20, 40]
+    with pytest.raises(UserError, match="unknown place for data 'disk': expected one of device, host"):
+        train(plan(), task, "ohio", transitions, data_on="disk")
+
+
+def test_one_compilation_serves_all_blocks_on_the_host(task, stored):
+    train(plan(seeds=1), task, "ohio", stored, data_on="host")
+    programs, drawn = dict(_compiled), host_batches.indices._cache_size()
+    train(plan(seeds=1, updates=80), task, "ohio", stored, data_on="host")
+    assert programs == _compiled and host_batches.indices._cache_size() == drawn
+
+
+def test_damage_that_training_meets_is_one_line(task, stored, tmp_path):
+    file = tmp_path / "t" / "next_obs.npy"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    for place in ("host", "device"):
+        with pytest.raises(UserError, match=r"t/next_obs\.npy: chunk \d+ \(rows \d+ to 239\): damaged"):
+            train(plan(), task, "ohio", stored, tmp_path / "run", place)
+    assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_the_data_lie_on_the_host_once(task, transitions):
+    """Whatever the number of its devices."""
+    seeds = SeedSharding(2)
+    assert len(seeds.devices) == 2
+    shared = seeds.share((transitions.batch(), np.arange(1000, dtype=np.uint32)))
+    for x in jax.tree.leaves(shared):
+        assert len({part.data.unsafe_buffer_pointer() for part in x.addressable_shards}) == 1
 
 
 # --- Numbers that stop being numbers
@@ -188,22 +282,26 @@ def test_data_beyond_float32_train_nothing(task, transitions, field):
         train(plan("td3_bc", normalize=False), task, "ohio", huge)
 
 
-def test_weights_that_are_no_numbers_are_no_policy(task, transitions, tmp_path):
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_no_policy(task, transitions, tmp_path, number):
     wanted = plan(updates=20)
     trained = train(wanted, task, "ohio", transitions)
     run = Run("toy", wanted, fingerprint(wanted, task, "ohio", transitions), tmp_path / "run")
     run.progress = run.progress.after(20, {"actor_loss": [0.0, 0.0]}, 0.0, 0.0)
-    run.save(jax.tree.map(lambda x: x * np.nan if x.dtype == np.float32 else x, trained.states))
+    run.save(jax.tree.map(lambda x: np.full_like(x, number) if x.dtype == np.float32 else x, trained.states))
     with pytest.raises(UserError, match="checkpoint 20: expected finite weights, found others in state"):
         load_policy(tmp_path / "run", lambda name, settings: task)
 
 
 @pytest.mark.parametrize(
-    ("field", "width", "words"),
-    [("action", 2, r"field action: expected .*\(1,\).*found \(2,\)"), ("obs", 3, r"field obs: expected .*1.*found .*3")],
+    ("fields", "width", "words"),
+    [
+        (["action"], 2, r"field action: expected .*\(1,\).*found \(2,\)"),
+        (["obs", "next_obs"], 3, r"field obs: expected .*1.*found .*3"),
+    ],
 )
-def test_data_of_other_sizes_than_the_task(task, transitions, tmp_path, field, width, words):
-    other = dataclasses.replace(transitions, **{field: np.repeat(getattr(transitions, field), width, axis=1)})
+def test_data_of_other_sizes_than_the_task(task, transitions, tmp_path, fields, width, words):
+    other = dataclasses.replace(transitions, **{name: np.repeat(getattr(transitions, name), width, axis=1) for name in fields})
     with pytest.raises(UserError, match=words):
         train(plan(), task, "ohio", other, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -23,8 +23,8 @@ from ohio_jax.training.offline import train
 from ohio_jax.training.online import Buffer, OnlinePlan
 from ohio_jax.training.plan import Plan, initial_agents, spec_of
 from tests.ohio_jax import toy
-from tests.ohio_jax.learning import OPTIMIZED
 from tests.ohio_jax.runs import assert_same, kill_after, leaves
+from tests.xla import OPTIMIZED
 
 CONFIG = sac.Config(actor_lr=3e-3, critic_lr=3e-3, discount=0.9, tau=0.1, temperature=0.02)
 
@@ -287,6 +287,11 @@ def test_any_learner_will_do(task, learner):
         ({}, {"buffer_size": 3}, "buffer_size: expected at least 4"),
         ({}, {"mixing": ((0, 0.5),)}, "mixing: expected data to mix with, found none"),
         ({}, {"buffer_size": 40}, "buffer_size: expected at least 60"),
+        ({}, {"updates_per_step": 0}, "^online: updates_per_step: expected an integer from 1 to 10000, found 0"),
+        ({}, {"envs": 0}, "^online: envs: expected an integer from 1 to 100000, found 0"),
+        ({}, {"learning_starts": -1}, "^online: learning_starts: expected an integer from 0"),
+        ({}, {"reset_every": 1.5}, "^online: reset_every: expected an integer from 0 .*, found 1.5"),
+        ({}, {"buffer_size": 10**12}, "^online: buffer_size: expected an integer from 1 to 10000000"),
         ({"seeds": 3}, {}, "seeds: expected 2 as in the states given, found 3"),
     ],
 )
@@ -351,6 +356,10 @@ def test_from_the_task_to_scores_and_logs(command):
         (f"{SMALL} --config discount=fast", ["discount", "float", "fast"]),
         (SMALL.replace("end_to_end", "sideways"), ["action interface", "sideways"]),
         (SMALL.replace("--env-steps 80", "--env-steps 40"), ["--env-steps", "40"]),
+        (
+            "online reacher --env-steps 10000000000 --envs 1 --learning-starts 0 --out run",
+            ["--env-steps: expected at most 62500000 with --envs 1 and --updates-per-step 16, found 10000000000"],
+        ),
         ("collect --out d.npz --policy expert", ["TASK"]),
         ("collect reacher --checkpoint run --out d.npz", ["no TASK"]),
         ("collect --checkpoint nowhere --out d.npz", ["nowhere", "run.json"]),

@@ -25,16 +25,16 @@ def rebuild(results: Path = RESULTS) -> list[Path]:
     boards = [of.board for of in reports if of.board and of.files]
     compared = comparison.report([board for board in boards if board.preset != "quick"], results)
     timed = speed.report(results / "speed")
-    first = lambda of_table: [path for of in reports if bool(of.board) == of_table for path in of.written[:1]]
-    written = [*first(True), *compared.written, *first(False), *(path for path in timed.written if path.suffix == ".md")]
+    made = [*(of for of in reports if of.board), compared, *(of for of in reports if not of.board), timed]
+    listed = [path for of in made for path in of.paths if path.suffix == ".md"]
     pages: dict[Path, bytes] = {}
     tuned = [found for preset in EXPERIMENTS["finetune"].presets if (found := page.finetuned(results, preset))]
     for quick in (False, True):
         shown = [board for board in boards if (board.preset == "quick") == quick]
-        files = [str(path.relative_to(results)) for path in written if path.stem.endswith("-quick") == quick]
+        files = [str(path.relative_to(results)) for path in listed if path.stem.endswith("-quick") == quick]
         if shown:
             text = page.text(shown, [of for of in tuned if (of["preset"] == "quick") == quick], files)
             pages[page.path(results, quick)] = text.encode()
-    for of in (*reports, compared, timed, Report(pages)):
+    for of in (*made, Report(pages)):
         of.write()
-    return [*pages, *written]
+    return [*pages, *listed]

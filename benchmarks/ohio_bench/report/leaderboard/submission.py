@@ -30,11 +30,11 @@ def submit(path: Path, results: Path = RESULTS) -> Path:
     """
     cell = read(path, SUBMISSION, check_time)
     try:
-        out = place(cell, results)
-        if not out.exists():
-            with file_lock(submitted(results)):  # of two at a time that have the same name one comes second
-                if place(cell, results) == out and not out.exists():
-                    write(out, cell, SUBMISSION)
+        place(cell, results)  # which refuses before anything is made
+        with file_lock(submitted(results)):  # of two at a time that have the same name one comes second
+            out = place(cell, results)
+            if not out.exists():
+                write(out, cell, SUBMISSION)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return out
