@@ -3,7 +3,8 @@
 `quick` takes seconds to minutes on two cores, `cpu` up to hours, `paper` is what was published, for an accelerator. Experiments
 start from these plans and change what they will. Published hyperparameters are made for many updates; `SHORT` are ours, for
 budgets a CPU can afford: higher rates, of which the actors' fall to zero over the updates, and rewards so small that advantages
-are near one, where IQL's weights discriminate instead of saturating.
+are near one, where IQL's weights discriminate instead of saturating. Theirs step the value first (`value_update`), as the
+committed tables were made; that goes once those are made anew.
 """
 
 import itertools
@@ -41,14 +42,14 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 SHORT: dict[str, dict[str, Any]] = {
     "routing": {
         "bc": bc.Config(actor_lr=1e-3),
-        "iql": iql.Config(actor_lr=1e-3, discount=0.97, reward_scale=1e-3, expectile=0.7, beta=1.0),
+        "iql": iql.Config(actor_lr=1e-3, discount=0.97, reward_scale=1e-3, expectile=0.7, beta=1.0, value_update="new"),
         "cql": cql.Config(
             actor_lr=1e-3, critic_lr=1e-3, discount=0.97, reward_scale=1e-2, n_actions=4, n_sampled_terms=1, chunk=10
         ),
     },
     "supply-chain": {
         "bc": bc.Config(actor_lr=1e-3),
-        "iql": iql.Config(actor_lr=1e-3, critic_lr=1e-3, discount=0.99, reward_scale=1e-2),
+        "iql": iql.Config(actor_lr=1e-3, critic_lr=1e-3, discount=0.99, reward_scale=1e-2, value_update="new"),
         "cql": cql.Config(
             actor_lr=1e-3,
             critic_lr=1e-3,
@@ -63,9 +64,14 @@ SHORT: dict[str, dict[str, Any]] = {
             n_sampled_terms=1,
         ),
     },
-    "reacher": {name: replace(config, actor_lr=1e-3) for name, config in PUBLISHED["reacher"].items()},
+    "reacher": {
+        "bc": bc.Config(actor_lr=1e-3),
+        "iql": replace(PUBLISHED["reacher"]["iql"], actor_lr=1e-3, value_update="new"),
+    },
     "manipulation": {
-        "iql": iql.Config(actor_lr=1e-3, critic_lr=1e-3, expectile=0.7, beta=3.0, discount=0.99, reward_scale=1.0),
+        "iql": iql.Config(
+            actor_lr=1e-3, critic_lr=1e-3, expectile=0.7, beta=3.0, discount=0.99, reward_scale=1.0, value_update="new"
+        ),
         "td3_bc": td3_bc.Config(actor_lr=1e-3, critic_lr=1e-3),
         "bc": bc.Config(actor_lr=1e-3),
     },

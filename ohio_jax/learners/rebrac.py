@@ -65,7 +65,6 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, Float[Array, ""
         q = jnp.min(spec.critics(critic.params, batch.obs, action), axis=0)
         return mean(config.actor_penalty * spec.action.bc_dist(action, batch.action) - q / size(q)), q
 
-    state, loss_pi, q = delayed_step(state, critic, actor_loss)
+    state = delayed_step(state, critic, actor_loss)
 
-    metrics = {"actor_loss": loss_pi, "critic_loss": loss_q, "q": jnp.mean(q)}
-    return state.replace(key=jax.random.key_data(for_next)), metrics
+    return state.replace(key=jax.random.key_data(for_next)), {**state.metrics, "critic_loss": loss_q}

@@ -58,8 +58,8 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, Float[Array, ""
     loss_v, gradient = jax.value_and_grad(value_loss)(state.value.params)
     value = common.adam_step(state.value, gradient, config.critic_lr)
 
-    # --- Actor, with the new value
-    advantage = q_target - spec.value(value.params, batch.obs)
+    # --- Actor, with the value before this update, as `iql` has it by default
+    advantage = q_target - spec.value(state.value.params, batch.obs)
     # The same as min(exp(b A), largest), without its overflow.
     weight = jnp.exp(jnp.minimum(config.beta * advantage, jnp.log(config.exp_adv_max)))
 
@@ -70,8 +70,8 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, Float[Array, ""
     loss_pi, gradient = jax.value_and_grad(actor_loss)(state.actor.params)
     actor = common.adam_step(state.actor, gradient, config.actor_lr, config.actor_lr_decay_steps)
 
-    # --- Critics, with the new value: Huber's loss of their error
-    next_value = spec.value(value.params, batch.next_obs)
+    # --- Critics, with the same value: Huber's loss of their error
+    next_value = spec.value(state.value.params, batch.next_obs)
     backup = config.reward_scale * batch.reward + config.discount * batch.discount * next_value
     backup = jnp.clip(backup, config.lowest, config.highest)
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ohio_jax.data import Batch
 from ohio_jax.learners import common
 from ohio_jax.learners.common import Spec, TrainState
+from ohio_jax.networks.heads.gaussian import standard_normal
 
 
 class Config(struct.PyTreeNode):
@@ -32,12 +33,18 @@ class Config(struct.PyTreeNode):
 
 
 class State(struct.PyTreeNode):
-    """The learner; a pytree whose leaves include the hyperparameters. key: `UInt32[2]`, data of the next update's key."""
+    """The learner; a pytree whose leaves include the hyperparameters.
+
+    Attributes:
+        metrics: of the actor's last step; zeros before the first. An update that only the critics take asks for no new ones.
+        key: `UInt32[2]`, data of the next update's key.
+    """
 
     actor: TrainState
     critic: TrainState
     target: Any
     target_actor: Any
+    metrics: dict[str, jax.Array]
     key: jax.Array
     config: Any
     spec: Spec = struct.field(pytree_node=False)
@@ -49,7 +56,8 @@ def init(key: PRNGKeyArray, spec: Spec, config: Any) -> State:
     actor, critic, _ = map(TrainState.create, common.init_params(for_networks, spec))
     target, target_actor = jax.tree.map(jnp.copy, (critic.params, actor.params))  # so that both may be donated
     stream, config = jax.random.key_data(for_updates), common.as_arrays(config)
-    return State(actor, critic, target, target_actor, stream, config, spec)
+    metrics = {"actor_loss": jnp.zeros(()), "q": jnp.zeros(())}
+    return State(actor, critic, target, target_actor, metrics, stream, config, spec)
 
 
 def act(state: State, obs: Float[Array, "... features"], key: PRNGKeyArray, deterministic: bool) -> Float[Array, "..."]:
@@ -60,7 +68,7 @@ def act(state: State, obs: Float[Array, "... features"], key: PRNGKeyArray, dete
     action = spec.action.mode(spec.actor(state.actor.params, obs))
     if deterministic:
         return action
-    noise = config.exploration_noise * jax.random.normal(key, action.shape, action.dtype)
+    noise = config.exploration_noise * standard_normal(key, action.shape, action.dtype)
     return spec.action.at(spec.action.coordinates(action) + noise)
 
 
@@ -91,17 +99,16 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, Float[Array, ""
         distance = spec.action.bc_dist(action, batch.action) / math.prod(spec.action.shape)
         return mean(distance - config.alpha * q / size(q)), q
 
-    state, loss_pi, q = delayed_step(state, critic, actor_loss)
+    state = delayed_step(state, critic, actor_loss)
 
-    metrics = {"actor_loss": loss_pi, "critic_loss": loss_q, "q": jnp.mean(q)}
-    return state.replace(key=jax.random.key_data(for_next)), metrics
+    return state.replace(key=jax.random.key_data(for_next)), {**state.metrics, "critic_loss": loss_q}
 
 
 def smoothed(state: State, obs: Float[Array, "B features"], key: PRNGKeyArray) -> Float[Array, "B ..."]:
     """The target policy's actions with clipped noise (TD3, section 5.3)."""
     config, spec = state.config, state.spec
     action = spec.action.mode(spec.actor(state.target_actor, obs))
-    noise = config.policy_noise * jax.random.normal(key, action.shape, action.dtype)
+    noise = config.policy_noise * standard_normal(key, action.shape, action.dtype)
     return spec.action.at(spec.action.coordinates(action) + jnp.clip(noise, -config.noise_clip, config.noise_clip))
 
 
@@ -110,19 +117,24 @@ def size(q: Float[Array, "..."]) -> Float[Array, ""]:
     return jax.lax.stop_gradient(jnp.mean(jnp.abs(q)))
 
 
-def delayed_step(
-    state: State, critic: TrainState, loss: Callable[[Any], tuple[jax.Array, jax.Array]]
-) -> tuple[State, Float[Array, ""], Float[Array, "B"]]:
-    """The state with the new critics and, where due, actor and targets that follow; and what `loss(actor's params)` was."""
+def delayed_step(state: State, critic: TrainState, loss: Callable[[Any], tuple[jax.Array, jax.Array]]) -> State:
+    """The state with the new critics and, where due, the actor and the targets that follow.
+
+    Args:
+        loss: `loss(actor's params) -> (Float[], values Float[B])`.
+    """
     config = state.config
 
-    def learn():
-        (value, q), gradient = jax.value_and_grad(loss, has_aux=True)(state.actor.params)
-        actor = common.adam_step(state.actor, gradient, config.actor_lr, config.actor_lr_decay_steps)
-        target = optax.incremental_update(critic.params, state.target, config.tau)
-        target_actor = optax.incremental_update(actor.params, state.target_actor, config.tau)
-        return actor, target, target_actor, value, q
+    def learn(_, carry):
+        actor, target, target_actor, _ = carry
+        (value, q), gradient = jax.value_and_grad(loss, has_aux=True)(actor.params)
+        actor = common.adam_step(actor, gradient, config.actor_lr, config.actor_lr_decay_steps)
+        target = optax.incremental_update(critic.params, target, config.tau)
+        target_actor = optax.incremental_update(actor.params, target_actor, config.tau)
+        return actor, target, target_actor, {"actor_loss": value, "q": jnp.mean(q)}
 
-    wait = lambda: (state.actor, state.target, state.target_actor, *loss(state.actor.params))
-    actor, target, target_actor, value, q = jax.lax.cond(critic.step % config.policy_freq == 0, learn, wait)
-    return state.replace(actor=actor, critic=critic, target=target, target_actor=target_actor), value, q
+    # A loop of one turn or none: XLA copies all that a condition leaves as it is, and computes both sides of a vmapped one.
+    due = jnp.int32(critic.step % config.policy_freq == 0)
+    carry = state.actor, state.target, state.target_actor, state.metrics
+    actor, target, target_actor, metrics = jax.lax.fori_loop(0, due, learn, carry)
+    return state.replace(actor=actor, critic=critic, target=target, target_actor=target_actor, metrics=metrics)

@@ -21,7 +21,7 @@ from ohio_jax.task import Task
 from ohio_jax.training.plan import Plan, initial_agents
 from ohio_jax.training.sharding import SeedSharding
 
-FORMAT = 5  # of a directory; raised when what an older one holds can no longer be used
+FORMAT = 6  # of a directory; raised when what an older one holds can no longer be used
 KINDS = {"task": str, "settings": dict, "interface": str, "plan": dict, "extended": list}  # of what `run.json` may hold
 LARGEST = 16 * 2**20  # bytes of `run.json`
 ANEW = "train anew in another directory"

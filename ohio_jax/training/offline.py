@@ -37,11 +37,14 @@ def make_block(learner: Any, batch_size: int, updates: int, seeds: SeedSharding)
     """
 
     def one_seed(state, key, first, data: Batch, cumulative):
-        def update(state, number):
-            rows = sampling.sample_indices(jax.random.fold_in(key, number), cumulative, batch_size)
+        def sample(number):
+            return sampling.sample_indices(jax.random.fold_in(key, number), cumulative, batch_size)
+
+        def update(state, rows):
             return learner.update(state, jax.tree.map(lambda x: x[rows], data))
 
-        state, metrics = jax.lax.scan(update, state, first + jnp.arange(updates))
+        rows = jax.vmap(sample)(first + jnp.arange(updates))  # of all updates at once, which is faster than one by one
+        state, metrics = jax.lax.scan(update, state, rows)
         return state, jax.tree.map(lambda x: jnp.mean(x, axis=0), metrics)
 
     return over_seeds(one_seed, seeds)

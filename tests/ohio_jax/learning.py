@@ -42,6 +42,8 @@ def begin(learner, spec, config, seed=0):
     state = state.replace(**{name: jax.tree.map(number, getattr(state, name)) for name in targets})
     if hasattr(state, "log_temperature"):
         state = state.replace(log_temperature=common.TrainState.create(jnp.log(state.config.temperature)))
+    if hasattr(state, "metrics"):
+        state = state.replace(metrics={name: jnp.zeros(x.shape, x.dtype) for name, x in state.metrics.items()})
     if hasattr(state, "key"):
         state = state.replace(key=jax.random.key_data(jax.random.key(seed)))
     return state

@@ -92,7 +92,8 @@ def iql_update(state, batch):
     of_value, _ = value.backward((-2.0 * share * steep * gap)[:, None])
     new_value = first_adam_step(state.value.params, of_value, c.critic_lr)
 
-    advantage = q_bar - Layers(new_value).forward(b.obs)[:, 0]
+    heard = Layers(state.value.params if c.value_update == "old" else new_value)
+    advantage = q_bar - heard.forward(b.obs)[:, 0]
     weight = np.minimum(np.exp(c.beta * advantage), c.exp_adv_max)
     actor = Layers(state.actor.params)
     raw = actor.forward(b.obs)
@@ -103,7 +104,7 @@ def iql_update(state, batch):
     of_actor, _ = actor.backward(-(share * weight)[:, None] * slope)
     new_actor = first_adam_step(state.actor.params, of_actor, c.actor_lr)
 
-    backup = c.reward_scale * b.reward + c.discount * b.discount * Layers(new_value).forward(b.next_obs)[:, 0]
+    backup = c.reward_scale * b.reward + c.discount * b.discount * heard.forward(b.next_obs)[:, 0]
     of_critic, critic_loss = twin_regression(state.critic.params, b, backup, share)
     new_critic = first_adam_step(state.critic.params, of_critic, c.critic_lr)
 

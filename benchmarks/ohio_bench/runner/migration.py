@@ -49,7 +49,11 @@ FAMILIES = {
     "OHIO least squares, unexplained dropped": "OHIO least squares, exact segments only",
 }
 PLAN_BEFORE = {"normalize": False, "first_seed": 0}
-BEFORE = {"cql": {"bc_warmup": 0.0, "importance": True}, "cal_ql": {"bc_warmup": 0.0, "importance": True}}
+BEFORE = {
+    "cql": {"bc_warmup": 0.0, "importance": True},
+    "cal_ql": {"bc_warmup": 0.0, "importance": True},
+    "iql": {"value_update": "new"},
+}
 
 
 def migrated(cell: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +129,7 @@ def main(folder: Path) -> None:
         new = path.with_name(file_name(path.name))
         try:
             found = migrated(cell)
-            if "author" not in cell:
+            if "author" not in cell and cell.get("version", 0) < 2:  # later ones name their own cell
                 experiment, _, preset = cell["command"].removeprefix("ohio-jax ").partition(" --preset ")
                 *_, name = str(new.with_suffix("")).rpartition(f"/{preset}/")
                 found["command"] = commands.of_cell(experiment, preset, name)

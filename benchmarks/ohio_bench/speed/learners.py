@@ -16,7 +16,7 @@ import numpy as np
 from ohio_bench.speed import reference_scan, updates
 from ohio_jax.data import Transitions
 from ohio_jax.deadline import NEVER, Deadline
-from ohio_jax.learners import LEARNERS, Spec, cql, iql
+from ohio_jax.learners import LEARNERS, Spec, cql, iql, td3_bc
 from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import mlp_networks
 from ohio_jax.training.plan import Plan, initial_states
@@ -93,9 +93,10 @@ def synthetic(count: int) -> Transitions:
 
 
 def contenders(budget: Budget) -> dict[str, Plan]:
-    """IQL; CQL with the penalty's whole gradient, states in chunks that stay in cache; and with its unbiased estimate."""
+    """IQL; TD3+BC; CQL with the penalty's whole gradient, states in chunks that stay in cache; and with its unbiased estimate."""
     configs = {
         "iql": iql.Config(discount=0.99, reward_scale=1.0),
+        "td3_bc": td3_bc.Config(discount=0.99, reward_scale=1.0),
         "cql": cql.Config(discount=0.99, reward_scale=1.0, chunk=budget.chunk),
         "cql, one draw": cql.Config(discount=0.99, reward_scale=1.0, n_sampled_terms=1),
     }

@@ -107,12 +107,15 @@ def make_iql(state: iql.State, config: iql.Config) -> Peer:
 
         gap = q_target - value(obs).squeeze(-1)
         value_loss = (torch.where(gap > 0.0, config.expectile, 1.0 - config.expectile) * gap.square()).mean()
+        with torch.no_grad():
+            before = gap, value(next_obs).squeeze(-1)
         step(for_value, value_loss)
 
         with torch.no_grad():
-            advantage = q_target - value(obs).squeeze(-1)
+            after = lambda: (q_target - value(obs).squeeze(-1), value(next_obs).squeeze(-1))
+            advantage, next_value = before if config.value_update == "old" else after()
             weight = (config.beta * advantage).exp().clamp(max=config.exp_adv_max)
-            backup = config.reward_scale * reward + config.discount * discount * value(next_obs).squeeze(-1)
+            backup = config.reward_scale * reward + config.discount * discount * next_value
         actor_loss = -(weight * actor.log_prob(obs, action)).mean()
         step(for_actor, actor_loss)
 

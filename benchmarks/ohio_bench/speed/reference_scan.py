@@ -80,7 +80,6 @@ def make_iql(state: iql.State, config: iql.Config) -> Peer:
     networks = {"actor": state.actor.params, "critic": state.critic.params, "value": state.value.params}
     steppers = {name: stepper(config.actor_lr if name == "actor" else config.critic_lr) for name in networks}
     start = networks, {name: steppers[name][0](params) for name, params in networks.items()}, state.target
-    heard = getattr(config, "value_update", "new")  # which value the actor and the critics hear: that before the update, or after
 
     def update(carry, key, rows: Rows):
         (old, memory, target), (obs, action, reward, next_obs, discount) = carry, rows
@@ -97,7 +96,7 @@ def make_iql(state: iql.State, config: iql.Config) -> Peer:
             return jnp.mean(jnp.where(gap > 0.0, config.expectile, 1.0 - config.expectile) * jnp.square(gap))
 
         learn("value", value_loss)
-        v = (old if heard == "old" else new)["value"]
+        v = (old if config.value_update == "old" else new)["value"]
         weight = jnp.minimum(jnp.exp(config.beta * (q_target - value(v, obs))), config.exp_adv_max)
         backup = config.reward_scale * reward + config.discount * discount * value(v, next_obs)
         learn("actor", lambda params: -jnp.mean(weight * density(*normal(params, obs), jnp.arctanh(action))))

@@ -35,8 +35,9 @@ def test_every_word_has_its_successor():
     assert found["column"] == "OHIO least squares, exact segments only IQL"
     assert (config["interface"], config["behavior_policy"], config["zero_shot"]) == ("ohio", "noisy", True)
     assert config["data_settings"] == {"gains": "original"} and config["task"] == "lift"
-    assert config["plan"]["config"] == {"actor_lr": 1e-4, "actor_lr_decay_steps": 10.0, "tau": 0.005, "beta": 3.0}
-    learned = {"cql_alpha": 5.0, "n_actions": 4, "bc_warmup": 0.0, "importance": True}  # the last two as the code did before
+    learned = {"actor_lr": 1e-4, "actor_lr_decay_steps": 10.0, "tau": 0.005, "beta": 3.0, "value_update": "new"}
+    assert config["plan"]["config"] == learned  # the last one as the code did before
+    learned = {"cql_alpha": 5.0, "n_actions": 4, "bc_warmup": 0.0, "importance": True}  # and the last two
     assert config["offline"]["config"] == learned
     online = {name: value for name, value in config["online"].items() if name != "plan"}
     assert online == {"updates_per_step": 5, "learning_starts": 2, "buffer_size": 9, "reset_every": 0}
@@ -44,6 +45,16 @@ def test_every_word_has_its_successor():
     assert found["data"] == {"behavior_policy": "noisy", "interface": "ohio", "seed": 1}
     assert found["metrics"] == {"infeasible_requests": [[1.0]]}
     assert found["tests"] == {"start": {"returns": [[1.0]], "infeasible_requests": [[2.0]]}}
+
+
+def test_a_value_that_was_stepped_first_still_was(tmp_path):
+    """Of a file of version 2, which had today's words and its own cell's command already."""
+    today = {**migration.migrated(OLD), "command": "ohio-jax bench manipulation --preset cpu --only cell --force"}
+    before = json.loads(json.dumps(today)) | {"version": 2}
+    del before["config"]["plan"]["config"]["value_update"]
+    (tmp_path / "cell.json").write_text(json.dumps(before))
+    migration.main(tmp_path)
+    assert json.loads((tmp_path / "cell.json").read_text()) == today
 
 
 def test_todays_are_left_alone():

@@ -76,7 +76,7 @@ def test_cloning_finds_the_behavior(action):
     ignored = jnp.arange(len(goal)) % 4 == 0
     goal = jnp.where(ignored[:, None], spec.action.project(jnp.ones_like(goal)), goal)
     batch = batch._replace(action=goal, weight=jnp.where(ignored, 0.0, 1.0))
-    state = fit(bc, start(bc, spec, bc.Config(actor_lr=1e-2)), batch, 1000)
+    state = fit(bc, start(bc, spec, bc.Config(actor_lr=1e-2, actor_lr_decay_steps=1e3)), batch, 1000)
     np.testing.assert_allclose(mode(state), TARGETS[action], atol=0.05)
     drawn = cql.act(state, jnp.asarray(OBS), jax.random.key(1), False)
     np.testing.assert_allclose(drawn, TARGETS[action], atol=0.25)
@@ -149,10 +149,10 @@ def test_the_compat_value_target_is_another_algorithm():
 # --- One update against NumPy
 
 
-@pytest.mark.parametrize("v_target", ["s", "s_next"])
-def test_an_iql_update_equals_numpy(v_target, x64):
+@pytest.mark.parametrize("fields", [{}, {"v_target": "s_next"}, {"value_update": "new"}], ids=str)
+def test_an_iql_update_equals_numpy(fields, x64):
     spec = Spec(3, Simplex(4), mlp_networks(Simplex(4), 5, layers=1))
-    config = iql.Config(v_target=v_target, reward_scale=0.01)
+    config = iql.Config(reward_scale=0.01, **fields)
     state, batch = begin(iql, spec, config), small_batch(spec)
     after, metrics = jax.jit(iql.update)(state, batch)
     expected = reference.iql_update(jax.tree.map(np.asarray, state), batch)

@@ -59,7 +59,8 @@ def test_actor_and_targets_follow_every_other_update():
     slow = [jax.tree.leaves((state.actor, state.target, state.target_actor)) for state in states]
     same = [all(np.array_equal(a, b) for a, b in zip(*pair, strict=True)) for pair in itertools.pairwise(slow)]
     assert same == [True, False, True]
-    assert np.isfinite(losses).all() and len(set(losses)) == 3
+    # An update that only the critics take repeats what the actor's last step said; nothing before the first.
+    assert losses[0] == 0.0 and np.isfinite(losses[1]) and losses[1] == losses[2] != 0.0
 
 
 @pytest.mark.slow

@@ -173,10 +173,13 @@ def test_a_critic_asked_many_goals_of_one_state_answers_as_one_by_one(networks, 
     assert apply(networks.value, params[2], obs).shape == (4,)
 
 
-def test_linear_on_parts_is_linear_on_their_concatenation():
+@pytest.mark.parametrize("shared", [False, True])
+def test_linear_on_parts_is_linear_on_their_concatenation(shared):
+    """Also where the rows share one of the parts."""
     parts = [jax.random.normal(jax.random.key(i), (6, width)) for i, width in enumerate((3, 1, 4))]
+    parts[0] = parts[0][:1] if shared else parts[0]
     params = Linear(7).init(jax.random.key(9), *parts)
-    whole = Linear(7).apply(params, jnp.concatenate(parts, axis=-1))
+    whole = Linear(7).apply(params, jnp.concatenate([jnp.broadcast_to(part, (6, part.shape[1])) for part in parts], axis=-1))
     np.testing.assert_allclose(Linear(7).apply(params, *parts), whole, rtol=1e-5, atol=1e-6)
 
 
