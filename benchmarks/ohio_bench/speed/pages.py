@@ -207,6 +207,7 @@ def routing(found: Numbers) -> dict[str, Any]:
             lambda _, part: f"Largest difference of an episode's return: {part['largest_difference_of_return']:.4f} $.",
         ),
         "rates": updates(found["updates"]),
+        "on_pairs": updates(found["updates_on_pairs"]) if "updates_on_pairs" in found else "Not measured in this run.",
     }
 
 

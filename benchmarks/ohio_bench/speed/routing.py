@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ohio_envs import files, registry
+from ohio_envs import files, plans, registry
 from ohio_envs.routing import policies, scenario
 
 from ohio_bench.speed import reference_routing as reference
@@ -42,7 +42,7 @@ class Budget(NamedTuple):
         sizes: numbers of regions for the growth of cost.
         peers: episodes the NumPy simulator plays.
         data: episodes of the dataset.
-        hidden: width of the networks of these learners.
+        hidden: width of the networks of these learners, on regions and on pairs of them.
     """
 
     windows: int
@@ -56,11 +56,12 @@ class Budget(NamedTuple):
     data: int
     hidden: int
     learners: tuple[str, ...]
+    on_pairs: tuple[str, ...]
     seeds: tuple[int, ...]
 
 
-FULL = Budget(7, 0.5, 2, (1, 64, 1024), 1024, 128, (8, 16, 32, 64, 128, 256), 16, 510, 256, tuple(LEARNERS), (1, 4))
-QUICK = Budget(2, 0.002, 1, (1, 64), 64, 8, (8, 16), 2, 2, 16, ("bc", "iql", "cql"), (1,))
+FULL = Budget(7, 0.5, 2, (1, 64, 1024), 1024, 128, (8, 16, 32, 64, 128, 256), 16, 510, 256, tuple(LEARNERS), ("bc", "iql"), (1, 4))
+QUICK = Budget(2, 0.002, 1, (1, 64), 64, 8, (8, 16), 2, 2, 16, ("bc", "iql", "cql"), ("bc", "iql"), (1,))
 
 
 class Case(NamedTuple):
@@ -77,7 +78,8 @@ def measure(budget: Budget) -> dict[str, Any]:
         "transport": {f"n={len(case.city.idle)}": transport_solves(case, budget) for case in every},
         "growth": growth(budget),
         "simulator": {f"n={len(case.city.idle)}": simulator_steps(case, budget) for case in every},
-        "updates": learner_updates(every[0].task, budget),
+        "updates": learner_updates(every[0].task, "ohio", budget.learners, budget),
+        "updates_on_pairs": learner_updates(every[0].task, "end_to_end", budget.on_pairs, budget),
     }
 
 
@@ -262,10 +264,11 @@ def simulator_steps(case: Case, budget: Budget) -> dict[str, Any]:
 # --- Gradient updates -----------------------------------------------------------------------------------------------
 
 
-def learner_updates(task: Task, budget: Budget) -> dict[str, Any]:
-    """Updates a second on DTV's data relabeled by the analytic inverse."""
-    transitions = relabel(collect(task, "dtv", budget.data, 0), task, "ohio", "analytic")
-    spec = spec_of(task, task.interfaces["ohio"], budget.hidden)
-    plans = {name: Plan(name, LEARNERS[name].Config(), budget.hidden, batch=BATCH) for name in budget.learners}
-    rows = BATCH * math.prod(spec.action.shape)  # one for each region
-    return {"task": task.name, **updates.measure(spec, transitions, plans, rows, budget)}
+def learner_updates(task: Task, interface: str, learners: tuple[str, ...], budget: Budget) -> dict[str, Any]:
+    """Updates a second on DTV's data relabeled by the analytic inverse, with the paper's hyperparameters."""
+    transitions = relabel(collect(task, "dtv", budget.data, 0), task, interface, "analytic")
+    spec = spec_of(task, task.interfaces[interface], budget.hidden)
+    config = lambda name: plans.plan(task.name, name, interface, "paper").config
+    contenders = {name: Plan(name, config(name), budget.hidden, batch=BATCH) for name in learners}
+    rows = BATCH * math.prod(spec.action.shape)  # one for each region, or each pair
+    return {"task": task.name, **updates.measure(spec, transitions, contenders, rows, budget)}
