@@ -13,6 +13,7 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Float64
 
 from ohio_jax.networks import Networks
+from ohio_jax.networks.chunks import in_chunks
 from ohio_jax.networks.mlp import Activation, Linear, Perceptron, along_last, hidden_layer
 
 VALUE_HIDDEN = 64  # width of the value network, which the paper keeps small whatever the width of the others
@@ -83,8 +84,9 @@ class EdgeActor(nn.Module):
     @nn.compact
     def __call__(self, obs: Float[Array, "... size"]) -> Float[Array, "..."]:
         h = Encoder(self.adjacency, self.features)(obs)
-        outputs = math.prod(self.raw_shape) // h.shape[-2] ** 2
-        raw = Perceptron((self.hidden, self.hidden), outputs, self.activation)(*pairs(h))
+        edges = h.shape[-2] ** 2
+        perceptron = Perceptron((self.hidden, self.hidden), math.prod(self.raw_shape) // edges, self.activation)
+        raw = in_chunks(lambda perceptron, h: perceptron(*pairs(h)), perceptron, edges * self.hidden, (h, 2))
         return raw.reshape(*obs.shape[:-1], *self.raw_shape)
 
 
@@ -99,9 +101,14 @@ class NodeCritic(nn.Module):
     @nn.compact
     def __call__(self, obs: Float[Array, "... size"], action: Float[Array, "... n"]) -> Float[Array, "..."]:
         h = Encoder(self.adjacency, self.features)(obs)
-        z = hidden_layer(self.hidden, nn.relu, self.layer_norm, h, action[..., None])
-        z = hidden_layer(self.hidden, nn.relu, self.layer_norm, z)
-        return Linear(1)(jnp.sum(z, axis=-2))[..., 0]
+
+        def summed(critic, h, action):
+            z = hidden_layer(critic.hidden, nn.relu, critic.layer_norm, h, action)
+            z = hidden_layer(critic.hidden, nn.relu, critic.layer_norm, z)
+            return jnp.sum(z, axis=-2)
+
+        z = in_chunks(summed, self, h.shape[-2] * self.hidden, (h, 2), (action[..., None], 2))
+        return Linear(1)(z)[..., 0]
 
 
 class EdgeCritic(nn.Module):
@@ -120,10 +127,15 @@ class EdgeCritic(nn.Module):
         h = Encoder(self.adjacency, self.features)(obs)
         n = h.shape[-2]
         batch = action.shape[: action.ndim - len(self.action_shape)]
-        parts = (*pairs(h), action.reshape(*batch, n, n, 1) / self.scale)
-        z = hidden_layer(self.hidden, self.activation, self.layer_norm, *parts)
-        z = hidden_layer(self.hidden, self.activation, self.layer_norm, z)
-        return Linear(1)(jnp.sum(z, axis=(-3, -2)))[..., 0]
+        edge_action = action.reshape(*batch, n, n, 1) / self.scale
+
+        def summed(critic, h, edge_action):
+            z = hidden_layer(critic.hidden, critic.activation, critic.layer_norm, *pairs(h), edge_action)
+            z = hidden_layer(critic.hidden, critic.activation, critic.layer_norm, z)
+            return jnp.sum(z, axis=(-3, -2))
+
+        z = in_chunks(summed, self, n * n * self.hidden, (h, 2), (edge_action, 3))
+        return Linear(1)(z)[..., 0]
 
 
 class GraphValue(nn.Module):
@@ -169,8 +181,10 @@ class EdgeFlow(nn.Module):
         h = Encoder(self.adjacency, self.features)(obs)
         n = h.shape[-2]
         batch = coordinates.shape[: coordinates.ndim - len(self.action_shape)]
-        parts = (*pairs(h), coordinates.reshape(*batch, n, n, 1), time[..., None, None, None])
-        return Perceptron((self.hidden, self.hidden), 1, self.activation)(*parts).reshape(coordinates.shape)
+        parts = (h, 2), (coordinates.reshape(*batch, n, n, 1), 3), (time[..., None, None, None], 3)
+        perceptron = Perceptron((self.hidden, self.hidden), 1, self.activation)
+        velocity = lambda perceptron, h, *rest: perceptron(*pairs(h), *rest)
+        return in_chunks(velocity, perceptron, n * n * self.hidden, *parts).reshape(coordinates.shape)
 
 
 def node_networks(adjacency: Bool[np.ndarray, "n n"], features: int, hidden: int) -> Networks:

@@ -338,6 +338,7 @@ PAGES: dict[str, dict[str, Callable[[Numbers], dict[str, Any]]]] = {
         "growth": solve_costs,
         "simulator": routing_steps,
         "updates": lambda found: {"rates": updates(found["updates"])},
+        "updates_on_pairs": lambda found: {"rates": updates(found["updates_on_pairs"])},
     },
     "reacher": {
         "inverses": segments_inverted,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ohio_envs import files, registry
+from ohio_envs import files, plans, registry
 from ohio_envs.routing import policies, scenario
 
 from ohio_bench.speed import reference_routing as reference
@@ -44,7 +44,7 @@ class Budget(NamedTuple):
         sizes: numbers of regions for the growth of cost.
         peers: episodes the NumPy simulator plays.
         data: episodes of the dataset.
-        hidden: width of the networks of these learners.
+        hidden: width of the networks of these learners, on regions and on pairs of them.
         deadline: by when all of it is to end.
     """
 
@@ -59,13 +59,14 @@ class Budget(NamedTuple):
     data: int
     hidden: int
     learners: tuple[str, ...]
+    on_pairs: tuple[str, ...]
     seeds: tuple[int, ...]
     deadline: Deadline = NEVER
 
 
-FULL = Budget(7, 0.5, 2, (1, 64, 1024), 1024, 128, (8, 16, 32, 64, 128, 256), 16, 510, 256, tuple(LEARNERS), (1, 4))
+FULL = Budget(7, 0.5, 2, (1, 64, 1024), 1024, 128, (8, 16, 32, 64, 128, 256), 16, 510, 256, tuple(LEARNERS), ("bc", "iql"), (1, 4))
 WIDE = FULL._replace(learners=("bc", "iql", "cql"), seeds=(1, 5))  # as many as the published tables have
-QUICK = Budget(2, 0.002, 1, (1, 64), 64, 8, (8, 16), 2, 2, 16, ("bc", "iql", "cql"), (1,))
+QUICK = Budget(2, 0.002, 1, (1, 64), 64, 8, (8, 16), 2, 2, 16, ("bc", "iql", "cql"), ("bc", "iql"), (1,))
 
 
 class Case(NamedTuple):
@@ -82,8 +83,9 @@ def parts(budget: Budget) -> dict[str, Callable[[], dict[str, Any]]]:
     return {
         "transport": lambda: {"transport": of_each(transport_solves)},
         "simulator": lambda: {"simulator": of_each(simulator_steps)},
-        "updates": lambda: {"updates": learner_updates(every[0].task, budget)},
+        "updates": lambda: {"updates": learner_updates(every[0].task, "ohio", budget.learners, budget)},
         "growth": lambda: {"growth": growth(budget)},
+        "updates_on_pairs": lambda: {"updates_on_pairs": learner_updates(every[0].task, "end_to_end", budget.on_pairs, budget)},
     }
 
 
@@ -268,10 +270,11 @@ def simulator_steps(case: Case, budget: Budget) -> dict[str, Any]:
 # --- Gradient updates -----------------------------------------------------------------------------------------------
 
 
-def learner_updates(task: Task, budget: Budget) -> dict[str, Any]:
-    """Updates a second on DTV's data relabeled by the analytic inverse."""
-    transitions = relabel(collect(task, "dtv", budget.data, 0), task, "ohio", "analytic")
-    spec = spec_of(task, task.interfaces["ohio"], budget.hidden)
-    plans = {name: Plan(name, LEARNERS[name].Config(), budget.hidden, batch=BATCH) for name in budget.learners}
-    rows = BATCH * math.prod(spec.action.shape)  # one for each region
-    return {"task": task.name, **updates.measure(spec, transitions, plans, rows, budget)}
+def learner_updates(task: Task, interface: str, learners: tuple[str, ...], budget: Budget) -> dict[str, Any]:
+    """Updates a second on DTV's data relabeled by the analytic inverse, with the paper's hyperparameters."""
+    transitions = relabel(collect(task, "dtv", budget.data, 0), task, interface, "analytic")
+    spec = spec_of(task, task.interfaces[interface], budget.hidden)
+    config = lambda name: plans.plan(task.name, name, interface, "paper").config
+    contenders = {name: Plan(name, config(name), budget.hidden, batch=BATCH) for name in learners}
+    rows = BATCH * math.prod(spec.action.shape)  # one for each region, or each pair
+    return {"task": task.name, **updates.measure(spec, transitions, contenders, rows, budget)}

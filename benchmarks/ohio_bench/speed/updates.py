@@ -56,12 +56,19 @@ def whole(plan: Plan, spec, transitions: Transitions) -> Batch:
 def gflop(plan: Plan, spec, rows: Batch) -> float:
     """GFLOP of one update by XLA's cost analysis of the program before optimization.
 
-    Of one update outside the block, and in one chunk: inside a scan XLA counts a body once, however often it runs.
+    Inside a scan XLA counts a body once, however often it runs; hence of one update outside the block, and of one state and of
+    two, which no network computes in chunks.
     """
     plan = replace(plan, config=plan.config.replace(chunk=0)) if getattr(plan.config, "chunk", 0) else plan
     first_seed = lambda: jax.tree.map(lambda x: x[0], initial_states(plan, spec)[0])
-    cost: Any = jax.jit(LEARNERS[plan.learner].update).lower(jax.eval_shape(first_seed), rows).cost_analysis()
-    return cost["flops"] / 1e9
+    update, state = jax.jit(LEARNERS[plan.learner].update), jax.eval_shape(first_seed)
+
+    def flops(states: int) -> float:
+        cost: Any = update.lower(state, jax.tree.map(lambda x: x[:states], rows)).cost_analysis()
+        return cost["flops"]
+
+    one, two = flops(1), flops(2)
+    return (one + (plan.batch - 1) * (two - one)) / 1e9
 
 
 def block(plan: Plan, spec, transitions: Transitions) -> Callable[[], Any]:
