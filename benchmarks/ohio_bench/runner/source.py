@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import ohio_envs
-from ohio_envs import registry
+from ohio_envs import datasets, registry
 
 import ohio_bench
 import ohio_jax
@@ -28,12 +28,12 @@ from ohio_jax.learners import LEARNERS
 Digests = dict[str, str]  # by module, or by file that comes with one
 
 SUITE = {package.__name__: Path(*package.__path__) for package in (ohio_jax, ohio_envs, ohio_bench)}
-REGISTRIES = ("ohio_jax.learners", "ohio_jax.inverse", "ohio_envs.registry", "ohio_envs.datasets")
+REGISTRIES = ("ohio_jax.learners", "ohio_jax.inverse", "ohio_envs.registry")
 ALWAYS = ("ohio_jax.evaluate", "ohio_jax.collect", "ohio_envs.registry")
 LEARNED = ("ohio_jax.relabel", "ohio_jax.training.offline", "ohio_jax.inverse", "ohio_jax.learners")
 MEASURED = tuple(f"ohio_bench.runner.sensitivity.{name}" for name in ("arm", "recovery", "score", "cost"))
 FOLLOWED = ("ohio_jax.", "ohio_envs.", "ohio_bench.runner.sensitivity.", "ohio_bench.speed.work", "ohio_bench.speed.timing")
-LEFT = ("ohio_jax", "ohio_envs.plans")  # a version and what the configuration says anyway
+LEFT = ("ohio_jax", "ohio_envs", "ohio_envs.plans", "ohio_envs.datasets")  # what these say of a cell is looked at as it is
 ASSETS = (".npz", ".xml", ".json")  # that a module of `ohio_envs` may read beside it
 UNSEEN = ("ctx", "kind", "type_comment", "type_ignores")  # fields of a syntax tree that change no program
 
