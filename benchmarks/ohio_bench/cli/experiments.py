@@ -40,7 +40,7 @@ def watch(args, experiment, first) -> None:
     """Runs a sentinel of a table, and writes its pages again; first: the table with the first run of each cell alone."""
     from ohio_bench.runner.sentinel import watch
 
-    for name in ("force", "minutes"):
+    for name in ("force", "stale", "minutes"):
         if getattr(args, name):
             raise UserError(f"--{name}: expected without --sentinel, found with it")
     results = Path(args.results)
@@ -57,7 +57,7 @@ def stale(args, report) -> list[str]:
     stands = report.standing
     if not stands or not stands.stale:
         return []
-    again = "--force runs them again"
+    again = "--stale runs them again"
     if args.command == "bench" and stands.stale > stands.unrecorded:
         again = f"--sentinel reruns one and keeps those whose code returns the same, {again}"
     return [f"{stands.text(named=True)[:-1]}; {again}"]
@@ -145,7 +145,7 @@ def filled(args, experiment, deadline) -> tuple[Found, str]:
     try_output(results / "runs" / experiment.name / "cell.json")
     try_output(results / "page.md")
     execute = executor(args.executor, args.cell_cpus, args.cell_gpus)
-    ran = run(experiment, args.preset, args.only, results, execute, args.force, deadline)
+    ran = run(experiment, args.preset, args.only, results, execute, args.force, args.stale, deadline)
     written, board, text = [str(path) for path in ran.report.paths], ran.report.board, io.StringIO()
     if board and board.entries:
         markdown.show(board.table, board.entries, text, sys.stdout.isatty())
@@ -221,6 +221,7 @@ def add_to(add: Add) -> None:
         command.add_argument("--preset", default="quick", help="how much: quick (minutes), cpu (hours), paper (an accelerator)")
         command.add_argument("--only", type=names, default=(), help=f"only these {groups} or cells, comma-separated")
         command.add_argument("--force", action="store_true", help="run stored cells again, from the logs on")
+        command.add_argument("--stale", action="store_true", help="run cells again that were made by other code than today's")
         add_results(command)
         add_minutes(command, "start no cell that its first updates say cannot end within so many minutes")
         add_executor(command, "cell")

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ohio_bench.runner import commands, source, standing, store
+from ohio_bench.runner import commands, standing, store
 from ohio_bench.runner.cell import RESULTS, Cell, Experiment, Report
 from ohio_bench.runner.executors import Executor, here
 from ohio_bench.runner.work import WorkFolder
@@ -57,6 +57,7 @@ def run(
     results: Path = RESULTS,
     execute: Executor = here,
     force: bool = False,
+    stale: bool = False,
     deadline: Deadline = NEVER,
 ) -> Ran:
     """Runs every cell whose run file is missing or was made with another configuration, then writes the report.
@@ -68,6 +69,7 @@ def run(
         only: see `chosen`.
         results: where run files and pages go, and, in its folder `.work`, logs and checkpoints.
         force: all of them, whatever is there, from the logs on.
+        stale: those as well that do not stand on today's code, see `ohio_bench.runner.standing`.
         deadline: no cell is started after it, nor trained once its first updates say that it cannot end by then; its checkpoint
             is kept.
         execute: where, see `ohio_bench.runner.executors`. A killed call goes on where it stopped: finished cells from their run
@@ -82,11 +84,15 @@ def run(
     work = WorkFolder(results / ".work", time.time() if force else 0.0, deadline)
     cells, place = {cell.name: cell for cell in again()}, store.folder(experiment.name, preset, results)
     paths = {name: place / f"{name}.json" for name in cells}
-    stored = lambda name: store.same(_config_in(paths[name], name, experiment.kind(name)), cells[name].config)
+    sources = standing.Sources(results)  # before anything runs: files may change while their old code does
+
+    def stored(name: str) -> bool:
+        found = _read(paths[name], name, experiment.kind(name))
+        return store.same(found.get("config"), cells[name].config) and not (stale and sources.state(found) == "stale")
+
     other = lambda name: mesh.is_main_process() and not stored(name)
     missing = [cell for name, cell in cells.items() if force or mesh.broadcast_bool(other(name))]
-    code = source.Code()  # before anything runs: files may change while their old code does
-    made_by = {cell.name: code.sources(cell.config) for cell in missing}
+    made_by = {cell.name: sources.code.sources(cell.config) for cell in missing}
     if missing:
         try_output(place / "cell.json")
     failed: dict[str, UserError] = {}
@@ -114,9 +120,9 @@ def run(
     return Ran([path for name, path in paths.items() if name not in late], len(missing) - len(late), report, late)
 
 
-def _config_in(path: Path, name: str, kind: str) -> Any:
-    """What a run file says of its making, None if there is none."""
+def _read(path: Path, name: str, kind: str) -> dict[str, Any]:
+    """A run file; nothing if there is none."""
     try:
-        return store.read(path, kind)["config"] if path.exists() else None
+        return store.read(path, kind) if path.exists() else {}
     except UserError as error:
         raise UserError(f"{error}; --force with --only {name} makes it again") from error
