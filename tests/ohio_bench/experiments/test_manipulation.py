@@ -52,9 +52,7 @@ def test_every_method_has_a_score(names, dropping, tmp_path, monkeypatch):
         for row in manipulation.ROWS
         if row.name in names
     )
-    plans = {
-        key: dataclasses.replace(plan, updates=2, block=2, hidden=8) for key, plan in manipulation.quick().plans.items()
-    }
+    plans = {key: dataclasses.replace(plan, updates=2, block=2, hidden=8) for key, plan in manipulation.quick().plans.items()}
     iql = (column for column in manipulation.COLUMNS if column.learner == "iql")
     columns = tuple(column for column in iql if (column.weights == "drop") == dropping)
     preset = table.Preset(rows, plans, runs=1, test_episodes=2, policies=("none", "expert"), columns=columns)
