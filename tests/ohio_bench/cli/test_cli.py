@@ -60,7 +60,7 @@ def test_the_same_path_through_folders(command):
         code, out, err = command(line)
         assert (code, out, err.count("\n")) == (2, "", 1) and "g/obs.npy: chunk 0 (rows 0 to 39): damaged" in err
     code, _, err = command("data list g")
-    assert code == 2 and "PATH: expected with verify, found with list" in err
+    assert code == 2 and "NAME: expected with make or verify, found with list" in err
     assert not Path("new").exists() and not Path("c").exists()
 
 
