@@ -199,7 +199,8 @@ def add_to(add: Add) -> None:
         "table",
         help="routing, reacher, supply-chain, manipulation or gains; all: every experiment of the paper, then the leaderboard",
     )
-    command.add_argument("--seeds", type=Number("seeds"), help="runs a cell, each with a training seed and a data set of its own, instead of the preset's")
+    words = "runs a cell, each with a training seed and a data set of its own, instead of the preset's"
+    command.add_argument("--seeds", type=Number("seeds"), help=words)
     command.add_argument("--learner", help="only this one, on every method: its name, or module:object of your own")
     add_processes(command)
     add_fill("finetune", finetune_command, "domains")
