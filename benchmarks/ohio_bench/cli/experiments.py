@@ -232,7 +232,8 @@ def add_to(add: Add) -> None:
         "table",
         help="routing, reacher, supply-chain, manipulation or gains; all: every experiment of the paper, then the leaderboard",
     )
-    command.add_argument("--seeds", type=Number("seeds"), help="training seeds, instead of the preset's")
+    words = "runs a cell, each with a training seed and a data set of its own, instead of the preset's"
+    command.add_argument("--seeds", type=Number("seeds"), help=words)
     command.add_argument("--learner", help="only this one, on every method: its name, or module:object of your own")
     words = "once code has changed: rerun one cell, --only or the quickest stale one; if it returns the same, note that changes"
     command.add_argument("--sentinel", action="store_true", help=f"{words} of its code are equivalent")

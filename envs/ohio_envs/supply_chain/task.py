@@ -19,6 +19,7 @@ from ohio_jax.controllers import inventory, orders
 from ohio_jax.environment import State, instances_of
 from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.networks import edge_conv, heads
+from ohio_jax.streams import ReferenceStream
 from ohio_jax.task import ActionInterface, Policy, Reference, Task
 
 SETTINGS = {
@@ -32,10 +33,9 @@ SETTINGS = {
     "smooth": Rule("0", integer(0, 1)),
 }
 WORLD = ("unmet", "lead", "noise", "horizon")  # settings that make another world, in which other returns are good
-REFERENCE_SEED = 20_000
 HOW = (
     "0 is the low level under random goals, 100 is the profit of one who knew all demand in advance (`ohio-jax evaluate {name} "
-    f"--policy random --episodes {{episodes}} --seed {REFERENCE_SEED}{{settings}}`, and `--policy oracle`)"
+    "--policy random --stream reference --episodes {episodes}{settings}`, and `--policy oracle`)"
 )
 AHEAD = 10  # periods the paper's operator plans
 
@@ -81,7 +81,8 @@ def _task(name: str, of: Published, settings: dict[str, Any], published: tuple[f
 def _measured(task: Task, changed: dict[str, Any]) -> Reference:
     """The same two policies on a network of other settings."""
     episodes = 100
-    zero, full = (float(np.mean(evaluate_policy(task, name, episodes, REFERENCE_SEED).returns)) for name in ("random", "oracle"))
+    seed = ReferenceStream().seed
+    zero, full = (float(np.mean(evaluate_policy(task, name, episodes, seed).returns)) for name in ("random", "oracle"))
     settings = " --set " + ",".join(f"{key}={value}" for key, value in changed.items())
     return Reference(zero, full, HOW.format(name=task.name, episodes=episodes, settings=settings))
 

@@ -203,7 +203,7 @@ def test_cells_without_sources_are_stale(results):
         del cell["sources"]
         path.write_text(json.dumps(cell))
     assert stands(results).text(named=True) == "Stale: 2 of 5 cells were made before sources were recorded."
-    with pytest.raises(UserError, match=r"cell tiny-dtv\.ohio\.bc: expected a run file that names its sources, found one without"):
+    with pytest.raises(UserError, match=r"cell tiny-dtv\.ohio\.bc: expected a run file that names its sources, found"):
         watch(results, "tiny-dtv.ohio.bc")
     with pytest.raises(UserError, match="expected a stale cell that learns and names its sources, found none"):
         watch(results)
