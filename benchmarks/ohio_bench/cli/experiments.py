@@ -1,4 +1,4 @@
-"""`bench`, `finetune`, `sensitivity`, `speed`, `leaderboard` and `submit`: results and the pages made of them."""
+"""`bench`, `tune`, `finetune`, `sensitivity`, `speed`, `leaderboard` and `submit`: results and the pages made of them."""
 
 import io
 import shlex
@@ -61,6 +61,21 @@ def stale(args, report) -> list[str]:
     if args.command == "bench" and stands.stale > stands.unrecorded:
         again = f"--sentinel reruns one and keeps those whose code returns the same, {again}"
     return [f"{stands.text(named=True)[:-1]}; {again}"]
+
+
+def tune_command(args) -> None:
+    """choose a table's settings: run what it tries on the selection episodes; the table uses the best once all are there"""
+    from ohio_bench.experiments import table_of, tries_of
+    from ohio_bench.runner.table import with_learner
+    from ohio_bench.runner.tune import require
+    from ohio_jax.learners import outside
+
+    table, flag = table_of(args.table), ""
+    if args.learner is not None:
+        table, flag = with_learner(table, args.preset, outside.find(args.learner)), f" --learner {shlex.quote(args.learner)}"
+    require(table, args.preset)
+    experiment = tries_of(table)
+    fill(args, replace(experiment, command=f"{experiment.command}{flag}"))
 
 
 def finetune_command(args) -> None:
@@ -142,7 +157,7 @@ def filled(args, experiment, deadline) -> tuple[Found, str]:
     from ohio_jax.files import try_output
 
     results = Path(args.results)
-    try_output(results / "runs" / experiment.name / "cell.json")
+    try_output(results / experiment.place / experiment.name / "cell.json")
     try_output(results / "page.md")
     execute = executor(args.executor, args.cell_cpus, args.cell_gpus)
     ran = run(experiment, args.preset, args.only, results, execute, args.force, args.stale, deadline)
@@ -237,6 +252,10 @@ def add_to(add: Add) -> None:
     command.add_argument("--learner", help="only this one, on every method: its name, or module:object of your own")
     words = "once code has changed: rerun one cell, --only or the quickest stale one; if it returns the same, note that changes"
     command.add_argument("--sentinel", action="store_true", help=f"{words} of its code are equivalent")
+    add_processes(command)
+    command = add_fill("tune", tune_command, "learners and kinds, as in iql.end-to-end,")
+    command.add_argument("table", help="routing, reacher, supply-chain or manipulation")
+    command.add_argument("--learner", help="only this one: its name, or module:object of your own, for which the table has tries")
     add_processes(command)
     add_fill("finetune", finetune_command, "domains")
     add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, cost)", cached=False)

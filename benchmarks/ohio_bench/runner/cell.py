@@ -70,6 +70,8 @@ class Experiment:
         groups: `groups(made)`, their names.
         cells: `cells(made, groups)`, the cells of these groups, in the order in which they are run.
         report: `report(results, preset) -> Report`, from run files alone; writes nothing.
+        settled: `settled(made, preset, results)`, the preset with what was chosen by trying, see `ohio_bench.runner.tune`.
+        place: the folder of its run files in that of results.
     """
 
     name: str
@@ -80,4 +82,6 @@ class Experiment:
     cells: Callable[[Any, Iterable[str]], Iterable[Cell]]
     report: Callable[[Path, str], Report]
     presets: dict[str, Callable[[], Any]]
+    settled: Callable[[Any, str, Path], Any] = lambda made, preset, results: made
+    place: str = "runs"
     preset = preset_of

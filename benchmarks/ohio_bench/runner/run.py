@@ -4,7 +4,6 @@ Run files are all that a later call needs, wherever it is made: the work folder 
 """
 
 import functools
-import json
 import sys
 import time
 from collections.abc import Iterable
@@ -47,7 +46,7 @@ def chosen(experiment: Experiment, made: Any, only: Iterable[str] = ()) -> list[
         for name in sorted(named - {cell.name for cell in every}):
             raise unknown(f"{experiment.group} of {experiment.name}", name, groups)
         cells = [cell for cell in every if cell.name in kept | named]
-    return [cell._replace(config=json.loads(json.dumps(cell.config))) for cell in cells]
+    return [cell._replace(config=store.plain(cell.config)) for cell in cells]
 
 
 def run(
@@ -79,10 +78,10 @@ def run(
         UserError: for an unknown name, a damaged run file, or a folder that cannot be written to; after the report, for cells
             that failed.
     """
-    made, only = experiment.preset(preset), tuple(only)
+    made, only = experiment.settled(experiment.preset(preset), preset, results), tuple(only)
     again = functools.partial(chosen, experiment, made, only)
     work = WorkFolder(results / ".work", time.time() if force else 0.0, deadline)
-    cells, place = {cell.name: cell for cell in again()}, store.folder(experiment.name, preset, results)
+    cells, place = {cell.name: cell for cell in again()}, store.folder(experiment.name, preset, results, experiment.place)
     paths = {name: place / f"{name}.json" for name in cells}
     sources = standing.Sources(results)  # before anything runs: files may change while their old code does
 

@@ -47,7 +47,7 @@ def watch(
     name, stored = _pick(experiment, preset, tuple(only), results)
     if not name:
         return None
-    (cell,) = chosen(first, first.preset(preset), [name])
+    (cell,) = chosen(first, first.settled(first.preset(preset), preset, results), [name])
     _check(cell, stored)
     today = source.Code().sources(cell.config)
     with tempfile.TemporaryDirectory() as folder, _data_sets_in(Path(folder) / "datasets"):
