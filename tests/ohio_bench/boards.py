@@ -1,5 +1,7 @@
 """Run files made by hand, for tests of what is made of them: three methods, two seeds, a scripted policy, and fine-tuning."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +125,8 @@ def fill_finetuning(results: Path) -> None:
     """Writes fine-tuning of a hierarchical and of an end-to-end policy."""
     for of in (finetuned("ohio", 50.0, 60.0, 70.0), finetuned("end_to_end", 50.0, 20.0, 30.0)):
         write_json(results / "runs" / "finetune" / "cpu" / f"{of['config']['interface']}.json", of)
+
+
+def data_of(text: str) -> dict:
+    """What the page's script reads."""
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])
