@@ -130,7 +130,7 @@ DESCRIBED = {"task": "line", "settings": {"horizon": 6}, "interface": "ohio", "p
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ([1], "field format: expected {FORMAT}, found None"),
+        ([1], f"field format: expected {FORMAT}, found None"),
         ({"plan": None}, "field plan: expected dict, found None"),
         ({"task": ["line"]}, "field task: expected str, found"),
         ({"settings": "horizon"}, "field settings: expected dict"),
