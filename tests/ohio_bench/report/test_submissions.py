@@ -172,6 +172,20 @@ def test_nobody_earns_more_than_the_upper_bound(board):
     assert leaderboard.submit(path, board).exists()
 
 
+def test_the_engine_of_physics_makes_no_other_run(board):
+    """As for the runner: a board of MuJoCo's own engine takes what its MJX made on an accelerator, and nothing else."""
+    for path in (board / "runs").rglob("*.json"):
+        cell = json.loads(path.read_text())
+        path.write_text(
+            json.dumps(cell | {"config": cell["config"] | {"settings": {"backend": "c", "horizon": 1000, "steps": 5}}})
+        )
+    message = refused(board, changed("config.settings", {"backend": "mjx", "horizon": 1000, "steps": 4}))
+    assert message.startswith("field config.settings: expected ")
+    path = board.parent / "run.json"
+    path.write_text(json.dumps(changed("config.settings", {"backend": "mjx", "horizon": 1000, "steps": 5})))
+    assert leaderboard.submit(path, board).exists()
+
+
 def test_methods_in_other_letters_are_apart(board):
     """Their letters are no part of a file's name; two methods are two files, and either's page and chart can be made."""
     path = board.parent / "run.json"
