@@ -330,7 +330,7 @@ def _of_actions(problem: Problem, goal: jax.Array, at: Prepared) -> tuple[jax.Ar
         made = _rows((model.stationarity or model.unclipped)(goal, at.context), jnp.shape(model.logged(at.segment)))
         signed = made if model.stationarity else made - at.logged
         sign, then = (_signs(model, unclipped, at) for unclipped in (at.logged + signed, at.logged))
-        sign = None if sign is None else jnp.where(sign == 0, then, sign)  # a bound that the log shows stays one
+        sign = None if sign is None or then is None else jnp.where(sign == 0, then, sign)  # a bound that the log shows stays one
     signed = _once(model, _where_taken(at.segment, signed * at.weight))
     return signed, None if sign is None else _once(model, sign)
 
