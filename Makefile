@@ -26,7 +26,7 @@ help: ## this list
 
 install: $(STAMP) ## .venv with everything, for work on the project; the command is .venv/bin/ohio-jax
 
-bench: $(STAMP) ## the tables, small: about four minutes on two cores
+bench: $(STAMP) ## the tables, small: minutes on two cores
 	$(BIN)/ohio-jax bench all --preset quick
 
 bench-routing: $(STAMP) ## the whole vehicle-routing table: up to three hours on two cores

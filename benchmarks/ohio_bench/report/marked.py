@@ -78,9 +78,11 @@ def as_table(found: Iterable[tuple[str, Judged]]) -> str:
         page = f"[{experiment.replace('-', ' ').capitalize()}](results/{experiment}-{claim.preset}.md)"
         theirs = claim.theirs if isinstance(claim.theirs, str) else f"{claim.theirs:g}"
         between = "" if of.low is None else f"{of.effect:+.1f} ({of.low:+.1f} to {of.high:+.1f})"
-        count = ["", ""] if of.why else [str(of.rows), str(of.runs)]
+        data = ", ".join(claim.rows) if 0 < len(claim.rows) < 3 else str(of.rows or "")
+        ours = claim.ours if claim.statistic == "score" else f"{claim.ours}, {claim.statistic}"
         said = [relation(claim), verdict(of)]
-        rows.append([page, *count, plain(claim.ours), mean(of.ours), plain(theirs), mean(of.theirs), between, *said])
+        first = [page, plain(data), str(of.runs or ""), plain(ours), mean(of.ours), plain(theirs), mean(of.theirs)]
+        rows.append([*first, between, *said])
     head = ("domain", "data sets", "runs", "method", "score", "compared with", "score", "difference", "claimed", "verdict")
     return table(head, rows, None)
 
