@@ -18,24 +18,23 @@ def cell(row: str, column: str, score: float, **more: Any) -> dict[str, Any]:
     config = {
         "task": "reacher",
         "settings": {"horizon": 1000, "steps": 5},
-        "behavior_policy": row.split("-")[1].lower(),
-        "data_seed": 1000,
-        "data_episodes": 300,
+        "data_set": f"{row.lower()}-v1",
         "interface": "end_to_end" if column.startswith("End") else "ohio",
         "inverse": "analytic",
         "plan": {"learner": learned.lower(), "updates": 100, "seeds": 2, "config": {"discount": 0.99}},
-        "test_seed": 10,
+        "test_stream": "test",
         "test_episodes": EPISODES,
     }
     if row == "Reacher-Mixed":  # collected under other settings than it is learned under
-        config["data_settings"] = {"horizon": 1000, "steps": 10}
+        config["zero_shot"] = False
     returns = 9.806 * (score + np.add.outer([-0.5, 0.5], np.linspace(-1.0, 1.0, EPISODES)))
     data = {
         "task": "reacher",
         "settings": config["settings"],
-        "behavior_policy": config["behavior_policy"],
+        "behavior_policy": row.split("-")[1].lower(),
+        "data_set": config["data_set"],
         "episodes": 300,
-        "seed": 1000,
+        "seed": 2**24,
     }
     return {
         "version": VERSION,
@@ -47,7 +46,7 @@ def cell(row: str, column: str, score: float, **more: Any) -> dict[str, Any]:
         "reference": {"zero": 0.0, "full": 980.6, "how": "by hand (`true`)"},
         "command": f"ohio-jax bench reacher --preset cpu --only {slug(row, column)} --force",
         "steps": ["ohio-jax collect reacher --out logs.npz", "ohio-jax evaluate --checkpoint run"],
-        "data": {**data, "return_mean": 500.0, "return_std": 10.0, "quality": 0.5, "coverage": 0.25},
+        "data": [{**data, "return_mean": 500.0, "return_std": 10.0, "quality": 0.5, "coverage": 0.25}],
         "returns": returns.tolist(),
         "metrics": {"touching": returns.tolist()},
         "curve": {"actor_loss": [[3.0, 2.0], [1.0, 1.5], [0.5, 0.25]]},
@@ -73,7 +72,7 @@ def scripted(column: str, score: float) -> dict[str, Any]:
     """A run file of a scripted policy."""
     made = cell("Reacher-Expert", column, score)
     del made["data"], made["curve"]
-    config = {name: made["config"][name] for name in ("task", "settings", "test_seed", "test_episodes")}
+    config = {name: made["config"][name] for name in ("task", "settings", "test_stream", "test_episodes")}
     return {**made, "row": "Reacher", "config": {**config, "policy": column}, "returns": made["returns"][:1], "metrics": {}}
 
 
@@ -111,7 +110,7 @@ def finetuned(interface: str, before: float, during: float, after: float) -> dic
         "version": VERSION,
         "command": f"ohio-jax finetune --preset cpu --only {slug('1W3S-HEUR', interface, 'IQL')} --force",
         "config": config,
-        "data": {"return_mean": 40.0},
+        "data": [{"return_mean": 39.0}, {"return_mean": 41.0}],
         "reference": {"zero": 0.0, "full": 100.0, "how": "by hand"},
         "curve": {name: values.tolist() for name, values in curve.items()},
         "tests": tests,

@@ -17,7 +17,7 @@ Found = dict[str, Any]  # of an experiment, what is shown of it
 def bench_command(args) -> None:
     """fill a results table, or all: run what is missing, write table, CSV and chart"""
     from ohio_bench.experiments import of_table, table_of
-    from ohio_bench.runner.table import with_learner, with_seeds
+    from ohio_bench.runner.table import with_learner, with_runs
     from ohio_jax.learners import outside
 
     if args.table == "all":
@@ -26,7 +26,7 @@ def bench_command(args) -> None:
     if args.learner is not None:
         table = with_learner(table, args.preset, outside.find(args.learner))
     if args.seeds is not None:
-        table = with_seeds(table, args.preset, args.seeds)
+        table = with_runs(table, args.preset, args.seeds)
     experiment = of_table(table)
     flags = [
         f" --{name} {shlex.quote(str(value))}" for name in ("learner", "seeds") if (value := getattr(args, name)) is not None

@@ -43,9 +43,9 @@ PAPER = {
     ("End-to-end", "bc"): (99.3, 16.0),
 }
 ROWS = (
-    Row("Reacher-Expert", "reacher", (), "expert", PAPER),
-    Row("Reacher-Medium", "reacher", (), "medium", {}),
-    Row("Reacher-Mixed", "reacher", (), "mixed", {}),
+    Row("Reacher-Expert", "reacher-expert-v1", PAPER),
+    Row("Reacher-Medium", "reacher-medium-v1"),
+    Row("Reacher-Mixed", "reacher-mixed-v1"),
 )
 POLICIES = ("random", "medium", "mixed", "expert")
 
@@ -53,18 +53,18 @@ POLICIES = ("random", "medium", "mixed", "expert")
 def quick() -> Preset:
     """A minute: what joins `make bench`."""
     columns = tuple(column for column in COLUMNS if column.family in QUICK and column.learner == "bc")
-    return Preset(ROWS[:1], BUDGETS["quick"](), data_episodes=100, test_episodes=20, policies=POLICIES, columns=columns)
+    return Preset(ROWS[:1], BUDGETS["quick"](), runs=2, test_episodes=20, data_episodes=100, policies=POLICIES, columns=columns)
 
 
 def cpu() -> Preset:
     """The whole table in a few hours on two cores."""
-    return Preset(ROWS, BUDGETS["cpu"](), 300, 100, policies=POLICIES)
+    return Preset(ROWS, BUDGETS["cpu"](), runs=5, test_episodes=100, policies=POLICIES)
 
 
 def paper() -> Preset:
     """The published budgets; for a GPU."""
     dearest = tuple(column.name for column in COLUMNS if column.learner == "iql")
-    return Preset(ROWS, BUDGETS["paper"](), 1000, 100, policies=POLICIES, dearest=dearest)
+    return Preset(ROWS, BUDGETS["paper"](), runs=5, test_episodes=100, policies=POLICIES, dearest=dearest)
 
 
 TABLE = Table(

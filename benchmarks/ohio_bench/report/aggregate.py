@@ -78,6 +78,12 @@ class Entry:
         return self.score - self.paper[0] if self.paper else float("nan")
 
     @property
+    def behavior_policy(self) -> str:
+        """That made the data of a learned cell; nothing where its run file does not say."""
+        said = {**(self.cell.get("data") or [{}])[0], **self.cell["config"]}
+        return said.get("behavior_policy", "")
+
+    @property
     def scripted(self) -> bool:
         return "policy" in self.cell["config"]
 

@@ -33,7 +33,7 @@ def bars(table: Table, listed: list[Entry]) -> bytes:
             axis.bar(place, heights, width, label=text, color=color(column))
         for x, (_, row) in enumerate(rows):
             some = next(entry for entry in row.values() if entry)
-            behavior = some.cell["config"]["behavior_policy"]
+            behavior = some.behavior_policy
             for entry in listed:
                 if entry.row == some.row.split("-")[0] and entry.column == behavior:
                     height = value(entry, name)

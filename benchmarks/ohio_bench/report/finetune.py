@@ -71,7 +71,7 @@ def run_of(cell: dict[str, Any]) -> Run:
         domain=config["domain"],
         interface=config["interface"],
         method=config["method"]["name"],
-        behavior_policy=float(normal(cell["data"]["return_mean"])),
+        behavior_policy=float(np.mean([normal(card["return_mean"]) for card in cell["data"]])),
         updates=online["plan"]["updates"],
         decisions=online["envs"] * (online["learning_starts"] + rounds[some] * config["horizon"]),
         score=normal(curve["return"])[some],

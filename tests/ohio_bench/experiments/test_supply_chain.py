@@ -12,10 +12,11 @@ from ohio_bench.runner.run import run
 from ohio_bench.speed import reference_supply_chain as reference
 from ohio_bench.speed import supply_chain as speed
 from ohio_bench.speed.pages import page
+from ohio_envs import datasets
 
 from ohio_jax.training.loop import Trained
 
-SHORT = (("horizon", "5"),)
+datasets.RECIPES["tiny-heur-v1"] = datasets.Recipe("supply-chain-1w3s", "s_policy", 6, 2, {"horizon": 5})
 
 
 def tiny() -> table.Preset:
@@ -28,10 +29,10 @@ def tiny() -> table.Preset:
     assert whole.hdpo is not None
     return dataclasses.replace(
         whole,
-        rows=(table.Row("1W3S-HEUR", "supply-chain-1w3s", SHORT, "s_policy", {}),),
+        rows=(table.Row("1W3S-HEUR", "tiny-heur-v1"),),
         plans=plans,
         policies=("none", "random"),
-        data_episodes=6,
+        data_episodes=None,
         test_episodes=4,
         hdpo=dataclasses.replace(whole.hdpo, updates=4, block=2, batch=3, hidden=8),
     )

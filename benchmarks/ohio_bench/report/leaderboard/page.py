@@ -17,6 +17,7 @@ from string import Template
 from typing import Any
 
 import numpy as np
+from ohio_envs import datasets
 
 from ohio_bench.report import aggregate, finetune
 from ohio_bench.report.aggregate import Aggregate, Board, Entry, grid, improvement, method
@@ -84,11 +85,17 @@ def cell_of(table: Table, preset: str, entry: Entry) -> dict[str, Any]:
         "curve": curve(cell),
         "updates": config.get("plan", {}).get("updates", 1),
         "config": config,
-        "data": tidy(cell.get("data")),
+        "data": tidy(_cards(cell)),
         "command": "\n".join([cell["command"], *cell.get("steps", [])]),
         "provenance": {key: cell["provenance"].get(key) for key in ("time", "revision", "dirty", "versions")},
         **{name: cell.get(name) for name in ("author", "source")},
     }
+
+
+def _cards(cell: dict[str, Any]) -> Any:
+    """What a cell learned from: a card, or a list of one for each run."""
+    cards = cell.get("data")
+    return cards[0] if cards and len(cards) == 1 else cards
 
 
 def _aggregate(table: Table, of: Aggregate) -> dict[str, Any]:
@@ -153,15 +160,17 @@ def sets(boards: Iterable[Board]) -> list[dict[str, Any]]:
     out = {}
     for board in boards:
         for entry in ordered(board):
-            card, reference = entry.cell.get("data"), entry.cell["reference"]
-            if card is None or "author" in entry.cell or entry.row in out:
+            cards, reference = entry.cell.get("data"), entry.cell["reference"]
+            if cards is None or "author" in entry.cell or entry.row in out:
                 continue
-            config = entry.cell["config"]  # a card has the settings under which actions were recovered
-            logged = config.get("data_settings", config["settings"])
+            card, config = cards[0], entry.cell["config"]  # a card has the settings under which actions were recovered
+            name = config.get("data_set")
+            logged = datasets.RECIPES[name].settings if name in datasets.RECIPES else config.get("data_settings", config["settings"])
             settings = ",".join(f"{key}={value}" for key, value in logged.items())
             words = ["ohio-jax", "collect", card["task"], "--policy", card["behavior_policy"]]
             words += ["--episodes", str(card["episodes"]), "--seed", str(card["seed"])]
             words += [*(["--set", settings] if settings else []), "--out", f"{slug(entry.row)}.npz"]
+            words = ["ohio-jax", "data", "make", name] if name else words
             numbers = {name: card.get(name) for name in ("episodes", "return_mean", "return_std", "quality", "coverage")}
             out[entry.row] = {
                 "row": entry.row,

@@ -17,8 +17,9 @@ from ohio_bench.runner.store import read, slug, submitted, write
 from ohio_jax.errors import UserError, short, unknown
 from ohio_jax.files import file_lock
 
-# As on the board. Settings that data were collected under are named where they are not the task's.
-PROTOCOL = ("task", "settings", "data_settings", "behavior_policy", "data_seed", "data_episodes", "test_seed", "test_episodes")
+# As on the board: by the names of data set and stream, or, of cells before there were any, by policy, settings and seeds.
+DATA = ("data_set", "data_settings", "behavior_policy", "data_seed", "data_episodes")
+TESTS = ("task", "settings", "test_stream", "test_seed", "test_episodes")
 SLACK = timedelta(hours=1)  # of clocks
 
 
@@ -58,7 +59,7 @@ def place(cell: dict[str, Any], results: Path) -> Path:
     if not same:
         rows = {of["row"] for of in ours if "policy" not in of["config"]}
         raise unknown(f"dataset of {table.name} in preset {preset}", cell["row"], rows)
-    for name in PROTOCOL:
+    for name in (*TESTS, *DATA):
         _equal(f"config.{name}", same[0]["config"].get(name), cell["config"].get(name))
     for name in ("zero", "full"):
         _equal(f"reference.{name}", same[0]["reference"][name], cell["reference"][name])
@@ -75,9 +76,8 @@ def place(cell: dict[str, Any], results: Path) -> Path:
 
 def check_bound(cell: dict[str, Any], ours: list[dict[str, Any]]) -> None:
     """Raises UserError for a return above the board's own upper bound of the same test episode, where it has one."""
-    tests = ("task", "settings", "test_seed", "test_episodes")
     for of in ours:
-        same = all(of["config"][name] == cell["config"][name] for name in tests)
+        same = all(of["config"].get(name) == cell["config"].get(name) for name in TESTS)
         if of["config"].get("policy") == "oracle" and same:
             bound = np.asarray(of["returns"][0])
             above = np.argwhere(np.asarray(cell["returns"]) > bound + ROUNDING * np.abs(bound))
