@@ -12,6 +12,7 @@ import numpy as np
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.schema import named
+from ohio_bench.runner.standing import Standing, standing
 from ohio_bench.runner.table import KIND, Column, Paper, Row, Table
 from ohio_jax import bandit, scores
 from ohio_jax.errors import UserError
@@ -317,9 +318,11 @@ class Board:
     entries: list[Entry]
     aggregates: list[Aggregate]
     choices: list[Choice]
+    standing: Standing
 
 
 def board(table: Table, preset: str, results: Path = RESULTS) -> Board:
     """Everything a table shows, from its run files alone; without entries if there are none."""
-    listed = entries(table, preset, load(table, preset, results))
-    return Board(table, preset, listed, aggregates(table, listed), choices(table, listed))
+    cells = load(table, preset, results)
+    listed = entries(table, preset, cells)
+    return Board(table, preset, listed, aggregates(table, listed), choices(table, listed), standing(cells, results))

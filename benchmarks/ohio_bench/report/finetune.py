@@ -13,6 +13,7 @@ from ohio_bench.report import plots
 from ohio_bench.report.text import filled, machine, table
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
+from ohio_bench.runner.standing import standing
 from ohio_jax import scores
 
 KIND = "finetune"  # of run files, see `ohio_bench.runner.schema`
@@ -95,8 +96,9 @@ def report(results: Path, preset: str) -> Report:
     if not cells:
         return Report({})
     runs, stem = [run_of(cell) for cell in cells], results / f"finetune-{preset}"
-    made = {".md": text(cells, runs, preset).encode(), ".csv": as_csv(runs).encode(), ".png": figure(runs)}
-    return Report({stem.with_suffix(suffix): content for suffix, content in made.items()})
+    stands = standing(cells, results)
+    made = {".md": text(cells, runs, preset, stands.text()).encode(), ".csv": as_csv(runs).encode(), ".png": figure(runs)}
+    return Report({stem.with_suffix(suffix): content for suffix, content in made.items()}, standing=stands)
 
 
 def smooth(values: np.ndarray) -> np.ndarray:
@@ -131,7 +133,7 @@ def _lines(runs: list[Run]) -> list[list[str]]:
     return out
 
 
-def text(cells: list[dict[str, Any]], runs: list[Run], preset: str) -> str:
+def text(cells: list[dict[str, Any]], runs: list[Run], preset: str, stale: str = "") -> str:
     head = ["interface", "method", "updates", "before", "lowest", "last tenth", "after", "infeasible requests", "above storage"]
     head += ["infeasible requests, after", "above storage, after"]
     parts = []
@@ -141,6 +143,7 @@ def text(cells: list[dict[str, Any]], runs: list[Run], preset: str) -> str:
         parts += [f"## {domain}", made, table(head, _lines(of))]
     given = {
         "preset": preset,
+        "stale": stale,
         "command": f"ohio-jax finetune --preset {preset}",
         "share": 100 * SMOOTH,
         "domains": "\n\n".join(parts),

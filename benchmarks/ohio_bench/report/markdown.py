@@ -48,6 +48,7 @@ def _markdown(of: Board) -> str:
         "plural": "s" * (some.seeds > 1),
         "episodes": some.episodes,
         "narrow": narrow,
+        "stale": of.standing.text(),
         "blocks": _blocks(table, learned),
         "over_all": _over_all(of.aggregates),
         "choices": _choices(of.choices),
@@ -129,7 +130,7 @@ def report(table: Table, results: Path, preset: str) -> Report:
     if learned:
         made[".tex"] = latex.text(table, preset, learned).encode()
         made[".png"] = (table.chart or functools.partial(charts.bars, table))(found.entries)
-    return Report({stem.with_suffix(suffix): content for suffix, content in made.items()}, found)
+    return Report({stem.with_suffix(suffix): content for suffix, content in made.items()}, found, found.standing)
 
 
 def as_json(listed: list[Entry]) -> list[dict[str, Any]]:

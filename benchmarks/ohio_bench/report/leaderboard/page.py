@@ -22,6 +22,7 @@ from ohio_envs import datasets
 from ohio_bench.report import aggregate, finetune
 from ohio_bench.report.aggregate import Aggregate, Board, Entry, grid, improvement, method
 from ohio_bench.report.leaderboard.domains import domain
+from ohio_bench.runner.standing import standing
 from ohio_bench.runner.store import slug
 from ohio_bench.runner.table import Table
 
@@ -118,7 +119,7 @@ def table_of(of: Board) -> dict[str, Any]:
         "key": f"{of.table.name}-{of.preset}",
         "title": of.table.title,
         "preset": of.preset,
-        "note": of.table.note,
+        "note": " ".join(filter(None, (of.standing.text(), of.table.note))),
         "thresholds": tidy(aggregate.THRESHOLDS),
         "aggregates": [_aggregate(of.table, one) for one in of.aggregates],
         "improvement": tidy(improvement(of.aggregates)),
@@ -132,13 +133,14 @@ def finetuned(results: Path, preset: str) -> dict[str, Any] | None:
     cells = finetune.load(results, preset)
     if not cells:
         return None
-    key, some = f"finetune-{preset}", cells[0]["config"]
+    key, some, stale = f"finetune-{preset}", cells[0]["config"], standing(cells, results).text()
+    stale = f"{stale} " if stale else ""
     return {
         "key": key,
         "title": "Offline-to-online fine-tuning",
         "preset": preset,
         "note": (
-            f"Mean and 95 % bootstrap interval over {some['offline']['seeds']} training seeds. Before and after: "
+            f"{stale}Mean and 95 % bootstrap interval over {some['offline']['seeds']} training seeds. Before and after: "
             f"{some['test_episodes']} test episodes, with the mean action. While learning: the last tenth of the episodes, with "
             "sampled actions. Updates: gradient updates online. Infeasible requests and units above storage: means while "
             f"learning. Made by `ohio-jax finetune --preset {preset}`."
@@ -188,7 +190,11 @@ def sets(boards: Iterable[Board]) -> list[dict[str, Any]]:
 def text(boards: list[Board], tuned: list[dict[str, Any]], files: list[str]) -> str:
     """The page. tuned: of `finetuned`. files: other pages beside it, for its foot."""
     found = {
-        "domains": [{"title": line.title, "text": line.text} for line in map(domain, boards) if line],
+        "domains": [
+            {"title": line.title, "text": " ".join(filter(None, (line.text, board.standing.text())))}
+            for board in boards
+            if (line := domain(board))
+        ],
         "finetuned": tuned,
         "tables": [table_of(board) for board in boards],
         "cells": [cell_of(board.table, board.preset, entry) for board in boards for entry in ordered(board)],
