@@ -12,9 +12,7 @@ from ohio_jax.training.plan import Plan
 
 BUDGETS = plans.PRESETS["supply-chain"]
 OPERATORS, NETWORKS = ("MPC", "FRESH", "HEUR", "MIXED"), ("1W3S", "1W10S")
-ROWS = tuple(
-    Row(f"{network}-{operator}", f"{network}-{operator}-v1".lower()) for network in NETWORKS for operator in OPERATORS
-)
+ROWS = tuple(Row(f"{network}-{operator}", f"{network}-{operator}-v1".lower()) for network in NETWORKS for operator in OPERATORS)
 POLICIES = ("none", "random", "s_policy", "s_policy_intended", "s_policy_fresh", "base_stock", "mpc", "oracle")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from ohio_bench.report import aggregate, finetune
 from ohio_bench.report.claims import Evidence, Measured, digest_of
+from ohio_bench.runner.standing import Sources
 from ohio_bench.runner.table import Table
 from ohio_jax import scores
 
@@ -17,30 +18,30 @@ DATA = ("behavior_policy", "data_set", "data_seed", "data_episodes", "data_setti
 
 def of_table(table: Table, results: Path, preset: str) -> Evidence:
     """The cells of a results table: `score`, and the table's metrics in the units that it shows."""
-    factors = {name: factor for name, _, factor in table.metrics}
-    out = {}
+    factors, sources, out = {name: factor for name, _, factor in table.metrics}, Sources(results), {}
     for cell in (cell for cell in aggregate.load(table, preset, results) if "author" not in cell):
         reference, metrics = cell["reference"], cell["metrics"]
         values = {name: factors[name] * np.mean(of, axis=1) for name, of in metrics.items() if name in factors}
         values["score"] = scores.normalize(cell["returns"], reference["zero"], reference["full"]).mean(axis=1)
-        plan = cell["config"].get("plan", {})
-        of = _measured(cell, f"{cell['row']} {cell['column']}", values, plan, cell["returns"])
-        out[cell["row"], cell["column"]] = of
+        name, plan = f"{cell['row']} {cell['column']}", cell["config"].get("plan", {})
+        out[cell["row"], cell["column"]] = _measured(sources, cell, name, values, plan, cell["returns"])
     return out
 
 
 def of_finetuning(results: Path, preset: str) -> Evidence:
     """The cells of fine-tuning, a column for each interface and method: scores `before`, `while` and `after`, and `gain`."""
-    out = {}
+    sources, out = Sources(results), {}
     for cell in finetune.load(results, preset):
         run, plan = finetune.run_of(cell), cell["config"]["online"]["plan"]
         values = {"before": run.start, "while": run.last, "after": run.end, "gain": run.end - run.start}
         returns = [cell["tests"][when]["returns"] for when in ("start", "end")]
-        out[run.domain, run.name] = _measured(cell, f"{run.domain} {run.name}", values, plan, returns)
+        out[run.domain, run.name] = _measured(sources, cell, f"{run.domain} {run.name}", values, plan, returns)
     return out
 
 
-def _measured(cell: dict[str, Any], name: str, values: dict[str, np.ndarray], plan: dict[str, Any], returns: Any) -> Measured:
+def _measured(
+    sources: Sources, cell: dict[str, Any], name: str, values: dict[str, np.ndarray], plan: dict[str, Any], returns: Any
+) -> Measured:
     config, runs, first = cell["config"], len(next(iter(values.values()))), plan.get("first_seed", 0)
     learned = "policy" not in config
     return Measured(
@@ -51,5 +52,5 @@ def _measured(cell: dict[str, Any], name: str, values: dict[str, np.ndarray], pl
         data=[config.get(field) for field in DATA] if learned else None,
         policy=digest_of(returns),
         updates=plan.get("updates"),
-        stale="source" not in cell,
+        stale=sources.state(cell) == "stale",
     )
