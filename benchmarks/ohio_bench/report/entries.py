@@ -188,15 +188,21 @@ PAIRED = ("data_set", "data_seed", "data_episodes", "test_stream", "test_seed", 
 
 
 def _ranks(cells: list[dict[str, Any]], runs: list[np.ndarray]) -> dict[int, tuple[int, int]]:
-    """Place of a cell -> its first and last rank in its row. One policy is one contender, whatever number of cells hold it."""
+    """Place of a cell -> its first and last rank in its row. One policy is one contender, whatever number of cells hold it.
+
+    A row is ranked if all of ours are on the same data and test episodes; without what was submitted on others, or of one run.
+    """
+    paired = lambda config: (*map(config.get, PAIRED), config["plan"].get("first_seed", 0))
     out: dict[int, tuple[int, int]] = {}
     for name in {cell["row"] for cell in cells}:
-        rivals = [i for i, cell in enumerate(cells) if cell["row"] == name and "policy" not in cell["config"]]
-        protocols = {(*map(cells[i]["config"].get, PAIRED), cells[i]["config"]["plan"].get("first_seed", 0)) for i in rivals}
-        if len(protocols) != 1 or min(len(runs[i]) for i in rivals) < 2:
+        learned = [i for i, cell in enumerate(cells) if cell["row"] == name and "policy" not in cell["config"]]
+        ours = {paired(cells[i]["config"]) for i in learned if "author" not in cells[i]}
+        rivals = [i for i in learned if paired(cells[i]["config"]) in ours and len(runs[i]) > 1]
+        if len(ours) > 1:
             continue
         first = policies.first_of([cells[i] for i in rivals])
-        apart = sorted(set(first))
+        if len(apart := sorted(set(first))) < 2:
+            continue
         places = scores.ranks([runs[rivals[k]] for k in apart]).tolist()
         out |= {i: tuple(places[apart.index(k)]) for i, k in zip(rivals, first, strict=True)}
     return out

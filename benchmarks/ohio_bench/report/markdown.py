@@ -209,7 +209,8 @@ def report(table: Table, results: Path, preset: str) -> Report:
 def as_json(listed: list[Entry]) -> list[dict[str, Any]]:
     """The numbers that `--json` prints."""
     names = ("row", "column", "seeds", "episodes", "score", "spread", "low", "high", "mean_return")
-    return [{name: getattr(entry, name) for name in names} for entry in listed]
+    number = lambda value: None if isinstance(value, float) and np.isinf(value) else value
+    return [{name: number(getattr(entry, name)) for name in names} for entry in listed]
 
 
 def show(table: Table, listed: list[Entry], out: TextIO, colors: bool) -> None:
