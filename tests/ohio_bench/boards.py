@@ -27,7 +27,9 @@ def cell(row: str, column: str, score: float, **more: Any) -> dict[str, Any]:
     }
     if row == "Reacher-Mixed":  # collected under other settings than it is learned under
         config["zero_shot"] = False
-    returns = 9.806 * (score + np.add.outer([-0.5, 0.5], np.linspace(-1.0, 1.0, EPISODES)))
+    # Runs are paired: what is end to end does well where the others do badly.
+    luck = [0.5, -0.5] if column.startswith("End") else [-0.5, 0.5]
+    returns = 9.806 * (score + np.add.outer(luck, np.linspace(-1.0, 1.0, EPISODES)))
     data = {
         "task": "reacher",
         "settings": config["settings"],
@@ -81,7 +83,7 @@ def submission(column: str = "Ours IQL", **more: Any) -> dict[str, Any]:
 
 
 def fill(results: Path) -> None:
-    """Writes a small board: on expert data the interval of OHIO BC lies above the others', on mixed data all are equal."""
+    """Writes a small board: on expert data OHIO BC is better than the others, on mixed data all are equal."""
     made = [scripted("expert", 100.0)]
     for row, best in (("Reacher-Expert", 99.0), ("Reacher-Mixed", 50.0)):
         made += [cell(row, "OHIO analytical BC", best), cell(row, "OHIO analytical IQL", 50.0), cell(row, "End-to-end BC", 49.8)]

@@ -5,11 +5,9 @@ the mean difference. The claims of an experiment's preset are one family, for wh
 """
 
 import dataclasses
-import hashlib
-import json
 import math
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -81,7 +79,7 @@ class Measured:
         values: statistic -> `Float[R]`, a number a run.
         seeds: of the runs; none of a scripted policy, whose one number is compared with every run.
         tests: which episodes it was tested on. data: what it learned from, None of a scripted policy.
-        policy: the same of cells that play the same policy.
+        policy: equal of cells that play the same policies with the same returns, see `ohio_bench.report.policies`.
         updates: of the learner, None of a scripted policy.
         stale: whether other source made it than today's, and nothing shows that today's gives the same.
     """
@@ -91,7 +89,7 @@ class Measured:
     seeds: tuple[int, ...]
     tests: Any
     data: Any
-    policy: str
+    policy: Hashable
     updates: int | None
     stale: bool
 
@@ -177,15 +175,10 @@ def of_experiment(experiment: Experiment, results: Path = RESULTS) -> dict[str, 
     return out
 
 
-def digest_of(returns: Any) -> str:
-    """The same for the same returns in all runs and episodes."""
-    return hashlib.sha256(json.dumps(returns).encode()).hexdigest()
-
-
 def _compare(claim: Claim, evidence: Evidence, rows: Sequence[str]) -> _Compared:
     nothing = lambda why: _Compared(np.zeros(0), np.zeros(0), (), why)
     constant = not isinstance(claim.theirs, str)
-    pairs: dict[tuple[str, str], tuple[Measured, Measured | None]] = {}
+    pairs: dict[tuple[Hashable, Hashable], tuple[Measured, Measured | None]] = {}
     missing, unpaired = [], []
     for row in rows:
         ours = _find(evidence, row, claim.ours, claim.statistic)

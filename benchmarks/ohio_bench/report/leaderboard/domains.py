@@ -13,7 +13,7 @@ from ohio_jax import scores
 
 @dataclass(frozen=True)
 class Picked:
-    """The method with the highest mean of `table`, Float[R, T], scores of R training seeds on T data sets, among `of` methods."""
+    """The method with the highest mean of `table`, Float[R, T], scores of R runs on T data sets, among `of` methods."""
 
     name: str
     table: np.ndarray
@@ -30,20 +30,20 @@ class Domain:
 
     @property
     def seeds(self) -> int:
-        """Training seeds that both methods have."""
+        """Runs that both methods have."""
         return min(len(picked.table) for picked in (self.hierarchical, self.end_to_end) if picked)
 
     @property
-    def difference(self) -> tuple[float, float, float] | None:
-        """Hierarchical minus end-to-end: mean and 95 % t interval, paired over data sets and training seeds.
+    def difference(self) -> scores.Difference | None:
+        """Hierarchical minus end-to-end, paired over data sets and runs.
 
-        Each seed's difference is its mean over the data sets; the interval is over seeds, with data sets and test episodes as
+        Each run's difference is its mean over the data sets; the interval is over runs, with data sets and test episodes as
         they are.
         """
         if self.hierarchical is None or self.end_to_end is None:
             return None
-        by_seed = (self.hierarchical.table[: self.seeds] - self.end_to_end.table[: self.seeds]).mean(axis=1)
-        return float(by_seed.mean()), *scores.t_interval(by_seed)
+        ours, theirs = (of.table[: self.seeds].mean(axis=1) for of in (self.hierarchical, self.end_to_end))
+        return scores.paired(ours, theirs)
 
     @property
     def text(self) -> str:
@@ -52,10 +52,10 @@ class Domain:
         sets = f"{some.table.shape[1]} data sets" if some else ""
         if self.difference is None:
             return f"{said}; {sets}."
-        _, low, high = self.difference
-        mean, least, most = (f"{value:.1f}".replace("-", "−") for value in self.difference)
+        effect, low, high, _ = self.difference
+        mean, least, most = (f"{value:.1f}".replace("-", "−") for value in (effect, low, high))
         verdict = "; not distinguishable" if low <= 0 <= high else ""
-        return f"{said}. Difference {mean}, 95 % interval {least} to {most}{verdict}; {sets}, {self.seeds} training seeds."
+        return f"{said}. Difference {mean}, 95 % interval {least} to {most}{verdict}; {sets}, {self.seeds} runs."
 
 
 def _best(kind: str, picked: Picked | None) -> str:
@@ -65,7 +65,7 @@ def _best(kind: str, picked: Picked | None) -> str:
 
 
 def domain(board: Board) -> Domain | None:
-    """The line of a table, from our own run files alone; None for tables with one training seed or without a complete method."""
+    """The line of a table, from our own run files alone; None for tables with one run or without a complete method."""
     ours = complete(board.table, [entry for entry in board.entries if "author" not in entry.cell])
     kinds: dict[bool, list[tuple[str, np.ndarray]]] = {False: [], True: []}
     for column, table in ours.items():

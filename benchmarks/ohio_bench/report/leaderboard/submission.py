@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ohio_bench.experiments import table_of
-from ohio_bench.report.aggregate import ROUNDING, SUBMISSION, check_limits, load
+from ohio_bench.report.entries import ROUNDING, SUBMISSION, check_limits, load
 from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.store import read, slug, submitted, write
 from ohio_jax.errors import UserError, short, unknown
