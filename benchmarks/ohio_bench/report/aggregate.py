@@ -130,7 +130,7 @@ class Board:
     entries: list[Entry]
     aggregates: list[Aggregate]
     choices: list[Choice]
-    standing: Standing
+    standing: Standing = Standing()  # noqa: RUF009  (frozen)
 
 
 def board(table: Table, preset: str, results: Path = RESULTS) -> Board:
