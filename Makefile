@@ -19,7 +19,7 @@ $(error ACCEL: expected cuda12, cuda13 or tpu, found $(ACCEL))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-routing bench-reacher bench-supply-chain bench-finetune bench-manipulation bench-paper leaderboard serve docs test lint clean
+.PHONY: help install bench bench-routing bench-reacher bench-supply-chain bench-finetune bench-manipulation bench-paper leaderboard claims serve docs test lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench-paper: $(STAMP) ## the same with the paper's budgets: for an accelerator
 
 leaderboard: $(STAMP) ## results/index.html and every table again, from the run files alone
 	$(BIN)/ohio-jax leaderboard
+
+claims: $(STAMP) ## every claim judged anew, and written into README.md, docs and results/claims
+	$(BIN)/ohio-jax claims --write
 
 serve: leaderboard ## shows the leaderboard on localhost
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory results $(PORT)
