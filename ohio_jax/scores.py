@@ -139,8 +139,11 @@ def _half_width(values: np.ndarray, confidence: float) -> np.ndarray:
     return stdtrit(runs - 1, 0.5 + confidence / 2) * np.std(values, axis=-1, ddof=1) / math.sqrt(runs)
 
 
-def paired(ours: Float64[ArrayLike, "R"], theirs: Float64[ArrayLike, "R"], confidence: float = 1 - LEVEL) -> Difference:
+def paired(ours: ArrayLike, theirs: ArrayLike, confidence: float = 1 - LEVEL) -> Difference:
     """Student's paired comparison: run r of both has the same data and test episodes. Of a single run nothing is known: p is 1.
+
+    Args:
+        ours, theirs: `Float[R]`.
 
     Raises:
         UserError: if one has more runs than the other.
@@ -154,12 +157,14 @@ def paired(ours: Float64[ArrayLike, "R"], theirs: Float64[ArrayLike, "R"], confi
     effect, error = float(np.mean(less)), float(np.std(less, ddof=1)) / math.sqrt(len(less)) if len(less) > 1 else math.inf
     statistic = abs(effect) / error if error else math.inf if effect else 0.0
     p = 2 * float(stdtr(len(less) - 1, -statistic)) if len(less) > 1 else 1.0
-    return Difference(effect, *map(float, t_interval(less, confidence)), p)
+    low, high = t_interval(less, confidence)
+    return Difference(effect, float(low), float(high), p)
 
 
-def holm(p: Float64[ArrayLike, "N"]) -> Float64[np.ndarray, "N"]:
-    """Adjusted p values of a family of N tests: those below a level are rejected, with at most that chance of any false one.
+def holm(p: ArrayLike) -> Float64[np.ndarray, " N"]:
+    """Adjusted p values of a family of N tests.
 
+    If those at a level or below are rejected, the chance that any is rejected falsely is at most that level.
     Holm, "A Simple Sequentially Rejective Multiple Test Procedure" (1979).
     """
     p = np.asarray(p, np.float64)
@@ -172,8 +177,8 @@ def holm(p: Float64[ArrayLike, "N"]) -> Float64[np.ndarray, "N"]:
 def ranks(runs: Sequence[ArrayLike], level: float = LEVEL) -> Int[np.ndarray, "N 2"]:
     """First and last place that the comparisons of all pairs leave to each of N contenders; 1 is the highest.
 
-    One is before another where their paired difference is above 0 at this level, p values being Holm's over all pairs: with
-    a chance of 1 - level every contender's true place is among its own. So it is for the first, though data picked it.
+    One is before another where their paired difference is above 0 at this level, p values being Holm's over all pairs. With a
+    chance of 1 - level all places are right together, so also that of the first, though its scores picked it.
 
     Args:
         runs: `Float[R]` of each contender; of two that have different numbers of runs the first that both have are paired.
@@ -183,7 +188,8 @@ def ranks(runs: Sequence[ArrayLike], level: float = LEVEL) -> Int[np.ndarray, "N
     """
     found = [np.asarray(of, np.float64) for of in runs]
     pairs = list(itertools.combinations(range(len(found)), 2))
-    tests = [paired(*(of[: min(len(found[a]), len(found[b]))] for of in (found[a], found[b]))) for a, b in pairs]
+    both = lambda a, b: min(len(found[a]), len(found[b]))
+    tests = [paired(found[a][: both(a, b)], found[b][: both(a, b)]) for a, b in pairs]
     before = np.zeros((len(found), len(found)), bool)
     for (a, b), test, p in zip(pairs, tests, holm([test.p for test in tests]), strict=True):
         before[a, b], before[b, a] = p <= level and test.effect > 0, p <= level and test.effect < 0
@@ -213,8 +219,8 @@ def interval(statistic: Callable[..., Any], *tables: ArrayLike, confidence: floa
     return whole - half, whole + half
 
 
-def collapsed(runs: Float64[ArrayLike, "R"]) -> Bool[np.ndarray, "R"]:
-    """Which runs of a cell have collapsed: they score less than half its median, and lie at least `FALL` below it."""
+def collapsed(runs: ArrayLike) -> Bool[np.ndarray, " R"]:
+    """Which runs of a cell, `Float[R]`, have collapsed: less than half of its median, and at least `FALL` below it."""
     runs = np.asarray(runs, np.float64)
     middle = np.median(runs)
     return (runs < middle / 2) & (runs <= middle - FALL)

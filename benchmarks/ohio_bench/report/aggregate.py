@@ -76,8 +76,9 @@ def aggregates(table: Table, listed: list[Entry]) -> list[Aggregate]:
         curve = np.clip(np.stack([profile(runs), *scores.interval(profile, runs)]), 0, 1)
         better, rival = None, flat.get(column.learner)
         if rival is not None and column.interface != "end_to_end":
-            chance = scores.probability_of_improvement(runs, rival)
-            between = np.clip(scores.interval(scores.probability_of_improvement, runs, rival), 0, 1)
+            both = [of[: min(len(runs), len(rival))] for of in (runs, rival)]
+            chance = scores.probability_of_improvement(*both)
+            between = np.clip(scores.interval(scores.probability_of_improvement, *both), 0, 1)
             better = (float(chance), float(between[0]), float(between[1]))
         held = [policies.policy_of(entry.cell) for entry in listed if entry.column == column.name]
         count = sum(policy is None for policy in held) + len(set(held) - {None})

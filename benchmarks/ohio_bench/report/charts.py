@@ -20,7 +20,13 @@ def bars(table: Table, listed: list[Entry]) -> bytes:
 
     rows = grid(table, listed)
     panels = [("return", table.unit), *((name, label) for name, label, _ in table.metrics)]
-    of_runs = lambda e, name: np.mean(e.cell["returns"] if name == "return" else e.cell["metrics"].get(name, [[np.nan]]), axis=1)
+    factors = {name: factor for name, _, factor in table.metrics}
+    most = {name: factors[name] if f"metrics.{name}" in table.shares else np.inf for name in factors}
+
+    def of_runs(e: Entry, name: str) -> np.ndarray:
+        played = e.cell["returns"] if name == "return" else e.cell["metrics"].get(name, [[np.nan]])
+        return factors.get(name, 1.0) * np.mean(played, axis=1)
+
     value = lambda e, name: float(np.mean(of_runs(e, name)))
     shown = columns(table, listed)
     width = 0.8 / len(shown)
@@ -42,7 +48,7 @@ def bars(table: Table, listed: list[Entry]) -> bytes:
             axis.bar(place[:1], 0.0, width, label=text, color=color(column))  # for the legend, though the first bar be hollow
             for x, entry in zip(place, found, strict=True):
                 if entry is not None and entry.same is None:
-                    _runs(axis, x, of_runs(entry, name))
+                    _runs(axis, x, of_runs(entry, name), most.get(name, np.inf))
         for x, (_, row) in enumerate(rows):
             some = next(entry for entry in row.values() if entry)
             behavior = some.behavior_policy
@@ -55,15 +61,14 @@ def bars(table: Table, listed: list[Entry]) -> bytes:
     axes[-1, 0].set_xticks(np.arange(len(rows)) + 0.4 - width / 2, [plots.plain(name) for name, _ in rows])
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=int(inches / 2.8), fontsize=8, frameon=False, loc="outside lower center")
-    figure.suptitle(
-        f"{table.title} (dots: runs; lines: 95 % t intervals; dashed: behavior policy; hollow: the policy of another bar)"
-    )
+    hollow = "; hollow: the policy of another bar" if any(entry.same for entry in listed) else ""
+    figure.suptitle(f"{table.title} (dots: runs; lines: 95 % t intervals; dashed: behavior policy{hollow})")
     return plots.png(figure)
 
 
-def _runs(axis: Any, x: float, runs: np.ndarray) -> None:
-    """Every run as a dot, over the t interval of their mean."""
-    low, high = scores.t_interval(runs)
+def _runs(axis: Any, x: float, runs: np.ndarray, most: float) -> None:
+    """Every run as a dot, over the t interval of their mean; most: where the line of a share ends, as it does at 0."""
+    low, high = np.clip(scores.t_interval(runs), 0.0 if np.isfinite(most) else -np.inf, most)
     if np.isfinite(low) and np.isfinite(high):
         axis.vlines(x, low, high, "black", linewidth=0.8)
     axis.scatter(np.full(len(runs), x), runs, s=4, color="white", edgecolors="black", linewidths=0.4, zorder=3)

@@ -108,6 +108,7 @@ class Judged:
         p: the largest level, as a chance of error, at which the interval would leave the claim undecided; adjusted: by Holm.
         runs, rows: how many count. Rows on which the same two policies play count once. same: rows on which both methods play
             the same policy.
+        collapsed: runs of these methods that collapsed, see `ohio_jax.scores.collapsed`; no interval covers what such runs do.
         cells: names of what was compared.
         stale: whether any of them is.
     """
@@ -126,6 +127,7 @@ class Judged:
     runs: int = 0
     rows: int = 0
     same: int = 0
+    collapsed: int = 0
     updates: tuple[int | None, int | None] = (None, None)
     cells: tuple[str, ...] = ()
     stale: bool = False
@@ -158,8 +160,8 @@ def judge(claims: Sequence[Claim], evidence: Evidence, rows: Iterable[str] = ())
         raise UserError(f"claims: expected a name for each, found {short(max(names, key=names.count))} more than once")
     rows = tuple(rows)
     found = [_compare(claim, evidence, claim.rows or rows) for claim in claims]
-    tested = [i for i, (claim, of) in enumerate(zip(claims, found, strict=True)) if not of.why and claim.relation != "equal"]
-    p = np.array([_p(claims[i], found[i]) for i in tested])
+    tested = [i for i, claim in enumerate(claims) if claim.relation != "equal"]
+    p = np.array([1.0 if found[i].why else _p(claims[i], found[i]) for i in tested])
     levels = dict(zip(tested, zip(p, scores.holm(p), _confidence(p), strict=True), strict=True)) if tested else {}
     return [_judged(claim, of, levels.get(i)) for i, (claim, of) in enumerate(zip(claims, found, strict=True))]
 
@@ -249,6 +251,7 @@ def _judged(claim: Claim, of: _Compared, tested: tuple[float, float, float] | No
         "runs": len(of.ours),
         "rows": len(of.pairs),
         "same": sum(other is not None and mine.policy == other.policy for mine, other in of.pairs),
+        "collapsed": sum(int(scores.collapsed(cell.values["score"]).sum()) for cell in cells.values() if "score" in cell.values),
         "updates": (ours.updates, theirs.updates if theirs else None),
         "cells": tuple(cells),
         "stale": any(cell.stale for cell in cells.values()),

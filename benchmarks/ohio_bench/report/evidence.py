@@ -13,7 +13,7 @@ from ohio_bench.runner.table import Table
 from ohio_jax import scores
 
 # Fields of a config, by which runs are paired: what a cell was tested on, and what it learned from.
-TESTS = ("test_seed", "test_stream", "test_episodes")
+TESTS = ("task", "settings", "test_seed", "test_stream", "test_episodes")
 DATA = ("behavior_policy", "data_set", "data_seed", "data_episodes", "data_settings")
 
 

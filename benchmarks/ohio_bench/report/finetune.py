@@ -10,7 +10,7 @@ import numpy as np
 
 from ohio_bench.report import plots
 from ohio_bench.report.policies import cards
-from ohio_bench.report.text import filled, machine, table
+from ohio_bench.report.text import between, filled, machine, table
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
 from ohio_bench.runner.standing import standing
@@ -118,12 +118,12 @@ def summary(values: np.ndarray) -> tuple[float, float, float]:
 
 def _lines(runs: list[Run]) -> list[list[str]]:
     out = []
-    between = lambda values: "{:.1f} ({:.1f} to {:.1f})".format(*summary(values))
     for run in runs:
         found = (run.violations, run.tested)
         violated = [f"{np.mean(of[name]):,.1f}" if name in of else "" for of in found for name in VIOLATIONS]
         lowest = f"{smooth(run.score).mean(axis=1).min():.1f}"
-        scored = [between(run.start), lowest, between(run.last), between(run.end)]
+        start, last, end = (between(*summary(values)) for values in (run.start, run.last, run.end))
+        scored = [start, lowest, last, end]
         out.append([INTERFACES[run.interface], run.method, f"{run.updates:,}", *scored, *violated])
     return out
 
@@ -177,7 +177,9 @@ def figure(runs: list[Run]) -> bytes:
                 values = smooth(run.score if name == "score" else run.violations[name])
                 axis.plot(run.decisions, values.mean(axis=1), styles[run.interface], color=color, label=run.name, linewidth=1.4)
                 some = slice(None, None, max(1, len(values) // 40))
-                axis.fill_between(run.decisions[some], *scores.t_interval(values[some]), color=color, alpha=0.12, linewidth=0)
+                if values.shape[1] > 1:
+                    low, high = scores.t_interval(values[some])
+                    axis.fill_between(run.decisions[some], low, high, color=color, alpha=0.12, linewidth=0)
         row[0].axhline(next(run.behavior_policy for run in runs if run.domain == domain), color="black", linewidth=1)
         # Collapsed runs fall far below the score of random actions, 0; the axis ends before.
         lowest = min(float(smooth(run.score).mean(axis=1).min()) for run in runs if run.domain == domain)

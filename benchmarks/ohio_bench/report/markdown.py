@@ -11,7 +11,7 @@ import numpy as np
 from ohio_bench.report import charts, latex, policies
 from ohio_bench.report.aggregate import PULLS, Aggregate, Board, Choice, board
 from ohio_bench.report.entries import ENOUGH, Entry, blocks, grid
-from ohio_bench.report.text import filled, formatted, plain
+from ohio_bench.report.text import between, filled, formatted, plain
 from ohio_bench.report.text import table as tabled
 from ohio_bench.runner.cell import Report
 from ohio_bench.runner.table import Table
@@ -154,12 +154,9 @@ def _details(table: Table, entry: Entry) -> list[str]:
 
 
 def _over_all(found: list[Aggregate]) -> str:
-    def between(value: float, low: float, high: float, digits: int) -> str:
-        return f"{value:.{digits}f}" + (f" ({low:.{digits}f} to {high:.{digits}f})" if np.isfinite(low) else "")
-
     rows = []
     for of in found:
-        fields = [between(of.value[name], of.low[name], of.high[name], 1) for name in ("iqm", "median", "mean", "gap")]
+        fields = [between(of.value[name], of.low[name], of.high[name]) for name in ("iqm", "median", "mean", "gap")]
         count = f"{of.policies} on {of.table.shape[1]}"
         rows.append([plain(of.column.name), count, *fields, between(*of.better, 2) if of.better else ""])
     methods = tabled(["method", "policies on data sets", "IQM", "median", "mean", "gap", "P"], rows, None)

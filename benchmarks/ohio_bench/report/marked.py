@@ -57,16 +57,19 @@ def verdict(of: Judged) -> str:
 def counts(of: Judged) -> str:
     """What a verdict rests on."""
     same = f", on {of.same} of which both play the same policy" if of.same else ""
-    return f"{of.runs} runs, {of.rows} data set{'s' * (of.rows > 1)}{same}"
+    collapsed = f"; {of.collapsed} run{'s' * (of.collapsed > 1)} of these methods collapsed" if of.collapsed else ""
+    return f"{of.runs} runs, {of.rows} data set{'s' * (of.rows > 1)}{same}{collapsed}"
+
+
+def ending(of: Judged, bold: str = "") -> str:
+    """What was claimed, and what came of it."""
+    more = f": {plain(of.why) if bold else of.why}" if of.why else f"; {counts(of)}"
+    return f"Claimed: {relation(of.claim)}; {bold}{verdict(of)}{bold}{more}."
 
 
 def lines(found: Iterable[tuple[str, Judged]]) -> str:
     """A list, a claim an item."""
-    out = []
-    for _, of in found:
-        more = f": {plain(of.why)}" if of.why else f"; {counts(of)}"
-        out.append(f"- {sentence(of)} Claimed: {relation(of.claim)}; **{verdict(of)}**{more}.")
-    return "\n".join(out)
+    return "\n".join(f"- {sentence(of)} {ending(of, '**')}" for _, of in found)
 
 
 def as_table(found: Iterable[tuple[str, Judged]]) -> str:

@@ -11,7 +11,7 @@ def cards(cell: dict[str, Any]) -> list[dict[str, Any]]:
     return found if isinstance(found, list) else [found]
 
 
-def policy_of(cell: dict[str, Any]) -> Hashable | None:
+def policy_of(cell: dict[str, Any]) -> tuple[Hashable, ...] | None:
     """What tells trained policies apart: the transitions that each was learned from, its plan and its action interface.
 
     None where transitions have no digest, and for scripted policies.
@@ -20,13 +20,13 @@ def policy_of(cell: dict[str, Any]) -> Hashable | None:
     return (digests, _text(config["plan"]), config["interface"]) if digests and all(digests) else None
 
 
-def outcome_of(cell: dict[str, Any]) -> Hashable | None:
+def outcome_of(cell: dict[str, Any]) -> tuple[Hashable, ...] | None:
     """The same for two cells whose policies were learned from the same transitions by the same plan and earned the same returns.
 
     The interface is no part of it: two of them may give the same transitions, and then the same actions.
     """
     policy = policy_of(cell)
-    return None if policy is None else (policy[:2], _text(cell["returns"]))
+    return None if policy is None else (*policy[:2], _text(cell["returns"]))
 
 
 def first_of(cells: Sequence[dict[str, Any]]) -> list[int]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from ohio_bench.experiments import TABLES
 from ohio_bench.report import aggregate, latex, leaderboard
-from ohio_bench.report.leaderboard import domains, page
+from ohio_bench.report.leaderboard import page
 from ohio_bench.report.text import plain
 from ohio_bench.runner import schema, store
 
@@ -217,32 +217,13 @@ def test_fine_tuning_is_on_the_page(results):
     assert ours["violations"] == {"infeasible requests an episode": 15.0}  # 0.5 a decision
 
 
-@pytest.mark.parametrize(("score", "mean", "verdict"), [(99.0, 24.45, "40.3"), (51.0, 0.45, "; not distinguishable")])
-def test_a_domain_has_a_line(tmp_path, score, mean, verdict):
-    boards.fill(tmp_path)
-    cell = boards.cell("Reacher-Expert", "OHIO analytical BC", score)
-    cell["returns"][0] = [value - 9.806 for value in cell["returns"][0]]  # the first seed is one point lower
-    (tmp_path / "runs" / "reacher" / "cpu" / "1.json").write_text(json.dumps(cell))
-    line = domains.domain(aggregate.board(TABLES["reacher"], "cpu", tmp_path))
-    # One end to end is lucky where the other is not, and that point: over both data sets their differences are 2.5 apart.
-    half = 12.706 * 1.25
-    assert line.difference[:3] == pytest.approx((mean, mean - half, mean + half), abs=1e-3)
-    assert line.text.startswith(f"OHIO analytical BC {mean + 49.8:.1f} (best mean of 2 hierarchical methods); ")
-    assert "; End-to-end BC 49.8 (best mean of 1 end-to-end method). Difference " in line.text
-    assert line.text.endswith(f"{verdict}; 2 data sets, 2 runs.")
-
-
-def test_a_domain_without_a_rival_says_so(tmp_path):
-    boards.fill(tmp_path)
-    folder = tmp_path / "runs" / "reacher" / "cpu"
-    (folder / "3.json").unlink()  # end-to-end on one of the data sets
-    line = domains.domain(aggregate.board(TABLES["reacher"], "cpu", tmp_path))
-    assert line.difference is None and line.text.endswith("; no end-to-end method has a run for every data set; 2 data sets.")
-    for path in folder.glob("*.json"):
-        cell = json.loads(path.read_text())
-        cell["config"].get("plan", {})["seeds"] = 1
-        path.write_text(json.dumps({**cell, "returns": cell["returns"][:1], "metrics": {}}))
-    assert domains.domain(aggregate.board(TABLES["reacher"], "cpu", tmp_path)) is None  # one seed is no comparison
+def test_claims_about_what_is_shown_are_on_the_page(results):
+    found = data_of((results / "index.html").read_text())["claims"]
+    assert {of["title"] for of in found} == {"Reacher", "Finetune"}
+    (observed,) = (of["text"] for of in found if "observed states, for which" in of["text"])
+    assert (
+        observed.endswith("OHIO least squares IQL, Reacher-Mixed Observed state IQL.") and "; undecided: no run file" in observed
+    )
 
 
 def test_no_text_of_a_run_file_becomes_markup(results):

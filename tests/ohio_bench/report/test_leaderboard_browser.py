@@ -124,9 +124,9 @@ def test_what_an_address_asks_for_in_vain_is_ignored(page, address):
     assert page.locator("th[aria-sort]").count() == 0 and page.locator("#over-sets").is_visible()
 
 
-def test_domains_and_fine_tuning(page):
-    line = page.locator("#lines li")
-    assert line.inner_text().startswith("Reacher. OHIO analytical BC 74.5 (best mean of 2 hierarchical methods); ")
+def test_claims_and_fine_tuning(page):
+    line = page.locator("#lines li").first
+    assert line.inner_text().startswith("Reacher. IQL on recovered actions scores an unknown amount more or less than ")
     page.locator("#which").select_option("Offline-to-online fine-tuning, cpu")
     rows = page.locator("#finetuned tbody tr").all_inner_texts()
     assert [row.split("\t")[1:7] for row in rows] == [

@@ -326,8 +326,8 @@ function route() {
 
 // --- Start ---
 
-for (const { title: name, text } of data.domains) at("lines").append(html("li", {}, html("strong", {}, `${name}. `), text));
-at("domains").hidden = !data.domains.length;
+for (const { title: name, text } of data.claims) at("lines").append(html("li", {}, html("strong", {}, `${name}. `), text));
+at("claims").hidden = !data.claims.length;
 heads();
 controls();
 for (const { key, title: name, preset } of [...data.tables, ...data.finetuned]) at("which").append(html("option", { value: key }, `${name}, ${preset}`));

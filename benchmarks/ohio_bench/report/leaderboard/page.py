@@ -22,7 +22,7 @@ from ohio_envs import datasets
 from ohio_bench.report import aggregate, finetune
 from ohio_bench.report.aggregate import Aggregate, Board, improvement
 from ohio_bench.report.entries import ENOUGH, Entry, grid, method
-from ohio_bench.report.leaderboard.domains import domain
+from ohio_bench.report.marked import Found, ending, sentence
 from ohio_bench.report.policies import cards
 from ohio_bench.runner.standing import standing
 from ohio_bench.runner.store import slug
@@ -170,7 +170,9 @@ def sets(boards: Iterable[Board]) -> list[dict[str, Any]]:
                 continue
             card, config = found[0], entry.cell["config"]  # a card has the settings under which actions were recovered
             name = config.get("data_set")
-            logged = datasets.RECIPES[name].settings if name in datasets.RECIPES else config.get("data_settings", config["settings"])
+            logged = (
+                datasets.RECIPES[name].settings if name in datasets.RECIPES else config.get("data_settings", config["settings"])
+            )
             settings = ",".join(f"{key}={value}" for key, value in logged.items())
             words = ["ohio-jax", "collect", card["task"], "--policy", card["behavior_policy"]]
             words += ["--episodes", str(card["episodes"]), "--seed", str(card["seed"])]
@@ -201,14 +203,17 @@ def _runs(boards: list[Board]) -> set[int]:
     return {entry.seeds for board in boards for entry in board.entries if entry.seeds > 1}
 
 
-def text(boards: list[Board], tuned: list[dict[str, Any]], files: list[str]) -> str:
-    """The page. tuned: of `finetuned`. files: other pages beside it, for its foot."""
-    found = {
-        "domains": [
-            {"title": line.title, "text": " ".join(filter(None, (line.text, board.standing.text())))}
-            for board in boards
-            if (line := domain(board))
-        ],
+def claimed(found: Found, boards: list[Board], tuned: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Claims about the tables that are shown, in words."""
+    shown = {(board.table.name, board.preset) for board in boards} | {("finetune", of["preset"]) for of in tuned}
+    families = [(name, family) for name, of in found.items() for preset, family in of.items() if (name, preset) in shown]
+    return [{"title": name.capitalize(), "text": f"{sentence(of)} {ending(of)}"} for name, family in families for of in family]
+
+
+def text(boards: list[Board], tuned: list[dict[str, Any]], files: list[str], found: Found) -> str:
+    """The page. tuned: of `finetuned`. files: other pages beside it, for its foot. found: every claim."""
+    content = {
+        "claims": claimed(found, boards, tuned),
         "finetuned": tuned,
         "tables": [table_of(board) for board in boards],
         "cells": [cell for board in boards for cell in _cells(board)],
@@ -221,9 +226,9 @@ def text(boards: list[Board], tuned: list[dict[str, Any]], files: list[str]) -> 
     policy = f"default-src 'none'; script-src {source(script)}; style-src {source(style)}; img-src data:; base-uri 'none'"
     links = (f' <a href="{html.escape(name)}">{html.escape(name)}</a>' for name in files)
     # "<" only ever stands inside strings of the JSON: escaped, no text can end the element or open another.
-    content = json.dumps(found, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return Template(part("page.html")).substitute(
-        policy=policy, style=style, script=script, data=content, files=",".join(links) or " none"
+        policy=policy, style=style, script=script, data=data, files=",".join(links) or " none"
     )
 
 
