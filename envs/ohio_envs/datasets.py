@@ -35,6 +35,7 @@ VARIABLE = "OHIO_DATASETS"  # a folder for data sets, instead of the user's cach
 EXTENSIONS = re.compile(r"avx\w*|amx\w*|fma\w*|sse4\w*|asimd\w*|sve\w*|bf16|f16c")  # of a processor, by which programs differ
 
 Split = Literal["train", "validation"]
+SPLITS: tuple[Split, ...] = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -175,13 +176,27 @@ def platform() -> str:
     return " ".join([*words, f"extensions-{short}", f"jax-{version('jax')}"])
 
 
+def card(name: str, data_seed: int, split: Split) -> dict[str, Any] | None:
+    """The card of a part as it stands in the cache; None where there is none."""
+    found = read_card(place(name, data_seed, split))
+    return found if isinstance(found, dict) and "sha256" in found else None
+
+
 def digest(name: str, data_seed: int) -> str | None:
     """SHA-256 over those of both parts, as their cards note them; None where one is not there."""
-    splits: tuple[Split, ...] = ("train", "validation")
-    cards = [read_card(place(name, data_seed, split)) for split in splits]
-    if not all(isinstance(card, dict) and "sha256" in card for card in cards):
-        return None
-    return hashlib.sha256("\n".join(card["sha256"] for card in cards).encode()).hexdigest()
+    cards = [card(name, data_seed, split) for split in SPLITS]
+    known = [of["sha256"] for of in cards if of]
+    return hashlib.sha256("\n".join(known).encode()).hexdigest() if len(known) == len(SPLITS) else None
+
+
+def size(name: str, data_seed: int) -> int:
+    """Bytes of both parts on the disk."""
+    return sum(path.stat().st_size for split in SPLITS for path in place(name, data_seed, split).iterdir())
+
+
+def verify(name: str, data_seed: int) -> int:
+    """Reads and checks all of a data set in the cache; the number of its chunks. Raises UserError for damage."""
+    return sum(data.verify(place(name, data_seed, split))[1] for split in SPLITS)
 
 
 @functools.cache

@@ -137,7 +137,7 @@ def test_smoothing_is_a_mean_of_the_last_part():
 def test_a_damaged_run_file_is_named(tmp_path):
     path = tmp_path / "cell.json"
     path.write_text('{"config": {}}')
-    with pytest.raises(UserError, match=r"cell\.json: field version: expected 2, found 0"):
+    with pytest.raises(UserError, match=rf"cell\.json: field version: expected {store.VERSION}, found 0"):
         store.read(path, page.KIND)
 
 

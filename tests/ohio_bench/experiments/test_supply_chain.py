@@ -77,7 +77,7 @@ def test_finished_cells_are_not_run_again(filled, monkeypatch):
 
 
 def test_speed_is_measured_on_the_same_work():
-    budget = speed.Budget(1, 0.01, (1, 2), 2, supply_chain.hdpo(1, 8, 2))
+    budget = speed.Budget(1, 0.01, (1, 2), 2, supply_chain.hdpo(8, 2))
     part = speed.periods("supply-chain-1w3s", budget)
     names = {"batch_1", "batch_2", "batch_1, low level", "batch_2, low level"}
     assert set(part["steps_per_second"]) == names | {"numpy"} and set(part["ratio_to_numpy"]) == names
@@ -89,7 +89,7 @@ def test_time_to_99_percent(monkeypatch):
     curve = np.array([[0.0], [90.0], [99.5], [98.0], [99.2], [100.0], [100.0], [100.0], [100.0], [100.0]])
     seconds = {"compile": 3.0, "train": 20.0}
     monkeypatch.setattr(speed, "hdpo", lambda *_, **__: Trained(None, {"return": curve}, seconds))
-    plan = dataclasses.replace(supply_chain.hdpo(1, 8, 50), block=5)
+    plan = dataclasses.replace(supply_chain.hdpo(8, 50), block=5)
     found = speed.training("supply-chain-1w3s", speed.QUICK._replace(plan=plan))
     assert found["periods_per_second"] == 50 * 64 * 30 / 20.0
     assert found["last_return"] == 100.0 and found["updates_to_99_percent"] == 25 and found["seconds_to_99_percent"] == 10.0

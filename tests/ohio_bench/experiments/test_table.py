@@ -177,7 +177,11 @@ def test_one_run_has_no_interval(filled, tmp_path):
         cell = json.loads(path.read_text())
         if "policy" not in cell["config"]:
             cell["config"]["plan"]["seeds"] = 1
-            one = {"data": cell["data"][:1], "returns": cell["returns"][:1], "metrics": {name: value[:1] for name, value in cell["metrics"].items()}}
+            one = {
+                "data": cell["data"][:1],
+                "returns": cell["returns"][:1],
+                "metrics": {name: value[:1] for name, value in cell["metrics"].items()},
+            }
             (place / path.name).write_text(json.dumps({**cell, **one}))
     render.report(TINY, tmp_path, "tiny").write()
     assert "1 run of 4 test episodes" in text() and "Cells of one run have no interval and no rank." in text()
@@ -197,10 +201,7 @@ def test_a_damaged_run_file_is_named(filled, tmp_path):
 def test_what_is_transferred_is_learned_once(tmp_path, monkeypatch):
     """Two places to be tested in, one to be logged in: data once, the transferred method trained once, the other in each."""
     monkeypatch.chdir(tmp_path)
-    rows = tuple(
-        table.Row(f"Tiny-{how}", "tiny-dtv-v1", changes={**CITY, "dynamics": how})
-        for how in ("strict", "conserving")
-    )
+    rows = tuple(table.Row(f"Tiny-{how}", "tiny-dtv-v1", changes={**CITY, "dynamics": how}) for how in ("strict", "conserving"))
     columns = tuple(
         table.Column(name, "ohio", "analytic", "bc", zero_shot=zero_shot) for name, zero_shot in (("A", True), ("B", False))
     )

@@ -188,11 +188,9 @@ def test_page_holds_every_cell_with_what_makes_it_again(results):
     assert cell["hardware"] == "A processor, 2 cores" and cell["provenance"]["versions"] == {"jax": "0.10.2"}
     assert cells["Reacher", "expert (scripted)"]["rank"] is None
     assert [of["row"] for of in found["sets"]] == ["Reacher-Expert", "Reacher-Mixed"]
-    collect = (
-        "ohio-jax collect reacher --policy expert --episodes 300 --seed 1000 --set horizon=1000,steps=5 --out reacher-expert.npz"
-    )
-    assert found["sets"][0]["command"] == collect
-    assert "--set horizon=1000,steps=10 " in found["sets"][1]["command"]
+    assert found["sets"][0]["command"] == "ohio-jax data make reacher-expert-v1"
+    collect = "--policy mixed --episodes 300 --seed 1000 --set horizon=1000,steps=10 --out reacher-mixed.npz"
+    assert found["sets"][1]["command"] == f"ohio-jax collect reacher {collect}"  # of a run file without a name
     # Before the submission alone: a set's card never comes from it.
     assert cells["Reacher-Expert", boards.EVIL]["author"] == "Somebody"
 
@@ -352,9 +350,11 @@ def test_the_command_says_what_is_wrong_in_one_line(board, command):
         ("table", "chess", "unknown table 'chess'"),
         ("preset", "quick", "unknown preset of reacher with a board 'quick'"),
         ("row", "Reacher-Medium", "unknown dataset of reacher in preset cpu 'Reacher-Medium'"),
-        ("config.test_seed", 11, "field config.test_seed: expected 10, as on the board, found 11"),
+        ("config.test_stream", "selection", "field config.test_stream: expected test, the stream"),
+        ("config.data_set", "reacher-medium-v1", "field config.data_set: expected 'reacher-expert-v1', as on the board"),
+        ("data", [{}] * 3, "field data: expected a card for each of 2 runs, or one for all, found 3"),
         ("config.data_settings", {"steps": 3}, "field config.data_settings: expected None, as on the board, found {'steps': 3}"),
-        ("config.data_episodes", 1, "field config.data_episodes: expected 300"),
+        ("config.data_episodes", 1, "field config.data_episodes: expected None, as on the board, found 1"),
         ("config.policy", "expert", "field config.policy: expected no scripted policy"),
         ("reference.full", 1.0, "field reference.full: expected 980.6, as on the board, found 1.0"),
         ("provenance.hardware.platform", "abacus", "field provenance.hardware.platform: expected cpu, gpu or tpu"),

@@ -225,15 +225,6 @@ def test_force_makes_anew_what_the_work_folder_holds(tmp_path):
     assert (tmp_path / ".work" / "other").read_text() == "mine" and not kept.exists()
 
 
-def test_chunks_that_a_killed_command_left_beside_whole_logs_go(tmp_path):
-    work, task, asked = WorkFolder(tmp_path), registry.make("routing-synthetic", dict(CITY)), ("dtv", 3, 0)
-    logged = work.dataset(task, *asked)
-    (path,) = (tmp_path / "data").iterdir()
-    parts.folder(path).mkdir()
-    parts.keep(parts.folder(path) / "000000-000003", {"made": "by an earlier call, killed since"}, {"a": np.zeros(3)})
-    assert work.dataset(task, *asked).digest == logged.digest and [*path.parent.iterdir()] == [path]
-
-
 def test_a_learner_whose_code_changed_is_another_configuration(tmp_path, monkeypatch):
     """A cell names where its learner lives, and the digest of its source."""
     monkeypatch.chdir(tmp_path)

@@ -169,10 +169,8 @@ def sets(boards: Iterable[Board]) -> list[dict[str, Any]]:
             if not found or "author" in entry.cell or entry.row in out:
                 continue
             card, config = found[0], entry.cell["config"]  # a card has the settings under which actions were recovered
-            name = config.get("data_set")
-            logged = (
-                datasets.RECIPES[name].settings if name in datasets.RECIPES else config.get("data_settings", config["settings"])
-            )
+            name, before = config.get("data_set"), config.get("data_settings", config["settings"])
+            logged = datasets.RECIPES[name].settings if name in datasets.RECIPES else before
             settings = ",".join(f"{key}={value}" for key, value in logged.items())
             words = ["ohio-jax", "collect", card["task"], "--policy", card["behavior_policy"]]
             words += ["--episodes", str(card["episodes"]), "--seed", str(card["seed"])]
