@@ -4,13 +4,16 @@ Where it returns what it returned, episode for episode, no change of its sources
 cells that share them; what it does not use, such as another learner, needs a sentinel of its own.
 """
 
+import contextlib
+import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
+from ohio_envs import datasets
 
 from ohio_bench.runner import source, standing, store
 from ohio_bench.runner.cell import RESULTS, Cell, Experiment
@@ -47,7 +50,7 @@ def watch(
     (cell,) = chosen(first, first.preset(preset), [name])
     _check(cell, stored)
     today = source.Code().sources(cell.config)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _data_sets_in(Path(folder) / "datasets"):
         found = outcome(cell, WorkFolder(Path(folder)))
     if isinstance(found, UserError):
         raise UserError(f"cell {name}: {found}")
@@ -55,6 +58,19 @@ def watch(
     _compare(name, stored, found)
     of = found["provenance"]
     return Watched(name, standing.record(stored, today, results, {"cell": name, "time": of["time"], "revision": of["revision"]}))
+
+
+@contextlib.contextmanager
+def _data_sets_in(folder: Path) -> Iterator[None]:
+    """Data sets are made anew meanwhile: those of the cache may be the work of earlier code."""
+    before = os.environ.get(datasets.VARIABLE)
+    os.environ[datasets.VARIABLE] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop(datasets.VARIABLE)
+        if before is not None:
+            os.environ[datasets.VARIABLE] = before
 
 
 def _pick(experiment: Experiment, preset: str, only: tuple[str, ...], results: Path) -> tuple[str, dict[str, Any]]:

@@ -31,39 +31,44 @@ SUITE = {package.__name__: Path(*package.__path__) for package in (ohio_jax, ohi
 REGISTRIES = ("ohio_jax.learners", "ohio_jax.inverse", "ohio_envs.registry")
 ALWAYS = ("ohio_jax.evaluate", "ohio_jax.collect", "ohio_envs.registry")
 LEARNED = ("ohio_jax.relabel", "ohio_jax.training.offline", "ohio_jax.inverse", "ohio_jax.learners")
+FINE_TUNED = ("ohio_jax.training.online", "ohio_bench.runner.finetune")
 MEASURED = tuple(f"ohio_bench.runner.sensitivity.{name}" for name in ("arm", "recovery", "score", "cost"))
 FOLLOWED = ("ohio_jax.", "ohio_envs.", "ohio_bench.runner.sensitivity.", "ohio_bench.speed.work", "ohio_bench.speed.timing")
-LEFT = ("ohio_jax", "ohio_envs", "ohio_envs.plans", "ohio_envs.datasets")  # what these say of a cell is looked at as it is
+LEFT = ("ohio_jax", "ohio_envs", "ohio_envs.plans", "ohio_envs.datasets")  # what these say of a cell is its configuration
 ASSETS = (".npz", ".xml", ".json")  # that a module of `ohio_envs` may read beside it
 UNSEEN = ("ctx", "kind", "type_comment", "type_ignores")  # fields of a syntax tree that change no program
 
 
 class Choice(NamedTuple):
-    """Modules that a cell's configuration names, and the names it has for them in registries."""
+    """What a cell's configuration chooses: modules, names in registries, and data sets."""
 
     roots: tuple[str, ...]
     names: tuple[str, ...]
+    data_sets: tuple[str, ...]
 
 
 def chosen(config: dict[str, Any]) -> Choice:
-    """What makes a cell of this configuration; of what is no longer there, nothing."""
-    found = list(_named(config))
-    of = lambda *keys: sorted({value for key, value in found if key in keys})
+    """What a cell of this configuration is made by; of what is no longer there, nothing."""
+    texts = list(_texts(config))
+    of = lambda field: sorted({text for name, text in texts if name == field})
     learners, inverses, tasks = of("learner"), of("inverse"), of("task")
-    outside = [module for key, value in found if key == "learner_from" for module in (value.partition(":")[0],)]
     if not tasks:
-        roots, inverses = MEASURED, sorted(INVERSES)
+        makers, inverses = MEASURED, sorted(INVERSES)
     elif not learners:
-        roots = ALWAYS
+        makers = ALWAYS
     elif "policy" in config:
-        roots = (*ALWAYS, "ohio_jax.training.hdpo", "ohio_jax.learners")
+        makers = (*ALWAYS, "ohio_jax.learners", "ohio_jax.training.hdpo")
     else:
-        online = ("ohio_jax.training.online", "ohio_bench.runner.finetune") if "online" in config else ()
-        roots = (*ALWAYS, *LEARNED, *online)
-    chosen = [(LEARNERS, learners), (INVERSES, inverses), (registry.TASKS, tasks)]
-    named = [module_of(among[name]) for among, names in chosen for name in names if name in among]
-    names = (*learners, *inverses, *tasks, *of("data_set"))
-    return Choice(tuple(dict.fromkeys((*roots, *named, *outside))), tuple(dict.fromkeys(names)))
+        makers, inverses = (*ALWAYS, *LEARNED, *(FINE_TUNED if "online" in config else ())), inverses or ["analytic"]
+    found = [
+        registered[name]
+        for registered, names in ((LEARNERS, learners), (INVERSES, inverses), (registry.TASKS, tasks))
+        for name in names
+        if name in registered
+    ]
+    outside = [name.partition(":")[0] for name in of("learner_from")]
+    roots = dict.fromkeys([*makers, *map(module_of, found), *outside])
+    return Choice(tuple(roots), (*learners, *inverses, *tasks), tuple(of("data_set")))
 
 
 def module_of(thing: Any) -> str:
@@ -73,12 +78,12 @@ def module_of(thing: Any) -> str:
     return getattr(thing, "__module__", None) or thing.__name__
 
 
-def _named(value: Any) -> Iterator[tuple[str, str]]:
-    """Every text of a configuration with its field."""
-    for key, of in value.items() if isinstance(value, dict) else ():
+def _texts(value: Any) -> Iterator[tuple[str, str]]:
+    """Every text of a configuration, with its field."""
+    for field, of in value.items() if isinstance(value, dict) else ():
         if isinstance(of, str):
-            yield key, of
-        yield from _named(of)
+            yield field, of
+        yield from _texts(of)
 
 
 class Code:
@@ -96,7 +101,8 @@ class Code:
         own = {root.partition(".")[0] for root in choice.roots} - SUITE.keys()
         files = {**self.files, **{name: file for top in own for name, file in _own(top).items()}}
         followed = (*FOLLOWED, *(f"{name}." for name in files.keys() - self.files.keys()))
-        out: Digests = {}
+        recipes = {name: datasets.RECIPES[name] for name in choice.data_sets if name in datasets.RECIPES}
+        out: Digests = {f"ohio_envs.datasets[{name}]": _short([repr(recipe)]) for name, recipe in recipes.items()}
         waiting = [root for root in choice.roots if root in files]
         while waiting:
             name = waiting.pop()
@@ -108,7 +114,7 @@ class Code:
                 out |= {f"{name}[{key}]": entries[key] for key in choice.names if key in entries}
                 continue
             out[name], imports = _module(name, path, changed)
-            if name.startswith("ohio_envs."):
+            if name.startswith("ohio_envs.") and name.count(".") > 1:
                 out |= _assets(name, path)
             imported = (next((found for found in names if found in files), None) for names in imports)
             waiting += [found for found in imported if found and found not in LEFT and f"{found}.".startswith(followed)]
@@ -186,6 +192,8 @@ def _write(node: Any, out: list[str], imports: list[Any] | None = None) -> None:
         out.append(type(node).__name__)
         for field in _fields(type(node)):
             value = getattr(node, field, None)
+            if isinstance(node, ast.JoinedStr):  # in which Python 3.12 has empty texts
+                value = [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")]
             if value is not None and value != []:
                 out.append(field)
                 _write(value, out, imports)
