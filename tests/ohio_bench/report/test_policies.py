@@ -104,7 +104,7 @@ def test_a_policy_that_two_methods_hold_is_tried_once():
     assert choice.arms == 5
 
 
-@pytest.mark.parametrize("changed", [{"test_seed": 11}, {"data_set": "reacher-v2"}, {"test_stream": "test"}], ids=str)
+@pytest.mark.parametrize("changed", [{"test_seed": 11}, {"data_set": "reacher-v2"}, {"test_stream": "selection"}], ids=str)
 def test_runs_on_other_episodes_or_data_are_not_compared(changed):
     found = listed(made(ROWS[0], BC, *FIVE), made(ROWS[0], "End-to-end BC", *(run - 50.0 for run in FIVE), **changed))
     assert {entry.rank for entry in found.values()} == {(0, 0)} and not any(entry.best for entry in found.values())
