@@ -1,7 +1,8 @@
 """Claims: sentences that compare two methods, declared as data and judged by the run files alone.
 
 The unit is a run: run r of two methods shares training seed, data and test episodes, so what is judged is Student's interval of
-the mean difference. The claims of an experiment's preset are one family, for whose number Holm's procedure corrects.
+the mean difference over runs, with data sets and test episodes as they are. The claims of an experiment's preset are one family, for
+whose number Holm's procedure corrects; what cannot be tested yet counts as one of them.
 """
 
 import dataclasses
@@ -18,7 +19,8 @@ from ohio_bench.runner.cell import RESULTS, Experiment
 from ohio_jax import scores
 from ohio_jax.errors import UserError, short
 
-ALPHA = 0.05  # chance that any claim of a family is decided wrongly
+ALPHA = scores.LEVEL  # chance that any claim of a family is decided wrongly
+NAMED = 4  # missing cells that a sentence names
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 FIELDS = ("difference", "runs", "rows", "updates", "their_updates")  # what a sentence may be filled with
 DIGITS = 4  # significant ones of stored numbers: what another machine's rounding does not change
@@ -99,7 +101,7 @@ Evidence = dict[tuple[str, str], Measured]  # by row and column; of a scripted p
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim and what the run files say of it. Without enough of them, `why` says what is missing, and numbers are None.
+    """A claim and what the run files say of it. Where they do not compare its methods, `why` says so, and numbers are None.
 
     Attributes:
         ours, theirs: mean statistic of either, over rows and runs.
@@ -109,7 +111,7 @@ class Judged:
         runs, rows: how many count. Rows on which the same two policies play count once. same: rows on which both methods play
             the same policy.
         collapsed: runs of these methods that collapsed, see `ohio_jax.scores.collapsed`; no interval covers what such runs do.
-        cells: names of what was compared.
+        cells: names of what was compared. missing: of what was not there.
         stale: whether any of them is.
     """
 
@@ -130,6 +132,7 @@ class Judged:
     collapsed: int = 0
     updates: tuple[int | None, int | None] = (None, None)
     cells: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     stale: bool = False
 
     def as_json(self) -> dict[str, Any]:
@@ -144,6 +147,7 @@ class _Compared:
     theirs: np.ndarray
     pairs: tuple[tuple[Measured, Measured | None], ...]
     why: str = ""
+    missing: tuple[str, ...] = ()
 
 
 def judge(claims: Sequence[Claim], evidence: Evidence, rows: Iterable[str] = ()) -> list[Judged]:
@@ -178,7 +182,7 @@ def of_experiment(experiment: Experiment, results: Path = RESULTS) -> dict[str, 
 
 
 def _compare(claim: Claim, evidence: Evidence, rows: Sequence[str]) -> _Compared:
-    nothing = lambda why: _Compared(np.zeros(0), np.zeros(0), (), why)
+    nothing = lambda why, missing=(): _Compared(np.zeros(0), np.zeros(0), (), why, tuple(missing))
     constant = not isinstance(claim.theirs, str)
     pairs: dict[tuple[Hashable, Hashable], tuple[Measured, Measured | None]] = {}
     missing, unpaired = [], []
@@ -193,7 +197,8 @@ def _compare(claim: Claim, evidence: Evidence, rows: Sequence[str]) -> _Compared
             unpaired.append(row)
         pairs.setdefault((ours.policy, theirs.policy if theirs else ""), (ours, theirs))
     if missing:
-        return nothing(f"no run file with a {claim.statistic} of {', '.join(missing)}")
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        return nothing(f"no run file with a {claim.statistic} of {', '.join(missing[:NAMED])}{more}", missing)
     if unpaired:
         return nothing(f"data or test episodes of the two methods differ on {', '.join(unpaired)}")
     kept = tuple(pairs.values())
@@ -241,7 +246,7 @@ def _confidence(p: np.ndarray) -> np.ndarray:
 
 def _judged(claim: Claim, of: _Compared, tested: tuple[float, float, float] | None) -> Judged:
     if of.why:
-        return Judged(claim, UNDECIDED, of.why)
+        return Judged(claim, UNDECIDED, of.why, missing=of.missing)
     cells = {cell.name: cell for pair in of.pairs for cell in pair if cell}
     ours, theirs = of.pairs[0]
     common: dict[str, Any] = {

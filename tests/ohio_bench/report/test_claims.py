@@ -138,8 +138,10 @@ def test_what_cannot_be_compared_is_undecided_and_says_why():
     found = one_row()
     judged = judge([claim(), claim(name="d", theirs="nobody")], found, ["A", "B"])
     assert [of.verdict for of in judged] == ["undecided"] * 2
-    assert judged[0].why == "no run file with a score of B ours, B theirs" and "A nobody, B ours, B nobody" in judged[1].why
+    assert judged[0].missing == ("B ours", "B theirs") and judged[0].why == "no run file with a score of B ours, B theirs"
+    assert "A nobody, B ours, B nobody" in judged[1].why
     assert "an unknown amount more or less than" in marked.sentence(judged[0])
+    assert verdict(claim(), {}, "ABC").why.endswith("of A ours, A theirs, B ours, B theirs and 2 more")
     other = verdict(claim(), one_row(tests="others"))
     assert (other.verdict, other.effect) == ("undecided", None) and other.why.endswith("the two methods differ on A")
     assert verdict(claim(), one_row(data="others")).verdict == "undecided"
