@@ -125,21 +125,34 @@ def _named(words: str, found: Found, where: str) -> list[tuple[str, Judged]]:
 
 
 def all_of(experiments: Iterable[Experiment], results: Path = RESULTS) -> Found:
-    """Every claim of these experiments that have any."""
+    """Every claim of these experiments that have any. Raises UserError where there are no results, or a run file is damaged."""
+    if not (results / "runs").is_dir():
+        raise UserError(f"{results}: expected a folder of results, with run files in its folder runs, found none")
     return {of.name: claims.of_experiment(of, results) for of in experiments if of.claims}
 
 
 def files(found: Found, results: Path, root: Path = Path()) -> dict[Path, bytes]:
-    """What `claims --write` writes: `claims/<experiment>-<preset>.json` of the results, README.md and docs/*.md of the root."""
+    """What `claims --write` writes: `claims/<experiment>-<preset>.json` of the results, README.md and docs/*.md of the root.
+
+    Raises:
+        UserError: for a text that is not UTF-8, and for what `rewritten` refuses.
+    """
     made = {
         results / "claims" / f"{name}-{preset}.json": json.dumps({"claims": as_json({name: {preset: family}})}, indent=2) + "\n"
         for name, presets in found.items()
         for preset, family in presets.items()
     }
     for path in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
-        if path.exists() and OPENING.search(text := path.read_text(encoding="utf-8")):
+        if path.exists() and OPENING.search(text := _read(path)):
             made[path] = rewritten(text, found, str(path))
     return {path: text.encode() for path, text in made.items()}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: expected a text in UTF-8, found other bytes") from None
 
 
 def as_json(found: Found) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ def rebuild(results: Path = RESULTS) -> list[Path]:
     listed = [path for of in made for path in of.paths if path.suffix == ".md"]
     pages: dict[Path, bytes] = {}
     tuned = [found for preset in EXPERIMENTS["finetune"].presets if (found := page.finetuned(results, preset))]
-    claims = marked.all_of(EXPERIMENTS.values(), results)
+    claims = marked.all_of(EXPERIMENTS.values(), results) if boards else {}
     for quick in (False, True):
         shown = [board for board in boards if (board.preset == "quick") == quick]
         files = [str(path.relative_to(results)) for path in listed if path.stem.endswith("-quick") == quick]
