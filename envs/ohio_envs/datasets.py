@@ -111,8 +111,8 @@ def load_dataset(name: str, data_seed: int = 0, episodes: int | None = None) -> 
         episodes: only the first so many of those for training.
 
     Raises:
-        UserError: for an unknown name, numbers beyond their bounds, damaged files, and where the digest of a whole data set is
-            not the one shipped for this platform.
+        UserError: for an unknown name, numbers beyond their bounds, damaged files, and where the digest of all episodes for
+            training is not the one shipped for this platform.
     """
     split: dict[Split, Path] = {
         "train": make(name, data_seed, "train", episodes),
@@ -154,7 +154,8 @@ def make(name: str, data_seed: int, split: Split, episodes: int | None = None, a
             who = scripted_policy(task, of.behavior_policy)._replace(card={"data_set": name, "data_seed": data_seed})
             first, amount = (0, episodes or all_of) if split == "train" else (of.episodes, all_of)
             collect_to(path, task, who, amount, stream.seed, first, min(CHUNK, of.episodes))
-    check(name, data_seed)
+    if split == "train" and path.name == split:
+        check(name, data_seed)
     return path
 
 
@@ -183,30 +184,35 @@ def card(name: str, data_seed: int, split: Split) -> dict[str, Any] | None:
 
 
 def digest(name: str, data_seed: int) -> str | None:
-    """SHA-256 over those of both parts, as their cards note them; None where one is not there."""
-    cards = [card(name, data_seed, split) for split in SPLITS]
-    known = [of["sha256"] for of in cards if of]
-    return hashlib.sha256("\n".join(known).encode()).hexdigest() if len(known) == len(SPLITS) else None
+    """SHA-256 of the part to train on, as its card notes it; None where it is not there."""
+    known = card(name, data_seed, "train")
+    return known["sha256"] if known else None
+
+
+def _parts(name: str, data_seed: int) -> list[Path]:
+    """Those in the cache."""
+    paths = [place(name, data_seed, split) for split in SPLITS]
+    return [path for path in paths if path.is_dir()]
 
 
 def size(name: str, data_seed: int) -> int:
-    """Bytes of both parts on the disk."""
-    return sum(path.stat().st_size for split in SPLITS for path in place(name, data_seed, split).iterdir())
+    """Bytes of a data set on the disk."""
+    return sum(path.stat().st_size for part in _parts(name, data_seed) for path in part.iterdir())
 
 
 def verify(name: str, data_seed: int) -> int:
     """Reads and checks all of a data set in the cache; the number of its chunks. Raises UserError for damage."""
-    return sum(data.verify(place(name, data_seed, split))[1] for split in SPLITS)
+    return sum(data.verify(part)[1] for part in _parts(name, data_seed))
 
 
 @functools.cache
 def shipped() -> dict[str, dict[str, dict[str, str]]]:
-    """name -> data seed -> platform -> digest, of the file that the package holds."""
+    """name -> data seed -> platform -> digest of the part to train on, of the file that the package holds."""
     return json.loads(resources.files("ohio_envs").joinpath("datasets.json").read_text(encoding="utf-8"))
 
 
 def check(name: str, data_seed: int) -> bool:
-    """Whether a digest is shipped for this platform and a whole data set there. Raises UserError where they differ."""
+    """Whether a digest is shipped for this platform and the part to train on there. Raises UserError where they differ."""
     expected, found = shipped().get(name, {}).get(str(data_seed), {}).get(platform()), digest(name, data_seed)
     if expected is None or found is None:
         return False
@@ -216,6 +222,6 @@ def check(name: str, data_seed: int) -> bool:
 
 
 def cached(name: str) -> Iterable[int]:
-    """The data seeds of which a data set is there as a whole."""
+    """The data seeds of which the part to train on is there."""
     seeds = [int(path.name) for path in (folder() / name).glob("*") if path.name.isdecimal()]
     return [seed for seed in sorted(seeds) if digest(name, seed) is not None]

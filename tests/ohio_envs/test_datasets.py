@@ -93,7 +93,7 @@ def test_made_once(monkeypatch):
     found = load_dataset(NAME)
     monkeypatch.setattr(datasets, "collect_to", None)
     assert load_dataset(NAME).train.digest == found.train.digest
-    assert list(datasets.cached(NAME)) == [0] and datasets.digest(NAME, 0)
+    assert list(datasets.cached(NAME)) == [0] and datasets.digest(NAME, 0) == found.train.digest
 
 
 @pytest.mark.parametrize("episodes", [1, 64, 65])
@@ -125,7 +125,7 @@ def test_a_killed_call_goes_on(monkeypatch):
 
 
 def test_what_is_wrong_is_one_line():
-    with pytest.raises(UserError, match=r"unknown data set 'tiny-v9': expected one of reacher-expert-v1, "):
+    with pytest.raises(UserError, match=r"unknown data set 'tiny-v9': expected one of 1w10s-fresh-v1, "):
         load_dataset("tiny-v9")
     with pytest.raises(UserError, match=r"tiny-city-v1: episodes: expected an integer from 1 to 70, found 71"):
         load_dataset(NAME, 0, 71)
@@ -136,7 +136,8 @@ def test_what_is_wrong_is_one_line():
 def test_another_digest_than_the_shipped_one_is_refused(monkeypatch):
     load_dataset(NAME)
     found = datasets.digest(NAME, 0)
-    shipped = lambda digest, where=datasets.platform(): lambda: {NAME: {"0": {where: digest}}}
+    here = datasets.platform()
+    shipped = lambda digest, where=here: lambda: {NAME: {"0": {where: digest}}}
     monkeypatch.setattr(datasets, "shipped", shipped(found))
     assert datasets.check(NAME, 0) and not datasets.check(NAME, 1)
     load_dataset(NAME)

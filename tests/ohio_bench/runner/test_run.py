@@ -19,14 +19,13 @@ from ohio_bench.runner.cell import Cell, Experiment, Report
 from ohio_bench.runner.executors import here, outcome
 from ohio_bench.runner.run import chosen, run
 from ohio_bench.runner.work import WorkFolder
-from ohio_envs import registry
 
 from ohio_jax.data import parts
 from ohio_jax.deadline import Deadline, OutOfTime
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, outside
 from tests.ohio_bench import boards
-from tests.ohio_bench.tiny import CITY, PART
+from tests.ohio_bench.tiny import PART
 
 
 def cells(most: int, signs):
