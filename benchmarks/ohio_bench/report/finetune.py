@@ -179,6 +179,7 @@ def figure(runs: list[Run]) -> bytes:
                 some = slice(None, None, max(1, len(values) // 40))
                 if values.shape[1] > 1:
                     low, high = scores.t_interval(values[some])
+                    low = low if name == "score" else np.maximum(low, 0)  # of violations there are none or some
                     axis.fill_between(run.decisions[some], low, high, color=color, alpha=0.12, linewidth=0)
         row[0].axhline(next(run.behavior_policy for run in runs if run.domain == domain), color="black", linewidth=1)
         # Collapsed runs fall far below the score of random actions, 0; the axis ends before.
