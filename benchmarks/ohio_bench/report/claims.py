@@ -1,8 +1,8 @@
 """Claims: sentences that compare two methods, declared as data and judged by the run files alone.
 
 The unit is a run: run r of two methods shares training seed, data and test episodes, so what is judged is Student's interval of
-the mean difference over runs, with data sets and test episodes as they are. The claims of an experiment's preset are one family, for
-whose number Holm's procedure corrects; what cannot be tested yet counts as one of them.
+the mean difference over runs, with data sets and test episodes as they are. The claims of an experiment's preset are one family,
+for whose number Holm's procedure corrects; what cannot be tested yet counts as one of them.
 """
 
 import dataclasses
