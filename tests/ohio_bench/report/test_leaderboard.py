@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 from ohio_bench.experiments import TABLES
-from ohio_bench.report import aggregate as entries
-from ohio_bench.report import latex, leaderboard
-from ohio_bench.report.leaderboard import domains, page
+from ohio_bench.report import aggregate, latex, leaderboard
+from ohio_bench.report.leaderboard import page
 from ohio_bench.report.text import plain
 
 from ohio_jax.errors import UserError
@@ -60,14 +59,14 @@ def test_committed_files_are_what_the_run_files_make(tmp_path):
     ] == []
 
 
-def test_markdown_marks_the_best_only_where_the_interval_says_so(results):
+def test_markdown_marks_the_best_only_where_comparisons_say_so(results):
     text = (results / "reacher-cpu.md").read_text()
-    assert "**99.0 ± 0.8** | 50.0 ± 0.8 |" in text  # data sets side by side: the best of one, a tie on the other
+    assert "**99.0 ± 0.8**† | 50.0 ± 0.8† |" in text  # data sets side by side: the best of one, a tie on the other
     assert text.count("**") == 2
-    ours, theirs = boards.submission()["returns"], (99.3, 16.0)
-    assert f"*(paper 99.3 ± 16.0; {49.8 - theirs[0]:+.1f})*" in text
+    assert f"*(paper 99.3 ± 16.0; {49.8 - 99.3:+.1f})*" in text
     assert "| 12 | A processor, 2 cores |" in text
-    assert "too narrow" in text and len(ours) < entries.ENOUGH
+    assert "†: fewer than 5 runs." in text and "‡:" not in text
+    assert "by their number of runs: " in text and "41 % of 5, 65 % of 10 (simulated)" in text
 
 
 def test_csv_has_what_the_table_shows(results):
@@ -75,6 +74,7 @@ def test_csv_has_what_the_table_shows(results):
     row = rows["Reacher-Expert", "End-to-end BC"]
     assert float(row["difference"]) == pytest.approx(49.8 - 99.3, abs=1e-3)
     assert (row["first_rank"], row["train"], row["hardware"], row["author"]) == ("3", "12.5", "A processor, 2 cores", "")
+    assert (row["runs"], row["collapsed"], row["same_row"]) == ("50.3000 49.3000", "0", "")
     assert rows["Reacher-Expert", boards.EVIL]["author"] == "Somebody"
     assert rows["Reacher", "expert"]["first_rank"] == ""
 
@@ -82,7 +82,7 @@ def test_csv_has_what_the_table_shows(results):
 def test_latex_is_balanced_and_escaped(results):
     text = (results / "reacher-cpu.tex").read_text()
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
-    assert r"\boldmath$99.0 \pm 0.8$" in text and r"\toprule" in text and r"\bottomrule" in text
+    assert r"\boldmath$99.0 \pm 0.8$$^\dagger$" in text and r"\toprule" in text and r"\bottomrule" in text
     for block in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end", text, re.S):
         spans = [
             sum(int(n) for n in re.findall(r"\\multicolumn\{(\d)", line)) for line in block[1].splitlines() if "multicol" in line
@@ -97,7 +97,7 @@ def test_latex_is_balanced_and_escaped(results):
 
 
 def test_aggregates(results):
-    board = entries.board(TABLES["reacher"], "cpu", results)
+    board = aggregate.board(TABLES["reacher"], "cpu", results)
     found = {of.column.name: of for of in board.aggregates}
     assert next(iter(found)) == "OHIO analytical BC"
     assert boards.EVIL not in found  # it lacks a dataset
@@ -106,7 +106,7 @@ def test_aggregates(results):
     assert of.low["mean"] <= of.value["mean"] <= of.high["mean"]
     assert of.better[0] == pytest.approx((1.0 + 0.75) / 2)  # all runs on one dataset, three of four pairs on the other
     assert found["End-to-end BC"].better is None
-    chances = entries.improvement(board.aggregates)
+    chances = aggregate.improvement(board.aggregates)
     assert chances + chances.T == pytest.approx(1.0)
     by = {(of.row, of.interface): of for of in board.choices}
     assert by["Reacher-Expert", "ohio"].arms == 6 and by["Reacher-Mixed", "end_to_end"].arms == 2
@@ -175,16 +175,16 @@ def test_page_holds_every_cell_with_what_makes_it_again(results):
         "ohio-jax collect reacher --out logs.npz",
         "ohio-jax evaluate --checkpoint run",
     ]
-    assert cell["best"] and cell["rank"] == [1, 1] and cell["low"] == "LQR" and cell["few"]
+    assert cell["best"] and cell["rank"] == [1, 1] and cell["low"] == "LQR" and cell["marks"] == "†"
+    assert cell["runs"] == [98.5, 99.5] and cell["collapsed"] == [False, False] and cell["same"] is None
+    assert [runs for runs, _ in found["collapse"]] == [2, 5, 10] and found["collapse"][1:] == [[5, 41], [10, 65]]
     assert cell["curve"]["actor_loss"] == [[2.5, 1.25, 0.375], [2.0, 1.0, 0.25], [3.0, 1.5, 0.5]]
     assert cell["hardware"] == "A processor, 2 cores" and cell["provenance"]["versions"] == {"jax": "0.10.2"}
     assert cells["Reacher", "expert (scripted)"]["rank"] is None
     assert [of["row"] for of in found["sets"]] == ["Reacher-Expert", "Reacher-Mixed"]
-    collect = (
-        "ohio-jax collect reacher --policy expert --episodes 300 --seed 1000 --set horizon=1000,steps=5 --out reacher-expert.npz"
-    )
-    assert found["sets"][0]["command"] == collect
-    assert "--set horizon=1000,steps=10 " in found["sets"][1]["command"]
+    assert found["sets"][0]["command"] == "ohio-jax data make reacher-expert-v1"
+    collect = "--policy mixed --episodes 300 --seed 1000 --set horizon=1000,steps=10 --out reacher-mixed.npz"
+    assert found["sets"][1]["command"] == f"ohio-jax collect reacher {collect}"  # of a run file without a name
     # Before the submission alone: a set's card never comes from it.
     assert cells["Reacher-Expert", boards.EVIL]["author"] == "Somebody"
 
@@ -203,36 +203,17 @@ def test_fine_tuning_is_on_the_page(results):
         40.0,
         100,
     )
-    assert (ours["before"], ours["during"][0], ours["after"]) == ([50.0, 49.5, 50.5], 60.0, [70.0, 69.5, 70.5])
+    half = 12.7062 * 0.5  # of two runs that lie a point apart
+    assert ours["during"][0] == 60.0
+    assert [*ours["before"], *ours["after"]] == pytest.approx([50, 50 - half, 50 + half, 70, 70 - half, 70 + half], abs=1e-3)
     assert ours["violations"] == {"infeasible requests an episode": 15.0}  # 0.5 a decision
 
 
-@pytest.mark.parametrize(("score", "mean", "verdict"), [(99.0, 24.45, "27.6"), (51.0, 0.45, "; not distinguishable")])
-def test_a_domain_has_a_line(tmp_path, score, mean, verdict):
-    boards.fill(tmp_path)
-    cell = boards.cell("Reacher-Expert", "OHIO analytical BC", score)
-    cell["returns"][0] = [value - 9.806 for value in cell["returns"][0]]  # the first seed is one point lower
-    (tmp_path / "runs" / "reacher" / "cpu" / "1.json").write_text(json.dumps(cell))
-    line = domains.domain(entries.board(TABLES["reacher"], "cpu", tmp_path))
-    # Pairs of seeds cancel but for that point: over both data sets their differences are 0.5 apart.
-    half = 12.706 * 0.25
-    assert line.difference == pytest.approx((mean, mean - half, mean + half), abs=1e-3)
-    assert line.text.startswith(f"OHIO analytical BC {mean + 49.8:.1f} (best mean of 2 hierarchical methods); ")
-    assert "; End-to-end BC 49.8 (best mean of 1 end-to-end method). Difference " in line.text
-    assert line.text.endswith(f"{verdict}; 2 data sets, 2 training seeds.")
-
-
-def test_a_domain_without_a_rival_says_so(tmp_path):
-    boards.fill(tmp_path)
-    folder = tmp_path / "runs" / "reacher" / "cpu"
-    (folder / "3.json").unlink()  # end-to-end on one of the data sets
-    line = domains.domain(entries.board(TABLES["reacher"], "cpu", tmp_path))
-    assert line.difference is None and line.text.endswith("; no end-to-end method has a run for every data set; 2 data sets.")
-    for path in folder.glob("*.json"):
-        cell = json.loads(path.read_text())
-        cell["config"].get("plan", {})["seeds"] = 1
-        path.write_text(json.dumps({**cell, "returns": cell["returns"][:1], "metrics": {}}))
-    assert domains.domain(entries.board(TABLES["reacher"], "cpu", tmp_path)) is None  # one seed is no comparison
+def test_claims_about_what_is_shown_are_on_the_page(results):
+    found = data_of((results / "index.html").read_text())["claims"]
+    assert {of["title"] for of in found} == {"Reacher", "Finetune"}
+    (observed,) = (of["text"] for of in found if "observed states, for which" in of["text"])
+    assert "; undecided: no run file" in observed and observed.endswith("Reacher-Medium Observed state IQL and 2 more.")
 
 
 def test_no_text_of_a_run_file_becomes_markup(results):

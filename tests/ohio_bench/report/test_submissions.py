@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 from ohio_bench.experiments import TABLES
-from ohio_bench.report import aggregate as entries
-from ohio_bench.report import leaderboard
+from ohio_bench.report import aggregate, leaderboard
 from ohio_bench.runner import schema, store
 
 from ohio_jax.errors import UserError
@@ -56,7 +55,7 @@ def test_a_sound_file_joins(board, command, monkeypatch):
     written = board / "runs" / "submitted" / "reacher" / "cpu" / "reacher-expert.ours-iql.json"
     assert (code, err) == (0, "") and str(written) in out
     assert json.loads(written.read_text()) == boards.submission()
-    found = entries.board(TABLES["reacher"], "cpu", board)
+    found = aggregate.board(TABLES["reacher"], "cpu", board)
     assert "Ours IQL" in {entry.column for entry in found.entries}
     before = {path: path.stat().st_mtime_ns for path in board.rglob("*.json")}
     (board / "runs" / ".submitted.lock").touch()  # of a command that was killed
@@ -115,9 +114,11 @@ def test_the_command_says_what_is_wrong_in_one_line(board, command):
         ("table", "chess", "unknown table 'chess'"),
         ("preset", "quick", "unknown preset of reacher with a board 'quick'"),
         ("row", "Reacher-Medium", "unknown dataset of reacher in preset cpu 'Reacher-Medium'"),
-        ("config.test_seed", 11, "field config.test_seed: expected 10, as on the board, found 11"),
+        ("config.test_stream", "selection", "field config.test_stream: expected test, the stream"),
+        ("config.data_set", "reacher-medium-v1", "field config.data_set: expected 'reacher-expert-v1', as on the board"),
+        ("data", [{}] * 3, "field data: expected a card for each of 2 runs, or one for all, found 3"),
         ("config.data_settings", {"steps": 3}, "field config.data_settings: expected None, as on the board, found {'steps': 3}"),
-        ("config.data_episodes", 1, "field config.data_episodes: expected 300"),
+        ("config.data_episodes", 1, "field config.data_episodes: expected None, as on the board, found 1"),
         ("config.policy", "expert", "field config.policy: expected no scripted policy"),
         ("reference.full", 1.0, "field reference.full: expected 980.6, as on the board, found 1.0"),
         ("provenance.hardware.platform", "abacus", "field provenance.hardware.platform: expected cpu, gpu or tpu"),
