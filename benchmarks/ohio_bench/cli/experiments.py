@@ -1,4 +1,4 @@
-"""`bench`, `tune`, `finetune`, `sensitivity`, `speed`, `leaderboard` and `submit`: results and the pages made of them."""
+"""`bench`, `tune`, `finetune`, `sensitivity`, `speed`, `claims`, `leaderboard` and `submit`: results, and pages made of them."""
 
 import io
 import shlex
@@ -213,6 +213,25 @@ def leaderboard_command(args) -> None:
     show(args, {"written": written}, "\n".join(written) or "no run files")
 
 
+def claims_command(args) -> None:
+    """judge what is claimed of the tables' methods: holds, fails or undecided, from the run files alone"""
+    from ohio_bench.experiments import EXPERIMENTS
+    from ohio_bench.report import marked
+    from ohio_bench.runner.cell import Report
+
+    known = {name: of for name, of in EXPERIMENTS.items() if of.claims}
+    for name in args.experiment:
+        if name not in known:
+            raise unknown("experiment with claims", name, known)
+    if args.write and args.experiment:
+        raise UserError("--write: expected with the claims of all experiments, which texts name, found with some")
+    results = Path(args.results)
+    found = marked.all_of([of for name, of in known.items() if name in (args.experiment or known)], results)
+    written = Report(marked.files(found, results, Path(args.texts)) if args.write else {}).write().paths
+    said = {"claims": marked.as_json(found), "written": list(map(str, written))}
+    show(args, said, "\n".join([marked.shown(found), *map(str, written)]))
+
+
 def submit_command(args) -> None:
     """let a run file made elsewhere join the leaderboard, once it is found sound"""
     from ohio_bench.report import leaderboard
@@ -261,6 +280,13 @@ def add_to(add: Add) -> None:
     add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, cost)", cached=False)
 
     add_results(add("leaderboard", leaderboard_command))
+
+    command = add("claims", claims_command, cached=False)
+    command.add_argument("experiment", nargs="*", help="only the claims of these")
+    command.add_argument("--write", action="store_true", help="write them to results/claims, and between the markers of texts")
+    words = "folder of README.md and docs, whose markers are filled"
+    command.add_argument("--texts", type=path_argument, metavar="DIR", default=".", help=words)
+    add_results(command)
 
     command = add("submit", submit_command, cached=False)
     command.add_argument("file", metavar="FILE", help="a run file")
