@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from ohio_envs import plans
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, outside
 from ohio_jax.streams import Data, Selection, Test
-from tests.ohio_bench.tiny import TINY, TUNED
+from tests.ohio_bench.tiny import GRID, TINY, TUNED
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -60,9 +61,7 @@ def test_every_learner_and_kind_has_eight_tries_of_two_runs_on_the_selection_str
     assert set(found) == {f"bc.{kind}.{number}" for kind in ("hierarchy", "end-to-end") for number in range(8)}
     for name, cell in found.items():
         group, _, number = name.rpartition(".")
-        assert (cell["group"], cell["number"]) == (group, int(number)) and cell["changes"] == dict(
-            TUNED.tries.grid["bc"][int(number)]
-        )
+        assert (cell["group"], cell["number"]) == (group, int(number)) and cell["changes"] == dict(GRID.grid["bc"][int(number)])
         config = cell["config"]
         assert (config["selection_stream"], config["selection_episodes"], len(cell["returns"])) == ("selection", 4, tries_runs())
         assert not {"test_stream", "test_seed", "test_episodes"} & set(config)
@@ -77,10 +76,11 @@ def tries_runs() -> int:
 
 def test_no_try_touches_the_test_stream(made, monkeypatch):
     """What plays a try takes no other stream; and no seed of another one is ever played."""
+    given: Any = (None, "ohio", None, None, 4)  # which is not looked at before the stream
     with pytest.raises(TypeError, match=r"expected episodes of Selection, found Test"):
-        work.tried(None, "ohio", None, None, 4, Test())
+        work.tried(*given, Test())
     with pytest.raises(TypeError, match=r"expected episodes of Test, found Selection"):
-        work.tested(None, "ohio", None, None, 4, Selection())
+        work.tested(*given, Selection())
     seeds = []
     played = work.evaluate_learner
     monkeypatch.setattr(work, "evaluate_learner", lambda *given: seeds.append(given[5]) or played(*given))
@@ -93,7 +93,7 @@ def test_a_table_uses_the_best_try(results):
         best = argmax(results, group)
         plan, how = used(results, interface=interface)
         declared = TUNED.preset("tiny").plans[interface, "bc"]
-        assert plan == tries.applied(declared, TUNED.tries.grid["bc"][best])
+        assert plan == tries.applied(declared, GRID.grid["bc"][best])
         assert how.startswith("tuned ") and len(how) == 18
     # What is played as released, and learners without tries, are as declared.
     assert used(results, "bc", "end_to_end_compat") == (TUNED.preset("tiny").plans["end_to_end_compat", "bc"], "declared")
@@ -105,7 +105,7 @@ def test_run_files_say_how_their_plan_was_chosen(results):
     bc, iql = (json.loads(path.read_text()) for path in paths)
     best = argmax(results, "bc.hierarchy")
     assert iql["selection"] == "declared" and bc["selection"] == used(results)[1]
-    wanted = tries.applied(TUNED.preset("tiny").plans["ohio", "bc"], TUNED.tries.grid["bc"][best])
+    wanted = tries.applied(TUNED.preset("tiny").plans["ohio", "bc"], GRID.grid["bc"][best])
     assert {**bc["config"]["plan"], "seeds": 1} == {**store.plain(wanted.as_json()), "seeds": 1}
     assert run(of_table(TUNED), "tiny", ["tiny-dtv.ohio.bc"], results).ran == 0
 
@@ -122,7 +122,7 @@ def test_of_equals_the_first_is_taken(results):
         other_best(results, number)
     assert argmax(results, "bc.hierarchy") == 3
     plan, how = used(results)
-    assert plan == tries.applied(TUNED.preset("tiny").plans["ohio", "bc"], TUNED.tries.grid["bc"][3]) and how != before
+    assert plan == tries.applied(TUNED.preset("tiny").plans["ohio", "bc"], GRID.grid["bc"][3]) and how != before
 
 
 def test_until_all_tries_are_there_the_declared_plan_is_used(results):
@@ -174,7 +174,7 @@ MINE = "from ohio_jax.learners.bc import Config, init, update, act\n"
 
 def test_an_own_learner_gets_its_tries_by_declaration(tmp_path, monkeypatch, command):
     (tmp_path / "own_cloner.py").write_text(MINE)
-    declared = dataclasses.replace(TUNED, tries=dataclasses.replace(TUNED.tries, grid={"own_cloner": tries.CLONING}))
+    declared = dataclasses.replace(TUNED, tries=dataclasses.replace(GRID, grid={"own_cloner": tries.CLONING}))
     monkeypatch.setitem(TABLES, "routing", declared)
     try:
         code, out, err = command("tune routing --preset tiny --learner own_cloner: --only own_cloner.hierarchy --json")
