@@ -60,15 +60,20 @@ def groups(table: Table, made: Preset) -> list[Group]:
 
 
 def cells(table: Table, made: Preset, names: Iterable[str]) -> Iterator[Cell]:
-    """The tries of the groups of these names, a group after another."""
+    """The tries of the groups of these names, a group after another. Raises UserError for tries that come to the same plan."""
     if table.tries is None:
         return
     wanted = set(names)
     for group in (group for group in groups(table, made) if group.name in wanted):
         home, row, column = datasets.task_of(group.row.data_set), group.row, group.column
         task = home if row.changes is None else registry.make(row.task, row.changes)
-        for number, changes in enumerate(table.tries.grid[group.learner]):
-            plan = replace(applied(made.plans[column.interface, group.learner], changes), first_seed=FIRST_SEED)
+        tries, declared = table.tries.grid[group.learner], made.plans[column.interface, group.learner]
+        tried_plans = [replace(applied(declared, changes), first_seed=FIRST_SEED) for changes in tries]
+        for number, (changes, plan) in enumerate(zip(tries, tried_plans, strict=True)):
+            if (first := tried_plans.index(plan)) != number:
+                raise UserError(
+                    f"tries of {group.name}: expected plans that differ, found the same in {tries[first]} and {changes}"
+                )
             once = replace(made, runs=RUNS, plans={(column.interface, group.learner): plan})
             played = {"selection_stream": Selection().name, "selection_episodes": made.test_episodes}
             head = {"row": row.name, "column": column.name, "reference": asdict(task.reference)}

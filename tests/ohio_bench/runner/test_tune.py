@@ -169,12 +169,13 @@ def test_tuning_goes_on_after_kills(made, tmp_path):
         assert (cell["config"], cell["returns"]) == (whole[name]["config"], whole[name]["returns"])
 
 
+OWN_GRID = ({}, *({"actor_lr": rate} for rate in (1e-3, 3e-3, 1e-2)), *({"batch": size} for size in (4, 8, 32, 64)))
 MINE = "from ohio_jax.learners.bc import Config, init, update, act\n"
 
 
 def test_an_own_learner_gets_its_tries_by_declaration(tmp_path, monkeypatch, command):
     (tmp_path / "own_cloner.py").write_text(MINE)
-    declared = dataclasses.replace(TUNED, tries=dataclasses.replace(GRID, grid={"own_cloner": tries.CLONING}))
+    declared = dataclasses.replace(TUNED, tries=dataclasses.replace(GRID, grid={"own_cloner": OWN_GRID}))
     monkeypatch.setitem(TABLES, "routing", declared)
     try:
         code, out, err = command("tune routing --preset tiny --learner own_cloner: --only own_cloner.hierarchy --json")
@@ -234,6 +235,14 @@ def test_tables_without_tries_are_tuned_by_another():
 def test_tries_are_eight_that_differ(grid, words):
     with pytest.raises(UserError, match=words):
         tries.Tries("Tiny-DTV", {}, {"bc": grid})
+
+
+def test_tries_that_come_to_the_same_plan_are_refused():
+    same = tries.Tries("Tiny-DTV", {}, {"bc": (*tries.CLONING[:7], {"actor_lr": 1e-3})})
+    with pytest.raises(
+        UserError, match=r"tries of bc\.hierarchy: expected plans that differ, found the same in {} and {'actor_lr': 0.001}"
+    ):
+        list(tune.cells(dataclasses.replace(TUNED, tries=same), TUNED.preset("tiny"), ["bc.hierarchy"]))
 
 
 def test_a_try_changes_what_there_is():
