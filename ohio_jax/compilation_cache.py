@@ -38,7 +38,7 @@ def enable(where: str | None = None) -> Path | None:
     import jax
 
     if where := where or os.environ.get(VARIABLE):
-        where = os.environ[VARIABLE] = where if where == "off" else str(Path(where).expanduser().absolute())
+        where = os.environ[VARIABLE] = where if where == "off" else str(Path(os.path.expanduser(where)).absolute())
     if where == "off":
         jax.config.update("jax_enable_compilation_cache", False)
         return None

@@ -86,7 +86,7 @@ def add_to(add: Add) -> None:
     arguments.add_set(command)
 
     command = add("invert", invert_command)
-    command.add_argument("data", metavar="F", help="logs, as collect writes them")
+    command.add_argument("data", type=path_argument, metavar="F", help="logs, as collect writes them")
     command.add_argument("--inverse", default="analytic", help="a name that `ohio-jax list` shows")
     command.add_argument("--interface", default="ohio", help="action interface: ohio, ohio_compat, end_to_end, ...")
     command.add_argument("--weights", help="trust in a transition: keep, drop, original, posterior; default: the inverse's own")
@@ -98,7 +98,7 @@ def add_to(add: Add) -> None:
     arguments.add_processes(command)
 
     command = add("corrupt", corrupt_command)
-    command.add_argument("data", metavar="F", help="logs or transitions")
+    command.add_argument("data", type=path_argument, metavar="F", help="logs or transitions")
     command.add_argument("--kind", required=True, help="action (of logs), observation, next_observation, reward or label")
     command.add_argument("--rate", type=Number("rate"), default=0.3, help="share of the rows")
     command.add_argument("--scale", type=Number("scale"), default=1.0, help="largest noise, in deviations of what is spoiled")

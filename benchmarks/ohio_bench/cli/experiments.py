@@ -208,7 +208,7 @@ def add_to(add: Add) -> None:
     add_results(add("leaderboard", leaderboard_command))
 
     command = add("submit", submit_command, cached=False)
-    command.add_argument("file", metavar="FILE", help="a run file")
+    command.add_argument("file", type=path_argument, metavar="FILE", help="a run file")
     add_results(command)
 
     command = add("speed", speed_command, cached=False)

@@ -118,6 +118,17 @@ def test_an_empty_name_is_no_name(capsys):
         assert "expected a path, found none" in capsys.readouterr().err
 
 
+def test_a_home_folder_is_meant_where_the_shell_leaves_its_sign(command, tmp_path, monkeypatch):
+    """As in `--out=~/new/d.npz`, whose `~` begins no word. Of every flag of a path, and of files that are given alone."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    paths = {"F", "G", "DIR", "F.gif", "FILE"}
+    named = [action for _, action in flags() if action.metavar in paths or action.dest in ("path", "results")]
+    assert len(named) > 30 and all(action.type("~/x") == f"{tmp_path}/home/x" for action in named)
+    code, out, _ = command(f"{LOGS}=~/new/d.npz".replace(" =", "="))
+    assert code == 0 and out.startswith(f"{tmp_path}/home/new/d.npz: ") and os.listdir(tmp_path) == ["home"]
+    assert command("data verify ~/new/d.npz")[0] == 0
+
+
 # --- Where results go
 
 
