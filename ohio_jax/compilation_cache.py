@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import time
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def enable(where: str | None = None) -> Path | None:
     """
     import jax
 
+    # What cannot be read, or kept on a disk that is full, is compiled anew.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache", UserWarning)
     if where := where or os.environ.get(VARIABLE):
         where = os.environ[VARIABLE] = where if where == "off" else str(Path(os.path.expanduser(where)).absolute())
     if where == "off":

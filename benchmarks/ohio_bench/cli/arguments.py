@@ -70,7 +70,11 @@ def say(text: str) -> None:
         text.encode(encoding)
     except UnicodeEncodeError:
         text = text.replace("±", "+/-").encode(encoding, "backslashreplace").decode(encoding)
-    print(text, flush=True)
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        error.filename = "standard output"
+        raise
 
 
 def output(text: str, suffix: str, *inputs: str | None, folder: bool = False) -> Path:

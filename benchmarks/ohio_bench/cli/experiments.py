@@ -161,7 +161,9 @@ def speed_command(args) -> None:
 def leaderboard_command(args) -> None:
     """rebuild the leaderboard, every table and every page from the run files alone"""
     from ohio_bench.report import leaderboard
+    from ohio_jax.files import try_output
 
+    try_output(Path(args.results) / "index.html")
     written = [str(path) for path in leaderboard.rebuild(Path(args.results))]
     show(args, {"written": written}, "\n".join(written) or "no run files")
 
