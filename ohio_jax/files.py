@@ -37,16 +37,17 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
     part = _part(path)
-    try:
-        with _named(path, part), _locked(part, "xb", needed=False) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
+    with _named(path, part):
+        try:
+            with _locked(part, "xb", needed=False) as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        _sync(path.parent)
 
 
 @contextlib.contextmanager
@@ -61,11 +62,10 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     part, old = _part(path), _part(path)
     with _named(path, part):
         part.mkdir()
-    lock = os.open(part, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a file system that knows no locks of folders
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        with _named(path, part):
+        lock = os.open(part, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # a file system that knows no locks of folders
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield part
             for file in part.iterdir():
                 _sync(file)
@@ -73,12 +73,12 @@ def new_folder(path: str | Path) -> Iterator[Path]:
             if path.exists():
                 path.rename(old)
             part.rename(path)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    finally:
-        os.close(lock)
-    _sync(path.parent)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        finally:
+            os.close(lock)
+        _sync(path.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
