@@ -189,4 +189,5 @@ def _ended(args) -> int:
     if code > 128:  # at once: programs that other threads still run crash an interpreter that is being taken down
         sys.stdout.flush()
         os._exit(code)
+    interrupts.uninstall()
     return code
