@@ -17,6 +17,7 @@ from pathlib import Path
 
 from absl import logging
 
+from ohio_jax import reading
 from ohio_jax.errors import UserError
 
 VARIABLE = "OHIO_COMPILATION_CACHE"
@@ -46,14 +47,16 @@ def enable(where: str | None = None) -> Path | None:
         jax.config.update("jax_enable_compilation_cache", False)
         return None
     if not where and (own := os.environ.get("JAX_COMPILATION_CACHE_DIR")):
+        reading.check_path(own)
         return Path(own)
     root = Path(where) if where else _users_cache()
     folder = root / f"jax-{version('jax')}-{processor()}"
     try:
+        reading.check_path(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tidy(folder)
         _delete_unused(root)
-    except OSError as error:
+    except (OSError, UserError) as error:
         if where:
             raise UserError(f"compilation cache: expected a folder to write to, found {folder}: {error}") from error
         logging.info("no compilation cache: %s: %s", folder, error)

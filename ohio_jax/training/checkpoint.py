@@ -175,6 +175,7 @@ def _manager(directory: Path, writes: bool = True):
         max_to_keep=1, enable_async_checkpointing=False, create=writes, cleanup_tmp_directories=writes
     )
     folder = directory / "checkpoint"
+    reading.check_path(folder)
     if folder.exists() and not folder.is_dir():  # which Orbax takes for an empty one
         raise UserError(f"{folder}: expected a folder of checkpoints, found a file; {ANEW}")
     return ocp.CheckpointManager(folder, options=options)

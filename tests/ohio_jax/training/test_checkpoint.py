@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 
 import jax
@@ -38,6 +39,14 @@ def test_a_run_goes_on_where_it_was_saved(tmp_path):
     assert_same(again.restore({"weights": np.zeros((2, 3), np.float32)}), STATES)
     assert again.progress == run.progress == Progress(4, ({"loss": [0.5, 0.0]}, {"loss": [0.5, 1.0]}), 2.0, 0.5)
     assert not again.finished
+
+
+def test_a_directory_whose_name_is_no_text_is_refused_before_the_work(tmp_path):
+    """Orbax takes no other, and would say so once all is learned."""
+    directory = tmp_path / os.fsdecode(b"run\xff")
+    with pytest.raises(UserError, match="checkpoint: expected a path in UTF-8, found other bytes in it"):
+        Run("toy", PLAN, {"task": "toy"}, directory).restore(STATES)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_checkpoint_that_cannot_be_written_is_one_line_and_leaves_none(tmp_path, monkeypatch, caplog):
