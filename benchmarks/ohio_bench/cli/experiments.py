@@ -193,7 +193,9 @@ def speed_command(args) -> None:
 def leaderboard_command(args) -> None:
     """rebuild the leaderboard, every table and every page from the run files alone"""
     from ohio_bench.report import leaderboard
+    from ohio_jax.files import try_output
 
+    try_output(Path(args.results) / "index.html")
     written = [str(path) for path in leaderboard.rebuild(Path(args.results))]
     show(args, {"written": written}, "\n".join(written) or "no run files")
 
@@ -268,7 +270,7 @@ def add_to(add: Add) -> None:
     add_results(command)
 
     command = add("submit", submit_command, cached=False)
-    command.add_argument("file", metavar="FILE", help="a run file")
+    command.add_argument("file", type=path_argument, metavar="FILE", help="a run file")
     add_results(command)
 
     command = add("speed", speed_command, cached=False)

@@ -83,7 +83,7 @@ def summary(trained: Any) -> str:
 
 def add_to(add: Add) -> None:
     command = add("train", train_command)
-    command.add_argument("data", metavar="G", help="transitions, as invert writes them")
+    command.add_argument("data", type=path_argument, metavar="G", help="transitions, as invert writes them")
     command.add_argument("--learner", required=True, help="its name, or module:object of your own")
     command.add_argument("--seeds", type=Number("seeds"), help="how many independent runs, instead of the preset's")
     command.add_argument("--first-seed", type=Number("first_seed"), help="the first one's seed, 0 by default")

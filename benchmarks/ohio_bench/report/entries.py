@@ -1,6 +1,5 @@
 """Run files as the numbers of a table: scores with intervals and ranks, in rows and blocks."""
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +140,11 @@ class Entry:
 def load(table: Table, preset: str, results: Path = RESULTS) -> list[dict[str, Any]]:
     """The run files of a table, in order of their names, then those that others submitted."""
     ours, theirs = store.folder(table.name, preset, results), store.submitted(results) / table.name / preset
-    check = functools.partial(check_limits, table)
+
+    def check(cell: dict[str, Any]) -> None:
+        store.check_place(table.name, preset, cell)
+        check_limits(table, cell)
+
     return [*store.read_all(ours, KIND, check), *store.read_all(theirs, SUBMISSION, check)]
 
 

@@ -7,7 +7,7 @@ import functools
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,7 +82,8 @@ def run(
     work = WorkFolder(results / ".work", time.time() if force else 0.0, deadline)
     cells, place = {cell.name: cell for cell in again()}, store.folder(experiment.name, preset, results)
     paths = {name: place / f"{name}.json" for name in cells}
-    stored = lambda name: store.same(_config_in(paths[name], name, experiment.kind(name)), cells[name].config)
+    check = functools.partial(store.check_place, experiment.name, preset)
+    stored = lambda name: store.same(_config_in(paths[name], name, experiment.kind(name), check), cells[name].config)
     other = lambda name: mesh.is_main_process() and not stored(name)
     missing = [cell for name, cell in cells.items() if force or mesh.broadcast_bool(other(name))]
     code = source.Code()  # before anything runs: files may change while their old code does
@@ -114,9 +115,9 @@ def run(
     return Ran([path for name, path in paths.items() if name not in late], len(missing) - len(late), report, late)
 
 
-def _config_in(path: Path, name: str, kind: str) -> Any:
+def _config_in(path: Path, name: str, kind: str, check: Callable[[dict[str, Any]], None]) -> Any:
     """What a run file says of its making, None if there is none."""
     try:
-        return store.read(path, kind)["config"] if path.exists() else None
+        return store.read(path, kind, check)["config"] if path.exists() else None
     except UserError as error:
         raise UserError(f"{error}; --force with --only {name} makes it again") from error
