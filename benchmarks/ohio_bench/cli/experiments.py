@@ -175,7 +175,7 @@ def submit_command(args) -> None:
 
 
 def add_results(command) -> None:
-    words = "folder of run files, tables and pages, and of logs and checkpoints"
+    words = "folder of run files, tables and pages, and of recovered actions and checkpoints"
     command.add_argument("--results", type=path_argument, default="results", help=words)
 
 
@@ -188,7 +188,7 @@ def add_to(add: Add) -> None:
         command = add(name, function, cached)
         command.add_argument("--preset", default="quick", help="how much: quick (minutes), cpu (hours), paper (an accelerator)")
         command.add_argument("--only", type=names, default=(), help=f"only these {groups} or cells, comma-separated")
-        command.add_argument("--force", action="store_true", help="run stored cells again, from the logs on")
+        command.add_argument("--force", action="store_true", help="run stored cells again, from recovering actions on")
         add_results(command)
         add_minutes(command, "start no cell that its first updates say cannot end within so many minutes")
         add_executor(command, "cell")
