@@ -147,6 +147,7 @@ FLAGS = {
     "sensitivity": {"--preset": NAMES, "--only": NAMES, "--executor": NAMES, "--results": PLACES},
     "speed routing --quick": {"": NAMES, "--results": PLACES},
     "leaderboard": {"--results": ("nowhere", *PLACES)},
+    "claims reacher": {"": NAMES, "--results": ("nowhere", *PLACES)},
     "submit mine.json": {"": INPUTS, "--results": ("nowhere", *PLACES)},
     "data list": {"": NAMES},
     "data make 1w3s-heur-v1": {"": NAMES, "--data-seed": SEEDS, "--episodes": COUNTS},

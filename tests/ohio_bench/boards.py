@@ -1,5 +1,7 @@
 """Run files made by hand, for tests of what is made of them: three methods, two seeds, a scripted policy, and fine-tuning."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ def cell(row: str, column: str, score: float, **more: Any) -> dict[str, Any]:
         del config["data_set"], config["test_stream"]
         config |= {"behavior_policy": "mixed", "data_seed": 1000, "data_episodes": 300, "test_seed": 10}
         config["data_settings"] = {"horizon": 1000, "steps": 10}
-    returns = 9.806 * (score + np.add.outer([-0.5, 0.5], np.linspace(-1.0, 1.0, EPISODES)))
+    # Runs are paired: what is end to end does well where the others do badly.
+    luck = [0.5, -0.5] if column.startswith("End") else [-0.5, 0.5]
+    returns = 9.806 * (score + np.add.outer(luck, np.linspace(-1.0, 1.0, EPISODES)))
     data = {
         "task": "reacher",
         "settings": config["settings"],
@@ -82,7 +86,7 @@ def submission(column: str = "Ours IQL", **more: Any) -> dict[str, Any]:
 
 
 def fill(results: Path) -> None:
-    """Writes a small board: on expert data the interval of OHIO BC lies above the others', on mixed data all are equal."""
+    """Writes a small board: on expert data OHIO BC is better than the others, on mixed data all are equal."""
     made = [scripted("expert", 100.0)]
     for row, best in (("Reacher-Expert", 99.0), ("Reacher-Mixed", 50.0)):
         made += [cell(row, "OHIO analytical BC", best), cell(row, "OHIO analytical IQL", 50.0), cell(row, "End-to-end BC", 49.8)]
@@ -123,3 +127,8 @@ def fill_finetuning(results: Path) -> None:
     """Writes fine-tuning of a hierarchical and of an end-to-end policy."""
     for of in (finetuned("ohio", 50.0, 60.0, 70.0), finetuned("end_to_end", 50.0, 20.0, 30.0)):
         write_json(results / "runs" / "finetune" / "cpu" / f"{of['config']['interface']}.json", of)
+
+
+def data_of(text: str) -> dict:
+    """What the page's script reads."""
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])

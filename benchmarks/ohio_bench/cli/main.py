@@ -16,7 +16,7 @@ from ohio_jax import __version__, compilation_cache, interrupts, limits
 from ohio_jax.errors import UserError, one_line, out_of_memory
 
 GROUPS = (catalog, data, datasets, training, playing, experiments)  # each with add_to(add), which adds its commands
-REBUILT = ("speed", "leaderboard")  # write several files, each of them whole; others one, at their end
+REBUILT = ("speed", "claims", "leaderboard")  # write several files, each of them whole; others one, at their end
 CLOSED = "Event loop is closed"  # asyncio's, of TensorStore's other reads of a file that one of them found damaged
 RESUMED = (
     "data",

@@ -13,7 +13,9 @@ from ohio_envs import datasets, files
 from ohio_envs.plans import SHORT, as_released
 
 from ohio_bench.experiments import routing
+from ohio_bench.report import evidence
 from ohio_bench.report import finetune as page
+from ohio_bench.report.claims import Claim
 from ohio_bench.runner.cell import Cell, Experiment
 from ohio_bench.runner.finetune import tuned
 from ohio_bench.runner.store import slug
@@ -225,6 +227,42 @@ def paper() -> tuple[Budget, ...]:
     return tuple(Budget(domain(), (*FLAT, "ohio"), 256, updates, **amounts) for domain in (routing_domain, supply_chain_domain))
 
 
+CHAIN, CITY = ("1W3S-HEUR",), ("NYC-DISP",)
+CLAIMS = (
+    Claim(
+        "supply-chain",
+        "After fine-tuning, SAC with OHIO scores {difference} before, on the supply chain.",
+        "OHIO SAC",
+        0.0,
+        rows=CHAIN,
+        statistic="gain",
+    ),
+    Claim(
+        "routing",
+        "After fine-tuning, SAC with OHIO scores {difference} before, in New York.",
+        "OHIO SAC",
+        0.0,
+        rows=CITY,
+        statistic="gain",
+    ),
+    Claim(
+        "supply-chain-paper",
+        "After fine-tuning on the supply chain, SAC with OHIO scores {difference} SAC with the original's end-to-end actions.",
+        ours="OHIO SAC",
+        theirs="E2E (paper) SAC",
+        rows=CHAIN,
+        statistic="after",
+    ),
+    Claim(
+        "routing-paper",
+        "After fine-tuning in New York, SAC with OHIO scores {difference} SAC with the original's end-to-end actions, after "
+        "{updates} and {their_updates} updates.",
+        ours="OHIO SAC",
+        theirs="E2E (paper) SAC",
+        rows=CITY,
+        statistic="after",
+    ),
+)
 EXPERIMENT = Experiment(
     name="finetune",
     command="finetune",
@@ -234,4 +272,6 @@ EXPERIMENT = Experiment(
     cells=cells,
     report=page.report,
     presets={"quick": quick, "cpu": cpu, "paper": paper},
+    claims=CLAIMS,
+    measured=evidence.of_finetuning,
 )

@@ -7,6 +7,7 @@ high-level actions for the gains of each.
 
 from ohio_envs import plans
 
+from ohio_bench.report.claims import Claim
 from ohio_bench.runner.table import Column, Preset, Row, Table
 
 LOGGED, OHIO, GRADIENT = "Logged high-level actions", "OHIO least squares", "OHIO gradient"
@@ -110,4 +111,71 @@ TABLE = Table(
     each_step=("returns",),
     shares=("metrics.success",),
     blocks="learner",
+)
+
+CHANGED = tuple(f"{scene}-{change}" for scene in ("Lift", "Door") for change in ("Stiffness", "Damping"))
+UNKNOWN = tuple(f"{scene}-{change}" for scene in ("Lift", "Door") for change in sorted(UNFORESEEN))
+GAINS = "Where the controller's stiffness or damping changed,"
+CLAIMS = (
+    Claim(
+        "logged",
+        f"{GAINS} IQL on actions recovered for the new gains, in a wider range than the logged ones, scores {{difference}} IQL "
+        "on the logged ones.",
+        ours=f"{OHIO} IQL",
+        theirs=f"{LOGGED} IQL",
+        rows=CHANGED,
+    ),
+    Claim(
+        "logged-success",
+        f"{GAINS} the success rate of the same policies, in percent, is {{difference}} that on logged actions.",
+        ours=f"{OHIO} IQL",
+        theirs=f"{LOGGED} IQL",
+        rows=CHANGED,
+        statistic="success",
+    ),
+    Claim(
+        "equal-range",
+        f"{GAINS} IQL on recovered actions within the range of the logged ones scores {{difference}} IQL on the logged ones.",
+        ours=f"{EQUAL} IQL",
+        theirs=f"{LOGGED} IQL",
+        rows=CHANGED,
+    ),
+    Claim(
+        "hrl",
+        f"{GAINS} IQL on recovered actions scores {{difference}} a trained low level that follows joint targets (HRL joint).",
+        ours=f"{OHIO} IQL",
+        theirs="HRL joint IQL",
+        rows=CHANGED,
+    ),
+    Claim(
+        "gradient",
+        f"{GAINS} IQL on actions recovered by least squares scores {{difference}} IQL on those of the paper's gradient descent, "
+        "without its restarts.",
+        ours=f"{OHIO} IQL",
+        theirs=f"{GRADIENT} IQL",
+        rows=CHANGED,
+    ),
+    Claim(
+        "cloning",
+        "On Lift under changed gains, behavior cloning of recovered actions scores {difference} that of the logged ones.",
+        ours=f"{OHIO} BC",
+        theirs=f"{LOGGED} BC",
+        rows=tuple(name for name in CHANGED if name.startswith("Lift")),
+    ),
+    Claim(
+        "unforeseen",
+        "Under a payload and a friction that no controller knows of, IQL on recovered actions scores {difference} IQL on the "
+        "logged ones.",
+        ours=f"{OHIO} IQL",
+        theirs=f"{LOGGED} IQL",
+        rows=UNKNOWN,
+    ),
+    Claim(
+        "unchanged",
+        "On Lift under the logging gains, recovered actions score {difference} the logged ones.",
+        ours=f"{OHIO} IQL",
+        theirs=f"{LOGGED} IQL",
+        relation="equal",
+        rows=("Lift-Original",),
+    ),
 )

@@ -5,6 +5,7 @@ from typing import Any
 from ohio_envs import plans
 
 from ohio_bench.experiments.routing import COLUMNS, DEAREST
+from ohio_bench.report.claims import Claim
 from ohio_bench.runner.table import Preset, Row, Table
 from ohio_jax.learners import bc
 from ohio_jax.training.plan import Plan
@@ -59,4 +60,11 @@ TABLE = Table(
         ("infeasible_requests", "infeasible requests", 1.0),
     ),
     shares=("metrics.fill",),
+)
+
+IQL = "Over both networks and all data sets, IQL on recovered actions scores {difference}"
+CLAIMS = (
+    Claim("fair", f"{IQL} end-to-end IQL with actions that are feasible by construction.", "OHIO IQL", "E2E (fair) IQL"),
+    Claim("paper", f"{IQL} end-to-end IQL with the original's actions.", "OHIO IQL", "E2E (paper) IQL"),
+    Claim("planner", f"{IQL} the planner `mpc`, which learns nothing.", "OHIO IQL", "mpc", "below"),
 )

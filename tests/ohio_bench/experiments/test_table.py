@@ -167,7 +167,7 @@ def test_rebuilding_from_run_files_changes_no_byte(filled):
     assert [path.read_bytes() for path in files] == before
 
 
-def test_one_seed_has_no_interval_over_seeds(filled, tmp_path):
+def test_one_run_has_no_interval(filled, tmp_path):
     """Said so on the page, which without scripted policies has no table of them either."""
     _, paths, _ = filled
     place = store.folder("routing", "tiny", tmp_path)
@@ -184,7 +184,7 @@ def test_one_seed_has_no_interval_over_seeds(filled, tmp_path):
             }
             (place / path.name).write_text(json.dumps({**cell, **one}))
     render.report(TINY, tmp_path, "tiny").write()
-    assert "1 training seed, 4 test" in text() and "do not cover other seeds" in text() and "too narrow" not in text()
+    assert "1 run of 4 test episodes" in text() and "Cells of one run have no interval and no rank." in text()
     assert "Scripted policies" not in text()
     shutil.copy(next(path for path in paths if path.name.endswith("policy.none.json")), place)
     render.report(TINY, tmp_path, "tiny").write()

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ohio_bench.experiments import table_of
-from ohio_bench.report.aggregate import ROUNDING, SUBMISSION, check_limits, load
+from ohio_bench.report.entries import ROUNDING, SUBMISSION, check_limits, load
 from ohio_bench.runner.cell import RESULTS
-from ohio_bench.runner.store import read, slug, submitted, write
+from ohio_bench.runner.store import read, same, slug, submitted, write
 from ohio_jax.errors import UserError, short, unknown
 from ohio_jax.files import file_lock
 
@@ -55,14 +55,14 @@ def place(cell: dict[str, Any], results: Path) -> Path:
         raise unknown(f"preset of {table.name} with a board", preset, [name for name in table.presets if name != "quick"])
     board = load(table, preset, results)
     ours = [of for of in board if "author" not in of]
-    same = [of for of in ours if of["row"] == cell["row"] and "policy" not in of["config"]]
-    if not same:
+    rivals = [of for of in ours if of["row"] == cell["row"] and "policy" not in of["config"]]
+    if not rivals:
         rows = {of["row"] for of in ours if "policy" not in of["config"]}
         raise unknown(f"dataset of {table.name} in preset {preset}", cell["row"], rows)
     for name in (*TESTS, *DATA):
-        _equal(f"config.{name}", same[0]["config"].get(name), cell["config"].get(name))
+        _equal("config", name, rivals[0], cell)
     for name in ("zero", "full"):
-        _equal(f"reference.{name}", same[0]["reference"][name], cell["reference"][name])
+        _equal("reference", name, rivals[0], cell)
     learner = cell["config"]["plan"]["learner"].upper()
     if cell["column"].split(" ")[-1] != learner:
         raise UserError(f"field column: expected the learner {learner!r} as its last word, found {cell['column']!r}")
@@ -77,8 +77,8 @@ def place(cell: dict[str, Any], results: Path) -> Path:
 def check_bound(cell: dict[str, Any], ours: list[dict[str, Any]]) -> None:
     """Raises UserError for a return above the board's own upper bound of the same test episode, where it has one."""
     for of in ours:
-        same = all(of["config"].get(name) == cell["config"].get(name) for name in TESTS)
-        if of["config"].get("policy") == "oracle" and same:
+        tested = [{name: run["config"].get(name) for name in TESTS} for run in (of, cell)]
+        if of["config"].get("policy") == "oracle" and same(*tested):
             bound = np.asarray(of["returns"][0])
             above = np.argwhere(np.asarray(cell["returns"]) > bound + ROUNDING * np.abs(bound))
             if len(above):
@@ -87,6 +87,7 @@ def check_bound(cell: dict[str, Any], ours: list[dict[str, Any]]) -> None:
                 raise UserError(f"field returns[{seed}][{episode}]: expected at most {most:g}, the upper bound, found {found:g}")
 
 
-def _equal(field: str, expected: Any, found: Any) -> None:
-    if found != expected:
-        raise UserError(f"field {field}: expected {short(expected)}, as on the board, found {short(found)}")
+def _equal(part: str, name: str, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    expected, found = ours[part].get(name), theirs[part].get(name)
+    if not same({name: found}, {name: expected}):
+        raise UserError(f"field {part}.{name}: expected {short(expected)}, as on the board, found {short(found)}")
