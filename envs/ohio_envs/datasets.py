@@ -33,6 +33,7 @@ from ohio_jax.task import Task
 
 VARIABLE = "OHIO_DATASETS"  # a folder for data sets, instead of the user's cache
 EXTENSIONS = re.compile(r"avx\w*|amx\w*|fma\w*|sse4\w*|asimd\w*|sve\w*|bf16|f16c")  # of a processor, by which programs differ
+MUJOCO = ("lift", "door")  # tasks whose physics MuJoCo steps
 
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
@@ -163,7 +164,7 @@ def make(name: str, data_seed: int, split: Split, episodes: int | None = None, a
 
 
 @functools.cache
-def platform() -> str:
+def platform(task: str) -> str:
     """What the bits of a data set depend on beside the recipe: backend, machine, vector extensions and versions."""
     try:
         described = Path("/proc/cpuinfo").read_text(errors="replace")
@@ -174,7 +175,8 @@ def platform() -> str:
     device = jax.devices()[0]
     words = [device.platform, *([] if device.platform == "cpu" else [device.device_kind]), machine.machine()]
     short = hashlib.sha256(" ".join(extensions).encode()).hexdigest()[:8]
-    return " ".join([*words, f"extensions-{short}", f"jax-{version('jax')}"])
+    simulators = [f"mujoco-{version('mujoco')}"] if task in MUJOCO else []
+    return " ".join([*words, f"extensions-{short}", f"jax-{version('jax')}", *simulators])
 
 
 def card(name: str, data_seed: int, split: Split) -> dict[str, Any] | None:
@@ -213,7 +215,8 @@ def shipped() -> dict[str, dict[str, dict[str, str]]]:
 
 def check(name: str, data_seed: int) -> bool:
     """Whether a digest is shipped for this platform and the part to train on there. Raises UserError where they differ."""
-    expected, found = shipped().get(name, {}).get(str(data_seed), {}).get(platform()), digest(name, data_seed)
+    known, found = shipped().get(name, {}).get(str(data_seed), {}), digest(name, data_seed)
+    expected = known.get(platform(recipe(name).task)) if known else None
     if expected is None or found is None:
         return False
     if expected != found:
