@@ -115,11 +115,9 @@ def load_dataset(name: str, data_seed: int = 0, episodes: int | None = None) -> 
         UserError: for an unknown name, numbers beyond their bounds, damaged files, and where the digest of all episodes for
             training is not the one shipped for this platform.
     """
-    split: dict[Split, Path] = {
-        "train": make(name, data_seed, "train", episodes),
-        "validation": make(name, data_seed, "validation"),
-    }
-    return Dataset(task_of(name), *(data.load(path, "trajectories") for path in split.values()))
+    task = task_of(name)
+    paths = make(name, data_seed, "train", episodes), make(name, data_seed, "validation")
+    return Dataset(task, *(data.load(path, "trajectories") for path in paths))
 
 
 def folder() -> Path:

@@ -112,7 +112,7 @@ def test_synthetic_reference_is_the_bound():
     instances = task.instances(ReferenceStream().seed, 10)
     assert task.reference.zero == 0.0
     assert task.reference.full == pytest.approx(task.bound(instances).mean())
-    command = "--policy oracle --episodes 10 --seed 0 --set demand=numpy,regions=4,seed=0,minutes=4,horizon=6"
+    command = "--policy oracle --stream reference --episodes 10 --set demand=numpy,regions=4,seed=0,minutes=4,horizon=6"
     assert command in task.reference.how
 
 

@@ -97,7 +97,7 @@ def fill_all(args) -> None:
     deadline = Deadline.after(args.minutes)
     alone = {"learner": args.learner, "seeds": args.seeds, "only": args.only, "sentinel": args.sentinel}
     for name, given in alone.items():
-        if given:
+        if given not in (None, (), False):
             raise UserError(f"--{name}: expected with one table, found with all")
     for name in ALL:
         EXPERIMENTS[name].preset(args.preset)
