@@ -34,6 +34,7 @@ from ohio_jax.task import Task
 VARIABLE = "OHIO_DATASETS"  # a folder for data sets, instead of the user's cache
 EXTENSIONS = re.compile(r"avx\w*|amx\w*|fma\w*|sse4\w*|asimd\w*|sve\w*|bf16|f16c")  # of a processor, by which programs differ
 MUJOCO = ("lift", "door")  # tasks whose physics MuJoCo steps
+DEVICES = "--xla_force_host_platform_device_count"  # the one flag of XLA that changes no bits
 
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
@@ -163,7 +164,7 @@ def make(name: str, data_seed: int, split: Split, episodes: int | None = None, a
 
 @functools.cache
 def platform(task: str) -> str:
-    """What the bits of a data set depend on beside the recipe: backend, machine, vector extensions and versions."""
+    """What the bits of a data set depend on beside the recipe: backend, machine, vector extensions, versions and XLA's flags."""
     try:
         described = Path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:
@@ -173,6 +174,8 @@ def platform(task: str) -> str:
     device = jax.devices()[0]
     words = [device.platform, *([] if device.platform == "cpu" else [device.device_kind]), machine.machine()]
     short = hashlib.sha256(" ".join(extensions).encode()).hexdigest()[:8]
+    flags = sorted(flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith(DEVICES))
+    words += [f"flags-{hashlib.sha256(' '.join(flags).encode()).hexdigest()[:8]}"] if flags else []
     simulators = [f"mujoco-{version('mujoco')}"] if task in MUJOCO else []
     return " ".join([*words, f"extensions-{short}", f"jax-{version('jax')}", *simulators])
 
@@ -218,7 +221,9 @@ def check(name: str, data_seed: int) -> bool:
     if expected is None or found is None:
         return False
     if expected != found:
-        raise UserError(f"data set {name}, data seed {data_seed}: expected SHA-256 {expected} on this platform, found {found}")
+        again = f"`ohio-jax data make {name} --data-seed {data_seed} --again` makes it anew"
+        place = f"data set {name}, data seed {data_seed}"
+        raise UserError(f"{place}: expected SHA-256 {expected} on this platform, found {found}; {again}")
     return True
 
 
