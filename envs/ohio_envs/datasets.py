@@ -27,7 +27,7 @@ from ohio_jax.collect import CHUNK, collect_to
 from ohio_jax.data import Trajectories, parts
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.files import file_lock, read_card
-from ohio_jax.rollout import scripted_policy
+from ohio_jax.rollout import BehaviorPolicy, scripted_policy
 from ohio_jax.streams import Data
 from ohio_jax.task import Task
 
@@ -150,13 +150,18 @@ def make(name: str, data_seed: int, split: Split, episodes: int | None = None, a
         if again and mesh.is_main_process() and path.exists():
             shutil.rmtree(path)
         if mesh.is_main_process() and (not path.exists() or parts.folder(path).exists()):
-            task = task_of(name)
-            who = scripted_policy(task, of.behavior_policy)._replace(card={"data_set": name, "data_seed": data_seed})
             first, amount = (0, episodes or all_of) if split == "train" else (of.episodes, all_of)
-            collect_to(path, task, who, amount, stream.seed, first, min(CHUNK, of.episodes))
+            collect_to(path, task_of(name), policy_of(name, data_seed), amount, stream.seed, first, min(CHUNK, of.episodes))
     if split == "train" and path.name == split:
         check(name, data_seed)
     return path
+
+
+def policy_of(name: str, data_seed: int) -> BehaviorPolicy:
+    """The policy that plays a data set, with what its card says beside what all cards do."""
+    of = recipe(name)
+    named = {"data_set": name, "data_seed": data_seed, "platform": platform(of.task)}
+    return scripted_policy(task_of(name), of.behavior_policy)._replace(card=named)
 
 
 # --- Digests ----------------------------------------------------------------------------------------------------------
@@ -215,15 +220,15 @@ def shipped() -> dict[str, dict[str, dict[str, str]]]:
 
 
 def check(name: str, data_seed: int) -> bool:
-    """Whether a digest is shipped for this platform and the part to train on there. Raises UserError where they differ."""
-    known, found = shipped().get(name, {}).get(str(data_seed), {}), digest(name, data_seed)
-    expected = known.get(platform(recipe(name).task)) if known else None
-    if expected is None or found is None:
+    """Whether a digest is shipped for the platform that made the part to train on. Raises UserError where the two differ."""
+    made = card(name, data_seed, "train") or {}
+    expected, found = shipped().get(name, {}).get(str(data_seed), {}).get(made.get("platform", "")), made.get("sha256")
+    if expected is None:
         return False
     if expected != found:
         again = f"`ohio-jax data make {name} --data-seed {data_seed} --again` makes it anew"
         place = f"data set {name}, data seed {data_seed}"
-        raise UserError(f"{place}: expected SHA-256 {expected} on this platform, found {found}; {again}")
+        raise UserError(f"{place}: expected SHA-256 {expected} on its platform, found {found}; {again}")
     return True
 
 

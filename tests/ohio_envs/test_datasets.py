@@ -13,7 +13,6 @@ from ohio_envs import datasets, load_dataset, registry
 from ohio_jax import data
 from ohio_jax.collect import collect, collect_to
 from ohio_jax.errors import UserError
-from ohio_jax.rollout import scripted_policy
 from ohio_jax.streams import Data
 
 NAME = "tiny-city-v1"
@@ -90,6 +89,7 @@ def test_the_episodes_of_a_data_seed():
             np.testing.assert_array_equal(np.asarray(array), of.arrays[name], err_msg=name)
     card = found.train.card
     assert (card["data_set"], card["data_seed"], card["seed"], card["episodes"]) == (NAME, 3, Data(3).seed, 70)
+    assert card["platform"] == datasets.platform(SMALL.task)
     assert found.validation.card["first_episode"] == 70 and "first_episode" not in card
     assert not np.array_equal(np.asarray(load_dataset(NAME).train.obs), np.asarray(found.train.obs))
 
@@ -113,7 +113,7 @@ def test_a_killed_call_goes_on(monkeypatch):
     """With the chunk that it had finished, which is not played again."""
     whole, played = load_dataset(NAME, 1).train.digest, []
     path = datasets.place(NAME, 2, "train")
-    who = scripted_policy(datasets.task_of(NAME), "dtv")._replace(card={"data_set": NAME, "data_seed": 2})
+    who = datasets.policy_of(NAME, 2)
     real = data.write
 
     def killed(*of):
@@ -147,7 +147,7 @@ def test_another_digest_than_the_shipped_one_is_refused(monkeypatch):
     assert datasets.check(NAME, 0) and not datasets.check(NAME, 1)
     load_dataset(NAME)
     monkeypatch.setattr(datasets, "shipped", shipped("0" * 64))
-    with pytest.raises(UserError, match=f"data set {NAME}, data seed 0: expected SHA-256 {'0' * 64} on this .*, found {found}"):
+    with pytest.raises(UserError, match=f"data set {NAME}, data seed 0: expected SHA-256 {'0' * 64} on its .*, found {found}"):
         load_dataset(NAME)
     load_dataset(NAME, 0, 5)  # of which nothing is shipped
     monkeypatch.setattr(datasets, "shipped", shipped("0" * 64, "another processor"))

@@ -126,8 +126,8 @@ def random(env: BraxReacher, key: PRNGKeyArray, state: State) -> Float[Array, "2
 
 POLICIES = {"expert": expert, "medium": medium, "random": random}
 
-# Mean returns of `random` and `expert` over 100 episodes of 1,000 steps of the reference stream. The expert's is lost on its way to
-# the target, so it is kept for other horizons; that of `random` is lost evenly.
+# Mean returns of `random` and `expert` over 100 episodes of 1,000 steps of the reference stream. The expert's is lost on its way
+# to the target, so it is kept for other horizons; that of `random` is lost evenly.
 MEASURED = {"mjx": (-826.9, -4.5), "generalized": (-826.6, -4.4)}
 SETTINGS = {
     "backend": Rule("mjx", one_of(*MEASURED)),
