@@ -119,6 +119,7 @@ FLAGS = {
         "--checkpoint": PLACES,
         "--episodes": COUNTS,
         "--seed": SEEDS,
+        "--stream": NAMES,
         "--set": SETTINGS,
     },
     "evaluate --checkpoint {run} --episodes 1": {"--checkpoint": (".", *PLACES), "--episodes": COUNTS, "--set": SETTINGS},
@@ -149,6 +150,7 @@ FLAGS = {
     "claims reacher": {"": NAMES, "--results": ("nowhere", *PLACES)},
     "submit mine.json": {"": INPUTS, "--results": ("nowhere", *PLACES)},
     "data list": {"": NAMES},
+    "data make 1w3s-heur-v1": {"": NAMES, "--data-seed": SEEDS, "--episodes": COUNTS},
     "data verify {logs}": {"": NAMES},
     "list": {"": NAMES},
 }

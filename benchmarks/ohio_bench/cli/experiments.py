@@ -97,7 +97,7 @@ def fill_all(args) -> None:
     deadline = Deadline.after(args.minutes)
     alone = {"learner": args.learner, "seeds": args.seeds, "only": args.only, "sentinel": args.sentinel}
     for name, given in alone.items():
-        if given:
+        if given not in (None, (), False):
             raise UserError(f"--{name}: expected with one table, found with all")
     for name in ALL:
         EXPERIMENTS[name].preset(args.preset)
@@ -228,7 +228,7 @@ def submit_command(args) -> None:
 
 
 def add_results(command) -> None:
-    words = "folder of run files, tables and pages, and of logs and checkpoints"
+    words = "folder of run files, tables and pages, and of recovered actions and checkpoints"
     command.add_argument("--results", type=path_argument, default="results", help=words)
 
 
@@ -241,7 +241,7 @@ def add_to(add: Add) -> None:
         command = add(name, function, cached)
         command.add_argument("--preset", default="quick", help="how much: quick (minutes), cpu (hours), paper (an accelerator)")
         command.add_argument("--only", type=names, default=(), help=f"only these {groups} or cells, comma-separated")
-        command.add_argument("--force", action="store_true", help="run stored cells again, from the logs on")
+        command.add_argument("--force", action="store_true", help="run stored cells again, from recovering actions on")
         add_results(command)
         add_minutes(command, "start no cell that its first updates say cannot end within so many minutes")
         add_executor(command, "cell")
@@ -252,7 +252,8 @@ def add_to(add: Add) -> None:
         "table",
         help="routing, reacher, supply-chain, manipulation or gains; all: every experiment of the paper, then the leaderboard",
     )
-    command.add_argument("--seeds", type=Number("seeds"), help="training seeds, instead of the preset's")
+    words = "runs a cell, each with a training seed and a data set of its own, instead of the preset's"
+    command.add_argument("--seeds", type=Number("seeds"), help=words)
     command.add_argument("--learner", help="only this one, on every method: its name, or module:object of your own")
     words = "once code has changed: rerun one cell, --only or the quickest stale one; if it returns the same, note that changes"
     command.add_argument("--sentinel", action="store_true", help=f"{words} of its code are equivalent")

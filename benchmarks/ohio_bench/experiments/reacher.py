@@ -79,8 +79,8 @@ TABLE = Table(
         "end_to_end": "none",
     },
     note=(
-        "Score = 100 J / J_ref, J the steps of an episode of 1,000 in which the finger touches the target, J_ref = 980.6, the "
-        "mean of the agent that made the expert data. High-level actions are displacements, followed by a regulator that models "
+        "Score = 100 J / J_ref, J the steps of an episode of 1,000 in which the finger touches the target, J_ref the mean of "
+        "the agent that made the expert data. High-level actions are displacements, followed by a regulator that models "
         "the arm's drift and recovered with dynamics learned from the logs, or with the true dynamics. (paper): high-level "
         "actions are joint states, the regulator models no drift, and dynamics model, inverses and filters are the original's; "
         "its numerical inverse, implemented correctly, is least squares. Within 1: high-level actions are clipped to 1 rad and "

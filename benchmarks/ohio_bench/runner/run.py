@@ -66,8 +66,8 @@ def run(
 
     Args:
         only: see `chosen`.
-        results: where run files and pages go, and, in its folder `.work`, logs and checkpoints.
-        force: all of them, whatever is there, from the logs on.
+        results: where run files and pages go, and, in its folder `.work`, recovered actions and checkpoints.
+        force: all of them, whatever is there, from recovering actions on.
         deadline: no cell is started after it, nor trained once its first updates say that it cannot end by then; its checkpoint
             is kept.
         execute: where, see `ohio_bench.runner.executors`. A killed call goes on where it stopped: finished cells from their run

@@ -264,18 +264,18 @@ def learned(
     learned_in = home if column.zero_shot or row.unforeseen else task
     # Rows that share what is learned share its folders, and the second finds it finished.
     words = (task.name, row.behavior_policy, column.family, column.learner)
-    runs, cards, seconds = each_run(plan_of(preset, column)), [], {"collect": 0.0, "invert": 0.0}
-    done = []
-    for plan in runs:
-        clock = [time.monotonic()]
-        lap = lambda clock=clock: clock.append(time.monotonic()) or clock[-1] - clock[-2]
+    each, cards, runs = each_run(plan_of(preset, column)), [], []
+    clock, seconds = [time.monotonic()], {"collect": 0.0, "invert": 0.0}
+    lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
+    for plan in each:
+        lap()
         logged = work.dataset(row.data_set, plan.first_seed, preset.data_episodes)
         seconds["collect"] += lap()
         transitions = work.labeled(learned_in, logged, column.interface, column.inverse, column.weights)
         seconds["invert"] += lap()
         cards.append(transitions.card)
         try:
-            done.append(work.trained(plan, learned_in, column.interface, transitions, words))
+            runs.append(work.trained(plan, learned_in, column.interface, transitions, words))
         except OutOfTime as late:
-            raise OutOfTime(late.seconds and late.seconds * (len(runs) - len(done))) from None
-    return cards, joined(done), seconds
+            raise OutOfTime(late.seconds and late.seconds * (len(each) - len(runs))) from None
+    return cards, joined(runs), seconds

@@ -18,6 +18,7 @@ from ohio_envs.settings import Rule, integer, one_of, parse
 from ohio_jax.controllers import requests, shares, transport
 from ohio_jax.environment import State, instances_of
 from ohio_jax.networks import graph, heads
+from ohio_jax.streams import ReferenceStream
 from ohio_jax.task import ActionInterface, Reference, Task
 
 COMMON = {
@@ -59,7 +60,7 @@ def synthetic(settings: dict[str, Any]) -> Task:
         zero=0.0,
         full=full,
         how=f"{ZERO}; 100 is {full:,.0f} $, the mean of the full-information bound over {episodes} episodes (`ohio-jax "
-        f"evaluate routing-synthetic --policy oracle --episodes {episodes} --seed 0 --set demand=numpy,"
+        f"evaluate routing-synthetic --policy oracle --stream reference --episodes {episodes} --set demand=numpy,"
         + ",".join(f"{name}={value}" for name, value in shape.items())
         + "`)",
     )
@@ -80,7 +81,7 @@ def _mean_bound(**shape: int) -> tuple[float, int]:
     """Mean bound of a synthetic city and of how many episodes: fewer in large cities, whose episodes are more alike."""
     city = scenario.synthetic(**shape)
     episodes = int(np.clip(160 // city.regions, 1, 10))
-    return float(oracle.bound(city, demand.sample_instances(city, 0, episodes)).mean()), episodes
+    return float(oracle.bound(city, demand.sample_instances(city, ReferenceStream().seed, episodes)).mean()), episodes
 
 
 def idle(state: State) -> Int[Array, "n"]:
