@@ -143,6 +143,7 @@ FLAGS = {
         "--cell-gpus": NUMBERS,
         "--results": PLACES,
     },
+    "tune reacher --only none": {"": NAMES, "--preset": NAMES, "--learner": NAMES, "--executor": NAMES, "--results": PLACES},
     "finetune": {"--preset": NAMES, "--only": NAMES, "--executor": NAMES, "--results": PLACES},
     "sensitivity": {"--preset": NAMES, "--only": NAMES, "--executor": NAMES, "--results": PLACES},
     "speed routing --quick": {"": NAMES, "--results": PLACES},

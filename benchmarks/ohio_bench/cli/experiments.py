@@ -1,4 +1,4 @@
-"""`bench`, `finetune`, `sensitivity`, `speed`, `claims`, `leaderboard` and `submit`: results and the pages made of them."""
+"""`bench`, `tune`, `finetune`, `sensitivity`, `speed`, `claims`, `leaderboard` and `submit`: results, and pages made of them."""
 
 import io
 import shlex
@@ -40,7 +40,7 @@ def watch(args, experiment, first) -> None:
     """Runs a sentinel of a table, and writes its pages again; first: the table with the first run of each cell alone."""
     from ohio_bench.runner.sentinel import watch
 
-    for name in ("force", "minutes"):
+    for name in ("force", "stale", "minutes"):
         if getattr(args, name):
             raise UserError(f"--{name}: expected without --sentinel, found with it")
     results = Path(args.results)
@@ -57,10 +57,25 @@ def stale(args, report) -> list[str]:
     stands = report.standing
     if not stands or not stands.stale:
         return []
-    again = "--force runs them again"
+    again = "--stale runs them again"
     if args.command == "bench" and stands.stale > stands.unrecorded:
         again = f"--sentinel reruns one and keeps those whose code returns the same, {again}"
     return [f"{stands.text(named=True)[:-1]}; {again}"]
+
+
+def tune_command(args) -> None:
+    """choose a table's settings: run what it tries on the selection episodes; the table uses the best once all are there"""
+    from ohio_bench.experiments import table_of, tries_of
+    from ohio_bench.runner.table import with_learner
+    from ohio_bench.runner.tune import require
+    from ohio_jax.learners import outside
+
+    table, flag = table_of(args.table), ""
+    if args.learner is not None:
+        table, flag = with_learner(table, args.preset, outside.find(args.learner)), f" --learner {shlex.quote(args.learner)}"
+    require(table, args.preset)
+    experiment = tries_of(table)
+    fill(args, replace(experiment, command=f"{experiment.command}{flag}"))
 
 
 def finetune_command(args) -> None:
@@ -142,10 +157,10 @@ def filled(args, experiment, deadline) -> tuple[Found, str]:
     from ohio_jax.files import try_output
 
     results = Path(args.results)
-    try_output(results / "runs" / experiment.name / "cell.json")
+    try_output(results / experiment.place / experiment.name / "cell.json")
     try_output(results / "page.md")
     execute = executor(args.executor, args.cell_cpus, args.cell_gpus)
-    ran = run(experiment, args.preset, args.only, results, execute, args.force, deadline)
+    ran = run(experiment, args.preset, args.only, results, execute, args.force, args.stale, deadline)
     written, board, text = [str(path) for path in ran.report.paths], ran.report.board, io.StringIO()
     if board and board.entries:
         markdown.show(board.table, board.entries, text, sys.stdout.isatty())
@@ -242,6 +257,7 @@ def add_to(add: Add) -> None:
         command.add_argument("--preset", default="quick", help="how much: quick (minutes), cpu (hours), paper (an accelerator)")
         command.add_argument("--only", type=names, default=(), help=f"only these {groups} or cells, comma-separated")
         command.add_argument("--force", action="store_true", help="run stored cells again, from recovering actions on")
+        command.add_argument("--stale", action="store_true", help="run cells again that were made by other code than today's")
         add_results(command)
         add_minutes(command, "start no cell that its first updates say cannot end within so many minutes")
         add_executor(command, "cell")
@@ -257,6 +273,10 @@ def add_to(add: Add) -> None:
     command.add_argument("--learner", help="only this one, on every method: its name, or module:object of your own")
     words = "once code has changed: rerun one cell, --only or the quickest stale one; if it returns the same, note that changes"
     command.add_argument("--sentinel", action="store_true", help=f"{words} of its code are equivalent")
+    add_processes(command)
+    command = add_fill("tune", tune_command, "learners and kinds, as in iql.end-to-end,")
+    command.add_argument("table", help="routing, reacher, supply-chain or manipulation")
+    command.add_argument("--learner", help="only this one: its name, or module:object of your own, for which the table has tries")
     add_processes(command)
     add_fill("finetune", finetune_command, "domains")
     add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, cost)", cached=False)

@@ -26,6 +26,7 @@ RESUMED = (
     "online",
     "hdpo",
     "bench",
+    "tune",
     "finetune",
     "sensitivity",
 )  # what they finished is kept

@@ -9,6 +9,7 @@ from ohio_envs import plans
 
 from ohio_bench.report.claims import Claim
 from ohio_bench.runner.table import Column, Preset, Row, Table
+from ohio_bench.runner.tries import CLONING, Tries
 
 LOGGED, OHIO, GRADIENT = "Logged high-level actions", "OHIO least squares", "OHIO gradient"
 EQUAL, EQUAL_GRADIENT = "OHIO least squares, same action range", "OHIO gradient, same action range"
@@ -68,6 +69,35 @@ ROWS = tuple(_row(scene, change) for scene in ("Lift", "Door") for change in CHA
 POLICIES = ("none", "random", "noisy-1.0", "noisy-0.7", "noisy-0.3", "expert")
 
 
+TRIES = Tries(
+    row="Lift-Damping",
+    families={"hierarchy": OHIO, "learned executor": "HRL joint"},
+    grid={
+        "iql": (
+            {},
+            {"expectile": 0.9, "beta": 0.1},
+            {"expectile": 0.9},
+            {"expectile": 0.9, "beta": 10.0},
+            {"beta": 1.0},
+            {"beta": 10.0},
+            {"actor_lr": 3e-4},
+            {"critic_lr": 3e-4},
+        ),
+        "td3_bc": (
+            {},
+            {"alpha": 0.5},
+            {"alpha": 1.0},
+            {"alpha": 5.0},
+            {"alpha": 10.0},
+            {"actor_lr": 3e-4},
+            {"actor_lr": 3e-4, "critic_lr": 3e-4},
+            {"policy_noise": 0.1, "noise_clip": 0.25},
+        ),
+        "bc": CLONING,
+    },
+)
+
+
 def quick() -> Preset:
     """Part of `make bench`: a door under more damping, with high-level actions as logged and as recovered."""
     rows = tuple(row for row in ROWS if row.name == "Door-Damping")
@@ -91,6 +121,7 @@ TABLE = Table(
     title="Manipulation",
     columns=COLUMNS,
     presets={"quick": quick, "cpu": cpu, "paper": paper},
+    tries=TRIES,
     low_levels={
         **dict.fromkeys(("logged", "ohio", "ohio_equal"), "OSC"),
         **dict.fromkeys(("hrl_joint", "hrl_osc"), "recurrent network"),

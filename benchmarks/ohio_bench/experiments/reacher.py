@@ -4,6 +4,7 @@ from ohio_envs import plans
 
 from ohio_bench.report.claims import Claim
 from ohio_bench.runner.table import Column, Preset, Row, Table
+from ohio_bench.runner.tries import CLONING, Tries
 
 # (family on the table, action interface, inverse, weights). "(paper)": the original's goals, dynamics model and filters.
 METHODS = (
@@ -50,6 +51,25 @@ ROWS = (
 POLICIES = ("random", "medium", "mixed", "expert")
 
 
+TRIES = Tries(
+    row="Reacher-Medium",
+    families={"hierarchy": "OHIO least squares", "end-to-end": "End-to-end"},
+    grid={
+        "bc": CLONING,
+        "iql": (
+            {},
+            {"actor_lr": 3e-4},
+            {"critic_lr": 1e-3},
+            {"expectile": 0.7},
+            {"beta": 0.3},
+            {"beta": 3.0},
+            {"reward_scale": 0.1},
+            {"expectile": 0.7, "beta": 3.0},
+        ),
+    },
+)
+
+
 def quick() -> Preset:
     """A minute: what joins `make bench`."""
     columns = tuple(column for column in COLUMNS if column.family in QUICK and column.learner == "bc")
@@ -72,6 +92,7 @@ TABLE = Table(
     title="Reacher",
     columns=COLUMNS,
     presets={"quick": quick, "cpu": cpu, "paper": paper},
+    tries=TRIES,
     low_levels={
         **dict.fromkeys(("ohio", "ohio_true"), "LQR"),
         **dict.fromkeys(("ohio_compat", "ohio_compat_unit"), "LQR without drift"),

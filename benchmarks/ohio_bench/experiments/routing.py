@@ -4,6 +4,7 @@ from ohio_envs import files, plans
 
 from ohio_bench.report.claims import Claim
 from ohio_bench.runner.table import Column, Preset, Row, Table
+from ohio_bench.runner.tries import CLONING, Tries
 from ohio_jax.errors import UserError
 
 COMPAT, FAIR, OHIO = "E2E (paper)", "E2E (fair)", "OHIO"
@@ -42,6 +43,35 @@ SHENZHEN = tuple(Row(f"Shenzhen-{behavior.upper()}", f"shenzhen-{behavior}-v1") 
 SYNTHETIC = tuple(Row(f"Synthetic-{behavior.upper()}", f"synthetic-{behavior}-v1") for behavior in BEHAVIORS)
 
 
+TRIES = Tries(
+    row="NYC-DTV",
+    families={"hierarchy": OHIO, "end-to-end": FAIR},
+    grid={
+        "bc": CLONING,
+        "iql": (
+            {},
+            {"actor_lr": 3e-4},
+            {"expectile": 0.5},
+            {"expectile": 0.9},
+            {"beta": 0.3},
+            {"beta": 3.0},
+            {"reward_scale": 1e-2},
+            {"expectile": 0.9, "beta": 3.0},
+        ),
+        "cql": (
+            {},
+            {"actor_lr": 3e-4, "critic_lr": 3e-4},
+            {"reward_scale": 0.1},
+            {"actor_lr": 3e-4, "critic_lr": 3e-4, "reward_scale": 0.1},
+            {"cql_alpha": 0.2},
+            {"cql_alpha": 5.0},
+            {"temperature": 0.03},
+            {"cql_alpha": 5.0, "reward_scale": 0.1},
+        ),
+    },
+)
+
+
 def quick() -> Preset:
     """What `make bench` runs: BC and IQL beside the paper's rival on the best operator's data, of a real city if at hand."""
     try:
@@ -70,6 +100,7 @@ TABLE = Table(
     title="Vehicle routing",
     columns=COLUMNS,
     presets={"quick": quick, "cpu": cpu, "paper": paper},
+    tries=TRIES,
     low_levels={"ohio": "transport", "end_to_end": "none (shares)", "end_to_end_compat": "none (requests)"},
     note=(
         "Score = 100 J / J_ref, J the profit of an episode in dollars, J_ref = 58,000 in New York (inferred from the "

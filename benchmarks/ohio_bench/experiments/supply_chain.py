@@ -4,9 +4,10 @@ from typing import Any
 
 from ohio_envs import plans
 
-from ohio_bench.experiments.routing import COLUMNS, DEAREST
+from ohio_bench.experiments.routing import COLUMNS, DEAREST, FAIR, OHIO
 from ohio_bench.report.claims import Claim
 from ohio_bench.runner.table import Preset, Row, Table
+from ohio_bench.runner.tries import CLONING, Tries
 from ohio_jax.learners import bc
 from ohio_jax.training.plan import Plan
 
@@ -14,6 +15,35 @@ BUDGETS = plans.PRESETS["supply-chain"]
 OPERATORS, NETWORKS = ("MPC", "FRESH", "HEUR", "MIXED"), ("1W3S", "1W10S")
 ROWS = tuple(Row(f"{network}-{operator}", f"{network}-{operator}-v1".lower()) for network in NETWORKS for operator in OPERATORS)
 POLICIES = ("none", "random", "s_policy", "s_policy_intended", "s_policy_fresh", "base_stock", "mpc", "oracle")
+
+
+TRIES = Tries(
+    row="1W3S-HEUR",
+    families={"hierarchy": OHIO, "end-to-end": FAIR},
+    grid={
+        "bc": CLONING,
+        "iql": (
+            {},
+            {"actor_lr": 3e-4},
+            {"critic_lr": 3e-4},
+            {"expectile": 0.7},
+            {"beta": 1.0},
+            {"beta": 10.0},
+            {"reward_scale": 0.1},
+            {"expectile": 0.7, "beta": 1.0},
+        ),
+        "cql": (
+            {},
+            {"actor_lr": 3e-4, "critic_lr": 3e-4},
+            {"cql_alpha": 10.0},
+            {"cql_alpha": 30.0},
+            {"cql_alpha": 300.0},
+            {"bc_warmup": 0.0},
+            {"temperature": 0.1},
+            {"reward_scale": 0.1},
+        ),
+    },
+)
 
 
 def hdpo(hidden: int, updates: int) -> Plan:
@@ -47,6 +77,7 @@ TABLE = Table(
     title="Supply chain",
     columns=COLUMNS,
     presets={"quick": quick, "cpu": cpu, "paper": paper},
+    tries=TRIES,
     low_levels={"ohio": "inventory", "end_to_end": "none (orders)", "end_to_end_compat": "none (requests)"},
     note=(
         "Score: 0 is the low level under random high-level actions, 100 the full-information upper bound (all demand known in "

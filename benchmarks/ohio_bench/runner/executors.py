@@ -122,8 +122,8 @@ def over_ray(cpus: int | None = None, gpus: float | None = None) -> Executor:
         packed = ray.cloudpickle.dumps((again, learners, outside.FROM))
         code = source.Code()
         made_by = lambda cell: source.name_of(code.sources(cell.config))
-        given = {cell.name: (packed, cell.name, cell.config, made_by(cell), need["num_cpus"], work) for cell in wanted}
-        waiting = {task.remote(*of): name for name, of in given.items()}
+        asked = {cell.name: (packed, cell.name, cell.config, made_by(cell), need["num_cpus"], work) for cell in wanted}
+        waiting = {task.remote(*of): name for name, of in asked.items()}
         with progress("on Ray", len(wanted), "cell") as bar:
             while waiting:
                 (done, *_), _ = ray.wait(list(waiting))

@@ -31,7 +31,7 @@ def _slug(word: str) -> str:
 
 def short_hash(config: dict[str, Any]) -> str:
     """Of a file or folder of `runner.work`."""
-    return hashlib.sha256(json.dumps([WORK_VERSION, config], sort_keys=True).encode()).hexdigest()[:12]
+    return digest([WORK_VERSION, config])
 
 
 def same(found: Any, wanted: dict[str, Any]) -> bool:
@@ -46,8 +46,19 @@ def _anywhere(config: Any) -> Any:
     return config | {name: either(config[name]) for name in ("settings", "data_settings") if isinstance(config.get(name), dict)}
 
 
-def folder(experiment: str, preset: str, results: Path = RESULTS) -> Path:
-    return results / "runs" / experiment / preset
+def digest(content: Any) -> str:
+    """12 hexadecimal digits of what JSON holds."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def plain(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as a run file holds it."""
+    return json.loads(json.dumps(config))
+
+
+def folder(experiment: str, preset: str, results: Path = RESULTS, place: str = "runs") -> Path:
+    """place: of the experiment's run files, see `ohio_bench.runner.cell.Experiment`."""
+    return results / place / experiment / preset
 
 
 def check_place(experiment: str, preset: str, cell: dict[str, Any]) -> None:

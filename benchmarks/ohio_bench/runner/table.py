@@ -12,6 +12,7 @@ from ohio_envs import datasets, plans, registry
 
 from ohio_bench.runner.cell import Cell, preset_of
 from ohio_bench.runner.store import slug
+from ohio_bench.runner.tries import Tries
 from ohio_bench.runner.work import WorkFolder, each_run, joined, tested
 from ohio_jax.deadline import OutOfTime
 from ohio_jax.evaluate import evaluate_policy
@@ -98,6 +99,7 @@ class Preset:
         data_episodes: only the first so many of a data set's.
         columns: those of the table, unless some are named here.
         hdpo: how the policy of that name is trained through the smooth simulator, for a table that shows one.
+        selection: "tuned" and the digest of its records for each (interface, learner) whose plan tries have chosen.
         dearest: names of columns whose cells are run first, since nothing cheaper replaces them, those of one instance family
             before those of the next, and scripted policies last. Without: policies, then column by column.
     """
@@ -111,6 +113,7 @@ class Preset:
     columns: tuple[Column, ...] = ()
     hdpo: Plan | None = None
     dearest: tuple[str, ...] = ()
+    selection: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def learned(self, columns: Iterable[Column], rows: Iterable[Row]) -> list[tuple[Column, Row]]:
         """Those of each cell that learns, in the order in which they are run."""
@@ -129,6 +132,8 @@ class Table:
         note: what a reader must know to read it; printed under the table.
         each_step: `returns` and fields like `metrics.touching`, of which a low-level step gives at most 1.
         shares: fields that are at most 1 an episode.
+        tries: by which plans are chosen, see `ohio_bench.runner.tune`.
+        tuned_by: the table of the same domain whose tries choose for this one as well.
     """
 
     name: str
@@ -143,6 +148,8 @@ class Table:
     each_step: tuple[str, ...] = ()
     shares: tuple[str, ...] = ()
     chart: Callable[[list[Any]], bytes] | None = None  # entries -> PNG, in place of the bars
+    tries: Tries | None = None
+    tuned_by: "Table | None" = None
 
     preset = preset_of
 
@@ -197,7 +204,11 @@ def _learning(preset: Preset, column: Column, row: Row, task: Task, home: Task) 
     """The cell of a method on a row. home: the task its data come from."""
     config = {**learning(preset, column, row, task), **_test(preset)}
     learn = functools.partial(_run_learner, task, home, row, column, preset)
-    return Cell(slug(row.name, column.family, column.learner), config, learn, _head(row.name, column.name, task))
+    head = {
+        **_head(row.name, column.name, task),
+        "selection": preset.selection.get((column.interface, column.learner), "declared"),
+    }
+    return Cell(slug(row.name, column.family, column.learner), config, learn, head)
 
 
 def learning(preset: Preset, column: Column, row: Row, task: Task) -> dict[str, Any]:
