@@ -8,7 +8,7 @@ from ohio_bench.cli.arguments import Add, Number, path_argument, show
 from ohio_jax import limits
 from ohio_jax.errors import UserError
 
-CHANGES = ("seeds", "first_seed", "batch", "hidden", "sampling", "normalize", "ahead")  # flags of `train` that are a plan's fields
+CHANGES = ("seeds", "first_seed", "batch", "hidden", "sampling", "normalize", "ahead")  # flags of `train`, fields of a plan
 
 
 def train_command(args) -> None:

@@ -170,7 +170,8 @@ def columns(table: Table, listed: list[Entry]) -> list[Column]:
         if entry.column not in found and not entry.scripted:
             family, learner = method(entry.cell)
             config = entry.cell["config"]
-            more = {name: config[name] for name in ("weights", "zero_shot") if name in config}
+            more = {name: config[name] for name in ("weights", "zero_shot", "acting") if name in config}
+            more |= {"ahead": config["plan"]["ahead"]} if "ahead" in config["plan"] else {}
             found[entry.column] = Column(family, config["interface"], config["inverse"], learner, **more)
     return list(found.values())
 

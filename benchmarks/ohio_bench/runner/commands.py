@@ -25,11 +25,12 @@ def steps(config: dict[str, Any]) -> list[str]:
     logs = ["--episodes", config["data_episodes"], "--seed", config["data_seed"], *_set(home)]
     weights = ["--weights", config["weights"]] if "weights" in config else []
     invert = ["--interface", config["interface"], "--inverse", config["inverse"], *weights, *changed(learned, home)]
+    acting = ["--sample-actions"] if config.get("acting") == "sample" else []
     return [
         _line(["collect", config["task"], "--policy", config["behavior_policy"], *logs, "--out", "logs.npz"]),
         _line(["invert", "logs.npz", *invert, "--out", "transitions.npz"]),
         _line(["train", "transitions.npz", *_plan(config["plan"]), "--out", "run"]),
-        _line(["evaluate", "--checkpoint", "run", *test, *changed(config["settings"], learned)]),
+        _line(["evaluate", "--checkpoint", "run", *test, *changed(config["settings"], learned), *acting]),
     ]
 
 
@@ -47,4 +48,5 @@ def _plan(plan: dict[str, Any]) -> list[Any]:
     words = ["--learner", plan.get("learner_from", plan["learner"])]
     for name in ("seeds", "first_seed", "updates", "batch", "hidden", "sampling"):
         words += [f"--{name.replace('_', '-')}", plan[name]]
-    return [*words, *([] if plan["normalize"] else ["--no-normalize"]), "--config", config]
+    ahead = ["--ahead", plan["ahead"]] if "ahead" in plan else []
+    return [*words, *ahead, *([] if plan["normalize"] else ["--no-normalize"]), "--config", config]

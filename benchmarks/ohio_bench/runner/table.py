@@ -57,6 +57,9 @@ class Column:
     Attributes:
         weights: how much the learner trusts each transition, see `ohio_jax.relabel`; None: the inverse's own choice.
         zero_shot: whether it is learned in the task the data come from and transferred to the row's, unaware of what differs.
+        acting: how its policy acts when it is tested: by its mean, or by actions drawn from it.
+        ahead: decisions that its transitions look ahead, see `ohio_jax.training.plan.Plan`.
+        config: fields of the learner's Config, where it has them, in which it differs from the preset's plan.
     """
 
     family: str
@@ -65,6 +68,9 @@ class Column:
     learner: str
     weights: str | None = None
     zero_shot: bool = False
+    acting: Literal["mean", "sample"] = "mean"
+    ahead: int = 1
+    config: tuple[tuple[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -73,7 +79,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Preset:
-    """How much work: rows, seeds and budgets. `plans` holds one training plan for each (interface, learner).
+    """How much work: rows, seeds and budgets. `plans` holds one training plan for each (interface, learner), and for each
+    (task, interface, learner) whose plan is another.
 
     Attributes:
         columns: those of the table, unless some are named here.
@@ -83,7 +90,7 @@ class Preset:
     """
 
     rows: tuple[Row, ...]
-    plans: dict[tuple[str, str], Plan]
+    plans: dict[tuple[str, ...], Plan]
     data_episodes: int
     test_episodes: int
     data_seed: int = 1000
@@ -92,6 +99,13 @@ class Preset:
     columns: tuple[Column, ...] = ()
     hdpo: Plan | None = None
     dearest: tuple[str, ...] = ()
+
+    def plan(self, column: Column, row: Row) -> Plan:
+        """How a method is trained on a row."""
+        found = plans.find(self.plans, column.interface, column.learner, row.task)
+        ahead = found.ahead if column.ahead == 1 else column.ahead
+        changes = {name: value for name, value in column.config if hasattr(found.config, name)}
+        return replace(found, ahead=ahead, config=found.config.replace(**changes))
 
     def learned(self, columns: Iterable[Column], rows: Iterable[Row]) -> list[tuple[Column, Row]]:
         """Those of each cell that learns, in the order in which they are run."""
@@ -133,7 +147,7 @@ def with_learner(table: Table, preset: str, learner: str) -> Table:
     made = table.preset(preset)
     columns = tuple(dict.fromkeys(replace(column, learner=learner) for column in made.columns or table.columns))
     budget = {(column.interface, learner): plans.find(made.plans, column.interface, learner) for column in columns}
-    return changed(table, preset, replace(made, columns=columns, plans=budget))
+    return changed(table, preset, replace(made, columns=columns, plans=made.plans | budget))
 
 
 def with_seeds(table: Table, preset: str, seeds: int) -> Table:
@@ -177,7 +191,7 @@ def _scripted(preset: Preset, tasks: dict[str, Task]) -> Iterator[Cell]:
 
 def _learning(preset: Preset, column: Column, row: Row, task: Task, home: Task) -> Cell:
     """The cell of a method on a row. home: the task its data come from."""
-    plan = preset.plans[column.interface, column.learner]
+    plan = preset.plan(column, row)
     moved = {"data_settings": home.settings, "zero_shot": column.zero_shot or row.unforeseen}
     config = {
         "task": task.name,
@@ -188,6 +202,7 @@ def _learning(preset: Preset, column: Column, row: Row, task: Task, home: Task) 
         "interface": column.interface,
         "inverse": column.inverse,
         **({} if column.weights is None else {"weights": column.weights}),
+        **({} if column.acting == "mean" else {"acting": column.acting}),
         **({} if row.data_settings is None else moved),
         "plan": plan.as_json(),
         "test_seed": preset.test_seed,
@@ -231,5 +246,5 @@ def _run_learner(
     # Rows that share what is learned share its folder, and the second finds it finished.
     words = (task.name, row.behavior_policy, column.family, column.learner)
     trained = work.trained(plan, learned_in, column.interface, transitions, words)
-    found = tested(task, column.interface, plan, trained, preset.test_episodes, preset.test_seed)
+    found = tested(task, column.interface, plan, trained, preset.test_episodes, preset.test_seed, column.acting)
     return {"data": transitions.card, **found, "seconds": {**seconds, **found["seconds"]}}

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -101,10 +101,17 @@ def _logs(path: Path, made: int) -> data.Trajectories:
     return data.load(path, "trajectories")
 
 
-def tested(task: Task, interface: str, plan: Plan, trained: Trained, episodes: int, seed: int) -> dict[str, Any]:
-    """What the policies earn on the test episodes, and how they were learned."""
+def tested(
+    task: Task, interface: str, plan: Plan, trained: Trained, episodes: int, seed: int, acting: Literal["mean", "sample"] = "mean"
+) -> dict[str, Any]:
+    """What the policies earn on the test episodes, and how they were learned.
+
+    Args:
+        acting: by their mean, or by actions drawn from them.
+    """
     start = time.monotonic()
-    played = evaluate_learner(task, interface, LEARNERS[plan.learner], trained.states, episodes, seed)
+    learner, deterministic = LEARNERS[plan.learner], acting == "mean"
+    played = evaluate_learner(task, interface, learner, trained.states, episodes, seed, deterministic)
     played = jax.tree.map(np.asarray, played)
     thin = max(1, len(next(iter(trained.curve.values()), [])) // 100)
     return {

@@ -22,7 +22,7 @@ from tests.ohio_jax.runs import assert_same
 
 
 def transitions(lengths: list[int], steps: int, seed: int, ends: float = 0.5, failed: float = 0.2) -> Transitions:
-    """Episodes of these lengths, of which a share `ends` truly; of a share `failed` of the transitions the inverse knew nothing."""
+    """Episodes of these lengths, of which a share `ends` truly, and a share `failed` of transitions that have no weight."""
     rng, rows = np.random.default_rng(seed), sum(lengths)
     last = np.isin(np.arange(rows), np.cumsum(lengths) - 1)
     normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
