@@ -34,8 +34,7 @@ COLUMNS = tuple(
     for family, interface, inverse, weights, zero_shot in METHODS
     if learner == "iql" or family in ALL_LEARN
 )
-# As the authors' code has them: the last iterate of their descent, and IQL with their hyperparameters, of which each scene has its
-# own.
+# As the authors' code has them: the last iterate of their descent, and IQL's hyperparameters, which differ between the scenes.
 LOGGED_RELEASED, OHIO_RELEASED = f"{LOGGED} (as released)", "OHIO gradient (as released)"
 RELEASED = (
     Column(LOGGED_RELEASED, "logged", "least_squares", "iql", zero_shot=True),

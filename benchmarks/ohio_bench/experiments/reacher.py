@@ -31,8 +31,8 @@ COLUMNS = tuple(
     for learner in LEARNERS
     for family, interface, inverse, weights in METHODS
 )
-# Equal horizons and backups: discounts are equal for every second, but where a column says so; a decision of the hierarchy is five
-# low-level steps, and five of its decisions are 25. Cloning neither discounts nor looks ahead.
+# Equal horizons and backups: discounts are equal for every second, but where a column says so; a decision of the hierarchy is
+# five low-level steps, and five of its decisions are 25. Cloning neither discounts nor looks ahead.
 LEAST_SQUARES, OBSERVED, PLANNED = "OHIO least squares", "Observed state", "MPC: OHIO least squares"
 CLONED = (LEAST_SQUARES, OBSERVED, PLANNED, "End-to-end")
 EQUAL = (

@@ -20,8 +20,8 @@ DEAREST = (
     *(f"{OHIO} IQL", f"{OHIO} BC"),
 )
 
-# As the authors' code has them: the hyperparameters of their scripts, and how these act at test, of which only CQL's above the low
-# level takes the mean. The dearest come first, as above.
+# As the authors' code has them: the hyperparameters of their scripts, and how these act at test, of which only CQL's above the
+# low level takes the mean. The dearest come first, as above.
 E2E_RELEASED, OHIO_RELEASED = "E2E (as released)", "OHIO (as released)"
 RELEASED = (
     Column(OHIO_RELEASED, "ohio_compat", "analytic", "cql"),
