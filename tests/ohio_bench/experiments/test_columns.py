@@ -2,7 +2,7 @@
 
 import pytest
 from ohio_bench.experiments import TABLES, manipulation, reacher, routing, supply_chain
-from ohio_bench.runner.table import with_learner
+from ohio_bench.runner.table import plan_of, with_learner
 from ohio_envs import registry
 
 SECOND = 0.99 ** (1 / 5)  # the discount of a low-level step where a decision of five has 0.99
@@ -13,7 +13,7 @@ def test_the_reachers_methods_look_equally_far():
     preset, task = TABLES["reacher"].preset("horizon"), registry.make("reacher")
     found = {}
     for column in preset.columns:
-        plan, steps = preset.plan(column, preset.rows[1]), task.interfaces[column.interface].steps
+        plan, steps = plan_of(preset, column, preset.rows[1]), task.interfaces[column.interface].steps
         if column.learner == "iql":
             found[column.family] = steps * plan.ahead, plan.config.discount ** (1 / steps)
     expected = {
@@ -37,10 +37,10 @@ def test_the_reachers_methods_look_equally_far():
 def test_another_learner_keeps_how_far_its_columns_look():
     made = with_learner(TABLES["reacher"], "horizon", "td3_bc").preset("horizon")
     assert len(made.columns) == 9 and {column.learner for column in made.columns} == {"td3_bc"}
-    plans = {column.family: made.plan(column, made.rows[0]) for column in made.columns}
+    plans = {column.family: plan_of(made, column, made.rows[0]) for column in made.columns}
     assert plans["End-to-end, discount 0.99"].config.discount == 0.99 and plans["End-to-end, 25-step"].ahead == 25
     of_bc = with_learner(TABLES["reacher"], "horizon", "bc").preset("horizon")  # which has no discount
-    assert of_bc.plan(of_bc.columns[5], of_bc.rows[0]).learner == "bc"
+    assert plan_of(of_bc, of_bc.columns[5], of_bc.rows[0]).learner == "bc"
 
 
 def test_rows_of_lift_and_door_have_their_own_iql_as_published():
@@ -48,7 +48,7 @@ def test_rows_of_lift_and_door_have_their_own_iql_as_published():
         preset = manipulation.TABLE.preset(name)
         for row in preset.rows:
             for column in preset.columns or manipulation.COLUMNS:
-                config = preset.plan(column, row).config
+                config = plan_of(preset, column, row).config
                 if column.learner == "iql":
                     assert (config.expectile, config.beta) == {"lift": (0.7, 3.0), "door": (0.9, 0.1)}[row.task]
 
@@ -68,4 +68,4 @@ def test_published_figures_stand_beside_what_is_as_released():
     of = {row.name: row.paper for row in manipulation.TABLE.preset("released").rows}
     assert set(of) == {f"{scene}-{change}" for scene in ("Lift", "Door") for change in ("Original", "Stiffness", "Damping")}
     assert of["Door-Damping"]["OHIO gradient (as released)", "iql"] == (76.7, 28.2)
-    assert all(dict(row.settings) == {"dynamics": "released"} for row in supply_chain.TABLE.preset("released").rows)
+    assert all(row.changes == {"dynamics": "released"} for row in supply_chain.TABLE.preset("released").rows)

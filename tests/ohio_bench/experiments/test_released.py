@@ -11,6 +11,7 @@ from ohio_envs import registry
 
 from ohio_jax.evaluate import evaluate_learner
 from ohio_jax.learners import LEARNERS
+from ohio_jax.streams import Test
 from ohio_jax.training.checkpoint import load_policy
 from tests.ohio_bench.tiny import tiny
 
@@ -18,10 +19,10 @@ from tests.ohio_bench.tiny import tiny
 def shortened(columns):
     """The preset `released` of routing on a tiny city."""
     made = routing.TABLE.preset("released")
-    short = {"updates": 4, "block": 2, "hidden": 8, "batch": 20, "seeds": 2}
+    short = {"updates": 4, "block": 2, "hidden": 8, "batch": 20}
     plans = {key: dataclasses.replace(plan, **short) for key, plan in made.plans.items()}
     row = dataclasses.replace(tiny().rows[0], paper={})
-    preset = dataclasses.replace(tiny(), rows=(row,), plans=plans, columns=columns, policies=("none",))
+    preset = dataclasses.replace(tiny(), rows=(row,), plans=plans, columns=columns, policies=("none",), runs=1)
     return dataclasses.replace(routing.TABLE, presets={"tiny": lambda: preset})
 
 
@@ -42,7 +43,9 @@ def test_every_method_as_released_fills_its_cell(tmp_path, monkeypatch, columns)
         assert config.get("acting", "mean") == column.acting and config["plan"]["normalize"] is False
         (folder,) = [path.parent for path in (tmp_path / "results" / ".work" / "train").rglob("run.json") if same(path, config)]
         task, interface, plan, states = load_policy(folder, registry.make)
-        play = lambda by_mean, of=(task, interface, LEARNERS[plan.learner], states): evaluate_learner(*of, 4, 10, by_mean).returns
+        play = lambda by_mean, of=(task, interface, LEARNERS[plan.learner], states): (
+            evaluate_learner(*of, 4, Test().seed, by_mean).returns
+        )
         np.testing.assert_array_equal(cells[column.name]["returns"], play(column.acting == "mean"))
 
 
