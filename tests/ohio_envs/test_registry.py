@@ -87,7 +87,7 @@ def test_numpy_demand_has_a_range_of_seeds():
 
 def test_every_space_plays_an_episode():
     task = registry.make("routing-synthetic", SMALL)
-    assert set(task.interfaces) == {"ohio", "ohio_compat", "end_to_end", "end_to_end_compat"}
+    assert set(task.interfaces) == {"ohio", "ohio_compat", "end_to_end", "end_to_end_compat", "end_to_end_compat_tens"}
     for name, interface in task.interfaces.items():
         env = task.high_level(name)
         networks = interface.networks(8)

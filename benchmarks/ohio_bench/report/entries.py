@@ -243,7 +243,8 @@ def columns(table: Table, listed: list[Entry]) -> list[Column]:
         if entry.column not in found and not entry.scripted:
             family, learner = method(entry.cell)
             config = entry.cell["config"]
-            more = {name: config[name] for name in ("weights", "zero_shot") if name in config}
+            more = {name: config[name] for name in ("weights", "zero_shot", "acting") if name in config}
+            more |= {"ahead": config["plan"]["ahead"]} if "ahead" in config["plan"] else {}
             found[entry.column] = Column(family, config["interface"], config["inverse"], learner, **more)
     return list(found.values())
 
@@ -251,7 +252,8 @@ def columns(table: Table, listed: list[Entry]) -> list[Column]:
 def grid(table: Table, listed: list[Entry]) -> list[tuple[str, dict[str, Entry | None]]]:
     """Rows of learned cells in order of declaration: (row name, {column name: Entry})."""
     names = list(dict.fromkeys(entry.row for entry in listed if not entry.scripted))
-    order = {row.name: i for preset in table.presets.values() for i, row in enumerate(preset().rows)}
+    declared = sorted((preset().rows for preset in table.presets.values()), key=len)  # of which the longest is heard last
+    order = {row.name: i for rows in declared for i, row in enumerate(rows)}
     names.sort(key=lambda name: order.get(name, len(order)))
     by = {(entry.row, entry.column): entry for entry in listed}
     return [(name, {column.name: by.get((name, column.name)) for column in columns(table, listed)}) for name in names]
