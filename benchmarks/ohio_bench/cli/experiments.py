@@ -112,7 +112,7 @@ def fill_all(args) -> None:
     deadline = Deadline.after(args.minutes)
     alone = {"learner": args.learner, "seeds": args.seeds, "only": args.only, "sentinel": args.sentinel}
     for name, given in alone.items():
-        if given:
+        if given not in (None, (), False):
             raise UserError(f"--{name}: expected with one table, found with all")
     for name in ALL:
         EXPERIMENTS[name].preset(args.preset)
@@ -208,7 +208,9 @@ def speed_command(args) -> None:
 def leaderboard_command(args) -> None:
     """rebuild the leaderboard, every table and every page from the run files alone"""
     from ohio_bench.report import leaderboard
+    from ohio_jax.files import try_output
 
+    try_output(Path(args.results) / "index.html")
     written = [str(path) for path in leaderboard.rebuild(Path(args.results))]
     show(args, {"written": written}, "\n".join(written) or "no run files")
 
@@ -241,7 +243,7 @@ def submit_command(args) -> None:
 
 
 def add_results(command) -> None:
-    words = "folder of run files, tables and pages, and of logs and checkpoints"
+    words = "folder of run files, tables and pages, and of recovered actions and checkpoints"
     command.add_argument("--results", type=path_argument, default="results", help=words)
 
 
@@ -254,7 +256,7 @@ def add_to(add: Add) -> None:
         command = add(name, function, cached)
         command.add_argument("--preset", default="quick", help="how much: quick (minutes), cpu (hours), paper (an accelerator)")
         command.add_argument("--only", type=names, default=(), help=f"only these {groups} or cells, comma-separated")
-        command.add_argument("--force", action="store_true", help="run stored cells again, from the logs on")
+        command.add_argument("--force", action="store_true", help="run stored cells again, from recovering actions on")
         command.add_argument("--stale", action="store_true", help="run cells again that were made by other code than today's")
         add_results(command)
         add_minutes(command, "start no cell that its first updates say cannot end within so many minutes")
@@ -289,7 +291,7 @@ def add_to(add: Add) -> None:
     add_results(command)
 
     command = add("submit", submit_command, cached=False)
-    command.add_argument("file", metavar="FILE", help="a run file")
+    command.add_argument("file", type=path_argument, metavar="FILE", help="a run file")
     add_results(command)
 
     command = add("speed", speed_command, cached=False)

@@ -116,8 +116,8 @@ def over_ray(cpus: int | None = None, gpus: float | None = None) -> Executor:
         files = [sys.modules[name] for name in dict.fromkeys(map(_module, learners.values()))]
         environment: dict[str, Any] = {"py_modules": files} if files else {}
         places = (compilation_cache.VARIABLE, datasets.VARIABLE)
-        if given := {name: os.environ[name] for name in places if name in os.environ}:
-            environment["env_vars"] = given
+        if set_here := {name: os.environ[name] for name in places if name in os.environ}:
+            environment["env_vars"] = set_here
         task = ray.remote(max_retries=RETRIES, runtime_env=environment, **need)(_carried_out)
         packed = ray.cloudpickle.dumps((again, learners, outside.FROM))
         code = source.Code()

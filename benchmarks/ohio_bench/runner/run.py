@@ -6,7 +6,7 @@ Run files are all that a later call needs, wherever it is made: the work folder 
 import functools
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,8 +66,8 @@ def run(
 
     Args:
         only: see `chosen`.
-        results: where run files and pages go, and, in its folder `.work`, logs and checkpoints.
-        force: all of them, whatever is there, from the logs on.
+        results: where run files and pages go, and, in its folder `.work`, recovered actions and checkpoints.
+        force: all of them, whatever is there, from recovering actions on.
         stale: those as well that do not stand on today's code, see `ohio_bench.runner.standing`.
         deadline: no cell is started after it, nor trained once its first updates say that it cannot end by then; its checkpoint
             is kept.
@@ -85,8 +85,10 @@ def run(
     paths = {name: place / f"{name}.json" for name in cells}
     sources = standing.Sources(results)  # before anything runs: files may change while their old code does
 
+    check = functools.partial(store.check_place, experiment.name, preset)
+
     def stored(name: str) -> bool:
-        found = _read(paths[name], name, experiment.kind(name))
+        found = _read(paths[name], name, experiment.kind(name), check)
         return store.same(found.get("config"), cells[name].config) and not (stale and sources.state(found) == "stale")
 
     other = lambda name: mesh.is_main_process() and not stored(name)
@@ -119,9 +121,9 @@ def run(
     return Ran([path for name, path in paths.items() if name not in late], len(missing) - len(late), report, late)
 
 
-def _read(path: Path, name: str, kind: str) -> dict[str, Any]:
+def _read(path: Path, name: str, kind: str, check: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """A run file; nothing if there is none."""
     try:
-        return store.read(path, kind) if path.exists() else {}
+        return store.read(path, kind, check) if path.exists() else {}
     except UserError as error:
         raise UserError(f"{error}; --force with --only {name} makes it again") from error

@@ -74,6 +74,8 @@ class Column:
         weights: how much the learner trusts each transition, see `ohio_jax.relabel`; None: the inverse's own choice.
         zero_shot: whether it is learned in the task the data come from and transferred to the row's, unaware of what differs.
         acting: how policies are played in tests, by their mean actions or by samples.
+        ahead: decisions that transitions look ahead, see `ohio_jax.training.plan.Plan`.
+        config: fields of the learner's Config, where it has them, in which it differs from the preset's plan.
     """
 
     family: str
@@ -83,6 +85,8 @@ class Column:
     weights: str | None = None
     zero_shot: bool = False
     acting: Literal["mean", "sample"] = "mean"
+    ahead: int = 1
+    config: tuple[tuple[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -91,7 +95,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Preset:
-    """How much work: rows, runs and budgets. `plans` holds one training plan for each (interface, learner).
+    """How much work: rows, runs and budgets. `plans` holds one training plan for each (interface, learner), and for each (task,
+    interface, learner) that has another.
 
     Attributes:
         runs: of a learned cell; run r has a training seed and a data set of its own.
@@ -105,7 +110,7 @@ class Preset:
     """
 
     rows: tuple[Row, ...]
-    plans: dict[tuple[str, str], Plan]
+    plans: dict[tuple[str, ...], Plan]
     runs: int
     test_episodes: int
     data_episodes: int | None = None
@@ -159,7 +164,7 @@ def with_learner(table: Table, preset: str, learner: str) -> Table:
     made = table.preset(preset)
     columns = tuple(dict.fromkeys(replace(column, learner=learner) for column in made.columns or table.columns))
     budget = {(column.interface, learner): plans.find(made.plans, column.interface, learner) for column in columns}
-    return changed(table, preset, replace(made, columns=columns, plans=budget))
+    return changed(table, preset, replace(made, columns=columns, plans=made.plans | budget))
 
 
 def with_runs(table: Table, preset: str, runs: int) -> Table:
@@ -223,13 +228,16 @@ def learning(preset: Preset, column: Column, row: Row, task: Task) -> dict[str, 
         **({} if column.weights is None else {"weights": column.weights}),
         **({} if row.changes is None else {"zero_shot": column.zero_shot or row.unforeseen}),
         **({} if column.acting == "mean" else {"acting": column.acting}),
-        "plan": plan_of(preset, column).as_json(),
+        "plan": plan_of(preset, column, row).as_json(),
     }
 
 
-def plan_of(preset: Preset, column: Column) -> Plan:
-    """The training plan of a method, of as many seeds as a cell has runs."""
-    return replace(preset.plans[column.interface, column.learner], seeds=preset.runs)
+def plan_of(preset: Preset, column: Column, row: Row) -> Plan:
+    """The training plan of a method on a row, of as many seeds as a cell has runs."""
+    found = plans.find(preset.plans, column.interface, column.learner, row.task)
+    ahead = found.ahead if column.ahead == 1 else column.ahead
+    changes = {name: value for name, value in column.config if hasattr(found.config, name)}
+    return replace(found, seeds=preset.runs, ahead=ahead, config=found.config.replace(**changes))
 
 
 def _test(preset: Preset) -> dict[str, Any]:
@@ -259,7 +267,7 @@ def _run_hdpo(task: Task, plan: Plan, preset: Preset, work: WorkFolder) -> dict[
 def _run_learner(task: Task, home: Task, row: Row, column: Column, preset: Preset, work: WorkFolder) -> dict[str, Any]:
     """home: the task the data come from."""
     cards, trained, seconds = learned(task, home, row, column, preset, work)
-    plan, mean = plan_of(preset, column), column.acting == "mean"
+    plan, mean = plan_of(preset, column, row), column.acting == "mean"
     found = tested(task, column.interface, plan, trained, preset.test_episodes, Test(), mean)
     return {"data": cards, **found, "seconds": {**seconds, **found["seconds"]}}
 
@@ -275,7 +283,7 @@ def learned(
     learned_in = home if column.zero_shot or row.unforeseen else task
     # Rows that share what is learned share its folders, and the second finds it finished.
     words = (task.name, row.behavior_policy, column.family, column.learner)
-    each, cards, runs = each_run(plan_of(preset, column)), [], []
+    each, cards, runs = each_run(plan_of(preset, column, row)), [], []
     clock, seconds = [time.monotonic()], {"collect": 0.0, "invert": 0.0}
     lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
     for plan in each:

@@ -84,7 +84,7 @@ def cells(table: Table, made: Preset, names: Iterable[str]) -> Iterator[Cell]:
 
 def _try(task: Task, home: Task, row: Row, column: Column, made: Preset, work: WorkFolder) -> dict[str, Any]:
     cards, trained, seconds = learned(task, home, row, column, made, work)
-    plan, mean = plan_of(made, column), column.acting == "mean"
+    plan, mean = plan_of(made, column, row), column.acting == "mean"
     found = tried(task, column.interface, plan, trained, made.test_episodes, Selection(), mean)
     return {"data": cards, **found, "seconds": {**seconds, **found["seconds"]}}
 

@@ -1,4 +1,4 @@
-"""What cells have in common: logs, recovered goals and trained policies, kept in the work folder for the next cell.
+"""What cells have in common: recovered actions and trained policies, kept in the work folder for the next cell, and tests.
 
 What other code made is not taken up: names of files and folders follow from the sources as well, see `ohio_bench.runner.source`.
 """
@@ -36,7 +36,7 @@ from ohio_jax.training.plan import Plan
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """Data sets and checkpoints, large and made again by the same command; and how a cell is to work with them.
+    """Recovered actions and checkpoints, large and made again by the same command; and how a cell is to work with them.
 
     Attributes:
         path: the folder.

@@ -116,7 +116,7 @@ def test_training_goes_on_with_more_updates(command):
     run = json.loads(Path("run/run.json").read_text())
     assert run["extended"] == [4] and run["plan"]["config"]["actor_lr_decay_steps"] == run["plan"]["updates"] == 8
     assert command(f"{line} 8")[0] == 0 and command(f"{line} 12")[0] == 0
-    played = json.loads(command("evaluate --checkpoint run --episodes 2 --json")[1])
+    played = json.loads(command("evaluate --checkpoint run --episodes 2 --seed 10 --json")[1])
     assert played["training_seed"] == [3, 3, 4, 4]
     # Elsewhere as well a seed is called by its number.
     logged = "collect --checkpoint run --episodes 2 --seed 10 --out own.npz"

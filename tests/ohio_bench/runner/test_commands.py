@@ -1,5 +1,6 @@
 """The lines that make a cell again: typed one after another, they end in the cell's own returns."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import pytest
 from ohio_bench.experiments import of_table
 from ohio_bench.runner import commands
 from ohio_bench.runner.run import run
+from ohio_bench.runner.table import Column
 
-from tests.ohio_bench.tiny import PART
+from tests.ohio_bench.tiny import PART, TINY, tiny
 
 
 def test_step_by_step_gives_the_same_returns(command, tmp_path):
@@ -23,6 +25,27 @@ def test_step_by_step_gives_the_same_returns(command, tmp_path):
             returns += json.loads(out)["returns"] if words.startswith("evaluate") else []
         assert returns == pytest.approx([of for row in cell["returns"] for of in row], abs=0)
     assert Path("run-0/run.json").exists() and Path("run-1/run.json").exists()
+
+
+def test_how_a_column_acts_and_how_far_it_looks(command, tmp_path):
+    """Sampled at test, three decisions ahead, at a discount of its own; and one that is none of these, whose file is silent."""
+    plain = Column("OHIO", "ohio", "analytic", "iql")
+    other = Column("OHIO, other", "ohio", "analytic", "iql", acting="sample", ahead=3, config=(("discount", 0.5),))
+    preset = dataclasses.replace(tiny(), rows=tiny().rows[:1], columns=(plain, other), policies=(), runs=1)
+    paths = run(of_table(dataclasses.replace(TINY, presets={"tiny": lambda: preset})), "tiny", results=tmp_path / "r").paths
+    cells = {cell["column"]: cell for cell in (json.loads(path.read_text()) for path in paths)}
+    silent, cell = cells["OHIO IQL"]["config"], cells["OHIO, other IQL"]
+    assert "acting" not in silent and "ahead" not in silent["plan"] and silent["plan"]["config"]["discount"] == 0.97
+    config = cell["config"]
+    assert (config["acting"], config["plan"]["ahead"], config["plan"]["config"]["discount"]) == ("sample", 3, 0.5)
+    *_, train, evaluate = cell["steps"]
+    assert evaluate.endswith("--sample-actions") and "--ahead 3" in train and "discount=0.5" in train
+    for line in cell["steps"]:
+        code, out, err = command(f"{line.partition(' ')[2]} --json")
+        assert code == 0, err
+    assert json.loads(out)["returns"] == pytest.approx([of for row in cell["returns"] for of in row], abs=0)
+    by_mean = json.loads(command(f"{evaluate.partition(' ')[2].removesuffix(' --sample-actions')} --json")[1])["returns"]
+    assert by_mean != json.loads(out)["returns"]
 
 
 def test_the_line_of_a_cell():
