@@ -194,6 +194,19 @@ def test_an_own_learner_gets_its_tries_by_declaration(tmp_path, monkeypatch, com
         sys.path.remove("")
 
 
+def test_a_task_with_a_plan_of_its_own_keeps_what_it_has_otherwise(results):
+    made = TUNED.preset("tiny")
+    own = dataclasses.replace(made.plans["ohio", "bc"], hidden=16)
+    given = dataclasses.replace(made, plans={**made.plans, ("another", "ohio", "bc"): own})
+    best = GRID.grid["bc"][argmax(results, "bc.hierarchy")]
+    assert tune.settled(TUNED, given, "tiny", results).plans["another", "ohio", "bc"] == tries.applied(own, best)
+
+
+def test_what_is_played_as_released_is_not_tuned():
+    with pytest.raises(UserError, match="preset released: expected another"):
+        tune.require(TABLES["routing"], "released")
+
+
 def test_the_tries_of_a_domain_choose_for_its_other_tables(results):
     other = dataclasses.replace(TINY, name="other", tuned_by=TUNED)
     preset = tune.settled(other, other.preset("tiny"), "tiny", results)
@@ -213,9 +226,8 @@ def test_declared_tries(declared):
     kinds = {(column.learner, tries.kind_of(column.interface)) for column in declared.columns}
     assert {(group.learner, group.kind) for group in groups} == kinds
     for group in groups:
-        tried = [
-            tries.applied(made.plans[group.column.interface, group.learner], of) for of in declared.tries.grid[group.learner]
-        ]
+        plan = plans.find(made.plans, group.column.interface, group.learner, group.row.task)
+        tried = [tries.applied(plan, of) for of in declared.tries.grid[group.learner]]
         assert len(tried) == 8 and all(a != b for a, b in itertools.combinations(tried, 2)), group.name
 
 
