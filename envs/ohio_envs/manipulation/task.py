@@ -6,6 +6,7 @@ behavior gave. Needs the extra `mujoco`.
 """
 
 import functools
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ohio_envs.manipulation import low_levels, panda
+from ohio_envs.manipulation import changed_gains, low_levels, panda
 from ohio_envs.manipulation.drawing import draw
 from ohio_envs.manipulation.features import FEATURES
 from ohio_envs.manipulation.model import engine
@@ -146,11 +147,17 @@ def _interfaces(name: str, largest: tuple[float, float], gains: Gains, behavior:
         largest: displacement and rotation the paper allows.
     """
     wide = np.repeat(np.array(largest, np.float32), 3)
+
+    def recovered(output: np.ndarray) -> ActionInterface:
+        params = controller(gains, output)
+        of_these = functools.partial(changed_gains.fit, params, behavior, SUBSTEPS)
+        return replace(_goals(name, params, changed_gains.problem(params, behavior)), fit=of_these)
+
     torque = heads.Box((*panda.TORQUE.tolist(), 1.0))
     bounds = direct.Params(jnp.array(torque.limits))
     return {
-        "ohio": _goals(name, controller(gains, wide)),
-        "ohio_equal": _goals(name, controller(gains, RANGE[:6])),
+        "ohio": recovered(wide),
+        "ohio_equal": recovered(RANGE[:6]),
         "logged": _goals(name, controller(gains, RANGE[:6]), behavior.problem),
         **{interface: _learned(name, interface) for interface in low_levels.INTERFACES},
         "end_to_end": _space(name, torque, direct, bounds, direct.problem(bounds), steps=1),
