@@ -78,6 +78,16 @@ class Entry:
         return self.score - self.paper[0] if self.paper else float("nan")
 
     @property
+    def trained_on(self) -> float:
+        """Transitions of weight above 0; NaN if that is not known."""
+        card = self.cell.get("data", {})
+        if "trained_on" in card or "transitions" not in card:
+            return card.get("trained_on", float("nan"))
+        # Run files of before: weights were 0 where the inverse failed, and where what is not exact was dropped.
+        others = ("failed", "ambiguous", "unexplained")[: 3 if card.get("weights") == "drop" else 1]
+        return card["transitions"] - sum(card[name] for name in others)
+
+    @property
     def scripted(self) -> bool:
         return "policy" in self.cell["config"]
 

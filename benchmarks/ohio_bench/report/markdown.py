@@ -68,12 +68,12 @@ def _scripted(table: Table, listed: list[Entry]) -> str:
 
 def _cells(table: Table, listed: list[Entry]) -> str:
     names = ["data", "method", "rank", "score", "95 % interval", "paper", "difference", table.unit, "% of the upper bound"]
-    names += [*(label for _, label, _ in table.metrics), "training, s", "hardware"]
+    names += [*(label for _, label, _ in table.metrics), "training, s", "transitions", "hardware"]
     rows = []
     for entry in (entry for _, row in grid(table, listed) for entry in row.values() if entry):
         score = [entry.rank_text, entry.text, f"{entry.low:.1f} to {entry.high:.1f}"]
         theirs = [entry.paper_text, formatted(entry.difference, "+.1f")]
-        last = [formatted(entry.train, ".0f"), plain(entry.hardware)]
+        last = [formatted(entry.train, ".0f"), formatted(entry.trained_on, ",.0f"), plain(entry.hardware)]
         rows.append([plain(entry.row), plain(entry.column), *score, *theirs, *_details(table, entry), *last])
     return tabled(names, rows, None)
 

@@ -228,8 +228,12 @@ def _run_learner(
     learned_in = home if column.zero_shot or row.unforeseen else task
     transitions = work.labeled(learned_in, logged, column.interface, column.inverse, column.weights)
     seconds["invert"] = lap()
+    card = transitions.card
+    if task.errors is not None:
+        card = card | {"label_errors": work.label_errors(task, column.interface, logged, transitions, home)}
+    seconds["label_errors"] = lap()
     # Rows that share what is learned share its folder, and the second finds it finished.
     words = (task.name, row.behavior_policy, column.family, column.learner)
     trained = work.trained(plan, learned_in, column.interface, transitions, words)
     found = tested(task, column.interface, plan, trained, preset.test_episodes, preset.test_seed)
-    return {"data": transitions.card, **found, "seconds": {**seconds, **found["seconds"]}}
+    return {"data": card, **found, "seconds": {**seconds, **found["seconds"]}}

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from ohio_envs.manipulation import changed_gains, low_levels, panda
 from ohio_envs.manipulation.drawing import draw
@@ -23,6 +23,7 @@ from ohio_envs.manipulation.scenes import Arm, Door, Lift, Scene
 from ohio_envs.manipulation.simulator import SUBSTEPS, Manipulation, low_level_view
 from ohio_envs.settings import Rule, integer, number, number_or, one_of, parse
 from ohio_jax.controllers import direct, mixture, osc, recurrent, torques
+from ohio_jax.dynamics.chain import frames, pose
 from ohio_jax.environment import instances_of
 from ohio_jax.low_level import Problem
 from ohio_jax.networks import heads
@@ -108,7 +109,21 @@ def _task(scene: Scene, values: dict[str, Any]) -> Task:
             f"--episodes 20 --seed 10`), at horizons other than {HORIZON} in proportion",
         ),
         render=functools.partial(draw, env),
+        errors=errors,
     )
+
+
+def errors(
+    action: Float[Array, "h 8"], logged: Float[Array, "h 8"], end: Float[Array, "21"], logged_end: Float[Array, "21"]
+) -> dict[str, Float[Array, "..."]]:
+    """See `Task.errors`: of each torque [N m], and of the gripper's position [m] and rotation [rad]."""
+    chain = jax.tree.map(jnp.float32, panda.chain())
+    (here, turned), (there, wanted) = (pose(chain, frames(chain, torques.split(state)[0])) for state in (end, logged_end))
+    return {
+        "torque_nm": (action - logged)[:, :-1],
+        "position_m": jnp.linalg.norm(here - there),
+        "rotation_rad": jnp.linalg.norm(osc.vector_of(turned @ wanted.T)),
+    }
 
 
 def _gains(values: dict[str, Any]) -> Gains:
