@@ -19,14 +19,14 @@ $(error ACCEL: expected cuda12, cuda13 or tpu, found $(ACCEL))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-routing bench-reacher bench-supply-chain bench-finetune bench-manipulation bench-paper leaderboard serve docs test lint clean
+.PHONY: help install bench bench-routing bench-reacher bench-supply-chain bench-finetune bench-manipulation bench-paper leaderboard claims serve docs test lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## .venv with everything, for work on the project; the command is .venv/bin/ohio-jax
 
-bench: $(STAMP) ## the tables, small: about four minutes on two cores
+bench: $(STAMP) ## the tables, small: minutes on two cores
 	$(BIN)/ohio-jax bench all --preset quick
 
 bench-routing: $(STAMP) ## the whole vehicle-routing table: up to three hours on two cores
@@ -50,6 +50,9 @@ bench-paper: $(STAMP) ## the same with the paper's budgets: for an accelerator
 
 leaderboard: $(STAMP) ## results/index.html and every table again, from the run files alone
 	$(BIN)/ohio-jax leaderboard
+
+claims: $(STAMP) ## every claim judged anew, and written into README.md, docs and results/claims
+	$(BIN)/ohio-jax claims --write
 
 serve: leaderboard ## shows the leaderboard on localhost
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory results $(PORT)

@@ -81,37 +81,61 @@ def collect(task: Task, policy: str | BehaviorPolicy, episodes: int, seed: int) 
     return replace(whole, card=_card(task, who, seed, whole))
 
 
-def collect_to(path: str | Path, task: Task, policy: str | BehaviorPolicy, episodes: int, seed: int) -> data.Trajectories:
+def collect_to(
+    path: str | Path,
+    task: Task,
+    policy: str | BehaviorPolicy,
+    episodes: int,
+    seed: int,
+    first: int = 0,
+    lanes: int | None = None,
+) -> data.Trajectories:
     """As `collect`, into a file, or into a folder of logs that need not fit into memory (see `ohio_jax.data.storage`).
 
     Episodes are played in chunks, each of which is kept in a hidden folder beside the path until all are done: a killed call goes
     on where it stopped and ends with the same data.
+
+    Args:
+        first: number of the seed's first episode that is played.
+        lanes: how many are played at once, by default `CHUNK`, or all if they are fewer. The last bits of an episode may depend
+            on it, and on nothing else of a call.
 
     Raises:
         UserError: also where the path exists and is not what an earlier such call wrote, of whatever number of episodes.
     """
     path = Path(path)
     who = scripted_policy(task, policy) if isinstance(policy, str) else policy
+    who = who._replace(card={**who.card, "first_episode": first}) if first else who
     check_replaceable(path, {**_identity(task, who, seed), "kind": "trajectories", "corruption": None})
     kept = parts.folder(path)
-    columns = data.columns(_chunks(task, who, episodes, seed, kept))
+    columns = data.columns(_chunks(task, who, episodes, seed, kept, first, lanes))
     data.write(path, data.Trajectories, columns, functools.partial(_card, task, who, seed))
     parts.remove(kept)
     return data.load(path, "trajectories")
 
 
-def _chunks(task: Task, who: BehaviorPolicy, episodes: int, seed: int, kept: Path | None = None) -> Iterator[data.Trajectories]:
-    """The logs CHUNK episodes at a time; with a folder, kept there, and taken from there where an earlier call left them."""
+def _chunks(
+    task: Task,
+    who: BehaviorPolicy,
+    episodes: int,
+    seed: int,
+    kept: Path | None = None,
+    first: int = 0,
+    lanes: int | None = None,
+) -> Iterator[data.Trajectories]:
+    """The logs, `lanes` episodes at a time; with a folder, kept there, and taken from there where an earlier call left them."""
     precision.check()
     limits.check("episodes", episodes, limits.BUDGETS["episodes"])
-    instances, keys = task.instances(seed, episodes), episode_keys(seed, episodes)
+    lanes = min(CHUNK, episodes) if lanes is None else lanes
+    drawn = task.instances(seed, first + episodes), episode_keys(seed, first + episodes)
+    instances, keys = jax.tree.map(lambda x: x[first:], drawn)
     with progress(f"collect {task.name} {who.name}", episodes, "episode") as bar:
-        for start in range(0, episodes, CHUNK):
-            stop = min(start + CHUNK, episodes)
+        for start in range(0, episodes, lanes):
+            stop = min(start + lanes, episodes)
 
             def play(start: int = start, stop: int = stop) -> data.Trajectories:
                 # The last chunk is filled up with its last episode, so that every call has one shape and compiles once.
-                rows = np.minimum(np.arange(start, start + min(CHUNK, episodes)), stop - 1)
+                rows = np.minimum(np.arange(start, start + lanes), stop - 1)
                 played = jax.tree.map(lambda x: x[rows], (instances, keys))
                 logged = _log(who.env, who.act, who.params, task.controller_obs, task.next_controller_obs, *played)
                 return _trajectories(*jax.tree.map(lambda x: x[: stop - start], logged))

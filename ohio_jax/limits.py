@@ -36,6 +36,7 @@ BUDGETS: dict[str, Bounds] = {
     "cell_gpus": (0.0, 10_000.0),
     "seed": (0, 2**32 - 1),  # NumPy's legacy generator takes no other
     "first_seed": (0, 2**32 - 1),
+    "data_seed": (0, 2**24 - 1),  # of each stream in `ohio_jax.streams`
     "temperature": (1e-6, 1e6),
     "rate": (0.0, 1.0),
     "scale": (0.0, 1e6),

@@ -62,8 +62,7 @@ class ActionModel(NamedTuple):
         stationarity: `stationarity(goal, context) -> Float[h, *action]`, for an action that is an optimum: how far from the
             logged action, other things equal, optimality pushes. The implicit form of unclipped less logged, without solving for
             the optimum.
-        affine: `affine(segment, context) -> (J: Float[h, m, g], r: Float[h, m])`, where unclipped is J goal + r, flattened. None:
-            it is not.
+        affine: `affine(segment, context) -> (J: Float[h, m, g], r: Float[h, m])`, if unclipped is J goal + r, flattened.
         logged: `logged(segment) -> [h, *action]`, what of the log is compared.
         once: so many last numbers of an action are not acted on step by step but given once for the segment (a gripper's
             command); they count once, at the first step, and are not part of what `executed_action` compares.
@@ -324,7 +323,8 @@ def _of_actions(problem: Problem, goal: jax.Array, at: Prepared) -> tuple[jax.Ar
     else:
         made = _rows((model.stationarity or model.unclipped)(goal, at.context), jnp.shape(model.logged(at.segment)))
         signed = made if model.stationarity else made - at.logged
-        sign = _signs(model, at.logged + signed, at)
+        sign, then = (_signs(model, unclipped, at) for unclipped in (at.logged + signed, at.logged))
+        sign = None if sign is None or then is None else jnp.where(sign == 0, then, sign)  # a bound that the log shows stays one
     signed = _once(model, _where_taken(at.segment, signed * at.weight))
     return signed, None if sign is None else _once(model, sign)
 

@@ -108,6 +108,7 @@ class Relabeling(NamedTuple):
         whole: whether no segment is cut short.
         chunk: segments a compiled call.
         parts: (first, stop) episodes that are inverted one part after another.
+        source: digest of the logs.
     """
 
     logs: Trajectories
@@ -119,10 +120,11 @@ class Relabeling(NamedTuple):
     whole: bool
     chunk: int
     parts: list[tuple[int, int]]
+    source: str
 
     def identity(self, first: int, stop: int) -> dict[str, Any]:
         """What makes a part the same wherever and whenever it is made."""
-        made = {"source_sha256": self.logs.digest, "settings": self.task.settings, "interface": self.interface}
+        made = {"source_sha256": self.source, "settings": self.task.settings, "interface": self.interface}
         return {**made, "inverse": self.inverse, "episodes": [first, stop]}
 
 
@@ -144,7 +146,7 @@ def relabeling(trajectories: Trajectories, task: Task, interface: str, inverse: 
     last = np.flatnonzero(np.diff((segments - 1) // PART, append=-1))  # episodes of the parts
     parts = [*itertools.pairwise([0, *(last + 1).tolist()])]
     whole = not np.any(length % chosen.steps)
-    return Relabeling(trajectories, task, interface, inverse, problem, chosen.steps, whole, chunk, parts)
+    return Relabeling(trajectories, task, interface, inverse, problem, chosen.steps, whole, chunk, parts, trajectories.digest)
 
 
 def recovered(of: Relabeling, first: int, stop: int, update: Update = lambda segments: None) -> dict[str, np.ndarray]:
@@ -220,7 +222,7 @@ def joined(of: Relabeling, made: list[dict[str, Any]], weights: str | None) -> t
         "inverse": of.inverse,
         "weights": weights,
         "steps": of.steps,
-        "source_sha256": of.logs.digest,
+        "source_sha256": of.source,
         "source_sha256_v1": of.logs.card.get("sha256_v1"),
         "transitions": len(weight),
         "trained_on": left,

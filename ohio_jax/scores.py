@@ -1,27 +1,29 @@
 """Normalized scores and their statistics.
 
 A table of scores is `Float[R, T]`: R runs (seeds or episodes) of T strata (tasks, rows, ...). All is counted in float64 by
-NumPy, on small tables of many shapes, each of which XLA would compile anew. Runs are drawn by JAX under an explicit key, so
-that an interval is the same each time it is computed, and on every machine. Statistics of a table take many as well: axes
+NumPy, on small tables of many shapes, each of which XLA would compile anew. Statistics of a table take many as well: axes
 before the last two are kept, and what is no table is the runs of one stratum.
+
+The unit of evidence is a run. Intervals are Student's: over 3 to 5 runs the percentile bootstrap holds the mean in 74 to 84 %
+of cases where it says 95. Runs of two methods that share data and test episodes are compared by their paired differences, and
+where several comparisons are read together their p values are Holm's.
 
 Aggregates follow Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (NeurIPS 2021).
 """
 
-import functools
+import itertools
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float64, Int, PRNGKeyArray
+from jaxtyping import Bool, Float64, Int
 from numpy.typing import ArrayLike
 
 from ohio_jax.errors import UserError
 
-CHUNK = 2_000  # resamples counted side by side: bounds memory, not the result
+LEVEL = 0.05  # of tests, and of what intervals leave out
+FALL = 10.0  # a run that has collapsed lies at least so far below the cell's median
 
 
 def normalize(returns: ArrayLike, zero: float, full: float) -> np.ndarray:
@@ -108,63 +110,117 @@ def probability_of_improvement(ours: ArrayLike, theirs: ArrayLike) -> np.ndarray
     return np.mean(0.5 * (ours > theirs) + 0.5 * (ours >= theirs), axis=(-3, -2, -1))
 
 
-def ranks(low: ArrayLike, high: ArrayLike) -> Int[np.ndarray, "N 2"]:
-    """First and last place that intervals [low, high] leave to each of N contenders; 1 is the highest.
+class Difference(NamedTuple):
+    """Ours less theirs: mean paired difference, its interval, and the p value of no difference (two-sided)."""
 
-    One is surely before another where its interval lies above the other's whole; both are equal where it says no more.
+    effect: float
+    low: float
+    high: float
+    p: float
+
+
+def t_interval(values: ArrayLike, confidence: float = 1 - LEVEL) -> tuple[Any, Any]:
+    """Student's interval (low, high) of the mean of independent values, over the last axis; of one value it is infinitely wide.
+
+    Args:
+        values: `Float[..., R]`; low and high are `Float[...]`.
+    """
+    values = np.asarray(values, np.float64)
+    middle, half = np.mean(values, axis=-1), _half_width(values, confidence)
+    return middle - half, middle + half
+
+
+def _half_width(values: np.ndarray, confidence: float) -> np.ndarray:
+    from scipy.special import stdtrit  # a fifth of a second, which only those who need it pay
+
+    runs = values.shape[-1]
+    if runs < 2:
+        return np.full(values.shape[:-1], math.inf)
+    return stdtrit(runs - 1, 0.5 + confidence / 2) * np.std(values, axis=-1, ddof=1) / math.sqrt(runs)
+
+
+def paired(ours: ArrayLike, theirs: ArrayLike, confidence: float = 1 - LEVEL) -> Difference:
+    """Student's paired comparison: run r of both has the same data and test episodes. Of a single run nothing is known: p is 1.
+
+    Args:
+        ours, theirs: `Float[R]`.
+
+    Raises:
+        UserError: if one has more runs than the other.
+    """
+    from scipy.special import stdtr
+
+    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    if ours.shape != theirs.shape or ours.ndim != 1 or not len(ours):
+        raise UserError(f"paired: expected two lists of as many runs, found {ours.shape} and {theirs.shape}")
+    less = ours - theirs
+    effect, error = float(np.mean(less)), float(np.std(less, ddof=1)) / math.sqrt(len(less)) if len(less) > 1 else math.inf
+    statistic = abs(effect) / error if error else math.inf if effect else 0.0
+    p = 2 * float(stdtr(len(less) - 1, -statistic)) if len(less) > 1 else 1.0
+    low, high = t_interval(less, confidence)
+    return Difference(effect, float(low), float(high), p)
+
+
+def holm(p: ArrayLike) -> Float64[np.ndarray, " N"]:
+    """Adjusted p values of a family of N tests.
+
+    If those at a level or below are rejected, the chance that any is rejected falsely is at most that level.
+    Holm, "A Simple Sequentially Rejective Multiple Test Procedure" (1979).
+    """
+    p = np.asarray(p, np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return adjusted
+
+
+def ranks(runs: Sequence[ArrayLike], level: float = LEVEL) -> Int[np.ndarray, "N 2"]:
+    """First and last place that the comparisons of all pairs leave to each of N contenders; 1 is the highest.
+
+    One is before another where their paired difference is above 0 at this level, p values being Holm's over all pairs. With a
+    chance of 1 - level all places are right together, so also that of the first, though its scores picked it.
+
+    Args:
+        runs: `Float[R]` of each contender; of two that have different numbers of runs the first that both have are paired.
 
     Returns:
         `Int[N, 2]`.
     """
-    low, high = np.asarray(low), np.asarray(high)
-    before, after = (high[:, None] < low[None, :]).sum(axis=1), (low[:, None] > high[None, :]).sum(axis=1)
-    return np.stack([1 + before, len(low) - after], axis=1)
+    found = [np.asarray(of, np.float64) for of in runs]
+    pairs = list(itertools.combinations(range(len(found)), 2))
+    both = lambda a, b: min(len(found[a]), len(found[b]))
+    tests = [paired(found[a][: both(a, b)], found[b][: both(a, b)]) for a, b in pairs]
+    before = np.zeros((len(found), len(found)), bool)
+    for (a, b), test, p in zip(pairs, tests, holm([test.p for test in tests]), strict=True):
+        before[a, b], before[b, a] = p <= level and test.effect > 0, p <= level and test.effect < 0
+    return np.stack([1 + before.sum(axis=0), len(found) - before.sum(axis=1)], axis=1)
 
 
-def t_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
-    """Student's interval (low, high) of the mean of independent values, Float[N], N > 1; with one value it is infinitely wide."""
-    import scipy.special
+def interval(statistic: Callable[..., Any], *tables: ArrayLike, confidence: float = 1 - LEVEL) -> tuple[Any, Any]:
+    """Jackknife interval (low, high) of `statistic(*tables)`, by Student's quantile over runs; of one run it is infinitely wide.
 
-    values = np.asarray(values, np.float64)
-    if len(values) < 2:
-        return -math.inf, math.inf
-    half = scipy.special.stdtrit(len(values) - 1, 0.5 + confidence / 2) * np.std(values, ddof=1) / math.sqrt(len(values))
-    return float(np.mean(values) - half), float(np.mean(values) + half)
-
-
-def interval(
-    key: PRNGKeyArray,
-    *samples: ArrayLike,
-    statistic: Callable[..., Any] = mean,
-    resamples: int = 20_000,
-    confidence: float = 0.95,
-) -> tuple[Any, Any]:
-    """Percentile bootstrap interval (low, high) of `statistic(*samples)`; runs are drawn anew within each stratum.
+    A run is left out of all strata and tables at once: what it shares between strata (a seed, a data set, one policy that
+    several of them test) counts once. Of a mean this is `t_interval` of the runs' means. How often it holds the aggregates of
+    tables, also where strata of a run are correlated, is simulated in `tests/ohio_jax/test_coverage.py`, beside the percentile
+    bootstrap within strata, which does not. Miller, "The Jackknife - A Review" (1974).
 
     Args:
-        *samples: tables `Float[R, T]`, each resampled on its own; R may differ between them.
         statistic: a function of the tables that keeps the axes before their last two. low and high have its shape.
+        *tables: `Float[..., R, T]`, run r of all with the same data; of more runs than another has the first are taken.
     """
-    tables, seed = [_tables(sample) for sample in samples], tuple(np.asarray(jax.random.key_data(key)).tolist())
-    # JAX draws the same first numbers however many there are: lengths are rounded up, so that many tables share their draws.
-    drawn = [_drawn(seed, resamples, (k, len(tables)), len(x), 2 ** math.ceil(math.log2(x.size))) for k, x in enumerate(tables)]
-    found = []
-    for start in range(0, resamples, CHUNK):
-        some = (rows[start : start + CHUNK, : x.size].reshape(-1, *x.shape) for rows, x in zip(drawn, tables, strict=True))
-        found.append(statistic(*(np.take_along_axis(x[None], rows, axis=1) for rows, x in zip(some, tables, strict=True))))
-    low, high = np.quantile(np.concatenate(found), [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0)
-    return low, high
+    found = [_tables(table) for table in tables]
+    runs = min(table.shape[-2] for table in found)
+    found = [table[..., :runs, :] for table in found]
+    whole = np.asarray(statistic(*found), np.float64)
+    if runs < 2:
+        return whole - math.inf, whole + math.inf
+    without = np.stack([statistic(*(np.delete(table, run, axis=-2) for table in found)) for run in range(runs)], axis=-1)
+    half = _half_width((runs - 1) * without, confidence)  # of the pseudo-values, which are R whole - (R - 1) without
+    return whole - half, whole + half
 
 
-@functools.lru_cache(maxsize=16)
-def _drawn(seed: tuple[int, ...], resamples: int, place: tuple[int, int], runs: int, length: int) -> np.ndarray:
-    """`Int32[resamples, length]`, runs that are drawn: each at least 0 and below `runs`. place: which table, of how many."""
-    keys = jax.random.split(jax.random.wrap_key_data(jnp.array(seed, jnp.uint32)), resamples)
-    mine = jax.vmap(lambda key: jax.random.split(key, place[1])[place[0]])(keys)
-    return np.asarray(_draw(mine, runs, length))
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _draw(keys: jax.Array, runs: int, length: int) -> jax.Array:
-    """`Int32[N, length]`, from a key for each resample."""
-    return jax.vmap(lambda key: jax.random.randint(key, (length,), 0, runs, jnp.int32))(keys)
+def collapsed(runs: ArrayLike) -> Bool[np.ndarray, " R"]:
+    """Which runs of a cell, `Float[R]`, have collapsed: less than half of its median, and at least `FALL` below it."""
+    runs = np.asarray(runs, np.float64)
+    middle = np.median(runs)
+    return (runs < middle / 2) & (runs <= middle - FALL)

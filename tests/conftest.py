@@ -48,6 +48,12 @@ if not os.environ.get("OHIO_DATA") and _beside.is_dir():
     os.environ["OHIO_DATA"] = str(_beside)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def data_sets(tmp_path_factory):
+    """Named data sets that tests make are none of the reader's."""
+    os.environ["OHIO_DATASETS"] = str(tmp_path_factory.mktemp("datasets"))
+
+
 def pytest_sessionstart(session):
     """Before the workers start, the folder of programs is emptied where it has grown too large."""
     if not hasattr(session.config, "workerinput") and sum(path.stat().st_size for path in PROGRAMS.glob("*")) > MAX_PROGRAMS:

@@ -1,4 +1,4 @@
-"""Imports point down only, the method stays light, importing never touches a device; tests lie and import as they should."""
+"""Imports point down, the method is light, importing touches no device; tests lie and import as they should; no file is long."""
 
 import ast
 import graphlib
@@ -183,3 +183,11 @@ def test_what_tests_share_lies_in_no_test():
 def test_tests_mirror_the_packages(room):
     packages = lambda folder: {init.parent.name for init in folder.glob("*/__init__.py")}
     assert packages(ROOT / "tests" / room) == packages(FOLDERS[room])
+
+
+def test_no_file_is_long():
+    """Of code and of tests: who opens one can read it."""
+    folders = (*FOLDERS.values(), ROOT / "tests", ROOT / "scripts", ROOT / "docs" / "examples")
+    files = [file for folder in folders for suffix in ("py", "js", "css", "html") for file in folder.rglob(f"*.{suffix}")]
+    assert len(files) > 100
+    assert not {str(file.relative_to(ROOT)): lines for file in files if (lines := file.read_text().count("\n")) > 400}

@@ -59,7 +59,8 @@ def solvers() -> None:
 def tables() -> None:
     table = np.arange(12.0).reshape(2, 3, 2)
     assert scores.means(table).shape == (2, 2) and scores.performance_profile(table, np.ones(5)).shape == (2, 5)
-    assert scores.ranks(np.zeros(3), np.ones(3)).shape == (3, 2)
+    assert scores.ranks(np.zeros((3, 2))).shape == (3, 2) and scores.holm(np.ones(4)).shape == (4,)
+    assert scores.paired(np.ones(3), np.zeros(3)).effect == 1 and scores.collapsed(np.ones(3)).shape == (3,)
 
 
 def actions() -> None:

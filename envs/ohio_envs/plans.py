@@ -175,8 +175,10 @@ FAMILIES = {"lift": "manipulation", "door": "manipulation"}  # of tasks whose na
 def plan(task: str, learner: str, interface: str, preset: str = "quick") -> Plan:
     """How a learner is trained on an action interface of a task; of a task that is none of the suite's: the defaults of `Plan`.
 
+    An interface that INTERFACES does not name, as a new one, has the plans of `ohio`.
+
     Raises:
-        UserError: for an unknown learner or preset, or an interface that no task of the family has.
+        UserError: for an unknown learner or preset.
     """
     if learner not in LEARNERS:
         raise unknown("learner", learner, LEARNERS)
@@ -185,7 +187,8 @@ def plan(task: str, learner: str, interface: str, preset: str = "quick") -> Plan
         return Plan(learner, LEARNERS[learner].Config())
     if preset not in PRESETS[family]:
         raise unknown(f"preset of {family}", preset, PRESETS[family])
-    return find(PRESETS[family][preset](), interface, learner)
+    like = interface if interface in INTERFACES[family] else "ohio"
+    return replace(find(PRESETS[family][preset](), like, learner), normalize=not as_released(interface))
 
 
 def find(plans: Plans, interface: str, learner: str) -> Plan:

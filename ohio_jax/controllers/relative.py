@@ -61,20 +61,20 @@ def problem(params: Params) -> Problem:
     """The low level's problem with goals counted from the segment's first state."""
     inner: Problem = params.controller.problem(params.params)
 
+    def origin(segment: Segment) -> jax.Array:
+        """Goals of the low level may themselves be displacements."""
+        return segment.state[0] if inner.origin is None else segment.state[0] + inner.origin(segment)
+
     def program(segment: Segment, context: Any) -> LinearProgram:
         """The low level's, with the goals that a displacement within its limit asks for."""
         assert inner.program is not None
-        p, origin = inner.program(segment, context), _first(segment)
-        return p._replace(least=jnp.maximum(p.least, origin - params.limit), most=jnp.minimum(p.most, origin + params.limit))
+        p, at = inner.program(segment, context), origin(segment)
+        return p._replace(least=jnp.maximum(p.least, at - params.limit), most=jnp.minimum(p.most, at + params.limit))
 
     return inner._replace(
         project=lambda goal: jnp.clip(goal, -params.limit, params.limit),
-        origin=_first,
+        origin=origin,
         closed_form=None,
         program=None if inner.program is None else program,
         width=lambda segment, context: params.limit,
     )
-
-
-def _first(segment: Segment) -> jax.Array:
-    return segment.state[0]

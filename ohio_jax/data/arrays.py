@@ -1,6 +1,5 @@
 """What both kinds of data set are: a frozen dataclass of arrays with a card, known by a digest of its arrays."""
 
-import functools
 import hashlib
 import json
 from collections.abc import Iterable
@@ -65,9 +64,9 @@ class Arrays:
         """The arrays by field, in the order in which the fields are declared; those in files stay there, see `Mapped`."""
         return {field.name: _array(getattr(self, field.name)) for field in fields(self) if field.name != "card"}  # pyright: ignore
 
-    @functools.cached_property
+    @property
     def digest(self) -> str:
-        """SHA-256 of the arrays, the same in memory and in a file; computed once, so arrays are not to be written to after."""
+        """SHA-256 of the arrays as they are now, the same in memory and in a file."""
         return digest(self.arrays.values())
 
     def check(self, where: str) -> None:

@@ -28,8 +28,9 @@ Inverse = Callable[[Problem, Segment], Recovered]
 
 
 def on_logged_segments(invert: Callable[[Problem, Prepared], Recovered]) -> Inverse:
-    """The inverse, of segments as logged."""
+    """The inverse, of segments as logged; it is `__wrapped__`."""
 
+    @functools.wraps(invert)
     def of_logged(problem: Problem, segment: Segment) -> Recovered:
         return invert(problem, low_level.prepare(problem, segment))
 

@@ -1,5 +1,6 @@
 """What an inverse says of a segment: the high-level action that explains it, how well, and whether another would as well."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ from ohio_jax.low_level import (
     FAILED,
     UNEXPLAINED,
     UNIQUE,
+    ActionModel,
     Prepared,
     Problem,
     active,
@@ -72,18 +74,21 @@ def uniqueness(problem: Problem, at: Prepared, goal: Float[Array, "*goal"], J: F
     """`Int[]`, UNIQUE or AMBIGUOUS: whether the goal, at which the residual has derivative J: `Float[k, g]`, is the only one.
 
     A derivative does not tell that a low level saturates from this goal on, which is where a search that comes from inside ends.
-    Of actions on their bounds one side counts (see `without_inactive_bounds`). Of states nothing like that is known: there each
-    entry of the goal is moved, up and down, as far as leads to a residual of `APART` tolerances if J holds, and where one such
-    goal explains the segment all the same the goal is AMBIGUOUS.
+    Of actions on their bounds one side counts (see `without_inactive_bounds`). Of states, and of actions as executed, nothing
+    like that is known: there each entry of the goal is moved, up and down, as far as leads to a residual of `APART` tolerances if
+    J holds, and where one such goal explains the segment all the same the goal is AMBIGUOUS.
     """
-    if model_of(problem) is not problem.state:
+    model = model_of(problem)
+    if isinstance(model, ActionModel) and model.execute is None:
         return jacobian_rank_status(without_inactive_bounds(problem, at, goal, J))
+    # Each action rounds for itself: it is one of them that has to move so far.
+    size = functools.partial(jnp.linalg.norm, ord=jnp.inf if isinstance(model, ActionModel) else None)
 
     def explains(entry: jax.Array) -> jax.Array:
-        per_unit = jnp.linalg.norm(product(J, entry))
+        per_unit = size(product(J, entry))
         far = APART * problem.tolerance / jnp.where(per_unit > 0, per_unit, jnp.inf)
         other = problem.project(goal + (far * entry).reshape(goal.shape))  # which may keep it near
-        expected = jnp.linalg.norm(product(J, (other - goal).reshape(-1)))
+        expected = size(product(J, (other - goal).reshape(-1)))
         off = jnp.linalg.norm(residual(problem, other, at))
         return (expected > 0.75 * APART * problem.tolerance) & (off < problem.tolerance)
 

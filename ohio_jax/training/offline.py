@@ -21,7 +21,7 @@ from ohio_jax.task import Task, check_transitions
 from ohio_jax.training import host_batches
 from ohio_jax.training.checkpoint import Run
 from ohio_jax.training.loop import Trained, run_blocks
-from ohio_jax.training.plan import Plan, initial_agents, rows_of
+from ohio_jax.training.plan import Plan, identity_of, initial_agents, rows_of
 from ohio_jax.training.sharding import SeedSharding, over_seeds
 
 
@@ -53,7 +53,7 @@ def make_block(learner: Any, batch_size: int, updates: int, seeds: SeedSharding)
 def fingerprint(plan: Plan, task: Task, interface: str, transitions: Transitions) -> dict[str, Any]:
     """What makes two runs the same run."""
     about = {"task": task.name, "settings": task.settings, "interface": interface}
-    return {**about, "data_sha256": transitions.digest, "plan": plan.as_json()}
+    return {**about, **identity_of(transitions), "plan": plan.as_json()}
 
 
 def train(

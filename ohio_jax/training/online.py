@@ -26,7 +26,7 @@ from ohio_jax.learners import LEARNERS
 from ohio_jax.task import Task
 from ohio_jax.training.checkpoint import Run, tree_digest
 from ohio_jax.training.loop import Trained, executable, run_blocks
-from ohio_jax.training.plan import Plan, batch_of, initial_agents
+from ohio_jax.training.plan import Plan, batch_of, identity_of, initial_agents
 from ohio_jax.training.sharding import SeedSharding, over_seeds
 
 
@@ -297,7 +297,7 @@ def online(
         "task": task.name,
         "settings": task.settings,
         "interface": interface,
-        "data_sha256": None if data is None else data.digest,
+        **({"data_sha256": None} if data is None else identity_of(data)),
         "start_sha256": None if states is None else tree_digest(states),
         "online": plan.as_json(),
     }

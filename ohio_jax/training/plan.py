@@ -124,6 +124,12 @@ def _initial_state(learner, key: jax.Array, spec: Spec, config: Any):
     return learner.init(key, spec, config)
 
 
+def identity_of(transitions: Transitions) -> dict[str, Any]:
+    """What a run notes of its data: the digest of their arrays, and h where segments are cut short, whose discount it makes."""
+    cut_short = (np.asarray(transitions.elapsed) != transitions.steps).any()
+    return {"data_sha256": transitions.digest, **({"steps": transitions.steps} if cut_short else {})}
+
+
 def batch_of(plan: Plan, spec: Spec, preprocess: Preprocessor, transitions: Transitions) -> Batch:
     """The whole dataset as the plan's learner wants it, on the host, see `rows_of`."""
     return rows_of(plan, spec, preprocess, transitions)(ALL)

@@ -146,6 +146,7 @@ FLAGS = {
     "sensitivity": {"--preset": NAMES, "--only": NAMES, "--executor": NAMES, "--results": PLACES},
     "speed routing --quick": {"": NAMES, "--results": PLACES},
     "leaderboard": {"--results": ("nowhere", *PLACES)},
+    "claims reacher": {"": NAMES, "--results": ("nowhere", *PLACES)},
     "submit mine.json": {"": INPUTS, "--results": ("nowhere", *PLACES)},
     "data list": {"": NAMES},
     "data verify {logs}": {"": NAMES},

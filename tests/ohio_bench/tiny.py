@@ -4,20 +4,20 @@ import dataclasses
 
 from ohio_bench.experiments import routing
 from ohio_bench.runner import table
+from ohio_envs import datasets
 
-CITY = (("regions", "4"), ("horizon", "5"))
+CITY = {"regions": 4, "horizon": 5}
+datasets.RECIPES |= {f"tiny-{b}-v1": datasets.Recipe("routing-synthetic", b, 6, 2, CITY) for b in ("dtv", "inf")}
 
 
 def tiny() -> table.Preset:
-    rows = tuple(
-        table.Row(f"Tiny-{b.upper()}", "routing-synthetic", CITY, b, {("OHIO", "bc"): (50.0, 1.0)}) for b in ("dtv", "inf")
-    )
+    rows = tuple(table.Row(f"Tiny-{b.upper()}", f"tiny-{b}-v1", {("OHIO", "bc"): (50.0, 1.0)}) for b in ("dtv", "inf"))
     plans = {
-        key: dataclasses.replace(plan, updates=10, block=5, hidden=8, batch=16, seeds=2)
+        key: dataclasses.replace(plan, updates=10, block=5, hidden=8, batch=16)
         for key, plan in routing.quick().plans.items()
         if key[1] != "cql"
     }
-    return table.Preset(rows, plans, data_episodes=6, test_episodes=4, policies=("none", "dtv", "oracle"))
+    return table.Preset(rows, plans, runs=2, test_episodes=4, policies=("none", "dtv", "oracle"))
 
 
 COLUMNS = tuple(column for column in routing.COLUMNS if column.learner != "cql")

@@ -44,7 +44,6 @@ def test_a_task_from_elsewhere_is_trained_by_the_defaults():
 @pytest.mark.parametrize(
     "given, message",
     [
-        (("reacher", "bc", "moon"), "expected a plan for bc on moon, found none"),
         (("reacher", "sarsa", "ohio"), "unknown learner 'sarsa'"),
         (("reacher", "bc", "ohio", "huge"), "unknown preset of reacher 'huge': expected one of cpu, paper, quick"),
     ],
@@ -52,3 +51,11 @@ def test_a_task_from_elsewhere_is_trained_by_the_defaults():
 def test_mistakes(given, message):
     with pytest.raises(UserError, match=message):
         plans.plan(*given)
+
+
+def test_a_new_interface_has_plans():
+    """Also of a task whose name begins as a family's does: nothing but itself has to name it."""
+    assert plans.plan("reacher-cart", "td3_bc", "push") == plans.plan("reacher", "td3_bc", "ohio")
+    assert not plans.plan("reacher", "bc", "push_compat").normalize
+    with pytest.raises(UserError, match="expected a plan for bc on push, found none"):
+        plans.find(plans.PRESETS["reacher"]["quick"](), "push", "bc")

@@ -11,7 +11,7 @@ from ohio_jax import low_level
 from ohio_jax.controllers import CONTROLLERS, osc
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES
-from ohio_jax.low_level import UNIQUE, ActionModel, Problem, Segment, StateModel
+from ohio_jax.low_level import AMBIGUOUS, UNIQUE, ActionModel, Problem, Segment, StateModel
 from tests.ohio_jax import low_levels
 
 LASTING = ("lqr", "mpc", "ilqr", "convex", "pd", "joint_impedance", "osc", "recurrent", "mixture", "relative")
@@ -182,6 +182,43 @@ def test_bounds_may_depend_on_the_state_and_on_what_is_asked():
     np.testing.assert_allclose(low_level.residual(problem, goal, at), [0.0, 0.5], atol=1e-6)
     slope = jax.jacfwd(lambda goal: low_level.residual(problem, goal, at))(goal)
     np.testing.assert_allclose(slope, [[0.5, 0.0], [-0.5, 0.0]])
+
+
+def test_an_action_on_a_bound_that_another_left_it_is_on_it_whatever_is_asked_besides():
+    """Of 1.2 the second has what the first leaves; goals that ask a little less of the first explain the second as well."""
+    action = ActionModel(
+        unclipped=lambda goal, at: goal[None],
+        scale=lambda segment, at: 0.01,
+        bounds=lambda asked, at: (-1.0, jnp.stack([jnp.ones(1), 1.2 - jnp.clip(asked[:, 0], -1.0, 1.0)], axis=1)),
+    )
+    problem = Problem(lambda goal: goal, lambda segment, at: segment.state[0], action=action)
+    segment = Segment(jnp.zeros((1, 2)), jnp.array([[0.8, 0.4]]), jnp.zeros((1, 2)))
+    at = low_level.prepare(problem, segment)
+    for asked in (0.8, 0.799, 0.801):
+        signed, sign = low_level.signed_residual(problem, jnp.array([asked, 3.0]), at)
+        assert sign is not None and sign.tolist() == [0, -1]
+        off = low_level.active_residual(signed, sign)
+        np.testing.assert_allclose(off, [100.0 * (asked - 0.8), 0.0], atol=1e-3)
+    for inverse in ("least_squares", "posterior"):
+        assert INVERSES[inverse](problem, segment).status == AMBIGUOUS
+
+
+@pytest.mark.parametrize("inverse", ["least_squares", "posterior", "cross_entropy"])
+def test_rounding_hides_no_bound(inverse):
+    """A search from inside ends just below the bound, where the action as rounded is that of every goal beyond."""
+    act = lambda goal: jnp.round(20.0 * jnp.clip(goal, -0.52, 0.52)) / 20.0
+    action = ActionModel(
+        lambda goal, at: jnp.broadcast_to(goal, at.action.shape),
+        lambda segment, at: 0.05,
+        bounds=lambda unclipped, at: (-0.52, 0.52),
+        execute=lambda goal, at: jnp.broadcast_to(act(goal), at.action.shape),
+    )
+    problem = Problem(lambda goal: jnp.clip(goal, -2.0, 2.0), lambda segment, at: jnp.zeros(1), action=action)
+    goals = jnp.array([[0.2], [0.4], [0.51], [1.5], [-0.9]])
+    actions = jnp.broadcast_to(act(goals)[:, None], (5, 3, 1))
+    found = jax.jit(jax.vmap(functools.partial(INVERSES[inverse], problem)))(Segment(actions, actions, actions))
+    np.testing.assert_array_equal(found.status, [UNIQUE, UNIQUE, AMBIGUOUS, AMBIGUOUS, AMBIGUOUS])
+    np.testing.assert_allclose(found.residual, 0.0, atol=1e-3)
 
 
 def test_two_models_and_no_word_which_is_the_residual():

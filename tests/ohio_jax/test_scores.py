@@ -1,6 +1,5 @@
-"""Scores against closed forms, and intervals against SciPy's bootstrap."""
+"""Scores against closed forms; intervals, comparisons and corrections against SciPy and by hand."""
 
-import jax
 import numpy as np
 import pytest
 import scipy.stats
@@ -11,20 +10,12 @@ from hypothesis.extra import numpy as hnp
 from ohio_jax import scores
 from ohio_jax.errors import UserError
 
-KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
 TABLE = RNG.normal([40.0, 60.0, 80.0], [5.0, 20.0, 1.0], size=(10, 3))  # Float[runs, strata], unequal spreads
 
 # Small integers among the scores make ties likely.
 values = st.floats(-100, 100, width=32) | st.integers(0, 3).map(float)
 table = lambda *shapes: st.sampled_from(shapes).flatmap(lambda shape: hnp.arrays(np.float32, shape, elements=values))
-
-
-def scipy_interval(statistic):
-    """95 % percentile interval with each stratum resampled on its own."""
-    pooled = lambda *columns, axis: statistic(np.concatenate(columns, axis=axis), axis=axis)
-    options = {"n_resamples": 20_000, "method": "percentile", "rng": np.random.default_rng(1)}
-    return scipy.stats.bootstrap(tuple(TABLE.T), pooled, **options).confidence_interval
 
 
 def test_normalize():
@@ -63,29 +54,6 @@ def test_probability_of_improvement_equals_mann_whitney(ours, theirs):
     assert found + float(scores.probability_of_improvement(theirs, ours)) == pytest.approx(1.0, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("ours", "reference"),
-    [(scores.mean, np.mean), (scores.interquartile_mean, lambda x, axis: scipy.stats.trim_mean(x, 0.25, axis=axis))],
-    ids=["mean", "interquartile_mean"],
-)
-def test_interval_equals_scipys(ours, reference):
-    low, high = scores.interval(KEY, TABLE, statistic=ours)
-    expected = scipy_interval(reference)
-    tolerance = 0.03 * (expected.high - expected.low)
-    assert low == pytest.approx(expected.low, abs=tolerance)
-    assert high == pytest.approx(expected.high, abs=tolerance)
-
-
-def test_interval_of_a_mean_has_its_closed_form():
-    # A mean of strata means, each of n draws from that stratum: variance sum_t var_t / n / T^2, nearly normal.
-    table = RNG.normal([0.0, 100.0], [1.0, 3.0], size=(400, 2))
-    deviation = np.sqrt(table.var(axis=0).sum() / 400) / 2
-    for confidence in (0.8, 0.95):
-        width = scipy.stats.norm.ppf(0.5 + confidence / 2) * deviation
-        low, high = scores.interval(KEY, table, confidence=confidence)
-        assert (low, high) == pytest.approx((table.mean() - width, table.mean() + width), abs=0.05 * width)
-
-
 def test_median_is_of_the_strata_means():
     assert float(scores.median([[0.0, 10.0, 50.0], [2.0, 30.0, 50.0]])) == 20.0
 
@@ -107,76 +75,114 @@ def test_performance_profile_is_one_less_the_distribution():
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-15)
 
 
-def _shares(table):
-    return scores.performance_profile(table, np.array([45.0, 70.0]))
+# --- Intervals and comparisons --------------------------------------------------------------------------------------
+
+runs = lambda *shape: hnp.arrays(np.float64, shape, elements=st.floats(-100, 100, width=32))
 
 
-def test_interval_of_a_profile_is_binomial():
-    # With one stratum the resampled share of runs above a threshold is Binomial(n, share) / n.
-    runs = np.random.default_rng(4).normal(60.0, 20.0, (50, 1))
-    low, high = scores.interval(KEY, runs, statistic=_shares)
-    share = (runs > np.array([[45.0, 70.0]])).mean(axis=0)
-    step = 1 / 50 + 1e-9
-    np.testing.assert_allclose(low, scipy.stats.binom.ppf(0.025, 50, share) / 50, rtol=0, atol=step)
-    np.testing.assert_allclose(high, scipy.stats.binom.ppf(0.975, 50, share) / 50, rtol=0, atol=step)
+@given(runs(5))
+def test_t_interval_equals_scipys(of):
+    scale = scipy.stats.sem(of)
+    expected = scipy.stats.t.interval(0.95, 4, loc=of.mean(), scale=scale) if scale else (of.mean(), of.mean())
+    assert scores.t_interval(of) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert np.stack(scores.t_interval([of, 2 * of]), axis=1)[1] == pytest.approx(2 * np.array(expected), rel=1e-9, abs=1e-9)
 
 
-def test_ranks():
-    assert scores.ranks([5.0, 1.0, 4.0], [6.0, 2.0, 5.5]).tolist() == [[1, 2], [3, 3], [1, 2]]
-    assert scores.ranks([0.0, 1.0], [1.0, 2.0]).tolist() == [[1, 2], [1, 2]]  # intervals that touch are a tie
-    assert scores.ranks([3.0], [4.0]).tolist() == [[1, 1]]
-    # A long interval is tied with two that are not tied with each other.
-    assert scores.ranks([0.0, 0.0, 8.0], [10.0, 2.0, 9.0]).tolist() == [[1, 3], [2, 3], [1, 2]]
-
-
-def test_intervals_are_counted_in_float64():
-    table = 1e8 + np.array([[0.0], [1.0], [2.0], [3.0]])  # float32 knows only every eighth of these
-    low, high = scores.interval(KEY, table)
-    assert (low, high) == pytest.approx((1e8 + 0.5, 1e8 + 2.5), abs=0.26)
-    assert scores.mean(table) == 1e8 + 1.5
-
-
-def test_strata_are_not_mixed():
-    constant = np.tile([0.0, 50.0, 100.0], (5, 1))
-    assert scores.interval(KEY, constant) == pytest.approx((50.0, 50.0), abs=1e-4)
-
-
-def test_interval_of_one_run_is_a_point():
-    assert scores.interval(KEY, [[3.0]]) == (3.0, 3.0)
-
-
-def test_interval_of_two_samples():
-    better = TABLE + 20.0
-    low, high = scores.interval(KEY, better, TABLE[:7], statistic=scores.probability_of_improvement)
-    assert 0.5 < low <= float(scores.probability_of_improvement(better, TABLE[:7])) <= high <= 1.0
-    # The samples are drawn independently of each other: against itself a sample wins half the time, with some spread.
-    low, high = scores.interval(KEY, TABLE, TABLE, statistic=scores.probability_of_improvement)
-    assert 0.2 < low < 0.4
-    assert 0.6 < high < 0.8
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (3, 1), (5, 4), (8, 8), (100, 3)])
-def test_runs_are_drawn_as_jax_draws_a_table(shape):
-    """Whatever length is drawn: each number of a table is one that `randint` gives for the table's own shape."""
-    table = np.arange(np.prod(shape), dtype=float).reshape(shape)
-    spread = lambda tables: tables.reshape(-1, table.size)  # every entry a statistic of its own; of one resample the entries
-    low, high = scores.interval(KEY, table, statistic=spread, resamples=1)
-    (key,) = jax.random.split(jax.random.split(KEY, 1)[0], 1)
-    rows = np.asarray(jax.random.randint(key, shape, 0, shape[0]))
-    np.testing.assert_array_equal(low, np.take_along_axis(table, rows, axis=0).ravel())
-    np.testing.assert_array_equal(low, high)
-
-
-def test_the_key_decides():
-    once, again = scores.interval(KEY, TABLE, resamples=501), scores.interval(KEY, TABLE, resamples=501)
-    assert once == again
-    assert once != scores.interval(jax.random.key(1), TABLE, resamples=501)
-
-
-def test_students_interval_has_its_closed_form_and_covers():
+def test_t_interval_by_hand():
     low, high = scores.t_interval([1.0, 2.0, 3.0])
     assert (low, high) == pytest.approx((2.0 - 4.302653 / 3**0.5, 2.0 + 4.302653 / 3**0.5), rel=1e-6)
     assert scores.t_interval([1.0]) == (-np.inf, np.inf)
-    runs = np.random.default_rng(0).normal(5.0, 2.0, (2_000, 5))
-    inside = [low <= 5.0 <= high for low, high in map(scores.t_interval, runs)]
-    assert np.mean(inside) == pytest.approx(0.95, abs=0.015)
+    low, high = scores.t_interval([1e8, 1e8 + 1.0])  # float32 knows only every eighth of these
+    assert (low + high) / 2 == 1e8 + 0.5
+
+
+@given(runs(2, 5))
+def test_paired_equals_scipys_test(of):
+    ours, theirs = of
+    less = ours - theirs
+    if np.ptp(less) < 1e-3:
+        return
+    found, expected = scores.paired(ours, theirs), scipy.stats.ttest_rel(ours, theirs)
+    assert found.effect == pytest.approx(less.mean(), abs=1e-9) and found.p == pytest.approx(expected.pvalue, abs=1e-9)
+    assert found[1:3] == pytest.approx(tuple(expected.confidence_interval()), rel=1e-9, abs=1e-9)
+    turned = scores.paired(theirs, ours)
+    assert turned == pytest.approx((-found.effect, -found.high, -found.low, found.p), abs=1e-9)
+
+
+def test_paired_at_its_edges():
+    assert scores.paired([3.0, 4.0], [1.0, 2.0]) == (2.0, 2.0, 2.0, 0.0)  # always the same difference
+    assert scores.paired([3.0, 4.0], [3.0, 4.0]) == (0.0, 0.0, 0.0, 1.0)
+    assert scores.paired([3.0], [1.0]) == (2.0, -np.inf, np.inf, 1.0)
+    with pytest.raises(UserError, match=r"paired: expected two lists of as many runs, found \(2,\) and \(3,\)"):
+        scores.paired([1.0, 2.0], [1.0, 2.0, 3.0])
+
+
+def test_holm_by_hand():
+    # Ordered 0.005, 0.01, 0.03, 0.04, times 4, 3, 2, 1, and never less than one before.
+    assert scores.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert scores.holm([0.4, 0.6]) == pytest.approx([0.8, 0.8]) and scores.holm([0.7, 0.9]) == pytest.approx([1.0, 1.0])
+    assert scores.holm([0.02]) == pytest.approx([0.02]) and scores.holm([]).shape == (0,)
+
+
+@given(hnp.arrays(np.float64, st.integers(1, 8), elements=st.floats(0, 1)))
+def test_holm_lies_between_none_and_bonferroni_and_keeps_the_order(p):
+    adjusted = scores.holm(p)
+    assert (adjusted >= p).all() and (adjusted <= np.minimum(len(p) * p, 1) + 1e-12).all()
+    assert (np.diff(adjusted[np.argsort(p)]) >= 0).all()
+
+
+def test_holm_keeps_the_chance_of_any_false_difference():
+    """Five equal methods of five runs: of ten comparisons of a table one or more is false in at most 5 % of tables."""
+    rng = np.random.default_rng(0)
+    tables = rng.normal(size=(2_000, 5, 5)) + rng.normal(size=(2_000, 1, 5))  # a run is as lucky for all
+    wrong = np.mean([(scores.ranks(table) != [1, 5]).any() for table in tables])
+    assert 0.005 < wrong <= 0.05 + 0.01
+
+
+def test_ranks():
+    apart = [[1.0, 2.0, 3.0, 4.0], [11.0, 12.0, 13.1, 14.0], [5.0, 6.2, 7.0, 8.0]]
+    assert scores.ranks(apart).tolist() == [[3, 3], [1, 1], [2, 2]]
+    assert scores.ranks([[3.0, 1.0]]).tolist() == [[1, 1]] and scores.ranks([]).shape == (0, 2)
+    # Runs that are apart only in the mean are tied; those of which pairs differ alike are not.
+    assert scores.ranks([[0.0, 50.0, 100.0], [1.0, 51.0, 101.0]]).tolist() == [[2, 2], [1, 1]]
+    assert scores.ranks([[0.0, 50.0, 100.0], [101.0, 1.0, 51.0]]).tolist() == [[1, 2], [1, 2]]
+    # p is 0.03 alone, and 0.06 as one of two of three comparisons: the correction decides.
+    ours, theirs = np.array([2.0, 3.0, 4.6, 5.0, 1.5]), np.array([0.0, 1.0, 4.0, 1.0, 1.0])
+    assert 0.017 < scores.paired(ours, theirs).p < 0.05
+    assert scores.ranks([ours, theirs]).tolist() == [[1, 1], [2, 2]]
+    assert scores.ranks([ours, theirs, ours + np.array([0.1, -0.1, 0.0, 0.0, 0.0])]).tolist() == [[1, 3]] * 3
+    # Where one has more runs than the other, those that both have are compared.
+    assert scores.ranks([[5.0, 6.0, 7.0, -90.0, 0.0], [1.0, 2.0, 3.0]]).tolist() == [[1, 1], [2, 2]]
+
+
+@given(runs(4, 3))
+def test_jackknife_of_a_mean_is_students_interval_of_the_runs(table):
+    for statistic in (scores.mean, lambda table: scores.means(table).mean(axis=-1)):
+        expected = scores.t_interval(table.mean(axis=1))
+        assert scores.interval(statistic, table) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_jackknife_equals_its_definition():
+    whole = scores.interquartile_mean(TABLE)
+    rows = range(len(TABLE))
+    pseudo = [10 * whole - 9 * scores.interquartile_mean(np.delete(TABLE, row, axis=0)) for row in rows]
+    half = scipy.stats.t.ppf(0.975, 9) * scipy.stats.sem(pseudo)
+    assert scores.interval(scores.interquartile_mean, TABLE) == pytest.approx((whole - half, whole + half))
+    profile = lambda table: scores.performance_profile(table, np.array([45.0, 70.0]))
+    low, high = scores.interval(profile, TABLE)  # a share is a mean
+    expected = scores.t_interval((TABLE[..., None] > [45.0, 70.0]).mean(axis=1).T)
+    np.testing.assert_allclose((low, high), expected, rtol=1e-12)
+    assert np.isinf(scores.interval(scores.mean, TABLE[:1])).all()
+
+
+def test_jackknife_of_two_tables_leaves_the_same_run_out_of_both():
+    less = lambda ours, theirs: scores.mean(ours) - scores.mean(theirs)
+    expected = scores.paired(TABLE[:7].mean(axis=1), (TABLE + TABLE[:, :1])[:7].mean(axis=1))
+    assert scores.interval(less, TABLE[:7], TABLE + TABLE[:, :1]) == pytest.approx((expected.low, expected.high))
+
+
+def test_collapsed_runs():
+    assert scores.collapsed([100.0, 98.0, 48.9]).tolist() == [False, False, True]
+    assert scores.collapsed([100.0, 98.0, 49.0]).tolist() == [False, False, False]
+    assert scores.collapsed([4.0, 3.0, 0.0]).tolist() == [False, False, False]  # too little to fall from
+    assert scores.collapsed([0.0, -1.0, -30.0]).tolist() == [False, False, True] and not scores.collapsed([3.0]).any()

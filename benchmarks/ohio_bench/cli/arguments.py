@@ -194,6 +194,23 @@ def add_who(command) -> None:
     command.add_argument("--sample-actions", action="store_true", help="sample the learned policy instead of its mean")
 
 
+def add_episodes_of(command) -> None:
+    """Which episodes are played, see `seed_of`."""
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--stream", choices=("selection", "reference", "test"), help="whose episodes are played, test by default")
+    which.add_argument("--seed", type=Number("seed"), help="those of a seed instead, and of the policy's own randomness")
+
+
+def seed_of(args) -> tuple[str | None, int]:
+    """(the stream, the seed of its episodes) that --stream or --seed say; None as stream of a seed that was given itself."""
+    from ohio_jax.streams import STREAMS
+
+    if args.seed is not None:
+        return None, args.seed
+    stream = args.stream or "test"
+    return stream, STREAMS[stream]().seed
+
+
 def add_executor(command, cell: str) -> None:
     """The flags of work that may be spread over a Ray cluster; cell: what a task of it does."""
     command.add_argument("--executor", default="local", help=f"local: one {cell} after another; ray: on a Ray cluster")

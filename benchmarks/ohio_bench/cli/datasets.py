@@ -36,14 +36,15 @@ def invert_command(args) -> None:
 
     out = arguments.output(args.out, ".npz", args.data, folder=True)
     execute = executor(args.executor, args.cell_cpus, args.cell_gpus)
-    trajectories = data.load(args.data, "trajectories")
+    logs = logs_of(args)
+    trajectories = data.load(logs, "trajectories")
     task = arguments.task_of(args.data, trajectories.card, arguments.settings(args.set))
     weights = default_weights(args.inverse) if args.weights is None else args.weights
     made = {"source_sha256": trajectories.digest, "settings": task.settings, "interface": args.interface, "inverse": args.inverse}
     made |= {"kind": "transitions", "corruption": trajectories.card.get("corruption"), "weights": weights}
     check_replaceable(out, made)
     if args.executor != "local":
-        relabeling.fill(execute, Path(args.data), task, args.interface, args.inverse, out)
+        relabeling.fill(execute, Path(logs), task, args.interface, args.inverse, out)
     transitions = relabel_to(out, trajectories, task, args.interface, args.inverse, weights)
     card = {**transitions.card, "file": str(out), "sha256": transitions.digest}
     text = f"{out}: {card['transitions']} transitions, largest residual {card['residual_max']:.3g}"
@@ -61,6 +62,18 @@ def labels_command(args) -> None:
     found = label_errors(task, transitions.card["interface"], logs, transitions, home, args.episodes)
     errors = ", ".join(f"{name} {value:.3g}" for name, value in found.items() if name != "segments")
     show(args, found, f"{args.data}: root mean square over {found['segments']} segments: {errors}")
+
+
+def logs_of(args) -> str | Path:
+    """Where the logs lie that a command is given: as a path, or as the name of a data set, which is made if it is not there."""
+    from ohio_envs import datasets
+
+    if args.data in datasets.RECIPES and not Path(args.data).exists():
+        return datasets.make(args.data, args.data_seed or 0, "train", args.episodes)
+    for flag, given in (("--data-seed", args.data_seed), ("--episodes", args.episodes)):
+        if given is not None:
+            raise UserError(f"{flag}: expected with the name of a data set, found with {args.data}")
+    return args.data
 
 
 def corrupt_command(args) -> None:
@@ -99,7 +112,9 @@ def add_to(add: Add) -> None:
     arguments.add_set(command)
 
     command = add("invert", invert_command)
-    command.add_argument("data", metavar="F", help="logs, as collect writes them")
+    command.add_argument("data", metavar="F", help="logs, as collect writes them, or the name of a data set")
+    command.add_argument("--data-seed", type=Number("data_seed"), help="of a named data set, 0 by default")
+    command.add_argument("--episodes", type=Number("episodes"), help="of a named data set, only the first so many")
     command.add_argument("--inverse", default="analytic", help="a name that `ohio-jax list` shows")
     command.add_argument("--interface", default="ohio", help="action interface: ohio, ohio_compat, end_to_end, ...")
     command.add_argument("--weights", help="trust in a transition: keep, drop, original, posterior; default: the inverse's own")

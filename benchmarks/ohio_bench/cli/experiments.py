@@ -1,4 +1,4 @@
-"""`bench`, `finetune`, `sensitivity`, `speed`, `leaderboard` and `submit`: results and the pages made of them."""
+"""`bench`, `finetune`, `sensitivity`, `speed`, `claims`, `leaderboard` and `submit`: results and the pages made of them."""
 
 import io
 import shlex
@@ -17,7 +17,7 @@ Found = dict[str, Any]  # of an experiment, what is shown of it
 def bench_command(args) -> None:
     """fill a results table, or all: run what is missing, write table, CSV and chart"""
     from ohio_bench.experiments import of_table, table_of
-    from ohio_bench.runner.table import with_learner, with_seeds
+    from ohio_bench.runner.table import with_learner, with_runs
     from ohio_jax.learners import outside
 
     if args.table == "all":
@@ -26,12 +26,41 @@ def bench_command(args) -> None:
     if args.learner is not None:
         table = with_learner(table, args.preset, outside.find(args.learner))
     if args.seeds is not None:
-        table = with_seeds(table, args.preset, args.seeds)
+        table = with_runs(table, args.preset, args.seeds)
     experiment = of_table(table)
     flags = [
         f" --{name} {shlex.quote(str(value))}" for name in ("learner", "seeds") if (value := getattr(args, name)) is not None
     ]
+    if args.sentinel:
+        return watch(args, experiment, of_table(with_runs(table, args.preset, 1)))
     fill(args, replace(experiment, command="".join([experiment.command, *flags])))
+
+
+def watch(args, experiment, first) -> None:
+    """Runs a sentinel of a table, and writes its pages again; first: the table with the first run of each cell alone."""
+    from ohio_bench.runner.sentinel import watch
+
+    for name in ("force", "minutes"):
+        if getattr(args, name):
+            raise UserError(f"--{name}: expected without --sentinel, found with it")
+    results = Path(args.results)
+    found = watch(experiment, first, args.preset, args.only, results)
+    report = experiment.report(results, args.preset).write()
+    text = "no cell is stale" if found is None else f"{found.cell}: returns as before; {found.modules} modules are equivalent"
+    shown = {"sentinel": found and found.cell, "modules": found.modules if found else 0}
+    stands = report.standing.as_json() if report.standing else {}
+    show(args, {**shown, "standing": stands}, "\n".join([text, *stale(args, report)]))
+
+
+def stale(args, report) -> list[str]:
+    """The line that says which cells of a report no longer stand, and what to do; none where all do."""
+    stands = report.standing
+    if not stands or not stands.stale:
+        return []
+    again = "--force runs them again"
+    if args.command == "bench" and stands.stale > stands.unrecorded:
+        again = f"--sentinel reruns one and keeps those whose code returns the same, {again}"
+    return [f"{stands.text(named=True)[:-1]}; {again}"]
 
 
 def finetune_command(args) -> None:
@@ -66,8 +95,9 @@ def fill_all(args) -> None:
     from ohio_jax.deadline import Deadline
 
     deadline = Deadline.after(args.minutes)
-    for name, given in (("learner", args.learner), ("seeds", args.seeds), ("only", args.only)):
-        if given not in (None, ()):
+    alone = {"learner": args.learner, "seeds": args.seeds, "only": args.only, "sentinel": args.sentinel}
+    for name, given in alone.items():
+        if given:
             raise UserError(f"--{name}: expected with one table, found with all")
     for name in ALL:
         EXPERIMENTS[name].preset(args.preset)
@@ -124,9 +154,11 @@ def filled(args, experiment, deadline) -> tuple[Found, str]:
     cells = markdown.as_json(board.entries) if board else [str(path) for path in ran.paths]
     hours = {name: seconds / 3600 for name, seconds in ran.late.items() if seconds is not None}
     found = {"experiment": experiment.name, "preset": args.preset, "ran": ran.ran, "written": written, "cells": cells}
+    found["standing"] = ran.report.standing.as_json() if ran.report.standing else {}
+    shown = [text.getvalue(), *written[:1]] if board and written else [*text.getvalue().splitlines(), *written]
     return (
         {**found, "not_started": {"cells": list(ran.late), "hours": hours}},
-        "\n".join([text.getvalue(), *written[:1]] if board and written else [*text.getvalue().splitlines(), *written]),
+        "\n".join([*shown, *stale(args, ran.report)]),
     )
 
 
@@ -166,6 +198,25 @@ def leaderboard_command(args) -> None:
     show(args, {"written": written}, "\n".join(written) or "no run files")
 
 
+def claims_command(args) -> None:
+    """judge what is claimed of the tables' methods: holds, fails or undecided, from the run files alone"""
+    from ohio_bench.experiments import EXPERIMENTS
+    from ohio_bench.report import marked
+    from ohio_bench.runner.cell import Report
+
+    known = {name: of for name, of in EXPERIMENTS.items() if of.claims}
+    for name in args.experiment:
+        if name not in known:
+            raise unknown("experiment with claims", name, known)
+    if args.write and args.experiment:
+        raise UserError("--write: expected with the claims of all experiments, which texts name, found with some")
+    results = Path(args.results)
+    found = marked.all_of([of for name, of in known.items() if name in (args.experiment or known)], results)
+    written = Report(marked.files(found, results, Path(args.texts)) if args.write else {}).write().paths
+    said = {"claims": marked.as_json(found), "written": list(map(str, written))}
+    show(args, said, "\n".join([marked.shown(found), *map(str, written)]))
+
+
 def submit_command(args) -> None:
     """let a run file made elsewhere join the leaderboard, once it is found sound"""
     from ohio_bench.report import leaderboard
@@ -201,11 +252,20 @@ def add_to(add: Add) -> None:
     )
     command.add_argument("--seeds", type=Number("seeds"), help="training seeds, instead of the preset's")
     command.add_argument("--learner", help="only this one, on every method: its name, or module:object of your own")
+    words = "once code has changed: rerun one cell, --only or the quickest stale one; if it returns the same, note that changes"
+    command.add_argument("--sentinel", action="store_true", help=f"{words} of its code are equivalent")
     add_processes(command)
     add_fill("finetune", finetune_command, "domains")
     add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, cost)", cached=False)
 
     add_results(add("leaderboard", leaderboard_command))
+
+    command = add("claims", claims_command, cached=False)
+    command.add_argument("experiment", nargs="*", help="only the claims of these")
+    command.add_argument("--write", action="store_true", help="write them to results/claims, and between the markers of texts")
+    words = "folder of README.md and docs, whose markers are filled"
+    command.add_argument("--texts", type=path_argument, metavar="DIR", default=".", help=words)
+    add_results(command)
 
     command = add("submit", submit_command, cached=False)
     command.add_argument("file", metavar="FILE", help="a run file")

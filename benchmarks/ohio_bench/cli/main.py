@@ -10,15 +10,25 @@ from typing import NoReturn
 from absl import app, logging
 from absl.flags import argparse_flags
 
-from ohio_bench.cli import catalog, datasets, experiments, playing, training
+from ohio_bench.cli import catalog, data, datasets, experiments, playing, training
 from ohio_bench.cli.arguments import Number
 from ohio_jax import __version__, compilation_cache, interrupts, limits
 from ohio_jax.errors import UserError, one_line, out_of_memory
 
-GROUPS = (catalog, datasets, training, playing, experiments)  # each with add_to(add), which adds its commands
-REBUILT = ("data", "speed", "leaderboard")  # write several files, each of them whole; others one, at their end
+GROUPS = (catalog, data, datasets, training, playing, experiments)  # each with add_to(add), which adds its commands
+REBUILT = ("speed", "claims", "leaderboard")  # write several files, each of them whole; others one, at their end
 CLOSED = "Event loop is closed"  # asyncio's, of TensorStore's other reads of a file that one of them found damaged
-RESUMED = ("collect", "invert", "train", "online", "hdpo", "bench", "finetune", "sensitivity")  # what they finished is kept
+RESUMED = (
+    "data",
+    "collect",
+    "invert",
+    "train",
+    "online",
+    "hdpo",
+    "bench",
+    "finetune",
+    "sensitivity",
+)  # what they finished is kept
 TRUE = ("1", "true", "t", "yes", "y", "on")  # as JAX reads its variables
 
 

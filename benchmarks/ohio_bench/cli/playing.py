@@ -14,16 +14,16 @@ def evaluate_command(args) -> None:
     from ohio_jax.learners import LEARNERS
     from ohio_jax.scores import t_interval
 
-    task = arguments.scripted_policy(args)
+    task, (stream, seed) = arguments.scripted_policy(args), arguments.seed_of(args)
     if task is None:
         task, interface, plan, states = arguments.trained(args)
         learner = LEARNERS[plan.learner]
-        played = evaluate_learner(task, interface, learner, states, args.episodes, args.seed, not args.sample_actions)
+        played = evaluate_learner(task, interface, learner, states, args.episodes, seed, not args.sample_actions)
         head = {"task": task.name, "policy": f"{interface} {plan.learner}", "checkpoint": args.checkpoint}
         head["training_seed"] = np.repeat(plan.first_seed + np.arange(plan.seeds), args.episodes).tolist()
         of_runs = f"{plan.seeds} training seeds x {args.episodes}"
     else:
-        played = jax.tree.map(lambda x: np.asarray(x)[None], evaluate_policy(task, args.policy, args.episodes, args.seed))
+        played = jax.tree.map(lambda x: np.asarray(x)[None], evaluate_policy(task, args.policy, args.episodes, seed))
         head, of_runs = {"task": task.name, "policy": args.policy}, str(args.episodes)
     if not all(np.isfinite(x).all() for x in jax.tree.leaves(played)):
         raise UserError(f"{head['policy']} on {task.name}: expected finite returns and metrics, found others")
@@ -36,7 +36,8 @@ def evaluate_command(args) -> None:
     found = {
         **head,
         "settings": task.settings,
-        "seed": args.seed,
+        **({} if stream is None else {"stream": stream}),
+        "seed": seed,
         "score": float(of.mean()),
         **known,
         "reference": {"zero": task.reference.zero, "full": task.reference.full},
@@ -69,7 +70,7 @@ def render_command(args) -> None:
     else:
         _, env, act, params, _ = scripted_policy(task, args.policy)
         env = env.high if isinstance(env, StepwiseHierarchy) else env  # a frame a decision
-    render(task, env, act, params, out, args.seed, args.episodes, args.decisions, args.fps, args.every)
+    render(task, env, act, params, out, arguments.seed_of(args)[1], args.episodes, args.decisions, args.fps, args.every)
     arguments.show(args, {"file": args.out, "task": task.name, "episodes": args.episodes}, args.out)
 
 
@@ -77,7 +78,7 @@ def add_to(add: Add) -> None:
     command = add("evaluate", evaluate_command)
     arguments.add_who(command)
     command.add_argument("--episodes", type=Number("episodes"), default=10, help="test episodes, of each training seed")
-    command.add_argument("--seed", type=Number("seed"), default=10, help="of instances and of the policy's own randomness")
+    arguments.add_episodes_of(command)
     arguments.add_set(command)
     arguments.add_processes(command)
 
@@ -87,6 +88,6 @@ def add_to(add: Add) -> None:
     command.add_argument("--decisions", type=Number("decisions"), default=40, help="how much of an episode is shown")
     command.add_argument("--every", type=Number("every"), default=1, help="decisions from one frame to the next")
     command.add_argument("--fps", type=Number("fps"), default=10, help="frames a second")
-    command.add_argument("--seed", type=Number("seed"), default=10, help="of instances and of the policy's own randomness")
+    arguments.add_episodes_of(command)
     command.add_argument("--out", type=path_argument, required=True, metavar="F.gif", help="the moving picture")
     arguments.add_set(command)

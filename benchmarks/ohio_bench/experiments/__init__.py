@@ -3,7 +3,8 @@
 import functools
 
 from ohio_bench.experiments import finetune, gains, manipulation, reacher, routing, sensitivity, supply_chain
-from ohio_bench.report import markdown
+from ohio_bench.report import evidence, markdown
+from ohio_bench.report.claims import Claim
 from ohio_bench.runner import table
 from ohio_bench.runner.cell import Experiment
 from ohio_bench.runner.table import Table
@@ -13,8 +14,8 @@ OF = (routing, supply_chain, reacher, manipulation, gains)
 TABLES: dict[str, Table] = {of.TABLE.name: of.TABLE for of in OF}
 
 
-def of_table(declared: Table) -> Experiment:
-    """A results table as the runner takes it: its groups are its rows."""
+def of_table(declared: Table, claims: tuple[Claim, ...] = ()) -> Experiment:
+    """A results table as the runner takes it: its groups are its rows. claims: what is claimed of its methods."""
     return Experiment(
         name=declared.name,
         command=f"bench {declared.name}",
@@ -24,6 +25,8 @@ def of_table(declared: Table) -> Experiment:
         cells=functools.partial(table.cells, declared),
         report=functools.partial(markdown.report, declared),
         presets=declared.presets,
+        claims=claims,
+        measured=functools.partial(evidence.of_table, declared),
     )
 
 
@@ -35,7 +38,7 @@ def table_of(name: str) -> Table:
 
 
 EXPERIMENTS: dict[str, Experiment] = {
-    **{name: of_table(declared) for name, declared in TABLES.items()},
+    **{of.TABLE.name: of_table(of.TABLE, getattr(of, "CLAIMS", ())) for of in OF},
     **{of.EXPERIMENT.name: of.EXPERIMENT for of in (finetune, sensitivity)},
 }
 # Those of the paper in the order of `bench all`, which an hour of an accelerator goes through: what a CPU is slowest at first.

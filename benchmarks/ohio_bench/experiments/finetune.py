@@ -9,20 +9,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ohio_envs import files, registry
+from ohio_envs import datasets, files
 from ohio_envs.plans import SHORT, as_released
 
 from ohio_bench.experiments import routing
+from ohio_bench.report import evidence
 from ohio_bench.report import finetune as page
+from ohio_bench.report.claims import Claim
 from ohio_bench.runner.cell import Cell, Experiment
 from ohio_bench.runner.finetune import tuned
 from ohio_bench.runner.store import slug
 from ohio_jax.errors import UserError
 from ohio_jax.learners import sac
+from ohio_jax.streams import Test
 from ohio_jax.training.online import OnlinePlan
 from ohio_jax.training.plan import Plan
 
-DATA_SEED, TEST_SEED = 1000, 10
 BATCH = 100  # the original's
 
 
@@ -57,7 +59,7 @@ STALE = Method("IQL, stale states (paper)", "iql", "iql", stale=True)
 
 @dataclass(frozen=True)
 class Domain:
-    """Where learners are fine-tuned: a task, the data they start from, and how the original mixes data there.
+    """Where learners are fine-tuned: the task of a data set, which they start from, and how the original mixes data there.
 
     Attributes:
         horizon: decisions a round of play; an episode of routing lasts one more.
@@ -68,9 +70,7 @@ class Domain:
     """
 
     name: str
-    task: str
-    settings: tuple[tuple[str, str], ...]
-    behavior_policy: str
+    data_set: str
     horizon: int
     offline: dict[str, Any]
     learning_starts: int
@@ -85,9 +85,7 @@ def supply_chain_domain() -> Domain:
     mixing = ((0, 0.5), (2_000, 0.25), (3_000, 0.0))
     return Domain(
         name="1W3S-HEUR",
-        task="supply-chain-1w3s",
-        settings=(),
-        behavior_policy="s_policy",
+        data_set="1w3s-heur-v1",
         horizon=30,
         offline={"iql": SHORT["supply-chain"]["iql"], "cql": freer, "cal_ql": freer},
         learning_starts=200,
@@ -106,9 +104,7 @@ def routing_domain() -> Domain:
     short = SHORT["routing"]
     return Domain(
         name=row.name,
-        task=row.task,
-        settings=row.settings,
-        behavior_policy=row.behavior_policy,
+        data_set=row.data_set,
         horizon=19,
         offline={"iql": short["iql"], "cql": short["cql"], "cal_ql": short["cql"]},
         learning_starts=11 * 19,
@@ -133,6 +129,8 @@ class Budget:
         decisions: made online by each seed.
         envs: side by side.
         updates_per_step: updates after a decision of all of them.
+        runs: run r has a training seed and a data set of its own.
+        data_episodes: only the first so many of a data set's.
     """
 
     domain: Domain
@@ -141,8 +139,8 @@ class Budget:
     offline: dict[str, int]
     decisions: int
     updates_per_step: int
-    seeds: int
-    data_episodes: int
+    runs: int
+    data_episodes: int | None = None
     test_episodes: int = 100
     envs: int = 10
     methods: tuple[Method, ...] = METHODS
@@ -152,7 +150,7 @@ def cells(budgets: tuple[Budget, ...], domains: Iterable[str]) -> Iterator[Cell]
     """A cell for every interface and method of these domains; the original's faulty loop for the interface it was written for."""
     for b in (b for b in budgets if b.domain.name in set(domains)):
         domain = b.domain
-        task = registry.make(domain.task, dict(domain.settings))
+        task = datasets.task_of(domain.data_set)
         for interface in b.interfaces:
             methods = (*b.methods, STALE) if interface == "end_to_end_compat" else b.methods
             for method in methods:
@@ -161,15 +159,14 @@ def cells(budgets: tuple[Budget, ...], domains: Iterable[str]) -> Iterator[Cell]
                     "domain": domain.name,
                     "task": task.name,
                     "settings": task.settings,
-                    "behavior_policy": domain.behavior_policy,
-                    "data_seed": DATA_SEED,
-                    "data_episodes": b.data_episodes,
+                    "data_set": domain.data_set,
+                    **({} if b.data_episodes is None else {"data_episodes": b.data_episodes}),
                     "interface": interface,
                     "method": asdict(method),
                     "horizon": domain.horizon,
                     "offline": offline_plan.as_json(),
                     "online": {**online_plan.as_json(), "plan": online_plan.plan.as_json()},
-                    "test_seed": TEST_SEED,
+                    "test_stream": Test().name,
                     "test_episodes": b.test_episodes,
                 }
                 words = (domain.name, interface)
@@ -182,11 +179,11 @@ def plans(b: Budget, interface: str, method: Method) -> tuple[Plan, OnlinePlan]:
     domain, updates, normalize = b.domain, b.offline[method.offline], not as_released(interface)
     config = replace(domain.offline[method.offline], actor_lr_decay_steps=float(updates))
     online = sac_config(domain.offline["cql"]) if method.online == "sac" else domain.offline[method.online]
-    offline_plan = Plan(method.offline, config, b.hidden, updates, BATCH, min(500, updates), b.seeds, normalize=normalize)
+    offline_plan = Plan(method.offline, config, b.hidden, updates, BATCH, min(500, updates), b.runs, normalize=normalize)
     steps = lambda decisions: -(-decisions // b.envs)
     rounds = b.decisions // (b.envs * domain.horizon)  # episodes in every environment
     block = domain.horizon * b.updates_per_step
-    plan = Plan(method.online, online, b.hidden, rounds * block, BATCH, block, b.seeds, normalize=normalize)
+    plan = Plan(method.online, online, b.hidden, rounds * block, BATCH, block, b.runs, normalize=normalize)
     return offline_plan, OnlinePlan(
         plan,
         envs=b.envs,
@@ -205,14 +202,14 @@ FLAT = ("end_to_end", "end_to_end_compat")
 
 def quick() -> tuple[Budget, ...]:
     """A part for `make bench`: IQL on the smaller supply chain."""
-    amounts: dict[str, Any] = {"decisions": 3_000, "updates_per_step": 5, "seeds": 2, "data_episodes": 100, "test_episodes": 20}
+    amounts: dict[str, Any] = {"decisions": 3_000, "updates_per_step": 5, "runs": 2, "data_episodes": 100, "test_episodes": 20}
     methods = tuple(method for method in METHODS if method.name == "IQL")
     return (Budget(supply_chain_domain(), ("ohio", FLAT[1]), 32, {"iql": 1_000}, **amounts, methods=methods),)
 
 
 def cpu() -> tuple[Budget, ...]:
     """Both domains on two cores."""
-    amounts: dict[str, Any] = {"decisions": 6_000, "updates_per_step": 5, "seeds": 4, "data_episodes": 500}
+    amounts: dict[str, Any] = {"decisions": 6_000, "updates_per_step": 5, "runs": 5}
     updates = {"iql": 3_000, "cql": 3_000, "cal_ql": 3_000}
     few = {"iql": 2_000, "cql": 400, "cal_ql": 400}
     city = routing_domain()
@@ -225,11 +222,47 @@ def cpu() -> tuple[Budget, ...]:
 
 def paper() -> tuple[Budget, ...]:
     """The published budgets; for a GPU. What is dearest comes first: the city, and there networks on all pairs of regions."""
-    amounts: dict[str, Any] = {"decisions": 150_000, "updates_per_step": 10, "seeds": 5, "data_episodes": 667}
+    amounts: dict[str, Any] = {"decisions": 150_000, "updates_per_step": 10, "runs": 5}
     updates: dict[str, int] = dict.fromkeys(("iql", "cql", "cal_ql"), 500_000)
     return tuple(Budget(domain(), (*FLAT, "ohio"), 256, updates, **amounts) for domain in (routing_domain, supply_chain_domain))
 
 
+CHAIN, CITY = ("1W3S-HEUR",), ("NYC-DISP",)
+CLAIMS = (
+    Claim(
+        "supply-chain",
+        "After fine-tuning, SAC with OHIO scores {difference} before, on the supply chain.",
+        "OHIO SAC",
+        0.0,
+        rows=CHAIN,
+        statistic="gain",
+    ),
+    Claim(
+        "routing",
+        "After fine-tuning, SAC with OHIO scores {difference} before, in New York.",
+        "OHIO SAC",
+        0.0,
+        rows=CITY,
+        statistic="gain",
+    ),
+    Claim(
+        "supply-chain-paper",
+        "After fine-tuning on the supply chain, SAC with OHIO scores {difference} SAC with the original's end-to-end actions.",
+        ours="OHIO SAC",
+        theirs="E2E (paper) SAC",
+        rows=CHAIN,
+        statistic="after",
+    ),
+    Claim(
+        "routing-paper",
+        "After fine-tuning in New York, SAC with OHIO scores {difference} SAC with the original's end-to-end actions, after "
+        "{updates} and {their_updates} updates.",
+        ours="OHIO SAC",
+        theirs="E2E (paper) SAC",
+        rows=CITY,
+        statistic="after",
+    ),
+)
 EXPERIMENT = Experiment(
     name="finetune",
     command="finetune",
@@ -239,4 +272,6 @@ EXPERIMENT = Experiment(
     cells=cells,
     report=page.report,
     presets={"quick": quick, "cpu": cpu, "paper": paper},
+    claims=CLAIMS,
+    measured=evidence.of_finetuning,
 )

@@ -10,7 +10,7 @@ import itertools
 from ohio_envs import plans
 
 from ohio_bench.experiments import manipulation
-from ohio_bench.experiments.manipulation import BEHAVIOR, LOGGED, OHIO
+from ohio_bench.experiments.manipulation import LOGGED, OHIO
 from ohio_bench.report import charts
 from ohio_bench.runner.table import Preset, Row, Table
 
@@ -21,8 +21,8 @@ COLUMNS = tuple(column for column in manipulation.COLUMNS if column.family in (L
 
 def _row(scene: str, kp: float, zeta: float) -> Row:
     # `stiffness`: with the paper's wider action range, everywhere.
-    settings = (("gains", "stiffness"), ("rotation_kp", f"{kp:g}"), ("position_zeta", f"{zeta:g}"))
-    return Row(f"{scene}-{kp:g}-{zeta:g}", scene.lower(), settings, BEHAVIOR, {}, data_settings=())
+    changes = {"gains": "stiffness", "rotation_kp": kp, "position_zeta": zeta}
+    return Row(f"{scene}-{kp:g}-{zeta:g}", f"{scene.lower()}-noisy-v1", changes=changes)
 
 
 ROWS = tuple(_row(scene, kp, zeta) for scene in ("Lift", "Door") for kp, zeta in itertools.product(KP, ZETA))
@@ -30,12 +30,12 @@ ROWS = tuple(_row(scene, kp, zeta) for scene in ("Lift", "Door") for kp, zeta in
 
 def quick() -> Preset:
     """One corner."""
-    return Preset(ROWS[:1], plans.make("manipulation", 1, 64, {"iql": 1_000}), 16, 5)
+    return Preset(ROWS[:1], plans.make("manipulation", 1, 64, {"iql": 1_000}), runs=1, test_episodes=5, data_episodes=16)
 
 
 def cpu() -> Preset:
     """The whole map in some hours on two cores."""
-    return Preset(ROWS, plans.make("manipulation", 1, 128, {"iql": 20_000}), 200, 50)
+    return Preset(ROWS, plans.make("manipulation", 1, 128, {"iql": 20_000}), runs=1, test_episodes=100)
 
 
 TABLE = Table(

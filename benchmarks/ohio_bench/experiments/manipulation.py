@@ -7,6 +7,7 @@ high-level actions for the gains of each.
 
 from ohio_envs import plans
 
+from ohio_bench.report.claims import Claim
 from ohio_bench.runner.table import Column, Preset, Row, Table
 
 LOGGED, OHIO, GRADIENT = "Logged high-level actions", "OHIO least squares", "OHIO gradient"
@@ -42,18 +43,16 @@ PAPER = {
     "Door-Stiffness": ((18.6, 14.3), (92.7, 15.8)),
     "Door-Damping": ((2.9, 2.2), (76.7, 28.2)),
 }
-BEHAVIOR = "noisy-0.3"
 # What changes after the data are collected: settings of the task that policies are tested in. The last two are no part of the
 # controller: an arm that carries 1 kg more than it knows of, and joints with ten times their damping and dry friction.
 CHANGES = {
-    "Original": (),
-    "Stiffness": (("gains", "stiffness"),),
-    "Damping": (("gains", "damping"),),
-    "Mixture": (),
-    "Payload": (("payload", "1"),),
-    "Friction": (("friction", "10"),),
+    "Original": {},
+    "Stiffness": {"gains": "stiffness"},
+    "Damping": {"gains": "damping"},
+    "Mixture": {},
+    "Payload": {"payload": 1},
+    "Friction": {"friction": 10},
 }
-MADE = {"Mixture": (("logged", "all"),)}  # episode by episode under another of the three gains
 UNFORESEEN = {"Payload", "Friction"}
 
 
@@ -61,7 +60,8 @@ def _row(scene: str, change: str) -> Row:
     name = f"{scene}-{change}"
     published = PAPER.get(name, ())
     paper = {(family, "iql"): figure for family, figure in zip((LOGGED, GRADIENT), published, strict=False)}
-    return Row(name, scene.lower(), CHANGES[change], BEHAVIOR, paper, MADE.get(change, ()), change in UNFORESEEN)
+    data_set = f"{scene.lower()}-noisy{'-all-gains' * (change == 'Mixture')}-v1"
+    return Row(name, data_set, paper, CHANGES[change], change in UNFORESEEN)
 
 
 ROWS = tuple(_row(scene, change) for scene in ("Lift", "Door") for change in CHANGES)
@@ -72,18 +72,18 @@ def quick() -> Preset:
     """Part of `make bench`: a door under more damping, with high-level actions as logged and as recovered."""
     rows = tuple(row for row in ROWS if row.name == "Door-Damping")
     columns = tuple(column for column in COLUMNS if column.family in (LOGGED, OHIO) and column.learner == "iql")
-    return Preset(rows, BUDGETS["quick"](), 24, 10, policies=("expert",), columns=columns)
+    return Preset(rows, BUDGETS["quick"](), runs=1, test_episodes=10, data_episodes=24, policies=("expert",), columns=columns)
 
 
 def cpu() -> Preset:
     """The whole table in some hours on two cores."""
-    return Preset(ROWS, BUDGETS["cpu"](), 200, 50, policies=POLICIES)
+    return Preset(ROWS, BUDGETS["cpu"](), runs=5, test_episodes=100, policies=POLICIES)
 
 
 def paper() -> Preset:
     """The published budgets; for a GPU."""
     dearest = tuple(column.name for column in COLUMNS if column.learner == "iql")  # the paper's learner
-    return Preset(ROWS, BUDGETS["paper"](), 1500, 100, policies=POLICIES, dearest=dearest)
+    return Preset(ROWS, BUDGETS["paper"](), runs=5, test_episodes=100, policies=POLICIES, dearest=dearest)
 
 
 TABLE = Table(
@@ -111,4 +111,71 @@ TABLE = Table(
     each_step=("returns",),
     shares=("metrics.success",),
     blocks="learner",
+)
+
+CHANGED = tuple(f"{scene}-{change}" for scene in ("Lift", "Door") for change in ("Stiffness", "Damping"))
+UNKNOWN = tuple(f"{scene}-{change}" for scene in ("Lift", "Door") for change in sorted(UNFORESEEN))
+GAINS = "Where the controller's stiffness or damping changed,"
+CLAIMS = (
+    Claim(
+        "logged",
+        f"{GAINS} IQL on actions recovered for the new gains, in a wider range than the logged ones, scores {{difference}} IQL "
+        "on the logged ones.",
+        ours=f"{OHIO} IQL",
+        theirs=f"{LOGGED} IQL",
+        rows=CHANGED,
+    ),
+    Claim(
+        "logged-success",
+        f"{GAINS} the success rate of the same policies, in percent, is {{difference}} that on logged actions.",
+        ours=f"{OHIO} IQL",
+        theirs=f"{LOGGED} IQL",
+        rows=CHANGED,
+        statistic="success",
+    ),
+    Claim(
+        "equal-range",
+        f"{GAINS} IQL on recovered actions within the range of the logged ones scores {{difference}} IQL on the logged ones.",
+        ours=f"{EQUAL} IQL",
+        theirs=f"{LOGGED} IQL",
+        rows=CHANGED,
+    ),
+    Claim(
+        "hrl",
+        f"{GAINS} IQL on recovered actions scores {{difference}} a trained low level that follows joint targets (HRL joint).",
+        ours=f"{OHIO} IQL",
+        theirs="HRL joint IQL",
+        rows=CHANGED,
+    ),
+    Claim(
+        "gradient",
+        f"{GAINS} IQL on actions recovered by least squares scores {{difference}} IQL on those of the paper's gradient descent, "
+        "without its restarts.",
+        ours=f"{OHIO} IQL",
+        theirs=f"{GRADIENT} IQL",
+        rows=CHANGED,
+    ),
+    Claim(
+        "cloning",
+        "On Lift under changed gains, behavior cloning of recovered actions scores {difference} that of the logged ones.",
+        ours=f"{OHIO} BC",
+        theirs=f"{LOGGED} BC",
+        rows=tuple(name for name in CHANGED if name.startswith("Lift")),
+    ),
+    Claim(
+        "unforeseen",
+        "Under a payload and a friction that no controller knows of, IQL on recovered actions scores {difference} IQL on the "
+        "logged ones.",
+        ours=f"{OHIO} IQL",
+        theirs=f"{LOGGED} IQL",
+        rows=UNKNOWN,
+    ),
+    Claim(
+        "unchanged",
+        "On Lift under the logging gains, recovered actions score {difference} the logged ones.",
+        ours=f"{OHIO} IQL",
+        theirs=f"{LOGGED} IQL",
+        relation="equal",
+        rows=("Lift-Original",),
+    ),
 )

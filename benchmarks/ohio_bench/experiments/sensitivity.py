@@ -18,6 +18,7 @@ from ohio_bench.runner.cell import Cell, Experiment
 from ohio_bench.runner.sensitivity import cost, recovery, score, timed
 from ohio_bench.runner.sensitivity.arm import Belief, beliefs
 from ohio_bench.runner.store import slug
+from ohio_jax.streams import Data, Test
 
 SIZES = {
     "segments": (64, 1024, 16384, 131072),
@@ -25,7 +26,6 @@ SIZES = {
     "dimension": (2, 4, 8, 16, 32, 64, 100),
     "regions": (10, 16, 32, 64, 128, 256),
 }
-TEST_SEED = 10
 SLOW = ("numerical", "cross_entropy")  # these get `few` segments
 
 
@@ -47,7 +47,7 @@ class Budget(NamedTuple):
         judged: inverses that get a score there.
         estimates: names in `recovery.ESTIMATES`.
         clones: gradient steps of behavior cloning.
-        seeds, test_episodes: of each score.
+        runs, test_episodes: of each score.
         sizes: what grows -> sizes.
         many, least: segments a call of the cost measurements, and of large or slow ones.
         costly: inverses of those.
@@ -74,7 +74,7 @@ class Budget(NamedTuple):
     judged: tuple[str, ...] = ("least_squares", "posterior")
     estimates: tuple[str, ...] = tuple(recovery.ESTIMATES)
     clones: int = 6000
-    seeds: int = 2
+    runs: int = 2
     test_episodes: int = 50
     sizes: dict[str, tuple[int, ...]] = SIZES
     many: int = 1024
@@ -119,7 +119,7 @@ def cells(b: Budget, kinds: Iterable[str]) -> Iterator[Cell]:
     for kind in kinds:
         for words, measure, given in CELLS[kind](b):
             plain = lambda value: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-            config = {name: plain(value) for name, value in given.items()}
+            config = {name: plain(value) for name, value in given.items()} | {"data_stream": Data().name}
             yield Cell(f"{kind}/{slug(*words)}", config, partial(timed, measure, given))
 
 
@@ -148,8 +148,8 @@ def calibrations(b: Budget) -> Listed:
 
 
 def scores(b: Budget) -> Listed:
-    plan = plans.make("reacher", b.seeds, 64, {"bc": b.clones}, 256)[score.SPACE, "bc"]
-    test = {"plan": plan, "test_seed": TEST_SEED, "test_episodes": b.test_episodes}
+    plan = plans.make("reacher", b.runs, 64, {"bc": b.clones}, 256)[score.SPACE, "bc"]
+    test = {"plan": plan, "test_stream": Test().name, "test_episodes": b.test_episodes}
     ends = beliefs((*b.factors[:1], *b.factors[-1:]), (*b.shares[:1], *b.shares[-1:]))
     others = [steps for steps in b.lengths if steps != b.middle]
     wanted: list[Any] = [

@@ -1,21 +1,33 @@
 """The charts of tables: bars, and maps over two gains."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ohio_bench.report import plots
-from ohio_bench.report.aggregate import Entry, columns, grid
+from ohio_bench.report.entries import Entry, columns, grid
 from ohio_bench.runner.table import Table
+from ohio_jax import scores
 
 
 def bars(table: Table, listed: list[Entry]) -> bytes:
-    """Bars of return and of each metric, a panel each, grouped by row; scripted behavior is a dashed line."""
+    """Bars of return and of each metric, a panel each, grouped by row, with every run and the 95 % t interval over runs.
+
+    Scripted behavior is a dashed line; hollow bars hold the policy of another bar.
+    """
     from matplotlib import colormaps
 
     rows = grid(table, listed)
     panels = [("return", table.unit), *((name, label) for name, label, _ in table.metrics)]
-    value = lambda e, name: e.mean_return if name == "return" else float(np.mean(e.cell["metrics"].get(name, np.nan)))
+    factors = {name: factor for name, _, factor in table.metrics}
+    most = {name: factors[name] if f"metrics.{name}" in table.shares else np.inf for name in factors}
+
+    def of_runs(e: Entry, name: str) -> np.ndarray:
+        played = e.cell["returns"] if name == "return" else e.cell["metrics"].get(name, [[np.nan]])
+        return factors.get(name, 1.0) * np.mean(played, axis=1)
+
+    value = lambda e, name: float(np.mean(of_runs(e, name)))
     shown = columns(table, listed)
     width = 0.8 / len(shown)
     inches = max(10.0, 0.1 * len(rows) * len(shown))
@@ -28,12 +40,18 @@ def bars(table: Table, listed: list[Entry]) -> bytes:
     color = lambda column: (palette(families.index(column.family)), 1.0 - 0.7 * learners.index(column.learner) / len(learners))
     for axis, (name, label) in zip(axes[:, 0], panels, strict=True):
         for i, column in enumerate(shown):
-            heights = [value(row[column.name], name) if row[column.name] else 0.0 for _, row in rows]
+            found = [row[column.name] for _, row in rows]
+            heights = [value(entry, name) if entry else 0.0 for entry in found]
+            filled = [color(column) if entry is None or entry.same is None else "none" for entry in found]
             place, text = np.arange(len(rows)) + i * width, plots.plain(column.name)
-            axis.bar(place, heights, width, label=text, color=color(column))
+            axis.bar(place, heights, width, color=filled, edgecolor=color(column), linewidth=0.5)
+            axis.bar(place[:1], 0.0, width, label=text, color=color(column))  # for the legend, though the first bar be hollow
+            for x, entry in zip(place, found, strict=True):
+                if entry is not None and entry.same is None:
+                    _runs(axis, x, of_runs(entry, name), most.get(name, np.inf))
         for x, (_, row) in enumerate(rows):
             some = next(entry for entry in row.values() if entry)
-            behavior = some.cell["config"]["behavior_policy"]
+            behavior = some.behavior_policy
             for entry in listed:
                 if entry.row == some.row.split("-")[0] and entry.column == behavior:
                     height = value(entry, name)
@@ -43,8 +61,17 @@ def bars(table: Table, listed: list[Entry]) -> bytes:
     axes[-1, 0].set_xticks(np.arange(len(rows)) + 0.4 - width / 2, [plots.plain(name) for name, _ in rows])
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=int(inches / 2.8), fontsize=8, frameon=False, loc="outside lower center")
-    figure.suptitle(f"{table.title} (dashed: behavior policy)")
+    hollow = "; hollow: the policy of another bar" if any(entry.same for entry in listed) else ""
+    figure.suptitle(f"{table.title} (dots: runs; lines: 95 % t intervals; dashed: behavior policy{hollow})")
     return plots.png(figure)
+
+
+def _runs(axis: Any, x: float, runs: np.ndarray, most: float) -> None:
+    """Every run as a dot, over the t interval of their mean; most: where the line of a share ends, as it does at 0."""
+    low, high = np.clip(scores.t_interval(runs), 0.0 if np.isfinite(most) else -np.inf, most)
+    if np.isfinite(low) and np.isfinite(high):
+        axis.vlines(x, low, high, "black", linewidth=0.8)
+    axis.scatter(np.full(len(runs), x), runs, s=4, color="white", edgecolors="black", linewidths=0.4, zorder=3)
 
 
 def maps(names: Sequence[str], kp: Sequence[float], zeta: Sequence[float], listed: list[Entry]) -> bytes:

@@ -1,4 +1,6 @@
-"""Every published score beside ours: how far apart they are, whether the intervals overlap, and why where they do not.
+"""Every published score beside ours: how far apart they are, whether ours meets it, and why where it does not.
+
+What is not known of a published score has a range, over which the verdict is given.
 
 Numbers come from the run files and from the tables, `Row.paper`; only the reasons are words, in `comparison.toml`.
 """
@@ -13,17 +15,18 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
-from ohio_bench.report.aggregate import Board, Entry, published_text
+from ohio_bench.report.aggregate import Board
+from ohio_bench.report.entries import Entry, published_text
 from ohio_bench.report.text import filled, plain, table
 from ohio_bench.runner.cell import RESULTS, Report
 from ohio_bench.runner.table import Paper
 
-NORMAL = 1.96  # deviations of a mean that hold 95 % of a normal distribution
 UNKNOWN = "Not known."
+MARGIN = 5.0  # half the width of an interval of ours that is narrow enough to say that it meets a published score
 
 WORDS = tomllib.loads(resources.files("ohio_bench.report").joinpath("comparison.toml").read_text(encoding="utf-8"))
 PUBLISHED: dict[str, dict[str, Any]] = WORDS["published"]  # table -> episodes and protocol of its published scores
-# (table, data set, method), as patterns -> why ours may differ where the intervals do not overlap. The first match counts.
+# (table, data set, method), as patterns -> why ours may differ where it does not meet the figure. The first match counts.
 REASONS: dict[tuple[str, ...], str] = {tuple(reason["of"]): reason["why"] for reason in WORDS["reasons"]}
 
 
@@ -35,7 +38,8 @@ class Compared:
         row, column: data set and method.
         theirs: mean and deviation.
         entry: our cell, None if there is no run file.
-        interval: 95 % interval of their mean, over episodes.
+        interval: 95 % t interval of their mean, over episodes.
+        references: what J_ref of the published scores may be; without a range ours alone.
         updates: ours, of the paper's.
         reason: why the two may differ.
     """
@@ -45,13 +49,31 @@ class Compared:
     theirs: Paper
     entry: Entry | None
     interval: tuple[float, float]
+    references: tuple[float, ...]
     updates: str
     reason: str
 
+    def verdict(self, full: float) -> str:
+        """Whether ours meets theirs, scored by this J_ref: yes, no or undecided; "" without a run file."""
+        if self.entry is None:
+            return ""
+        reference = self.entry.cell["reference"]
+        share = (reference["full"] - reference["zero"]) / (full - reference["zero"])
+        low, high = self.entry.low * share, self.entry.high * share
+        if high < self.interval[0] or self.interval[1] < low:
+            return "no"
+        return "yes" if high - low <= 2 * MARGIN else "undecided"
+
     @property
-    def overlap(self) -> bool:
-        """Whether their interval and ours, over training seeds, have a score in common."""
-        return self.entry is not None and self.interval[0] <= self.entry.high and self.entry.low <= self.interval[1]
+    def ours(self) -> str:
+        """The verdict by our own J_ref."""
+        return self.verdict(self.entry.cell["reference"]["full"]) if self.entry else ""
+
+    @property
+    def verdicts(self) -> str:
+        """The verdict, or one for each J_ref where they differ."""
+        found = list(map(self.verdict, self.references))
+        return " / ".join(found if len(set(found)) > 1 else found[:1])
 
 
 def reason(table: str, row: str, column: str) -> str:
@@ -62,6 +84,8 @@ def reason(table: str, row: str, column: str) -> str:
 
 def compared(board: Board) -> list[Compared]:
     """Every published score of the data sets and methods of a table's preset."""
+    from scipy.special import stdtrit
+
     table, made = board.table, board.table.preset(board.preset)
     ours = {(entry.row, entry.column): entry for entry in board.entries if "author" not in entry.cell}
     full = table.preset("paper").plans if "paper" in table.presets else {}
@@ -71,7 +95,8 @@ def compared(board: Board) -> list[Compared]:
         if theirs is None:
             continue
         mean, deviation = theirs
-        half = NORMAL * deviation / math.sqrt(PUBLISHED[table.name]["episodes"])
+        episodes = PUBLISHED[table.name]["episodes"]
+        half = stdtrit(episodes - 1, 0.975) * deviation / math.sqrt(episodes)
         entry, budget = ours.get((row.name, column.name)), full.get((column.interface, column.learner))
         updates = f"{entry.cell['config']['plan']['updates']:,}" if entry else "0"
         out.append(
@@ -81,6 +106,7 @@ def compared(board: Board) -> list[Compared]:
                 theirs=theirs,
                 entry=entry,
                 interval=(mean - half, mean + half),
+                references=tuple(PUBLISHED[table.name].get("full", [entry.cell["reference"]["full"]] if entry else [])),
                 updates=updates + (f" of {budget.updates:,}" if budget else ""),
                 reason=reason(table.name, row.name, column.name),
             )
@@ -91,7 +117,8 @@ def compared(board: Board) -> list[Compared]:
 def _section(board: Board, found: list[Compared]) -> str:
     between = lambda low, high: f"{low:.1f} to {high:.1f}"
     run = [of.entry for of in found if of.entry]
-    apart = [of.entry.difference > 0 for of in found if of.entry and not of.overlap]
+    apart = [of.entry.difference > 0 for of in found if of.entry and of.ours == "no"]
+    met, open_ = (sum(of.ours == verdict for of in found) for verdict in ("yes", "undecided"))
     why: dict[str, str] = {}  # reason -> the letter that stands for it
     rows = []
     for of in found:
@@ -99,20 +126,32 @@ def _section(board: Board, found: list[Compared]) -> str:
         if (entry := of.entry) is None:
             rows.append([*first, "not run", "", between(*of.interval), "", "", of.updates, ""])
             continue
-        numbers = [entry.text, f"{entry.difference:+.1f}", between(*of.interval), between(entry.low, entry.high)]
-        letter = "" if of.overlap else why.setdefault(of.reason, ascii_lowercase[len(why)])
-        rows.append([*first, *numbers, "yes" if of.overlap else "no", of.updates, letter])
-    names = ("data", "method", "paper", "ours", "difference", "paper's interval", "our interval", "overlap", "updates", "reason")
+        numbers = [entry.text + entry.marks, f"{entry.difference:+.1f}", between(*of.interval), entry.interval_text]
+        letter = "" if of.ours != "no" else why.setdefault(of.reason, ascii_lowercase[len(why)])
+        rows.append([*first, *numbers, of.verdicts, of.updates, letter])
+    names = ("data", "method", "paper", "ours", "difference", "paper's interval", "our interval", "meets", "updates", "reason")
     return "\n\n".join(
         [
             f"## {board.table.title}, preset `{board.preset}`",
             PUBLISHED[board.table.name]["protocol"],
-            f"{len(found)} published scores, of which {len(run)} were run. On {len(run) - len(apart)} the intervals overlap; on "
-            f"{sum(apart)} ours is higher, on {len(apart) - sum(apart)} lower.",
+            f"{len(found)} published scores, of which {len(run)} were run: {met} are met, {open_} undecided; on {sum(apart)} "
+            f"ours is higher, on {len(apart) - sum(apart)} lower.",
+            _over_references(board, found),
             table(names, rows, None),
             "\n".join(f"- {letter}: {reason}" for reason, letter in why.items()),
         ]
     )
+
+
+def _over_references(board: Board, found: list[Compared]) -> str:
+    """How many published scores are met, for each J_ref that these may have; nothing where it is known."""
+    published = PUBLISHED[board.table.name]
+    if "full" not in published:
+        return ""
+    verdicts = {full: [of.verdict(full) for of in found] for full in published["full"]}
+    counts = [f"by {full:,.0f} {of.count('yes')} and {of.count('undecided')}" for full, of in verdicts.items()]
+    said = f"Met and undecided are, of {len(found)}: {', '.join(counts)}. Verdicts that differ are in this order."
+    return f"{published['unknown']} {said}"
 
 
 def text(boards: list[Board]) -> str:

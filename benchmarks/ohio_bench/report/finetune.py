@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from ohio_bench.report import plots
-from ohio_bench.report.text import filled, machine, table
+from ohio_bench.report.policies import cards
+from ohio_bench.report.text import between, filled, machine, table
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
+from ohio_bench.runner.standing import standing
 from ohio_jax import scores
 
 KIND = "finetune"  # of run files, see `ohio_bench.runner.schema`
@@ -71,7 +72,7 @@ def run_of(cell: dict[str, Any]) -> Run:
         domain=config["domain"],
         interface=config["interface"],
         method=config["method"]["name"],
-        behavior_policy=float(normal(cell["data"]["return_mean"])),
+        behavior_policy=float(normal(np.mean([card["return_mean"] for card in cards(cell)]))),
         updates=online["plan"]["updates"],
         decisions=online["envs"] * (online["learning_starts"] + rounds[some] * config["horizon"]),
         score=normal(curve["return"])[some],
@@ -95,8 +96,9 @@ def report(results: Path, preset: str) -> Report:
     if not cells:
         return Report({})
     runs, stem = [run_of(cell) for cell in cells], results / f"finetune-{preset}"
-    made = {".md": text(cells, runs, preset).encode(), ".csv": as_csv(runs).encode(), ".png": figure(runs)}
-    return Report({stem.with_suffix(suffix): content for suffix, content in made.items()})
+    stands = standing(cells, results)
+    made = {".md": text(cells, runs, preset, stands.text()).encode(), ".csv": as_csv(runs).encode(), ".png": figure(runs)}
+    return Report({stem.with_suffix(suffix): content for suffix, content in made.items()}, standing=stands)
 
 
 def smooth(values: np.ndarray) -> np.ndarray:
@@ -108,30 +110,25 @@ def smooth(values: np.ndarray) -> np.ndarray:
     return (total[stop] - total[first]) / (stop - first)[:, None]
 
 
-def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95 % bootstrap intervals of the means over seeds, `Float[K]` each; values: `Float[K, S]`."""
-    return scores.interval(jax.random.key(0), values.T, statistic=scores.means)
-
-
 def summary(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean over seeds and its 95 % bootstrap interval; values: `Float[S]`."""
-    low, high = interval(values[None])
-    return float(values.mean()), float(low[0]), float(high[0])
+    """Mean over runs and its 95 % t interval; values: `Float[S]`."""
+    low, high = scores.t_interval(values)
+    return float(values.mean()), float(low), float(high)
 
 
 def _lines(runs: list[Run]) -> list[list[str]]:
     out = []
-    between = lambda values: "{:.1f} ({:.1f} to {:.1f})".format(*summary(values))
     for run in runs:
         found = (run.violations, run.tested)
         violated = [f"{np.mean(of[name]):,.1f}" if name in of else "" for of in found for name in VIOLATIONS]
         lowest = f"{smooth(run.score).mean(axis=1).min():.1f}"
-        scored = [between(run.start), lowest, between(run.last), between(run.end)]
+        start, last, end = (between(*summary(values)) for values in (run.start, run.last, run.end))
+        scored = [start, lowest, last, end]
         out.append([INTERFACES[run.interface], run.method, f"{run.updates:,}", *scored, *violated])
     return out
 
 
-def text(cells: list[dict[str, Any]], runs: list[Run], preset: str) -> str:
+def text(cells: list[dict[str, Any]], runs: list[Run], preset: str, stale: str = "") -> str:
     head = ["interface", "method", "updates", "before", "lowest", "last tenth", "after", "infeasible requests", "above storage"]
     head += ["infeasible requests, after", "above storage, after"]
     parts = []
@@ -141,6 +138,7 @@ def text(cells: list[dict[str, Any]], runs: list[Run], preset: str) -> str:
         parts += [f"## {domain}", made, table(head, _lines(of))]
     given = {
         "preset": preset,
+        "stale": stale,
         "command": f"ohio-jax finetune --preset {preset}",
         "share": 100 * SMOOTH,
         "domains": "\n\n".join(parts),
@@ -164,7 +162,7 @@ def as_csv(runs: list[Run]) -> str:
 
 
 def figure(runs: list[Run]) -> bytes:
-    """A row for each domain; score and violations against decisions, bands are 95 % intervals over seeds."""
+    """A row for each domain; score and violations against decisions, bands are 95 % t intervals over runs."""
     domains = list(dict.fromkeys(run.domain for run in runs))
     methods = list(dict.fromkeys(run.method for run in runs))
     panels = ["score", *VIOLATIONS]
@@ -179,7 +177,10 @@ def figure(runs: list[Run]) -> bytes:
                 values = smooth(run.score if name == "score" else run.violations[name])
                 axis.plot(run.decisions, values.mean(axis=1), styles[run.interface], color=color, label=run.name, linewidth=1.4)
                 some = slice(None, None, max(1, len(values) // 40))
-                axis.fill_between(run.decisions[some], *interval(values[some]), color=color, alpha=0.12, linewidth=0)
+                if values.shape[1] > 1:
+                    low, high = scores.t_interval(values[some])
+                    low = low if name == "score" else np.maximum(low, 0)  # of violations there are none or some
+                    axis.fill_between(run.decisions[some], low, high, color=color, alpha=0.12, linewidth=0)
         row[0].axhline(next(run.behavior_policy for run in runs if run.domain == domain), color="black", linewidth=1)
         # Collapsed runs fall far below the score of random actions, 0; the axis ends before.
         lowest = min(float(smooth(run.score).mean(axis=1).min()) for run in runs if run.domain == domain)

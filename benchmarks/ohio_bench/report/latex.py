@@ -1,6 +1,6 @@
 """A results table as LaTeX, for papers: one booktabs tabular a block. Needs `\\usepackage{booktabs}`."""
 
-from ohio_bench.report.aggregate import Entry, blocks
+from ohio_bench.report.entries import Entry, blocks
 from ohio_bench.runner.table import Table
 
 SPECIAL = {
@@ -17,6 +17,9 @@ SPECIAL = {
 }
 
 
+MARKS = {"": "", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "†‡": r"$^{\dagger\ddagger}$"}
+
+
 def plain(text: str) -> str:
     """Text of a run file as LaTeX sets it: nothing in it is a command."""
     return "".join(SPECIAL.get(letter, letter) for letter in text)
@@ -30,8 +33,11 @@ def _cell(entry: Entry | None, beside: bool) -> list[str]:
     """Ours, and with `beside` the paper's figure and the difference."""
     if entry is None:
         return [""] * (3 if beside else 1)
-    ours = _numbers(entry.text)
-    ours = rf"\boldmath{ours}" if entry.best else ours
+    ours = f"= {plain(entry.same_text)}"
+    if entry.same is None:
+        ours = _numbers(entry.text)
+        ours = (rf"\boldmath{ours}" if entry.best else ours) + MARKS[entry.marks]
+        ours += "" if entry.success is None else rf"; {entry.success:.0f}\,\%"
     return [ours, _numbers(entry.paper_text), _numbers(f"{entry.difference:+.1f}" if entry.paper else "")] if beside else [ours]
 
 
@@ -60,8 +66,10 @@ def _block(title: str, names: list[str], lines: list[tuple[str, list[Entry | Non
 
 
 def text(table: Table, preset: str, learned: list[Entry]) -> str:
-    """Every block of the table. Bold: the interval lies above those of all other methods on the same data."""
-    lines = [f"% {table.title}, preset {preset}: mean and standard deviation over episodes and seeds. Needs booktabs."]
+    """Every block of the table, marked as in the page."""
+    lines = [f"% {table.title}, preset {preset}: mean and standard deviation over episodes and runs. Needs booktabs."]
+    lines.append("% Bold: better than all other methods on the same data, by paired comparisons with Holm's correction.")
+    lines.append("% dagger: fewer than five runs; double dagger: a run collapsed; = X: the same policy as that of X.")
     for block in blocks(table, learned):
         lines += ["", *_block(*block)]
     return "\n".join(lines) + "\n"

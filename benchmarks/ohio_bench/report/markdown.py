@@ -8,12 +8,15 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ohio_bench.report import charts, latex
-from ohio_bench.report.aggregate import ENOUGH, PULLS, Aggregate, Board, Choice, Entry, blocks, board, grid
-from ohio_bench.report.text import filled, formatted, plain
+from ohio_bench.report import charts, latex, learned_from, policies
+from ohio_bench.report.aggregate import PULLS, Aggregate, Board, Choice, board
+from ohio_bench.report.entries import ENOUGH, Entry, blocks, grid
+from ohio_bench.report.text import between, filled, formatted, plain
 from ohio_bench.report.text import table as tabled
 from ohio_bench.runner.cell import Report
 from ohio_bench.runner.table import Table
+from ohio_jax.coverage import collapsing, coverage
+from ohio_jax.scores import FALL
 
 TRIED = (1, 8, 32, PULLS)  # online evaluations that the table of choices shows
 
@@ -22,7 +25,11 @@ def _blocks(table: Table, listed: list[Entry]) -> str:
     def shown(entry: Entry | None) -> str:
         if entry is None:
             return ""
-        ours = f"**{entry.text}**" if entry.best else entry.text
+        if entry.same is not None:
+            ours = f"= {plain(entry.same_text)}"
+        else:
+            ours = f"**{entry.text}**" if entry.best else entry.text
+            ours += entry.marks + ("" if entry.success is None else f"; {entry.success:.0f} %")
         return ours + (f" *(paper {entry.paper_text}; {entry.difference:+.1f})*" if entry.paper else "")
 
     return "\n\n".join(
@@ -35,62 +42,125 @@ def _markdown(of: Board) -> str:
     table, listed = of.table, of.entries
     learned = [entry for entry in listed if not entry.scripted]
     some = learned[0] if learned else listed[0]
-    fewest = min((entry.seeds for entry in learned), default=ENOUGH)
-    narrow = f" Intervals of fewer than {ENOUGH} seeds are too narrow." if fewest < ENOUGH else ""
-    if fewest == 1:
-        narrow = " With one seed, intervals are over test episodes and do not cover other seeds."
     given = {
         "table": table,
         "preset": of.preset,
         "command": f"ohio-jax bench {table.name} --preset {of.preset}",
         "hardware": plain(some.hardware),
-        "seeds": some.seeds,
-        "plural": "s" * (some.seeds > 1),
+        "runs": f"{some.seeds} run{'s' * (some.seeds > 1)}",
         "episodes": some.episodes,
-        "narrow": narrow,
+        "stale": of.standing.text(),
+        "legend": _legend(learned),
         "blocks": _blocks(table, learned),
+        "shared": _shared(table, learned),
         "over_all": _over_all(of.aggregates),
         "choices": _choices(of.choices),
         "scripted": _scripted(table, listed),
+        "learned_from": learned_from.section(table, learned),
         "cells": _cells(table, listed),
     }
     return filled("ohio_bench.report", "table", given)
+
+
+def _legend(learned: list[Entry]) -> str:
+    """What marks mean, and what intervals of so many runs are worth."""
+    counts = sorted({*(entry.seeds for entry in learned), ENOUGH, 2 * ENOUGH} - {1})
+    held = ", ".join(f"{100 * coverage(collapsing, runs):.0f} % of {runs}" for runs in counts)
+    said = [
+        "After the semicolon: episodes with success." if any(entry.success is not None for entry in learned) else "",
+        "*= X*: the same policy as in the cell of X, which holds its numbers." if any(entry.same for entry in learned) else "",
+        f"†: fewer than {ENOUGH} runs." if any(entry.seeds < ENOUGH for entry in learned) else "",
+        f"‡: a run collapsed: it scores less than half of the cell's median, and at least {FALL:g} below it."
+        if any(entry.collapsed.any() for entry in learned)
+        else "",
+        "Cells of one run have no interval and no rank." if any(entry.seeds < 2 for entry in learned) else "",
+        "No interval holds for runs of which some collapse: where one in ten does, 95 % t intervals hold the mean in so many "
+        f"cells, by their number of runs: {held} (simulated).",
+    ]
+    return " ".join(filter(None, said))
+
+
+def _shared(table: Table, learned: list[Entry]) -> str:
+    """Which policies play several data sets; those of several methods on one are in the table."""
+    rows: dict[Any, list[Entry]] = {}
+    for line in (line for _, line in grid(table, learned)):
+        for entry in filter(None, line.values()):
+            if (policy := policies.policy_of(entry.cell)) is not None:
+                rows.setdefault((policy, entry.column), []).append(entry)
+    sets: dict[tuple[str, ...], list[str]] = {}
+    for found in rows.values():
+        if len(found) > 1:
+            sets.setdefault(tuple(entry.row for entry in found), []).append(found[0].column)
+    lines = [f"- {plain(', '.join(names))}: {plain('; '.join(methods))}" for names, methods in sets.items()]
+    return filled("ohio_bench.report", "shared", {"lines": "\n".join(lines)}) if lines else ""
 
 
 def _scripted(table: Table, listed: list[Entry]) -> str:
     entries = sorted((entry for entry in listed if entry.scripted), key=lambda entry: (entry.row, entry.mean_return))
     if not entries:
         return ""
-    names = ["task", "policy", "score", table.unit, "% of the upper bound", *(label for _, label, _ in table.metrics)]
+    names = ["task", "policy", "score", *_labels(table)]
     rows = [[plain(entry.row), plain(entry.column), entry.text, *_details(table, entry)] for entry in entries]
     return f"## Scripted policies and the upper bound, on the same test episodes\n\n{tabled(names, rows, None)}"
 
 
 def _cells(table: Table, listed: list[Entry]) -> str:
-    names = ["data", "method", "rank", "score", "95 % interval", "paper", "difference", table.unit, "% of the upper bound"]
-    names += [*(label for _, label, _ in table.metrics), "training, s", "transitions", "hardware"]
+    labels = _labels(table)
+    names = [
+        "data",
+        "method",
+        "rank",
+        "score",
+        *labels,
+        "95 % interval",
+        "each run",
+        "paper",
+        "difference",
+        "training, s",
+        "hardware",
+    ]
     rows = []
     for entry in (entry for _, row in grid(table, listed) for entry in row.values() if entry):
-        score = [entry.rank_text, entry.text, f"{entry.low:.1f} to {entry.high:.1f}"]
+        head = [plain(entry.row), plain(entry.column), entry.rank_text]
+        if entry.same is not None:
+            rows.append([*head, f"= {plain(entry.same_text)}", *[""] * (len(names) - 4)])
+            continue
+        each = ", ".join(f"{run:.1f}" + "‡" * bool(fell) for run, fell in zip(entry.runs, entry.collapsed, strict=True))
         theirs = [entry.paper_text, formatted(entry.difference, "+.1f")]
-        last = [formatted(entry.train, ".0f"), formatted(entry.trained_on, ",.0f"), plain(entry.hardware)]
-        rows.append([plain(entry.row), plain(entry.column), *score, *theirs, *_details(table, entry), *last])
+        last = [formatted(entry.train, ".0f"), plain(entry.hardware)]
+        score = [entry.text + "†" * ("†" in entry.marks), *_details(table, entry)]
+        rows.append([*head, *score, entry.interval_text, each, *theirs, *last])
     return tabled(names, rows, None)
 
 
+def _ordered(table: Table) -> list[tuple[str, str, float]]:
+    """The metrics, success first: it stands next to the score."""
+    return sorted(table.metrics, key=lambda metric: metric[0] != "success")
+
+
+def _labels(table: Table) -> list[str]:
+    """The heads of `_details`."""
+    first, last = [
+        [label for name, label, _ in _ordered(table) if (name == "success") == is_success] for is_success in (True, False)
+    ]
+    return [*first, table.unit, "% of the upper bound", *last]
+
+
 def _details(table: Table, entry: Entry) -> list[str]:
+    """Success if there is one, return, % of the upper bound, other metrics."""
     metrics = entry.cell["metrics"]
-    means = [f"{factor * np.mean(metrics[name]):,.0f}" if name in metrics else "" for name, _, factor in table.metrics]
-    return [f"{entry.mean_return:,.0f}", formatted(entry.of_bound, ".1f"), *means]
+    means = {name: f"{factor * np.mean(metrics[name]):,.0f}" if name in metrics else "" for name, _, factor in _ordered(table)}
+    first = [means.pop("success")] if "success" in means else []
+    return [*first, f"{entry.mean_return:,.0f}", formatted(entry.of_bound, ".1f"), *means.values()]
 
 
 def _over_all(found: list[Aggregate]) -> str:
-    between = lambda value, low, high, digits: f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
     rows = []
     for of in found:
-        fields = [between(of.value[name], of.low[name], of.high[name], 1) for name in ("iqm", "median", "mean", "gap")]
-        rows.append([plain(of.column.name), *fields, between(*of.better, 2) if of.better else ""])
-    methods = tabled(["method", "IQM", "median", "mean", "gap", "P"], rows, None)
+        fields = [between(of.value[name], of.low[name], of.high[name]) for name in ("iqm", "median", "mean", "gap")]
+        count = f"{of.policies} on {of.table.shape[1]}"
+        rows.append([plain(of.column.name), count, *fields, between(*of.better, 2) if of.better else ""])
+    methods = tabled(["method", "policies on data sets", "IQM", "median", "mean", "gap", "P"], rows, None)
     return filled("ohio_bench.report", "over_all", {"methods": methods}) if found else ""
 
 
@@ -107,15 +177,18 @@ def _csv(table: Table, listed: list[Entry]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     metrics = [name for name, _, _ in table.metrics]
     last = ["paper", "paper_spread", "difference", "first_rank", "last_rank", "train", "seconds", "hardware", "author"]
+    last += ["runs", "collapsed", "same_row", "same_column"]
     writer.writerow([*names, *metrics, *last])
     for entry in listed:
         fields = [getattr(entry, name) for name in names]
-        fields = [f"{x:.4f}" if isinstance(x, float) else x for x in fields]
+        fields = [("" if np.isinf(x) else f"{x:.4f}") if isinstance(x, float) else x for x in fields]
         found = entry.cell["metrics"]
         fields += [f"{np.mean(found[name]):.2f}" if name in found else "" for name in metrics]
-        rank = ("", "") if entry.scripted else entry.rank
+        rank = entry.rank if entry.rank[0] else ("", "")
         fields += [*(entry.paper or ("", "")), formatted(entry.difference, ".4f"), *rank, formatted(entry.train, ".1f")]
-        writer.writerow([*fields, f"{entry.seconds:.1f}", entry.hardware, entry.cell.get("author", "")])
+        fields += [f"{entry.seconds:.1f}", entry.hardware, entry.cell.get("author", "")]
+        collapsed = "" if entry.scripted else int(entry.collapsed.sum())
+        writer.writerow([*fields, " ".join(f"{run:.4f}" for run in entry.runs), collapsed, *(entry.same or ("", ""))])
     return text.getvalue()
 
 
@@ -129,13 +202,14 @@ def report(table: Table, results: Path, preset: str) -> Report:
     if learned:
         made[".tex"] = latex.text(table, preset, learned).encode()
         made[".png"] = (table.chart or functools.partial(charts.bars, table))(found.entries)
-    return Report({stem.with_suffix(suffix): content for suffix, content in made.items()}, found)
+    return Report({stem.with_suffix(suffix): content for suffix, content in made.items()}, found, found.standing)
 
 
 def as_json(listed: list[Entry]) -> list[dict[str, Any]]:
     """The numbers that `--json` prints."""
     names = ("row", "column", "seeds", "episodes", "score", "spread", "low", "high", "mean_return")
-    return [{name: getattr(entry, name) for name in names} for entry in listed]
+    number = lambda value: None if isinstance(value, float) and np.isinf(value) else value
+    return [{name: number(getattr(entry, name)) for name in names} for entry in listed]
 
 
 def show(table: Table, listed: list[Entry], out: TextIO, colors: bool) -> None:
@@ -144,11 +218,12 @@ def show(table: Table, listed: list[Entry], out: TextIO, colors: bool) -> None:
     found = list(blocks(table, listed))
     first = 2 + max(14, *(len(name) for title, _, lines in found for name in (title, *(name for name, _ in lines))))
     for title, names, lines in found:
-        print(f"\n{title:<{first}}" + "".join(f"{name:<35}" for name in names).rstrip(), file=out)
+        print(f"\n{title:<{first}}" + "".join(f"{name:<43}" for name in names).rstrip(), file=out)
         for name, row in lines:
             shown = f"{name:<{first}}"
             for entry in row:
-                ours = f"{entry.text:<13}" if entry else " " * 13
+                success = f"; {entry.success:.0f} %" if entry and entry.success is not None else ""
+                ours = f"{entry.text + entry.marks + success if entry else '':<21}"
                 theirs = f"(paper {entry.paper_text})" if entry and entry.paper else ""
                 shown += f"{ours}{dim}{theirs:<22}{plain}"
             print(shown.rstrip(), file=out)

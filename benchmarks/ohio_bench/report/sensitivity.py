@@ -10,6 +10,7 @@ from ohio_bench.report.sensitivity_plots import draw_accuracy, draw_cost, draw_l
 from ohio_bench.report.text import filled, machine, number, origin, table
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
+from ohio_bench.runner.standing import standing
 
 KINDS = ("recovery", "calibration", "score", "cost")  # of run files, see `ohio_bench.runner.schema`
 
@@ -35,8 +36,9 @@ def report(results: Path, preset: str) -> Report:
         picture = draw(found)
         if picture is not None:
             drawn[question] = base.with_name(f"{base.name}-{question}.png"), picture
-    page = text(found, {question: path for question, (path, _) in drawn.items()}, preset)
-    return Report({base.with_suffix(".md"): page.encode(), **dict(drawn.values())})
+    stands = standing((cell for cells in found.values() for cell in cells), results)
+    page = text(found, {question: path for question, (path, _) in drawn.items()}, preset, stands.text())
+    return Report({base.with_suffix(".md"): page.encode(), **dict(drawn.values())}, standing=stands)
 
 
 def power_of(points: np.ndarray) -> float:
@@ -165,7 +167,7 @@ QUESTIONS = {
 }
 
 
-def text(found: runs.Found, drawn: dict[str, Path], preset: str) -> str:
+def text(found: runs.Found, drawn: dict[str, Path], preset: str, stale: str = "") -> str:
     """The page, from run files alone."""
     latest = max((cell for cells in found.values() for cell in cells), key=lambda cell: cell["provenance"]["time"])
     parts = []
@@ -178,6 +180,7 @@ def text(found: runs.Found, drawn: dict[str, Path], preset: str) -> str:
     given = {
         "command": f"ohio-jax sensitivity --preset {preset}",
         "source": origin(latest["provenance"]),
+        "stale": stale,
         "warning": warning,
         "questions": "\n\n".join(parts),
         "provenance": machine(latest["provenance"]),

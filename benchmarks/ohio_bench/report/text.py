@@ -19,6 +19,11 @@ def formatted(value: float, form: str) -> str:
     return "" if np.isnan(value) else format(value, form)
 
 
+def between(value: float, low: float, high: float, digits: int = 1) -> str:
+    """A number with its interval, by itself where that is infinite."""
+    return f"{value:.{digits}f}" + (f" ({low:.{digits}f} to {high:.{digits}f})" if np.isfinite(low) else "")
+
+
 def number(value: float | None) -> str:
     """Three digits, thousands separated; nothing for None."""
     if value is None:

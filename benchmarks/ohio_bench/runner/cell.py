@@ -33,10 +33,12 @@ class Report(NamedTuple):
     Attributes:
         files: path -> content, the page first; nothing where there are no run files.
         board: of a table, what it shows.
+        standing: how its cells stand, see `ohio_bench.runner.standing`; None where there are none.
     """
 
     files: dict[Path, bytes]
     board: Any = None
+    standing: Any = None
 
     @property
     def paths(self) -> list[Path]:
@@ -68,6 +70,8 @@ class Experiment:
         groups: `groups(made)`, their names.
         cells: `cells(made, groups)`, the cells of these groups, in the order in which they are run.
         report: `report(results, preset) -> Report`, from run files alone; writes nothing.
+        claims: what is claimed of it, each a `ohio_bench.report.claims.Claim`.
+        measured: `measured(results, preset)`, what its run files say of each method, for these claims.
     """
 
     name: str
@@ -78,4 +82,6 @@ class Experiment:
     cells: Callable[[Any, Iterable[str]], Iterable[Cell]]
     report: Callable[[Path, str], Report]
     presets: dict[str, Callable[[], Any]]
+    claims: tuple[Any, ...] = ()
+    measured: Callable[[Path, str], dict[tuple[str, str], Any]] = lambda results, preset: {}
     preset = preset_of

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from ohio_bench.runner import source
 from ohio_bench.runner.cell import Cell
 from ohio_bench.runner.work import WorkFolder
 from ohio_jax import compilation_cache, mesh, provenance
@@ -116,7 +117,10 @@ def over_ray(cpus: int | None = None, gpus: float | None = None) -> Executor:
             environment["env_vars"] = {compilation_cache.VARIABLE: where}
         task = ray.remote(max_retries=RETRIES, runtime_env=environment, **need)(_carried_out)
         packed = ray.cloudpickle.dumps((again, learners, outside.FROM))
-        waiting = {task.remote(packed, cell.name, cell.config, need["num_cpus"], work): cell.name for cell in wanted}
+        code = source.Code()
+        made_by = lambda cell: source.name_of(code.sources(cell.config))
+        given = {cell.name: (packed, cell.name, cell.config, made_by(cell), need["num_cpus"], work) for cell in wanted}
+        waiting = {task.remote(*of): name for name, of in given.items()}
         with progress("on Ray", len(wanted), "cell") as bar:
             while waiting:
                 (done, *_), _ = ray.wait(list(waiting))
@@ -162,8 +166,8 @@ def _result(ray: Any, name: str, done: Any) -> Outcome:
         return UserError(f"its worker died {RETRIES + 1} times ({reason})")
 
 
-def _carried_out(packed: bytes, name: str, config: dict[str, Any], cpus: int, work: WorkFolder) -> Outcome:
-    """A cell, in a worker: with so many devices and threads as it has cores."""
+def _carried_out(packed: bytes, name: str, config: dict[str, Any], sources: str, cpus: int, work: WorkFolder) -> Outcome:
+    """A cell, in a worker: with so many devices and threads as it has cores, and by the sources that the command has."""
     flags = DEVICES.sub("", os.environ.get("XLA_FLAGS", ""))
     os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={max(1, int(cpus))}".strip()
     os.environ["NPROC"] = str(max(1, int(cpus)))  # size of XLA's thread pool
@@ -176,6 +180,8 @@ def _carried_out(packed: bytes, name: str, config: dict[str, Any], cpus: int, wo
             f"field {different}: expected {config.get(different)}, found {found.get(different)} on a worker; workers and the"
             " command need the same version of the code, and the same kind of accelerator"
         )
+    if (own := source.name_of(source.Code().sources(config))) != sources:
+        raise UserError(f"sources: expected those that the command has, {sources}, found {own} on a worker")
     return outcome(cell, work)
 
 

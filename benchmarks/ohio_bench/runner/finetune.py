@@ -1,14 +1,15 @@
 """A cell of fine-tuning: learn offline, test, fine-tune online, test again."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 
 from ohio_bench.runner.store import short_hash, slug
-from ohio_bench.runner.work import WorkFolder
-from ohio_jax.evaluate import evaluate_learner
-from ohio_jax.learners import LEARNERS, sac
+from ohio_bench.runner.work import WorkFolder, each_run, joined, tested
+from ohio_jax.learners import sac
+from ohio_jax.streams import Test
 from ohio_jax.task import Task
 from ohio_jax.training.online import OnlinePlan, online
 from ohio_jax.training.plan import Plan
@@ -19,24 +20,27 @@ def tuned(
 ) -> dict[str, Any]:
     """What the cell of this configuration finds. words: of the names of what it keeps."""
     interface, method = config["interface"], config["method"]
-    logged = work.dataset(task, config["behavior_policy"], config["data_episodes"], config["data_seed"])
-    transitions = work.labeled(task, logged, interface)
-    first = work.trained(offline_plan, task, interface, transitions, (*words, offline_plan.learner))
-    states = first.states
-    if online_plan.plan.learner != offline_plan.learner:
-        keys = jax.vmap(jax.random.key)(np.arange(offline_plan.seeds))
-        adopted = jax.vmap(lambda state, key: sac.adopt(state, key, online_plan.plan.config))(states.state, keys)
-        states = states._replace(state=adopted)
-    with work.kept(f"finetune/{slug(*words, method['name'])}.{short_hash(config)}") as folder:
-        last = online(online_plan, task, interface, folder, states, transitions if method["keeps"] else None, work.deadline)
-
-    def test(learner: str, states) -> dict[str, Any]:
-        played = evaluate_learner(task, interface, LEARNERS[learner], states, config["test_episodes"], config["test_seed"])
-        return {"returns": np.asarray(played.returns).tolist(), **{k: np.asarray(v).tolist() for k, v in played.metrics.items()}}
-
+    cards, firsts, lasts = [], [], []
+    for plan, further in zip(each_run(offline_plan), each_run(online_plan.plan), strict=True):
+        logged = work.dataset(config["data_set"], plan.first_seed, config.get("data_episodes"))
+        transitions = work.labeled(task, logged, interface)
+        first = work.trained(plan, task, interface, transitions, (*words, plan.learner))
+        states = first.states
+        if further.learner != plan.learner:
+            keys = jax.vmap(jax.random.key)(np.array([plan.first_seed]))
+            adopted = jax.vmap(lambda state, key, config=further.config: sac.adopt(state, key, config))(states.state, keys)
+            states = states._replace(state=adopted)
+        with work.kept(f"finetune/{slug(*words, method['name'])}.{short_hash({**config, 'run': plan.first_seed})}") as folder:
+            old = transitions if method["keeps"] else None
+            lasts.append(online(replace(online_plan, plan=further), task, interface, folder, states, old, work.deadline))
+        cards.append(transitions.card)
+        firsts.append(first)
+    first, last = joined(firsts), joined(lasts)
+    played = lambda plan, trained: tested(task, interface, plan, trained, config["test_episodes"], Test())
+    tests = {when: played(*of) for when, of in (("start", (offline_plan, first)), ("end", (online_plan.plan, last)))}
     return {
-        "data": transitions.card,
+        "data": cards,
         "curve": {name: value.tolist() for name, value in last.curve.items()},
-        "tests": {"start": test(offline_plan.learner, first.states), "end": test(online_plan.plan.learner, last.states)},
+        "tests": {when: {"returns": of["returns"], **of["metrics"]} for when, of in tests.items()},
         "seconds": {"offline": first.seconds, "online": last.seconds},
     }

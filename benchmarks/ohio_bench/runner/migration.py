@@ -62,8 +62,8 @@ def migrated(cell: dict[str, Any]) -> dict[str, Any]:
         return cell
     config = _config(cell["config"])
     found = {**cell, "version": VERSION, "config": config}
-    if isinstance(cell.get("data"), dict):
-        found["data"] = _renamed(cell["data"], CONFIG)
+    if isinstance(cell.get("data"), dict):  # of all seeds, before each run had a data set of its own
+        found["data"] = [_renamed(cell["data"], CONFIG)]
     if "column" in cell:
         found["column"] = column(cell["column"])
     for field in ("metrics", "curve"):

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ohio_bench.runner import commands, store
+from ohio_bench.runner import commands, source, standing, store
 from ohio_bench.runner.cell import RESULTS, Cell, Experiment, Report
 from ohio_bench.runner.executors import Executor, here
 from ohio_bench.runner.work import WorkFolder
@@ -85,6 +85,8 @@ def run(
     stored = lambda name: store.same(_config_in(paths[name], name, experiment.kind(name)), cells[name].config)
     other = lambda name: mesh.is_main_process() and not stored(name)
     missing = [cell for name, cell in cells.items() if force or mesh.broadcast_bool(other(name))]
+    code = source.Code()  # before anything runs: files may change while their old code does
+    made_by = {cell.name: code.sources(cell.config) for cell in missing}
     if missing:
         try_output(place / "cell.json")
     failed: dict[str, UserError] = {}
@@ -98,6 +100,7 @@ def run(
         try:
             if isinstance(outcome, UserError):
                 raise outcome
+            head["sources"] = standing.keep(made_by[name], results)
             store.write(paths[name], {**head, **cell.head, "config": cell.config, **outcome}, experiment.kind(name))
         except UserError as error:
             failed[name] = error

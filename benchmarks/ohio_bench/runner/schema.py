@@ -15,7 +15,7 @@ from typing import Any
 
 from ohio_jax.errors import UserError, short
 
-VERSION = 3  # of what a run file is. Whoever adds or renames a field raises it, and says in `migration` what older files mean
+VERSION = 4  # of what a run file is. Whoever adds or renames a field raises it, and says in `migration` what older files mean
 DEEPEST = 16  # levels of nesting
 HIGHEST = 3.5e38  # float32's, in which everything is measured
 LONGEST = 100_000  # numbers of a list, or lists of a table
@@ -132,7 +132,8 @@ def _nodes(node: Any) -> Iterator[dict[str, Any]]:
     """A node of the schema, then those it refers to."""
     if isinstance(node, dict):
         yield node
-        yield from _nodes(node.get("else"))
+        for name in ("then", "else"):
+            yield from _nodes(node.get(name))
         if "$ref" in node:
             yield from _nodes(_definitions()[node["$ref"].rpartition("/")[2]])
 
@@ -186,6 +187,9 @@ def _check_lists(cell: dict[str, Any], tests: dict[str, Any]) -> None:
         if (len(values), len(values[0])) != (seeds, episodes):
             expected = f"{seeds} lists, a training seed each, of {episodes} numbers, a test episode each"
             raise UserError(f"field {name}: expected {expected}, found {len(values)} of {len(values[0])}")
+    cards = cell.get("data", [])
+    if len(cards) > 1 and len(cards) != plan.get("seeds", len(cards)):
+        raise UserError(f"field data: expected a card for each of {plan['seeds']} runs, or one for all, found {len(cards)}")
     if tests:
         if len({(len(values), len(values[0])) for values in cell["curve"].values()}) > 1:
             raise UserError("field curve: expected as many rounds and seeds in all curves, found more in one than in another")

@@ -8,41 +8,56 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from ohio_envs import plans, registry
+from ohio_envs import datasets, plans, registry
 
 from ohio_bench.runner.cell import Cell, preset_of
 from ohio_bench.runner.store import slug
-from ohio_bench.runner.work import WorkFolder, tested
+from ohio_bench.runner.work import WorkFolder, each_run, joined, tested
+from ohio_jax.deadline import OutOfTime
 from ohio_jax.evaluate import evaluate_policy
+from ohio_jax.streams import Test
 from ohio_jax.task import Task
+from ohio_jax.training.loop import Trained
 from ohio_jax.training.plan import Plan
 
 KIND = "cell"  # of run files, see `ohio_bench.runner.schema`
 
 Paper = tuple[float, float]  # mean and standard deviation as published
+Settings = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A dataset: a behavior policy on a task. `paper` holds the published score of a column, by (family, learner).
+    """A data set to learn from, and where what was learned is tested. `paper` holds published scores, by (family, learner).
 
     Attributes:
-        data_settings: those of the task in which the data are made, where they are not those in which policies are tested.
+        data_set: name in `ohio_envs.datasets.RECIPES`.
+        changes: settings of the task in which policies are tested, where they are not those of the data.
         unforeseen: whether nobody knows what differs between the two, so that every column is learned where the data come from.
     """
 
     name: str
-    task: str
-    settings: tuple[tuple[str, str], ...]
-    behavior_policy: str
-    paper: dict[tuple[str, str], Paper]
-    data_settings: tuple[tuple[str, str], ...] | None = None
+    data_set: str
+    paper: dict[tuple[str, str], Paper] = field(default_factory=dict)
+    changes: Settings | None = None
     unforeseen: bool = False
 
     @property
-    def home(self) -> tuple[str, tuple[tuple[str, str], ...]]:
-        """Task and settings that the data come from."""
-        return self.task, self.settings if self.data_settings is None else self.data_settings
+    def recipe(self) -> datasets.Recipe:
+        return datasets.recipe(self.data_set)
+
+    @property
+    def task(self) -> str:
+        return self.recipe.task
+
+    @property
+    def settings(self) -> Settings:
+        """Of the task in which policies are tested."""
+        return self.recipe.settings if self.changes is None else self.changes
+
+    @property
+    def behavior_policy(self) -> str:
+        return self.recipe.behavior_policy
 
     @property
     def instance_family(self) -> str:
@@ -57,6 +72,7 @@ class Column:
     Attributes:
         weights: how much the learner trusts each transition, see `ohio_jax.relabel`; None: the inverse's own choice.
         zero_shot: whether it is learned in the task the data come from and transferred to the row's, unaware of what differs.
+        acting: how policies are played in tests, by their mean actions or by samples.
     """
 
     family: str
@@ -65,6 +81,7 @@ class Column:
     learner: str
     weights: str | None = None
     zero_shot: bool = False
+    acting: Literal["mean", "sample"] = "mean"
 
     @property
     def name(self) -> str:
@@ -73,9 +90,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Preset:
-    """How much work: rows, seeds and budgets. `plans` holds one training plan for each (interface, learner).
+    """How much work: rows, runs and budgets. `plans` holds one training plan for each (interface, learner).
 
     Attributes:
+        runs: of a learned cell; run r has a training seed and a data set of its own.
+        test_episodes: the first ones of `streams.Test()`.
+        data_episodes: only the first so many of a data set's.
         columns: those of the table, unless some are named here.
         hdpo: how the policy of that name is trained through the smooth simulator, for a table that shows one.
         dearest: names of columns whose cells are run first, since nothing cheaper replaces them, those of one instance family
@@ -84,10 +104,9 @@ class Preset:
 
     rows: tuple[Row, ...]
     plans: dict[tuple[str, str], Plan]
-    data_episodes: int
+    runs: int
     test_episodes: int
-    data_seed: int = 1000
-    test_seed: int = 10
+    data_episodes: int | None = None
     policies: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     hdpo: Plan | None = None
@@ -136,10 +155,9 @@ def with_learner(table: Table, preset: str, learner: str) -> Table:
     return changed(table, preset, replace(made, columns=columns, plans=budget))
 
 
-def with_seeds(table: Table, preset: str, seeds: int) -> Table:
-    """The table with another number of training seeds in one preset."""
-    made = table.preset(preset)
-    return changed(table, preset, replace(made, plans={key: replace(plan, seeds=seeds) for key, plan in made.plans.items()}))
+def with_runs(table: Table, preset: str, runs: int) -> Table:
+    """The table with another number of runs a cell in one preset."""
+    return changed(table, preset, replace(table.preset(preset), runs=runs))
 
 
 def changed(table: Table, preset: str, made: Preset) -> Table:
@@ -150,51 +168,61 @@ def changed(table: Table, preset: str, made: Preset) -> Table:
 def cells(table: Table, preset: Preset, names: Iterable[str]) -> Iterator[Cell]:
     """The cells of the rows of these names, and the scripted policies of their places, in the preset's order."""
     rows = tuple(row for row in preset.rows if row.name in set(names))
-    first = {
-        row.instance_family: row.home for row in reversed(preset.rows)
-    }  # where a family's policies play, whichever rows are chosen
+    # Where a family's policies play, whichever rows are chosen.
+    first = {row.instance_family: datasets.task_of(row.data_set) for row in reversed(preset.rows)}
     homes = {row.instance_family: first[row.instance_family] for row in rows}
-    keys = dict.fromkeys([*(key for row in rows for key in ((row.task, row.settings), row.home)), *homes.values()])
-    tasks = {key: registry.make(key[0], dict(key[1])) for key in keys}
-    scripted = list(_scripted(preset, {place: tasks[key] for place, key in homes.items()}))
+    scripted = list(_scripted(preset, homes))
+    tasks = functools.cache(lambda name, changes: registry.make(name, dict(changes)))
     yield from () if preset.dearest else scripted
     for column, row in preset.learned(preset.columns or table.columns, rows):
-        yield _learning(preset, column, row, tasks[row.task, row.settings], tasks[row.home])
+        home = datasets.task_of(row.data_set)
+        task = home if row.changes is None else tasks(row.task, tuple(row.changes.items()))
+        yield _learning(preset, column, row, task, home)
     yield from scripted if preset.dearest else ()
 
 
 def _scripted(preset: Preset, tasks: dict[str, Task]) -> Iterator[Cell]:
     """The cells of scripted policies in the tasks of these places."""
-    test = {"test_seed": preset.test_seed, "test_episodes": preset.test_episodes}
     for place, task in tasks.items():
         made = {policy: ({}, functools.partial(_run_policy, task, policy, preset)) for policy in preset.policies}
         if preset.hdpo:
-            made["hdpo"] = {"plan": preset.hdpo.as_json()}, functools.partial(_run_hdpo, task, preset.hdpo, preset)
+            plan = replace(preset.hdpo, seeds=preset.runs)
+            made["hdpo"] = {"plan": plan.as_json()}, functools.partial(_run_hdpo, task, plan, preset)
         for policy, (more, work_of) in made.items():
-            config = {"task": task.name, "settings": task.settings, "policy": policy, **more, **test}
+            config = {"task": task.name, "settings": task.settings, "policy": policy, **more, **_test(preset)}
             yield Cell(slug(place, "policy", policy), config, work_of, _head(place, policy, task))
 
 
 def _learning(preset: Preset, column: Column, row: Row, task: Task, home: Task) -> Cell:
     """The cell of a method on a row. home: the task its data come from."""
-    plan = preset.plans[column.interface, column.learner]
-    moved = {"data_settings": home.settings, "zero_shot": column.zero_shot or row.unforeseen}
-    config = {
+    config = {**learning(preset, column, row, task), **_test(preset)}
+    learn = functools.partial(_run_learner, task, home, row, column, preset)
+    return Cell(slug(row.name, column.family, column.learner), config, learn, _head(row.name, column.name, task))
+
+
+def learning(preset: Preset, column: Column, row: Row, task: Task) -> dict[str, Any]:
+    """What makes the runs of a method on a row again, but for the episodes they are played on. task: where that is."""
+    return {
         "task": task.name,
         "settings": task.settings,
-        "behavior_policy": row.behavior_policy,
-        "data_seed": preset.data_seed,
-        "data_episodes": preset.data_episodes,
+        "data_set": row.data_set,
+        **({} if preset.data_episodes is None else {"data_episodes": preset.data_episodes}),
         "interface": column.interface,
         "inverse": column.inverse,
         **({} if column.weights is None else {"weights": column.weights}),
-        **({} if row.data_settings is None else moved),
-        "plan": plan.as_json(),
-        "test_seed": preset.test_seed,
-        "test_episodes": preset.test_episodes,
+        **({} if row.changes is None else {"zero_shot": column.zero_shot or row.unforeseen}),
+        **({} if column.acting == "mean" else {"acting": column.acting}),
+        "plan": plan_of(preset, column).as_json(),
     }
-    learn = functools.partial(_run_learner, task, home, row, column, plan, preset)
-    return Cell(slug(row.name, column.family, column.learner), config, learn, _head(row.name, column.name, task))
+
+
+def plan_of(preset: Preset, column: Column) -> Plan:
+    """The training plan of a method, of as many seeds as a cell has runs."""
+    return replace(preset.plans[column.interface, column.learner], seeds=preset.runs)
+
+
+def _test(preset: Preset) -> dict[str, Any]:
+    return {"test_stream": Test().name, "test_episodes": preset.test_episodes}
 
 
 def _head(row: str, column: str, task: Task) -> dict[str, Any]:
@@ -203,7 +231,7 @@ def _head(row: str, column: str, task: Task) -> dict[str, Any]:
 
 def _run_policy(task: Task, policy: str, preset: Preset, work: WorkFolder) -> dict[str, Any]:
     start = time.monotonic()
-    played = jax.tree.map(np.asarray, evaluate_policy(task, policy, preset.test_episodes, preset.test_seed))
+    played = jax.tree.map(np.asarray, evaluate_policy(task, policy, preset.test_episodes, Test().seed))
     return {
         "returns": [played.returns.tolist()],
         "metrics": {name: [value.tolist()] for name, value in played.metrics.items()},
@@ -214,26 +242,44 @@ def _run_policy(task: Task, policy: str, preset: Preset, work: WorkFolder) -> di
 def _run_hdpo(task: Task, plan: Plan, preset: Preset, work: WorkFolder) -> dict[str, Any]:
     """Trained on smooth quantities, tested on the task as it is."""
     trained = work.trained_hdpo(plan, task, "ohio")
-    return tested(task, "ohio", plan, trained, preset.test_episodes, preset.test_seed)
+    return tested(task, "ohio", plan, trained, preset.test_episodes, Test())
 
 
-def _run_learner(
-    task: Task, home: Task, row: Row, column: Column, plan: Plan, preset: Preset, work: WorkFolder
-) -> dict[str, Any]:
+def _run_learner(task: Task, home: Task, row: Row, column: Column, preset: Preset, work: WorkFolder) -> dict[str, Any]:
     """home: the task the data come from."""
-    clock = [time.monotonic()]
-    lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
-    logged = work.dataset(home, row.behavior_policy, preset.data_episodes, preset.data_seed)
-    seconds = {"collect": lap()}
+    cards, trained, seconds = learned(task, home, row, column, preset, work)
+    plan, mean = plan_of(preset, column), column.acting == "mean"
+    found = tested(task, column.interface, plan, trained, preset.test_episodes, Test(), mean)
+    return {"data": cards, **found, "seconds": {**seconds, **found["seconds"]}}
+
+
+def learned(
+    task: Task, home: Task, row: Row, column: Column, preset: Preset, work: WorkFolder
+) -> tuple[list[dict[str, Any]], Trained, dict[str, float]]:
+    """The runs of a method on a row: (cards of what each learned from, policies and curves of all, seconds of making the data).
+
+    Raises:
+        OutOfTime: with what this run needs and those after it.
+    """
     learned_in = home if column.zero_shot or row.unforeseen else task
-    transitions = work.labeled(learned_in, logged, column.interface, column.inverse, column.weights)
-    seconds["invert"] = lap()
-    card = transitions.card
-    if task.errors is not None:
-        card = card | {"label_errors": work.label_errors(task, column.interface, logged, transitions, home)}
-    seconds["label_errors"] = lap()
-    # Rows that share what is learned share its folder, and the second finds it finished.
+    # Rows that share what is learned share its folders, and the second finds it finished.
     words = (task.name, row.behavior_policy, column.family, column.learner)
-    trained = work.trained(plan, learned_in, column.interface, transitions, words)
-    found = tested(task, column.interface, plan, trained, preset.test_episodes, preset.test_seed)
-    return {"data": card, **found, "seconds": {**seconds, **found["seconds"]}}
+    runs, cards, seconds = each_run(plan_of(preset, column)), [], {"collect": 0.0, "invert": 0.0}
+    done = []
+    for plan in runs:
+        clock = [time.monotonic()]
+        lap = lambda clock=clock: clock.append(time.monotonic()) or clock[-1] - clock[-2]
+        logged = work.dataset(row.data_set, plan.first_seed, preset.data_episodes)
+        seconds["collect"] += lap()
+        transitions = work.labeled(learned_in, logged, column.interface, column.inverse, column.weights)
+        seconds["invert"] += lap()
+        card = transitions.card
+        if task.errors is not None:
+            card = card | {"label_errors": work.label_errors(task, column.interface, logged, transitions, home)}
+            seconds["label_errors"] = seconds.get("label_errors", 0.0) + lap()
+        cards.append(card)
+        try:
+            done.append(work.trained(plan, learned_in, column.interface, transitions, words))
+        except OutOfTime as late:
+            raise OutOfTime(late.seconds and late.seconds * (len(runs) - len(done))) from None
+    return cards, joined(done), seconds

@@ -5,19 +5,18 @@ import functools
 import json
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from ohio_envs import registry
+from ohio_envs import datasets, registry
 
 from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.store import short_hash, slug
 from ohio_jax import data, mesh
-from ohio_jax.collect import collect_to
 from ohio_jax.data import parts
 from ohio_jax.deadline import NEVER, Deadline
 from ohio_jax.evaluate import evaluate_learner
@@ -25,6 +24,7 @@ from ohio_jax.files import file_lock, write_bytes
 from ohio_jax.labels import label_errors
 from ohio_jax.learners import LEARNERS
 from ohio_jax.relabel import relabel
+from ohio_jax.streams import Selection, Stream, Test, require
 from ohio_jax.task import Task
 from ohio_jax.training.hdpo import hdpo
 from ohio_jax.training.loop import Trained
@@ -58,20 +58,17 @@ class WorkFolder:
             mesh.barrier()
             yield path
 
-    def dataset(self, task: Task, behavior: str, episodes: int, seed: int) -> data.Trajectories:
-        """What a scripted policy logged: from the folder if it is there, else collected and kept."""
-        identity = {"task": task.name, "settings": task.settings, "behavior_policy": behavior, "episodes": episodes, "seed": seed}
-        with self.kept(f"data/{slug(task.name, behavior)}.{short_hash(identity)}.npz") as path:
-            if mesh.is_main_process() and (not path.exists() or parts.folder(path).exists()):
-                collect_to(path, task, behavior, episodes, seed)
-        return _logs(path.absolute(), path.stat().st_mtime_ns)
+    def dataset(self, name: str, data_seed: int, episodes: int | None = None) -> data.Trajectories:
+        """What a named data set holds to train on, see `ohio_envs.datasets`, which keeps it for all work folders."""
+        path = datasets.make(name, data_seed, "train", episodes)
+        return _logs(path, path.stat().st_mtime_ns)
 
     def labeled(
         self, task: Task, logged: data.Trajectories, interface: str, inverse: str = "analytic", weights: str | None = None
     ) -> data.Transitions:
         """The transitions that an inverse makes of what `dataset` gave; kept, since several learners learn from them."""
         identity = {
-            "logs": logged.card["sha256"],
+            "logs": logged.digest,
             "settings": task.settings,
             "interface": interface,
             "inverse": inverse,
@@ -86,7 +83,7 @@ class WorkFolder:
     def label_errors(
         self, task: Task, interface: str, logged: data.Trajectories, transitions: data.Transitions, home: Task
     ) -> dict[str, float]:
-        """What the labels of `labeled` are worth in a task, see `ohio_jax.labels`; kept, since several learners learn from them."""
+        """What the actions of `labeled` are worth in a task, see `ohio_jax.labels`; kept, since several learners learn of them."""
         place = {"settings": task.settings, "interface": interface, "home": home.settings}
         identity = {**place, "transitions": transitions.digest, "weights": transitions.card["weights"]}
         name = slug(task.name, logged.card["behavior_policy"], interface, transitions.card["inverse"], "labels")
@@ -110,16 +107,43 @@ class WorkFolder:
             return hdpo(plan, smooth, interface, directory, deadline=self.deadline)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=64)  # of which hardly more than rewards are in memory
 def _logs(path: Path, made: int) -> data.Trajectories:
     """Read once for all columns of a row, which also lets what is learned from them be learned once."""
     return data.load(path, "trajectories")
 
 
-def tested(task: Task, interface: str, plan: Plan, trained: Trained, episodes: int, seed: int) -> dict[str, Any]:
-    """What the policies earn on the test episodes, and how they were learned."""
+def each_run(plan: Plan) -> list[Plan]:
+    """The plan of each run: one training seed, which is the data seed as well."""
+    return [replace(plan, seeds=1, first_seed=plan.first_seed + run) for run in range(plan.seeds)]
+
+
+def joined(runs: Sequence[Trained]) -> Trained:
+    """Several runs as one, in whose arrays the seeds of the first come first."""
+    states = jax.tree.map(lambda *x: np.concatenate(x), *[run.states for run in runs])
+    curve = {name: np.concatenate([run.curve[name] for run in runs], axis=1) for name in runs[0].curve}
+    return Trained(states, curve, {name: sum(run.seconds[name] for run in runs) for name in runs[0].seconds})
+
+
+def tested(
+    task: Task, interface: str, plan: Plan, trained: Trained, episodes: int, stream: Test, deterministic: bool = True
+) -> dict[str, Any]:
+    """What the policies earn on the test episodes, and how they were learned. Raises TypeError for another stream."""
+    return _played(task, interface, plan, trained, episodes, require(stream, Test), deterministic)
+
+
+def tried(
+    task: Task, interface: str, plan: Plan, trained: Trained, episodes: int, stream: Selection, deterministic: bool = True
+) -> dict[str, Any]:
+    """The same on the episodes by which something is chosen. Raises TypeError for another stream."""
+    return _played(task, interface, plan, trained, episodes, require(stream, Selection), deterministic)
+
+
+def _played(
+    task: Task, interface: str, plan: Plan, trained: Trained, episodes: int, stream: Stream, deterministic: bool
+) -> dict[str, Any]:
     start = time.monotonic()
-    played = evaluate_learner(task, interface, LEARNERS[plan.learner], trained.states, episodes, seed)
+    played = evaluate_learner(task, interface, LEARNERS[plan.learner], trained.states, episodes, stream.seed, deterministic)
     played = jax.tree.map(np.asarray, played)
     thin = max(1, len(next(iter(trained.curve.values()), [])) // 100)
     return {

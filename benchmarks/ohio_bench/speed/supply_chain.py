@@ -5,6 +5,7 @@ checked to earn the same.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -43,9 +44,9 @@ class Budget(NamedTuple):
     deadline: Deadline = NEVER
 
 
-FULL = Budget(7, 0.5, (1, 64, 4096), 4, supply_chain.hdpo(4, 64, 500))
+FULL = Budget(7, 0.5, (1, 64, 4096), 4, replace(supply_chain.hdpo(64, 500), seeds=4))
 WIDE = FULL._replace(batches=(*FULL.batches, 65_536))
-QUICK = Budget(2, 0.02, (1, 64), 1, supply_chain.hdpo(2, 32, 200))
+QUICK = Budget(2, 0.02, (1, 64), 1, replace(supply_chain.hdpo(32, 200), seeds=2))
 
 
 def parts(budget: Budget) -> dict[str, Callable[[], dict[str, Any]]]:

@@ -116,7 +116,7 @@ def _learn(config: learned.Config, controller, params, logs: Trajectories) -> Pr
     return controller.problem(with_model(params, _model(config, logs)))
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=64)
 def _model(config: learned.Config, logs: Trajectories) -> Any:
     """Learned once for all low levels and inverses that explain the same logs."""
     return learned.fit(config, jax.random.key(0), logs.state, logs.action, logs.next_state).model

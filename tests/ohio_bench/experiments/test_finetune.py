@@ -12,25 +12,26 @@ from ohio_bench.experiments.finetune import EXPERIMENT
 from ohio_bench.report import finetune as page
 from ohio_bench.runner import store
 from ohio_bench.runner.run import run
+from ohio_envs import datasets
 
 from ohio_jax.errors import UserError
 
 ROUNDS = 3
+datasets.RECIPES["tiny-online-v1"] = datasets.Recipe("supply-chain-1w3s", "s_policy", 4, 2, {"horizon": 5})
 
 
 def tiny() -> tuple[finetune.Budget, ...]:
     """One way of going on, under the hierarchy and end to end, and its faulty twin."""
-    whole = next(b for b in finetune.cpu() if b.domain.task == "supply-chain-1w3s")
+    whole = next(b for b in finetune.cpu() if b.domain.data_set == "1w3s-heur-v1")
     small = dataclasses.replace(
         whole,
-        domain=dataclasses.replace(whole.domain, settings=(("horizon", "5"),), horizon=5, learning_starts=5),
+        domain=dataclasses.replace(whole.domain, data_set="tiny-online-v1", horizon=5, learning_starts=5),
         hidden=8,
         offline=dict.fromkeys(whole.offline, 4),
         decisions=ROUNDS * 2 * 5,
         envs=2,
         updates_per_step=1,
-        seeds=2,
-        data_episodes=4,
+        runs=2,
         test_episodes=3,
     )
     return (dataclasses.replace(small, interfaces=("ohio", "end_to_end_compat"), methods=finetune.METHODS[:1]),)
@@ -75,7 +76,7 @@ def test_a_hierarchy_asks_for_nothing_that_is_not_there(filled):
 
 def test_methods_differ_in_what_they_keep():
     """As the original mixes: half, then a quarter, then nothing offline, by decisions of all environments together."""
-    (b,) = (b for b in finetune.cpu() if b.domain.task == "supply-chain-1w3s")
+    (b,) = (b for b in finetune.cpu() if b.domain.data_set == "1w3s-heur-v1")
     online = {method.name: finetune.plans(b, "ohio", method)[1] for method in (*finetune.METHODS, finetune.STALE)}
     for name, plan in online.items():
         assert plan.stale == (name == finetune.STALE.name)
@@ -88,7 +89,7 @@ def test_methods_differ_in_what_they_keep():
 
 
 def test_nothing_is_normalized_where_the_originals_interface_is_meant():
-    (b,) = (b for b in finetune.cpu() if b.domain.task == "supply-chain-1w3s")
+    (b,) = (b for b in finetune.cpu() if b.domain.data_set == "1w3s-heur-v1")
     for interface in ("ohio", *finetune.FLAT):
         offline_plan, online_plan = finetune.plans(b, interface, finetune.STALE)
         assert offline_plan.normalize == online_plan.plan.normalize == (interface != "end_to_end_compat")
@@ -136,7 +137,7 @@ def test_smoothing_is_a_mean_of_the_last_part():
 def test_a_damaged_run_file_is_named(tmp_path):
     path = tmp_path / "cell.json"
     path.write_text('{"config": {}}')
-    with pytest.raises(UserError, match=r"cell\.json: field version: expected 2, found 0"):
+    with pytest.raises(UserError, match=rf"cell\.json: field version: expected {store.VERSION}, found 0"):
         store.read(path, page.KIND)
 
 

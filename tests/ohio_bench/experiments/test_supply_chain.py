@@ -12,10 +12,11 @@ from ohio_bench.runner.run import run
 from ohio_bench.speed import reference_supply_chain as reference
 from ohio_bench.speed import supply_chain as speed
 from ohio_bench.speed.pages import page
+from ohio_envs import datasets
 
 from ohio_jax.training.loop import Trained
 
-SHORT = (("horizon", "5"),)
+datasets.RECIPES["tiny-heur-v1"] = datasets.Recipe("supply-chain-1w3s", "s_policy", 6, 2, {"horizon": 5})
 
 
 def tiny() -> table.Preset:
@@ -28,10 +29,10 @@ def tiny() -> table.Preset:
     assert whole.hdpo is not None
     return dataclasses.replace(
         whole,
-        rows=(table.Row("1W3S-HEUR", "supply-chain-1w3s", SHORT, "s_policy", {}),),
+        rows=(table.Row("1W3S-HEUR", "tiny-heur-v1"),),
         plans=plans,
         policies=("none", "random"),
-        data_episodes=6,
+        data_episodes=None,
         test_episodes=4,
         hdpo=dataclasses.replace(whole.hdpo, updates=4, block=2, batch=3, hidden=8),
     )
@@ -76,7 +77,7 @@ def test_finished_cells_are_not_run_again(filled, monkeypatch):
 
 
 def test_speed_is_measured_on_the_same_work():
-    budget = speed.Budget(1, 0.01, (1, 2), 2, supply_chain.hdpo(1, 8, 2))
+    budget = speed.Budget(1, 0.01, (1, 2), 2, supply_chain.hdpo(8, 2))
     part = speed.periods("supply-chain-1w3s", budget)
     names = {"batch_1", "batch_2", "batch_1, low level", "batch_2, low level"}
     assert set(part["steps_per_second"]) == names | {"numpy"} and set(part["ratio_to_numpy"]) == names
@@ -88,7 +89,7 @@ def test_time_to_99_percent(monkeypatch):
     curve = np.array([[0.0], [90.0], [99.5], [98.0], [99.2], [100.0], [100.0], [100.0], [100.0], [100.0]])
     seconds = {"compile": 3.0, "train": 20.0}
     monkeypatch.setattr(speed, "hdpo", lambda *_, **__: Trained(None, {"return": curve}, seconds))
-    plan = dataclasses.replace(supply_chain.hdpo(1, 8, 50), block=5)
+    plan = dataclasses.replace(supply_chain.hdpo(8, 50), block=5)
     found = speed.training("supply-chain-1w3s", speed.QUICK._replace(plan=plan))
     assert found["periods_per_second"] == 50 * 64 * 30 / 20.0
     assert found["last_return"] == 100.0 and found["updates_to_99_percent"] == 25 and found["seconds_to_99_percent"] == 10.0

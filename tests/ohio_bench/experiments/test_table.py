@@ -46,7 +46,7 @@ def test_every_cell_has_a_run_file_with_what_makes_it_again(filled):
         if "policy" not in cell["config"]:
             assert len(cell["returns"]) == 2 and len(cell["returns"][0]) == 4
             assert {"collect", "invert", "compile", "train", "evaluate"} <= set(cell["seconds"])
-            assert cell["config"]["data_seed"] != cell["config"]["test_seed"]
+            assert cell["config"]["data_set"] and [card["data_seed"] for card in cell["data"]] == [0, 1]
 
 
 def test_finished_cells_are_not_run_again_and_changed_ones_are(filled, monkeypatch):
@@ -57,11 +57,13 @@ def test_finished_cells_are_not_run_again_and_changed_ones_are(filled, monkeypat
     assert {path: path.stat().st_mtime_ns for path in paths} == stamps
     one = next(path for path in paths if path.name.startswith("tiny-inf.ohio.bc"))
     cell = json.loads(one.read_text())
-    cell["config"]["test_seed"] = 99
+    cell["config"]["test_episodes"] = 99
+    cell["returns"] = [[0.0] * 99] * 2
+    cell["metrics"] = {}
     one.write_text(json.dumps(cell))
     assert run(of_table(TINY), "tiny", ["Tiny-INF"], folder / "results").ran == 1
     again = json.loads(one.read_text())
-    assert again["config"]["test_seed"] == 10
+    assert again["config"]["test_episodes"] == 4
     assert run(of_table(TINY), "tiny", [one.stem], folder / "results").ran == 0
     assert run(of_table(TINY), "tiny", [one.stem], folder / "results", force=True).ran == 1
     assert json.loads(one.read_text())["returns"] == again["returns"]
@@ -165,7 +167,7 @@ def test_rebuilding_from_run_files_changes_no_byte(filled):
     assert [path.read_bytes() for path in files] == before
 
 
-def test_one_seed_has_no_interval_over_seeds(filled, tmp_path):
+def test_one_run_has_no_interval(filled, tmp_path):
     """Said so on the page, which without scripted policies has no table of them either."""
     _, paths, _ = filled
     place = store.folder("routing", "tiny", tmp_path)
@@ -175,10 +177,14 @@ def test_one_seed_has_no_interval_over_seeds(filled, tmp_path):
         cell = json.loads(path.read_text())
         if "policy" not in cell["config"]:
             cell["config"]["plan"]["seeds"] = 1
-            one = {"returns": cell["returns"][:1], "metrics": {name: value[:1] for name, value in cell["metrics"].items()}}
+            one = {
+                "data": cell["data"][:1],
+                "returns": cell["returns"][:1],
+                "metrics": {name: value[:1] for name, value in cell["metrics"].items()},
+            }
             (place / path.name).write_text(json.dumps({**cell, **one}))
     render.report(TINY, tmp_path, "tiny").write()
-    assert "1 training seed, 4 test" in text() and "do not cover other seeds" in text() and "too narrow" not in text()
+    assert "1 run of 4 test episodes" in text() and "Cells of one run have no interval and no rank." in text()
     assert "Scripted policies" not in text()
     shutil.copy(next(path for path in paths if path.name.endswith("policy.none.json")), place)
     render.report(TINY, tmp_path, "tiny").write()
@@ -195,10 +201,7 @@ def test_a_damaged_run_file_is_named(filled, tmp_path):
 def test_what_is_transferred_is_learned_once(tmp_path, monkeypatch):
     """Two places to be tested in, one to be logged in: data once, the transferred method trained once, the other in each."""
     monkeypatch.chdir(tmp_path)
-    rows = tuple(
-        table.Row(f"Tiny-{how}", "routing-synthetic", (*CITY, ("dynamics", how)), "dtv", {}, data_settings=CITY)
-        for how in ("strict", "conserving")
-    )
+    rows = tuple(table.Row(f"Tiny-{how}", "tiny-dtv-v1", changes={**CITY, "dynamics": how}) for how in ("strict", "conserving"))
     columns = tuple(
         table.Column(name, "ohio", "analytic", "bc", zero_shot=zero_shot) for name, zero_shot in (("A", True), ("B", False))
     )
@@ -207,17 +210,17 @@ def test_what_is_transferred_is_learned_once(tmp_path, monkeypatch):
     paths = run(of_table(declared), "tiny", results=tmp_path).paths
     cells = {path.stem: json.loads(path.read_text()) for path in paths}
     assert set(cells) == {"tiny.policy.none", *(f"tiny-{how}.{family}.bc" for how in ("strict", "conserving") for family in "ab")}
-    home = registry.make("routing-synthetic", dict(CITY)).settings
+    home = registry.make("routing-synthetic", CITY).settings
     assert cells["tiny.policy.none"]["config"]["settings"] == home
     for name, cell in cells.items():
         if name != "tiny.policy.none":
             config, zero_shot = cell["config"], ".a." in name
-            assert config["data_settings"] == home and config["zero_shot"] is zero_shot
+            assert config["zero_shot"] is zero_shot
             assert config["settings"]["dynamics"] == name.split(".")[0].removeprefix("tiny-")
-            assert cell["data"]["settings"] == (home if zero_shot else config["settings"])
-    # The logs, and goals in each place; home is one of them.
-    assert len(list((tmp_path / ".work" / "data").glob("*.npz"))) == 1 + 2 and home["dynamics"] == "conserving"
-    assert len(list((tmp_path / ".work" / "train").glob("routing-*.a.bc.*"))) == 1
+            assert all(card["settings"] == (home if zero_shot else config["settings"]) for card in cell["data"])
+    # Of two runs: goals in each place, of which home is one.
+    assert len(list((tmp_path / ".work" / "data").glob("*.npz"))) == 2 * 2 and home["dynamics"] == "conserving"
+    assert len(list((tmp_path / ".work" / "train").glob("routing-*.a.bc.*"))) == 2
 
 
 MINE = """
@@ -254,7 +257,7 @@ def test_a_learner_from_elsewhere_fills_a_table(tmp_path, monkeypatch):
     declared = dataclasses.replace(TINY, presets={"tiny": lambda: preset})
     try:
         mine = table.with_learner(declared, "tiny", outside.find("my_learner:Mine"))
-        report = run(of_table(table.with_seeds(mine, "tiny", 1)), "tiny", results=tmp_path / "results").report
+        report = run(of_table(table.with_runs(mine, "tiny", 1)), "tiny", results=tmp_path / "results").report
         for name, words in {
             "my_learner:half": "expected Config, init, update, act, found no Config",
             "my_learner:None": "found no Config",

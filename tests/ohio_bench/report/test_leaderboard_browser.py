@@ -124,14 +124,14 @@ def test_what_an_address_asks_for_in_vain_is_ignored(page, address):
     assert page.locator("th[aria-sort]").count() == 0 and page.locator("#over-sets").is_visible()
 
 
-def test_domains_and_fine_tuning(page):
-    line = page.locator("#lines li")
-    assert line.inner_text().startswith("Reacher. OHIO analytical BC 74.5 (best mean of 2 hierarchical methods); ")
+def test_claims_and_fine_tuning(page):
+    line = page.locator("#lines li").first
+    assert line.inner_text().startswith("Reacher. IQL on recovered actions scores an unknown amount more or less than ")
     page.locator("#which").select_option("Offline-to-online fine-tuning, cpu")
     rows = page.locator("#finetuned tbody tr").all_inner_texts()
     assert [row.split("\t")[1:7] for row in rows] == [
-        ["OHIO IQL", "40.0", "100", "50.0 (49.5 to 50.5)", "60.0 (60.0 to 60.0)", "70.0 (69.5 to 70.5)"],
-        ["E2E (fair) IQL", "40.0", "100", "50.0 (49.5 to 50.5)", "20.0 (20.0 to 20.0)", "30.0 (29.5 to 30.5)"],
+        ["OHIO IQL", "40.0", "100", "50.0 (43.6 to 56.4)", "60.0 (60.0 to 60.0)", "70.0 (63.6 to 76.4)"],
+        ["E2E (fair) IQL", "40.0", "100", "50.0 (43.6 to 56.4)", "20.0 (20.0 to 20.0)", "30.0 (23.6 to 36.4)"],
     ]
     assert page.get_by_role("link", name="figure").get_attribute("href") == "finetune-cpu.png"
     assert not page.locator("#aggregates").is_visible()

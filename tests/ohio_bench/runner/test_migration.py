@@ -42,7 +42,7 @@ def test_every_word_has_its_successor():
     online = {name: value for name, value in config["online"].items() if name != "plan"}
     assert online == {"updates_per_step": 5, "learning_starts": 2, "buffer_size": 9, "reset_every": 0}
     assert not any(config[name]["normalize"] for name in ("plan", "offline")) and not config["online"]["plan"]["normalize"]
-    assert found["data"] == {"behavior_policy": "noisy", "interface": "ohio", "seed": 1}
+    assert found["data"] == [{"behavior_policy": "noisy", "interface": "ohio", "seed": 1}]  # of all seeds
     assert found["metrics"] == {"infeasible_requests": [[1.0]]}
     assert found["tests"] == {"start": {"returns": [[1.0]], "infeasible_requests": [[2.0]]}}
 

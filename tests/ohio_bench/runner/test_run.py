@@ -19,14 +19,13 @@ from ohio_bench.runner.cell import Cell, Experiment, Report
 from ohio_bench.runner.executors import here, outcome
 from ohio_bench.runner.run import chosen, run
 from ohio_bench.runner.work import WorkFolder
-from ohio_envs import registry
 
 from ohio_jax.data import parts
 from ohio_jax.deadline import Deadline, OutOfTime
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, outside
 from tests.ohio_bench import boards
-from tests.ohio_bench.tiny import CITY, PART
+from tests.ohio_bench.tiny import PART
 
 
 def cells(most: int, signs):
@@ -223,15 +222,6 @@ def test_force_makes_anew_what_the_work_folder_holds(tmp_path):
         os.utime(path, (1e9, 1e9))
     assert run(with_config(2), "few", results=tmp_path, force=True).ran == 4 and made == ["data", "trained"] * 2
     assert (tmp_path / ".work" / "other").read_text() == "mine" and not kept.exists()
-
-
-def test_chunks_that_a_killed_command_left_beside_whole_logs_go(tmp_path):
-    work, task, asked = WorkFolder(tmp_path), registry.make("routing-synthetic", dict(CITY)), ("dtv", 3, 0)
-    logged = work.dataset(task, *asked)
-    (path,) = (tmp_path / "data").iterdir()
-    parts.folder(path).mkdir()
-    parts.keep(parts.folder(path) / "000000-000003", {"made": "by an earlier call, killed since"}, {"a": np.zeros(3)})
-    assert work.dataset(task, *asked).digest == logged.digest and [*path.parent.iterdir()] == [path]
 
 
 def test_a_learner_whose_code_changed_is_another_configuration(tmp_path, monkeypatch):

@@ -43,9 +43,9 @@ def test_what_is_written_is_read(tmp_path):
         ('{"a": ' + "1" * 5000 + "}", r"expected JSON in UTF-8, found damage \(Exceeds the limit"),
         ("[" * 100_000, r"expected JSON in UTF-8, found damage \("),
         ("[]", r"field of the file: expected an object, a run file of scores under a model, found \[\]"),
-        ("{}", "field version: expected 2, found 0, of the schema before; python -m ohio_bench"),
-        ('{"version": 2}', "field [a-z]+: expected, found none"),
-        ('{"version": 99}', "field version: expected 2, found 99; it is of a later ohio-jax"),
+        ("{}", f"field version: expected {store.VERSION}, found 0, of the schema before; python -m ohio_bench"),
+        (f'{{"version": {store.VERSION}}}', "field [a-z]+: expected, found none"),
+        ('{"version": 99}', f"field version: expected {store.VERSION}, found 99; it is of a later ohio-jax"),
         ('{"a": [1, NaN]}', r"field a\[1\]: expected a finite number, found NaN"),
         ('{"a": {"b": 1e308}}', "field a.b: expected a finite number, found a number too large"),
         ('{"a": -1' + "0" * 400 + "}", "field a: expected a finite number, found a number too large"),
@@ -65,7 +65,7 @@ def spoiled(cell: dict, path: str, value) -> dict:
     *parents, last = path.split(".")
     part = cell = json.loads(json.dumps(cell))
     for name in parents:
-        part = part[name]
+        part = part[int(name)] if name.isdecimal() else part[name]
     part[last] = value
     if value is None:
         del part[last]
@@ -78,7 +78,7 @@ CELL, TUNED = boards.cell("Reacher-Expert", "OHIO analytical IQL", 50.0), boards
 @pytest.mark.parametrize(
     ("kind", "path", "value", "message"),
     [
-        ("cell", "version", True, "field version: expected 2, the form of run file that this is, found True"),
+        ("cell", "version", True, f"field version: expected {store.VERSION}, the form of run file that this is, found True"),
         ("cell", "returns", [[1.0] * 6], "field returns: expected 2 lists, a training seed each, of 6 numbers"),
         ("cell", "returns", [], r"field returns: expected returns of the test episodes.*, found \[\]"),
         ("cell", "returns", [[], []], r"field returns\[0\]: expected a list of numbers, found \[\]"),
@@ -89,7 +89,11 @@ CELL, TUNED = boards.cell("Reacher-Expert", "OHIO analytical IQL", 50.0), boards
         ("cell", "config.inverse", None, "field config.inverse: expected, found none"),
         ("cell", "config.plan.updates", 1.5, "field config.plan.updates: expected a number of gradient updates"),
         ("cell", "config.plan.seeds", 3, "field returns: expected 3 lists, a training seed each"),
-        ("cell", "data.episodes", None, "field data.episodes: expected, found none"),
+        ("cell", "data.0.episodes", None, r"field data\[0\].episodes: expected, found none"),
+        ("cell", "data", {}, "field data: expected a list of cards of the transitions learned from"),
+        ("cell", "config.data_set", None, "field config.data_set: expected, found none"),
+        ("cell", "config.test_stream", "selection", "field config.test_stream: expected test, the stream"),
+        ("cell", "config.test_stream", None, "field config.test_stream: expected, found none"),
         ("cell", "seconds.train", "1", "field seconds.train: expected a number of seconds, found '1'"),
         ("cell", "provenance.hardware.cores", 0, "field provenance.hardware.cores: expected a number of cores"),
         ("cell", "provenance.time", "2026-02-31T00:00:00Z", "field provenance.time: expected a day and an hour that exist"),

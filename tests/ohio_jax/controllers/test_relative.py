@@ -199,3 +199,17 @@ def test_what_the_inner_low_level_lacks_is_lacking():
     assert problem.state is problem.observed is problem.closed_form is None and not low_level.is_affine(problem)
     segment = Segment(jnp.array([[3.0]]), jnp.array([[0.5]]), jnp.array([[3.5]]))
     np.testing.assert_allclose(low_level.residual(problem, jnp.array([1.0]), low_level.prepare(problem, segment)), 0.0)
+
+
+@pytest.mark.parametrize("inverse", ["least_squares", "analytic"])
+def test_displacements_of_displacements_are_counted_from_both(inverse):
+    """Twice the place in which the goal was given, for a low level that counts from there itself."""
+    inner = relative.Params(parameters(lqr, bound=100.0), LIMIT, lqr)
+    params = relative.Params(inner, LIMIT, relative)
+    x, goal = jnp.array([1.0, -2.0, 0.5]), jnp.array([0.5, 1.0, -0.5])
+    segment = jax.tree.map(lambda leaf: leaf[0], play(lqr, inner.params, x, (2.0 * x + goal)[None]))
+    memory = relative.plan(params, relative.init(params), x, goal)
+    np.testing.assert_allclose(relative.act(params, memory, x, goal)[0], segment.action[0], rtol=1e-5)
+    found = jax.jit(lambda segment: INVERSES[inverse](relative.problem(params), segment))(segment)
+    assert found.status == UNIQUE
+    np.testing.assert_allclose(found.goal, goal, atol=1e-3)

@@ -13,7 +13,7 @@ from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, bc, cql, iql, outside, sac
 from ohio_jax.relabel import relabel
 from ohio_jax.training import checkpoint
-from ohio_jax.training.checkpoint import Progress, Run, load_policy
+from ohio_jax.training.checkpoint import FORMAT, Progress, Run, load_policy
 from ohio_jax.training.offline import train
 from ohio_jax.training.plan import Plan
 from tests.ohio_jax import toy
@@ -66,7 +66,7 @@ def test_a_directory_of_an_older_version_is_refused_and_left_as_it_is(tmp_path):
     before = sorted(path for path in (tmp_path / "run").rglob("*"))
     for use in (lambda: Run("toy", PLAN, {"task": "toy"}, tmp_path / "run"), lambda: load_policy(tmp_path / "run", None)):
         with pytest.raises(
-            UserError, match=r"run\.json: field format: expected 5, found .*another version.*train anew"
+            UserError, match=rf"run\.json: field format: expected {FORMAT}, found .*another version.*train anew"
         ) as caught:
             use()
         assert "\n" not in str(caught.value)
@@ -124,13 +124,13 @@ def test_every_learners_defaults_are_within_bounds(learner):
     assert Plan.of_json(json.loads(json.dumps(plan.as_json()))) == plan
 
 
-DESCRIBED = {"task": "line", "settings": {"horizon": 6}, "interface": "ohio", "plan": PLAN.as_json(), "format": 5}
+DESCRIBED = {"task": "line", "settings": {"horizon": 6}, "interface": "ohio", "plan": PLAN.as_json(), "format": FORMAT}
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ([1], "field format: expected 5, found None"),
+        ([1], f"field format: expected {FORMAT}, found None"),
         ({"plan": None}, "field plan: expected dict, found None"),
         ({"task": ["line"]}, "field task: expected str, found"),
         ({"settings": "horizon"}, "field settings: expected dict"),

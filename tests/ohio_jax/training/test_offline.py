@@ -114,6 +114,25 @@ def test_other_data_in_the_same_directory_are_refused(task, transitions, tmp_pat
     assert_same(again.states, first.states)
 
 
+def test_data_written_to_since_are_other_data(task, transitions, tmp_path):
+    own = dataclasses.replace(transitions, reward=transitions.reward.copy())
+    train(plan(), task, "ohio", own, tmp_path / "run")
+    own.reward[0] += 1.0
+    with pytest.raises(UserError, match=r"run\.json: field data_sha256"):
+        train(plan(), task, "ohio", own, tmp_path / "run")
+    data.save(tmp_path / "own.npz", own)
+    assert data.load(tmp_path / "own.npz", "transitions").reward[0] == own.reward[0]
+
+
+def test_segments_cut_short_of_other_lengths_are_other_data(task, transitions, tmp_path):
+    """Their arrays may be the same, and what follows counts something else; of whole segments a run says nothing of steps."""
+    assert "steps" not in fingerprint(plan("iql"), task, "ohio", transitions)
+    short = lambda steps: dataclasses.replace(transitions, card={**transitions.card, "steps": steps})
+    train(plan("iql"), task, "ohio", short(2), tmp_path / "run")
+    with pytest.raises(UserError, match=r"run\.json: field steps: expected 3, found 2; give another directory"):
+        train(plan("iql"), task, "ohio", short(3), tmp_path / "run")
+
+
 def test_another_run_or_damage_is_refused(task, transitions, tmp_path):
     train(plan(), task, "ohio", transitions, tmp_path / "run")
     with pytest.raises(UserError, match=r"run\.json: field plan"):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ohio_bench.experiments import EXPERIMENTS
-from ohio_bench.report import comparison
+from ohio_bench.report import comparison, marked
 from ohio_bench.report.leaderboard import page
 from ohio_bench.report.leaderboard.submission import submit
 from ohio_bench.runner.cell import RESULTS, Report
@@ -29,11 +29,12 @@ def rebuild(results: Path = RESULTS) -> list[Path]:
     listed = [path for of in made for path in of.paths if path.suffix == ".md"]
     pages: dict[Path, bytes] = {}
     tuned = [found for preset in EXPERIMENTS["finetune"].presets if (found := page.finetuned(results, preset))]
+    claims = marked.all_of(EXPERIMENTS.values(), results) if boards else {}
     for quick in (False, True):
         shown = [board for board in boards if (board.preset == "quick") == quick]
         files = [str(path.relative_to(results)) for path in listed if path.stem.endswith("-quick") == quick]
         if shown:
-            text = page.text(shown, [of for of in tuned if (of["preset"] == "quick") == quick], files)
+            text = page.text(shown, [of for of in tuned if (of["preset"] == "quick") == quick], files, claims)
             pages[page.path(results, quick)] = text.encode()
     for of in (*made, Report(pages)):
         of.write()

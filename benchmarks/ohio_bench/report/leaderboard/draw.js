@@ -18,7 +18,8 @@ const signed = (value) => (known(value) ? (value < 0 ? "−" : "+") + Math.abs(v
 const grouped = (value) => (known(value) ? Math.round(value).toLocaleString("en") : "");
 const short = (value) => (Math.abs(value) >= 1e4 || (value && Math.abs(value) < 1e-2) ? value.toExponential(1) : String(+value.toPrecision(3)));
 const rich = (text) => text.split("`").map((part, i) => (i % 2 ? html("code", {}, part) : part)); // as in Markdown
-const between = (of, digits = 1) => (of ? `${fixed(of[0], digits)} (${fixed(of[1], digits)} to ${fixed(of[2], digits)})` : "");
+const range = ([low, high], digits = 1) => (known(low) ? `${fixed(low, digits)} to ${fixed(high, digits)}` : "");
+const between = (of, digits = 1) => (of ? fixed(of[0], digits) + (known(of[1]) ? ` (${range(of.slice(1), digits)})` : "") : "");
 
 // --- Plots ---
 
@@ -75,13 +76,14 @@ function legend(names) {
   return html("ul", { class: "legend" }, ...names.map((name, i) => html("li", {}, key(i), name)));
 }
 
-/** The interval of a score and the paper's score between 0 and 110; the numbers stand in the next columns. */
+/** Every run over the interval of their mean, and the paper's score, between 0 and 110; the numbers stand in the next columns. */
 function whisker(cell) {
   const px = (value) => (4 + 152 * Math.min(1, Math.max(0, value / 110))).toFixed(1);
   const drawn = svg("svg", { viewBox: "0 0 160 14", width: 160, height: 14, "aria-hidden": "true" });
   for (const value of [0, 50, 100]) drawn.append(svg("path", { class: "axis", d: `M${px(value)} 0V14` }));
-  drawn.append(svg("path", { class: "bar", d: `M${px(cell.interval[0])} 7H${px(cell.interval[1])}` }));
-  drawn.append(svg("circle", { class: "mark", cx: px(cell.score), cy: 7, r: 3.4 }));
+  if (known(cell.interval[0])) drawn.append(svg("path", { class: "bar", d: `M${px(cell.interval[0])} 7H${px(cell.interval[1])}` }));
+  drawn.append(svg("path", { class: "mark", d: `M${px(cell.score)} 2V12` }));
+  if (!cell.scripted) for (const run of cell.runs) drawn.append(svg("circle", { class: "run", cx: px(run), cy: 7, r: 2 }));
   if (cell.paper) drawn.append(svg("circle", { class: "paper", cx: px(cell.paper[0]), cy: 7, r: 4.6 }));
   return drawn;
 }

@@ -7,16 +7,20 @@ const title = (cell) => `${cell.method} on ${cell.row}`;
 // --- Columns and filters ---
 
 const name = (cell) => html("span", {}, html("a", { href: address(cell) }, cell.method), cell.author ? html("span", { class: "tag" }, "submitted") : null);
-const score = (cell) => html("span", cell.best ? { class: "best" } : {}, `${fixed(cell.score)} ± ${fixed(cell.spread)}${cell.best ? " ★" : ""}`);
+const score = (cell) => html("span", cell.best ? { class: "best" } : {}, `${fixed(cell.score)} ± ${fixed(cell.spread)}${cell.marks}${cell.best ? " ★" : ""}`);
+const same = (cell) => html("span", {}, "= ", html("a", { href: address(cell.same) }, cell.same.text));
+/** What a column shows of a cell whose policy and outcome another cell has: nothing that is printed there. */
+const once = (show) => (cell) => (cell.same ? "" : show(cell));
 const rank = (cell) => (cell.rank ? (cell.rank[0] === cell.rank[1] ? `${cell.rank[0]}` : `${cell.rank[0]} to ${cell.rank[1]}`) : "");
 
 // head, value to sort by, what is shown (the value itself if left out), whether it is a number, whether its text may wrap
 const columns = [
   { head: "Method", value: (cell) => cell.method, show: name },
   { head: "Data set", value: (cell) => cell.row },
-  { head: "Score", value: (cell) => cell.score, show: score, number: true },
-  { head: "Interval on 0 to 110", plot: true, show: whisker },
-  { head: "95 % interval", value: (cell) => cell.interval[0], show: (cell) => `${fixed(cell.interval[0])} to ${fixed(cell.interval[1])}`, number: true },
+  { head: "Score", value: (cell) => cell.score, show: (cell) => (cell.same ? same(cell) : score(cell)), number: true },
+  { head: "Success, %", value: (cell) => cell.success, show: once((cell) => grouped(cell.success)), number: true },
+  { head: "Runs and interval on 0 to 110", plot: true, show: once(whisker) },
+  { head: "95 % interval", value: (cell) => cell.interval[0], show: once((cell) => range(cell.interval)), number: true },
   { head: "Rank", value: (cell) => (cell.rank ? -cell.rank[0] - cell.rank[1] / 1e4 : null), show: rank, number: true },
   { head: "Paper", value: (cell) => cell.paper && cell.paper[0], show: (cell) => cell.paper_text, number: true },
   { head: "Ours − paper", value: (cell) => cell.difference, show: (cell) => signed(cell.difference), number: true },
@@ -24,7 +28,7 @@ const columns = [
   { head: "Inverse", value: (cell) => cell.inverse },
   { head: "Learner", value: (cell) => cell.learner },
   { head: "% of upper bound", value: (cell) => cell.of_bound, show: (cell) => fixed(cell.of_bound), number: true },
-  { head: "Seeds", value: (cell) => cell.seeds, show: (cell) => (cell.scripted ? "" : cell.seeds + (cell.few ? " *" : "")), number: true },
+  { head: "Runs", value: (cell) => cell.seeds, show: (cell) => (cell.scripted ? "" : String(cell.seeds)), number: true },
 ];
 const filters = {
   Task: (cell) => cell.task,
@@ -182,7 +186,7 @@ function plots(table, shown) {
 }
 
 function aggregated(table) {
-  const heads = ["Method", "Low level", "IQM", "Median", "Mean", "Gap", "P"];
+  const heads = ["Method", "Low level", "Policies on data sets", "IQM", "Median", "Mean", "Gap", "P"];
   const draw = () => plots(table, table.aggregates.filter((of) => ticked.get(table).has(of.name)));
   const lines = table.aggregates.map((of) => {
     const box = html("input", { type: "checkbox" });
@@ -192,7 +196,7 @@ function aggregated(table) {
       else ticked.get(table).delete(of.name);
       draw();
     });
-    const numbers = [between(of.iqm), between(of.median), between(of.mean), between(of.gap), between(of.better, 2)];
+    const numbers = [of.policies, between(of.iqm), between(of.median), between(of.mean), between(of.gap), between(of.better, 2)];
     return html("tr", {}, html("th", { scope: "row" }, html("label", {}, box, ` ${of.name}`)), html("td", {}, of.low), ...numbers.map((text) => html("td", { class: "n" }, text)));
   });
   fill(at("aggregates"), heads, 2, lines);
@@ -276,11 +280,13 @@ function open(cell) {
     html("p", {}, html("a", { href: "#board" }, "← Board")),
     heading,
     facts([
-      ["Score", score(cell)], ["95 % interval", between([cell.score, ...cell.interval])], ["Rank on these data", rank(cell)],
+      ["Score", score(cell)], ["The same policy as", cell.same ? same(cell) : ""], ["95 % interval", between([cell.score, ...cell.interval])],
+      ["Rank on these data", rank(cell)],
       ["Paper", cell.paper_text], ["Ours − paper", signed(cell.difference)],
       ["Return", grouped(cell.mean_return)], ["% of the upper bound", fixed(cell.of_bound)],
       ...cell.metrics.map(([label, value]) => [label, grouped(value)]),
-      ["Each seed", cell.scripted ? "" : cell.runs.map((value) => fixed(value)).join(", ")], ["Test episodes", `${cell.episodes}${cell.scripted ? "" : " a seed"}`],
+      ["Each run", cell.scripted ? "" : cell.runs.map((value, i) => fixed(value) + (cell.collapsed[i] ? " (collapsed)" : "")).join(", ")],
+      ["Test episodes", `${cell.episodes}${cell.scripted ? "" : " a run"}`],
       ["Task", cell.task], ["Low level", cell.low], ["Action interface", cell.interface], ["Inverse", cell.inverse], ["Weights", cell.weights], ["Learner", cell.learner], ["Budget", cell.preset],
       ["Author", cell.author], ["Source", source],
     ]),
@@ -294,9 +300,9 @@ function open(cell) {
       ["Seconds", Object.entries(cell.seconds).map(([name, value]) => `${name} ${value < 10 ? fixed(value, 2) : grouped(value)}`).join(", ")],
     ]));
   if (Object.keys(cell.curve).length)
-    at("cell").append(html("h3", {}, "Learning curves"), html("p", { class: "note" }, "Mean over seeds; the band holds all of them."), html("div", { class: "plots small" }, ...curves(cell)));
+    at("cell").append(html("h3", {}, "Learning curves"), html("p", { class: "note" }, "Mean over runs; the band holds all of them."), html("div", { class: "plots small" }, ...curves(cell)));
   const part = (text, value) => (value ? html("div", {}, html("h3", {}, text), json(value)) : null);
-  at("cell").append(html("div", { class: "plots" }, part("Configuration", cell.config), part("What it learned from", cell.data)));
+  at("cell").append(html("div", { class: "plots" }, part("Configuration", cell.config), part("What it learned from", cell.data.length ? cell.data : null)));
   return heading;
 }
 
@@ -320,8 +326,8 @@ function route() {
 
 // --- Start ---
 
-for (const { title: name, text } of data.domains) at("lines").append(html("li", {}, html("strong", {}, `${name}. `), text));
-at("domains").hidden = !data.domains.length;
+for (const { title: name, text } of data.claims) at("lines").append(html("li", {}, html("strong", {}, `${name}. `), text));
+at("claims").hidden = !data.claims.length;
 heads();
 controls();
 for (const { key, title: name, preset } of [...data.tables, ...data.finetuned]) at("which").append(html("option", { value: key }, `${name}, ${preset}`));
@@ -330,6 +336,7 @@ at("which").addEventListener("change", ({ target }) => {
   overall();
 });
 at("cards").append(...data.sets.map(card));
+at("collapse").textContent = data.collapse.map(([runs, percent]) => `${percent} % of ${runs}`).join(", ");
 restore();
 addEventListener("hashchange", route);
 addEventListener("popstate", () => {

@@ -10,21 +10,27 @@ import json
 import math
 import shlex
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import numpy as np
+from ohio_envs import datasets
 
 from ohio_bench.report import aggregate, finetune
-from ohio_bench.report.aggregate import Aggregate, Board, Entry, grid, improvement, method
-from ohio_bench.report.leaderboard.domains import domain
+from ohio_bench.report.aggregate import Aggregate, Board, improvement
+from ohio_bench.report.entries import ENOUGH, Entry, grid, method
+from ohio_bench.report.marked import Found, ending, sentence
+from ohio_bench.report.policies import cards
+from ohio_bench.runner.standing import standing
 from ohio_bench.runner.store import slug
 from ohio_bench.runner.table import Table
+from ohio_jax.coverage import collapsing, coverage
 
 SHOWN = sorted({round(2 ** (k / 2)) for k in range(2 * int(math.log2(aggregate.PULLS)) + 1)})  # pulls of a curve of choices
+CURVE = 50  # points of a learning curve that are shown
 DIGITS = 6  # of every number on the page
 
 
@@ -40,21 +46,24 @@ def tidy(value: Any) -> Any:
 
 
 def curve(cell: dict[str, Any]) -> dict[str, list[list[float]]]:
-    """Metric -> mean, lowest and highest of all seeds at `CURVE` points or fewer."""
+    """Metric -> mean, lowest and highest of all runs at `CURVE` points or fewer."""
     out = {}
     for name, values in cell.get("curve", {}).items():
         found = np.asarray(values, np.float64)
-        found = found.reshape(len(found), -1)[:: max(1, math.ceil(len(found) / aggregate.CURVE))]
+        found = found.reshape(len(found), -1)[:: max(1, math.ceil(len(found) / CURVE))]
         if found.size:
             out[name] = tidy(np.stack([found.mean(axis=1), found.min(axis=1), found.max(axis=1)]))
     return out
 
 
-def cell_of(table: Table, preset: str, entry: Entry) -> dict[str, Any]:
-    """What the page knows of an entry."""
+def _id(table: Table, preset: str, entry: Entry) -> str:
+    return f"{'submitted' if 'author' in entry.cell else 'board'}/{table.name}/{preset}/{slug(entry.row, entry.column)}"
+
+
+def cell_of(table: Table, preset: str, entry: Entry, same: Entry | None) -> dict[str, Any]:
+    """What the page knows of an entry. same: the one that is shown for its policy."""
     cell, config = entry.cell, entry.cell["config"]
     interface = config.get("interface", "")
-    place = "submitted" if "author" in cell else "board"
     metrics = [
         (label, factor * np.mean(cell["metrics"][name])) for name, label, factor in table.metrics if name in cell["metrics"]
     ]
@@ -64,9 +73,9 @@ def cell_of(table: Table, preset: str, entry: Entry) -> dict[str, Any]:
         "interval": [entry.low, entry.high],
         **of("paper", "difference", "mean_return", "of_bound"),
     }
-    numbers |= {**of("runs"), "seconds": cell["seconds"], "metrics": metrics}
+    numbers |= {**of("runs", "success"), "seconds": cell["seconds"], "metrics": metrics}
     return {
-        "id": f"{place}/{table.name}/{preset}/{slug(entry.row, entry.column)}",
+        "id": _id(table, preset, entry),
         "method": f"{entry.column} (scripted)" if entry.scripted else entry.column,
         "row": entry.row,
         "task": config["task"],
@@ -76,15 +85,16 @@ def cell_of(table: Table, preset: str, entry: Entry) -> dict[str, Any]:
         "interface": interface,
         **{name: config.get(name, "") for name in ("inverse", "weights")},
         **of("scripted", "best"),
-        "rank": None if entry.scripted else entry.rank,
-        **of("seeds", "paper_text"),
-        "few": entry.seeds < aggregate.ENOUGH,
+        "rank": entry.rank if entry.rank[0] else None,
+        **of("seeds", "paper_text", "marks"),
+        "collapsed": entry.collapsed.tolist(),
+        "same": same and {"id": _id(table, preset, same), "text": entry.same_text},
         **of("episodes", "hardware"),
         **tidy(numbers),
         "curve": curve(cell),
         "updates": config.get("plan", {}).get("updates", 1),
         "config": config,
-        "data": tidy(cell.get("data")),
+        "data": tidy(cards(cell)),
         "command": "\n".join([cell["command"], *cell.get("steps", [])]),
         "provenance": {key: cell["provenance"].get(key) for key in ("time", "revision", "dirty", "versions")},
         **{name: cell.get(name) for name in ("author", "source")},
@@ -95,6 +105,7 @@ def _aggregate(table: Table, of: Aggregate) -> dict[str, Any]:
     numbers = {name: [of.value[name], of.low[name], of.high[name]] for name in aggregate.SUMMARY}
     interface = of.column.interface
     head = {"name": of.column.name, "low": table.low_levels.get(interface, interface), "flat": interface == "end_to_end"}
+    head["policies"] = f"{of.policies} on {of.table.shape[1]}"
     return {**head, **tidy({**numbers, "better": of.better, "profile": of.profile})}
 
 
@@ -111,7 +122,7 @@ def table_of(of: Board) -> dict[str, Any]:
         "key": f"{of.table.name}-{of.preset}",
         "title": of.table.title,
         "preset": of.preset,
-        "note": of.table.note,
+        "note": " ".join(filter(None, (of.standing.text(), of.table.note))),
         "thresholds": tidy(aggregate.THRESHOLDS),
         "aggregates": [_aggregate(of.table, one) for one in of.aggregates],
         "improvement": tidy(improvement(of.aggregates)),
@@ -125,13 +136,14 @@ def finetuned(results: Path, preset: str) -> dict[str, Any] | None:
     cells = finetune.load(results, preset)
     if not cells:
         return None
-    key, some = f"finetune-{preset}", cells[0]["config"]
+    key, some, stale = f"finetune-{preset}", cells[0]["config"], standing(cells, results).text()
+    stale = f"{stale} " if stale else ""
     return {
         "key": key,
         "title": "Offline-to-online fine-tuning",
         "preset": preset,
         "note": (
-            f"Mean and 95 % bootstrap interval over {some['offline']['seeds']} training seeds. Before and after: "
+            f"{stale}Mean and 95 % t interval over {some['offline']['seeds']} runs. Before and after: "
             f"{some['test_episodes']} test episodes, with the mean action. While learning: the last tenth of the episodes, with "
             "sampled actions. Updates: gradient updates online. Infeasible requests and units above storage: means while "
             f"learning. Made by `ohio-jax finetune --preset {preset}`."
@@ -153,15 +165,17 @@ def sets(boards: Iterable[Board]) -> list[dict[str, Any]]:
     out = {}
     for board in boards:
         for entry in ordered(board):
-            card, reference = entry.cell.get("data"), entry.cell["reference"]
-            if card is None or "author" in entry.cell or entry.row in out:
+            found, reference = cards(entry.cell), entry.cell["reference"]
+            if not found or "author" in entry.cell or entry.row in out:
                 continue
-            config = entry.cell["config"]  # a card has the settings under which actions were recovered
-            logged = config.get("data_settings", config["settings"])
+            card, config = found[0], entry.cell["config"]  # a card has the settings under which actions were recovered
+            name, before = config.get("data_set"), config.get("data_settings", config["settings"])
+            logged = datasets.RECIPES[name].settings if name in datasets.RECIPES else before
             settings = ",".join(f"{key}={value}" for key, value in logged.items())
             words = ["ohio-jax", "collect", card["task"], "--policy", card["behavior_policy"]]
             words += ["--episodes", str(card["episodes"]), "--seed", str(card["seed"])]
             words += [*(["--set", settings] if settings else []), "--out", f"{slug(entry.row)}.npz"]
+            words = ["ohio-jax", "data", "make", name] if name else words
             numbers = {name: card.get(name) for name in ("episodes", "return_mean", "return_std", "quality", "coverage")}
             out[entry.row] = {
                 "row": entry.row,
@@ -176,14 +190,33 @@ def sets(boards: Iterable[Board]) -> list[dict[str, Any]]:
     return list(out.values())
 
 
-def text(boards: list[Board], tuned: list[dict[str, Any]], files: list[str]) -> str:
-    """The page. tuned: of `finetuned`. files: other pages beside it, for its foot."""
-    found = {
-        "domains": [{"title": line.title, "text": line.text} for line in map(domain, boards) if line],
+def _cells(board: Board) -> Iterator[dict[str, Any]]:
+    by = {(entry.row, entry.column): entry for entry in board.entries}
+    for entry in ordered(board):
+        yield cell_of(board.table, board.preset, entry, by[entry.same] if entry.same else None)
+
+
+def _runs(boards: list[Board]) -> set[int]:
+    """Numbers of runs of cells that have an interval over them."""
+    return {entry.seeds for board in boards for entry in board.entries if entry.seeds > 1}
+
+
+def claimed(found: Found, boards: list[Board], tuned: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Claims about the tables that are shown, in words."""
+    shown = {(board.table.name, board.preset) for board in boards} | {("finetune", of["preset"]) for of in tuned}
+    families = [(name, family) for name, of in found.items() for preset, family in of.items() if (name, preset) in shown]
+    return [{"title": name.capitalize(), "text": f"{sentence(of)} {ending(of)}"} for name, family in families for of in family]
+
+
+def text(boards: list[Board], tuned: list[dict[str, Any]], files: list[str], found: Found) -> str:
+    """The page. tuned: of `finetuned`. files: other pages beside it, for its foot. found: every claim."""
+    content = {
+        "claims": claimed(found, boards, tuned),
         "finetuned": tuned,
         "tables": [table_of(board) for board in boards],
-        "cells": [cell_of(board.table, board.preset, entry) for board in boards for entry in ordered(board)],
+        "cells": [cell for board in boards for cell in _cells(board)],
         "sets": sets(boards),
+        "collapse": [[runs, round(100 * coverage(collapsing, runs))] for runs in sorted({*_runs(boards), ENOUGH, 2 * ENOUGH})],
     }
     part = lambda name: resources.files("ohio_bench.report.leaderboard").joinpath(name).read_text(encoding="utf-8")
     style, script = part("page.css"), part("draw.js") + part("page.js")
@@ -191,9 +224,9 @@ def text(boards: list[Board], tuned: list[dict[str, Any]], files: list[str]) -> 
     policy = f"default-src 'none'; script-src {source(script)}; style-src {source(style)}; img-src data:; base-uri 'none'"
     links = (f' <a href="{html.escape(name)}">{html.escape(name)}</a>' for name in files)
     # "<" only ever stands inside strings of the JSON: escaped, no text can end the element or open another.
-    content = json.dumps(found, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return Template(part("page.html")).substitute(
-        policy=policy, style=style, script=script, data=content, files=",".join(links) or " none"
+        policy=policy, style=style, script=script, data=data, files=",".join(links) or " none"
     )
 
 

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from ohio_bench.experiments import table_of
-from ohio_bench.report.aggregate import ROUNDING, SUBMISSION, check_limits, load
+from ohio_bench.report.entries import ROUNDING, SUBMISSION, check_limits, load
 from ohio_bench.runner.cell import RESULTS
-from ohio_bench.runner.store import read, slug, submitted, write
+from ohio_bench.runner.store import read, same, slug, submitted, write
 from ohio_jax.errors import UserError, short, unknown
 from ohio_jax.files import file_lock
 
-# As on the board. Settings that data were collected under are named where they are not the task's.
-PROTOCOL = ("task", "settings", "data_settings", "behavior_policy", "data_seed", "data_episodes", "test_seed", "test_episodes")
+# As on the board: by the names of data set and stream, or, of cells before there were any, by policy, settings and seeds.
+DATA = ("data_set", "data_settings", "behavior_policy", "data_seed", "data_episodes")
+TESTS = ("task", "settings", "test_stream", "test_seed", "test_episodes")
 SLACK = timedelta(hours=1)  # of clocks
 
 
@@ -54,14 +55,14 @@ def place(cell: dict[str, Any], results: Path) -> Path:
         raise unknown(f"preset of {table.name} with a board", preset, [name for name in table.presets if name != "quick"])
     board = load(table, preset, results)
     ours = [of for of in board if "author" not in of]
-    same = [of for of in ours if of["row"] == cell["row"] and "policy" not in of["config"]]
-    if not same:
+    rivals = [of for of in ours if of["row"] == cell["row"] and "policy" not in of["config"]]
+    if not rivals:
         rows = {of["row"] for of in ours if "policy" not in of["config"]}
         raise unknown(f"dataset of {table.name} in preset {preset}", cell["row"], rows)
-    for name in PROTOCOL:
-        _equal(f"config.{name}", same[0]["config"].get(name), cell["config"].get(name))
+    for name in (*TESTS, *DATA):
+        _equal(f"config.{name}", rivals[0]["config"].get(name), cell["config"].get(name))
     for name in ("zero", "full"):
-        _equal(f"reference.{name}", same[0]["reference"][name], cell["reference"][name])
+        _equal(f"reference.{name}", rivals[0]["reference"][name], cell["reference"][name])
     learner = cell["config"]["plan"]["learner"].upper()
     if cell["column"].split(" ")[-1] != learner:
         raise UserError(f"field column: expected the learner {learner!r} as its last word, found {cell['column']!r}")
@@ -75,18 +76,12 @@ def place(cell: dict[str, Any], results: Path) -> Path:
 
 def check_bound(cell: dict[str, Any], ours: list[dict[str, Any]]) -> None:
     """Raises UserError for a return above the board's own upper bound of the same test episode, where it has one."""
-    tests = ("task", "settings", "test_seed", "test_episodes")
     for of in ours:
-        same = all(of["config"][name] == cell["config"][name] for name in tests)
-        if of["config"].get("policy") == "oracle" and same:
+        tested = [{name: run["config"].get(name) for name in TESTS} for run in (of, cell)]
+        if of["config"].get("policy") == "oracle" and same(*tested):
             bound = np.asarray(of["returns"][0])
             above = np.argwhere(np.asarray(cell["returns"]) > bound + ROUNDING * np.abs(bound))
             if len(above):
                 seed, episode = above[0]
                 most, found = bound[episode], cell["returns"][seed][episode]
                 raise UserError(f"field returns[{seed}][{episode}]: expected at most {most:g}, the upper bound, found {found:g}")
-
-
-def _equal(field: str, expected: Any, found: Any) -> None:
-    if found != expected:
-        raise UserError(f"field {field}: expected {short(expected)}, as on the board, found {short(found)}")

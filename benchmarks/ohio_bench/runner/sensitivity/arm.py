@@ -27,6 +27,7 @@ from ohio_jax.inverse.result import Recovered
 from ohio_jax.low_level import Problem, Segment
 from ohio_jax.relabel import lanes
 from ohio_jax.solvers import riccati
+from ohio_jax.streams import Data
 from ohio_jax.task import Task
 
 TRUE = Model(Body(), advance, 2)
@@ -83,9 +84,9 @@ def task(steps: int, deviation: float) -> Task:
 
 
 @functools.cache
-def logs(episodes: int, deviation: float) -> Trajectories:
-    """The expert's, as the reacher table has them."""
-    return collect(task(PRIOR_STEPS, deviation), "expert", episodes, 1000)
+def logs(episodes: int, deviation: float, data_seed: int = 0) -> Trajectories:
+    """The expert's; without noise those of the data set `reacher-expert-v1`."""
+    return collect(task(PRIOR_STEPS, deviation), "expert", episodes, Data(data_seed).seed)
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,11 @@ class Belief:
 
 
 @functools.cache
-def believed(belief: Belief, episodes: int, updates: int, deviation: float) -> Model:
+def believed(belief: Belief, episodes: int, updates: int, deviation: float, data_seed: int = 0) -> Model:
     """The model of a belief. Learned ones make `updates` gradient steps, however few their logs, and keep the best epoch."""
     if not belief.share:
         return Model(Body().heavier(belief.factor), advance, 2)
-    whole = logs(episodes, deviation)
+    whole = logs(episodes, deviation, data_seed)
     rows = slice(0, whole.offset[max(1, round(belief.share * episodes))])
     config = LEARNED
     an_epoch = max(1, int((1 - config.held_out) * rows.stop) // config.batch)

@@ -1,0 +1,56 @@
+"""Run files as claims compare them: statistics of each run of our own cells, see `ohio_bench.report.claims`."""
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ohio_bench.report import entries, finetune, policies
+from ohio_bench.report.claims import Evidence, Measured
+from ohio_bench.runner.standing import Sources
+from ohio_bench.runner.table import Table
+from ohio_jax import scores
+
+# Fields of a config, by which runs are paired: what a cell was tested on, and what it learned from.
+TESTS = ("task", "settings", "test_seed", "test_stream", "test_episodes")
+DATA = ("behavior_policy", "data_set", "data_seed", "data_episodes", "data_settings")
+
+
+def of_table(table: Table, results: Path, preset: str) -> Evidence:
+    """The cells of a results table: `score`, and the table's metrics in the units that it shows."""
+    factors, sources, out = {name: factor for name, _, factor in table.metrics}, Sources(results), {}
+    for cell in (cell for cell in entries.load(table, preset, results) if "author" not in cell):
+        reference, metrics = cell["reference"], cell["metrics"]
+        values = {name: factors[name] * np.mean(of, axis=1) for name, of in metrics.items() if name in factors}
+        values["score"] = scores.normalize(cell["returns"], reference["zero"], reference["full"]).mean(axis=1)
+        name, plan = f"{cell['row']} {cell['column']}", cell["config"].get("plan", {})
+        out[cell["row"], cell["column"]] = _measured(sources, cell, name, values, plan, policies.outcome_of(cell))
+    return out
+
+
+def of_finetuning(results: Path, preset: str) -> Evidence:
+    """The cells of fine-tuning, a column for each interface and method: scores `before`, `while` and `after`, and `gain`."""
+    sources, out = Sources(results), {}
+    for cell in finetune.load(results, preset):
+        run, plan = finetune.run_of(cell), cell["config"]["online"]["plan"]
+        values = {"before": run.start, "while": run.last, "after": run.end, "gain": run.end - run.start}
+        out[run.domain, run.name] = _measured(sources, cell, f"{run.domain} {run.name}", values, plan, None)
+    return out
+
+
+def _measured(
+    sources: Sources, cell: dict[str, Any], name: str, values: dict[str, np.ndarray], plan: dict[str, Any], policy: Hashable
+) -> Measured:
+    config, runs, first = cell["config"], len(next(iter(values.values()))), plan.get("first_seed", 0)
+    learned = "policy" not in config
+    return Measured(
+        name=name,
+        values=values,
+        seeds=tuple(range(first, first + runs)) if learned else (),
+        tests=[config.get(field) for field in TESTS],
+        data=[config.get(field) for field in DATA] if learned else None,
+        policy=policy or name,
+        updates=plan.get("updates"),
+        stale=sources.state(cell) == "stale",
+    )

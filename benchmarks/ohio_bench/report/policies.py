@@ -1,0 +1,40 @@
+"""Which cells hold the same trained policy: one policy is one unit of evidence, however many cells it fills."""
+
+import json
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+
+def cards(cell: dict[str, Any]) -> list[dict[str, Any]]:
+    """The cards of the transitions that a cell learned from, one for each data set; none of a scripted policy."""
+    found = cell.get("data") or []
+    return found if isinstance(found, list) else [found]
+
+
+def policy_of(cell: dict[str, Any]) -> tuple[Hashable, ...] | None:
+    """What tells trained policies apart: the transitions that each was learned from, its plan and its action interface.
+
+    None where transitions have no digest, and for scripted policies.
+    """
+    digests, config = tuple(card.get("sha256") for card in cards(cell)), cell["config"]
+    return (digests, _text(config["plan"]), config["interface"]) if digests and all(digests) else None
+
+
+def outcome_of(cell: dict[str, Any]) -> tuple[Hashable, ...] | None:
+    """The same for two cells whose policies were learned from the same transitions by the same plan and earned the same returns.
+
+    The interface is no part of it: two of them may give the same transitions, and then the same actions.
+    """
+    policy = policy_of(cell)
+    return None if policy is None else (*policy[:2], _text(cell["returns"]))
+
+
+def first_of(cells: Sequence[dict[str, Any]]) -> list[int]:
+    """For each cell the place of the first with the same outcome; its own where there is none before it."""
+    places: dict[Hashable, int] = {}
+    outcomes = [outcome_of(cell) for cell in cells]
+    return [i if outcome is None else places.setdefault(outcome, i) for i, outcome in enumerate(outcomes)]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

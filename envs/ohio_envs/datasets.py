@@ -1,0 +1,227 @@
+"""Data sets by name and version: which policy plays which task, how often. Made on first use and kept in the user's cache.
+
+A name means one recipe for good: what would change it gets another version. Data seed k plays the episodes of `streams.Data(k)`,
+those for validation after those for training. Floating-point programs differ between processors, so the digest of a data set is
+compared with the one that the package ships only where that is of the same platform.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import platform as machine
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+
+from ohio_envs import files, registry
+from ohio_jax import data, limits, mesh
+from ohio_jax.collect import CHUNK, collect_to
+from ohio_jax.data import Trajectories, parts
+from ohio_jax.errors import UserError, unknown
+from ohio_jax.files import file_lock, read_card
+from ohio_jax.rollout import scripted_policy
+from ohio_jax.streams import Data
+from ohio_jax.task import Task
+
+VARIABLE = "OHIO_DATASETS"  # a folder for data sets, instead of the user's cache
+EXTENSIONS = re.compile(r"avx\w*|amx\w*|fma\w*|sse4\w*|asimd\w*|sve\w*|bf16|f16c")  # of a processor, by which programs differ
+
+Split = Literal["train", "validation"]
+SPLITS: tuple[Split, ...] = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What makes a data set.
+
+    Attributes:
+        settings: of the task in which the policy plays, where they are not the task's defaults.
+        behavior_policy: a scripted policy of the task.
+        episodes, validation_episodes: to train on and to validate with.
+    """
+
+    task: str
+    behavior_policy: str
+    episodes: int
+    validation_episodes: int
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def _recipes() -> dict[str, Recipe]:
+    made = {f"reacher-{policy}-v1": Recipe("reacher", policy, 300, 30) for policy in ("expert", "medium", "mixed")}
+    for scene in ("lift", "door"):
+        made[f"{scene}-noisy-v1"] = Recipe(scene, "noisy-0.3", 200, 20)
+        # Episode by episode under another of the three gains.
+        made[f"{scene}-noisy-all-gains-v1"] = Recipe(scene, "noisy-0.3", 200, 20, {"logged": "all"})
+    # As the paper tests: the original's dynamics and demand, steps of four minutes in New York and of three in Shenzhen.
+    original = {"dynamics": "strict", "demand": "numpy"}
+    cities = {"nyc": {"minutes": 4, **original}, "shenzhen": {"minutes": 3, **original}, "synthetic": {}}
+    for city, settings in cities.items():
+        for policy in ("inf", "dtv", "prop", "disp"):
+            made[f"{city}-{policy}-v1"] = Recipe(f"routing-{city}", policy, 510, 51, settings)
+    operators = {"mpc": "mpc", "fresh": "s_policy_fresh", "heur": "s_policy", "mixed": "mixed"}
+    for network in ("1w3s", "1w10s"):
+        for name, policy in operators.items():
+            made[f"{network}-{name}-v1"] = Recipe(f"supply-chain-{network}", policy, 500, 50)
+    return made
+
+
+RECIPES: dict[str, Recipe] = _recipes()
+
+
+class Dataset(NamedTuple):
+    """A data set of one data seed: the task it was logged in, and its episodes."""
+
+    task: Task
+    train: Trajectories
+    validation: Trajectories
+
+
+def recipe(name: str) -> Recipe:
+    """Raises UserError for an unknown name."""
+    if name not in RECIPES:
+        raise unknown("data set", name, RECIPES)
+    return RECIPES[name]
+
+
+@functools.cache
+def _task(name: str, settings: str) -> Task:
+    return registry.make(name, json.loads(settings))
+
+
+def task_of(name: str) -> Task:
+    """The task a data set is logged in."""
+    of = recipe(name)
+    return _task(of.task, json.dumps(of.settings))
+
+
+def load_dataset(name: str, data_seed: int = 0, episodes: int | None = None) -> Dataset:
+    """A data set by its name: from the cache if it is there, else made and kept, which a killed call goes on with.
+
+    Args:
+        data_seed: which of the data sets of this name; those of two seeds have no episode in common.
+        episodes: only the first so many of those for training.
+
+    Raises:
+        UserError: for an unknown name, numbers beyond their bounds, damaged files, and where the digest of all episodes for
+            training is not the one shipped for this platform.
+    """
+    split: dict[Split, Path] = {
+        "train": make(name, data_seed, "train", episodes),
+        "validation": make(name, data_seed, "validation"),
+    }
+    return Dataset(task_of(name), *(data.load(path, "trajectories") for path in split.values()))
+
+
+def folder() -> Path:
+    """Where data sets are kept: `$OHIO_DATASETS`, else the folder `datasets` of the cache."""
+    given = os.environ.get(VARIABLE)
+    return Path(given) if given else files.cache() / "datasets"
+
+
+def place(name: str, data_seed: int, split: Split, episodes: int | None = None) -> Path:
+    """Where a part of a data set is kept, made or not; episodes: of one that was made smaller."""
+    return folder() / name / str(data_seed) / (split if episodes is None else f"{split}-{episodes}")
+
+
+def make(name: str, data_seed: int, split: Split, episodes: int | None = None, again: bool = False) -> Path:
+    """The folder of a part of a data set, made if it is not there.
+
+    Args:
+        episodes: only the first so many for training, bit by bit those of the whole.
+        again: make it also where it is there.
+
+    Raises:
+        UserError: as `load_dataset`.
+    """
+    of = recipe(name)
+    stream, all_of = Data(data_seed), of.episodes if split == "train" else of.validation_episodes
+    limits.check(f"{name}: episodes", all_of if episodes is None else episodes, (1, all_of))
+    path = place(name, data_seed, split, None if episodes == all_of else episodes).absolute()
+    with file_lock(path):
+        if again and mesh.is_main_process() and path.exists():
+            shutil.rmtree(path)
+        if mesh.is_main_process() and (not path.exists() or parts.folder(path).exists()):
+            task = task_of(name)
+            who = scripted_policy(task, of.behavior_policy)._replace(card={"data_set": name, "data_seed": data_seed})
+            first, amount = (0, episodes or all_of) if split == "train" else (of.episodes, all_of)
+            collect_to(path, task, who, amount, stream.seed, first, min(CHUNK, of.episodes))
+    if split == "train" and path.name == split:
+        check(name, data_seed)
+    return path
+
+
+# --- Digests ----------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def platform() -> str:
+    """What the bits of a data set depend on beside the recipe: backend, machine, vector extensions and versions."""
+    try:
+        described = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        described = ""
+    line = re.search(r"^(?:flags|Features)\s*:(.*)$", described, re.MULTILINE)
+    extensions = sorted(filter(EXTENSIONS.fullmatch, line[1].split())) if line else []
+    device = jax.devices()[0]
+    words = [device.platform, *([] if device.platform == "cpu" else [device.device_kind]), machine.machine()]
+    short = hashlib.sha256(" ".join(extensions).encode()).hexdigest()[:8]
+    return " ".join([*words, f"extensions-{short}", f"jax-{version('jax')}"])
+
+
+def card(name: str, data_seed: int, split: Split) -> dict[str, Any] | None:
+    """The card of a part as it stands in the cache; None where there is none."""
+    found = read_card(place(name, data_seed, split))
+    return found if isinstance(found, dict) and "sha256" in found else None
+
+
+def digest(name: str, data_seed: int) -> str | None:
+    """SHA-256 of the part to train on, as its card notes it; None where it is not there."""
+    known = card(name, data_seed, "train")
+    return known["sha256"] if known else None
+
+
+def _parts(name: str, data_seed: int) -> list[Path]:
+    """Those in the cache."""
+    paths = [place(name, data_seed, split) for split in SPLITS]
+    return [path for path in paths if path.is_dir()]
+
+
+def size(name: str, data_seed: int) -> int:
+    """Bytes of a data set on the disk."""
+    return sum(path.stat().st_size for part in _parts(name, data_seed) for path in part.iterdir())
+
+
+def verify(name: str, data_seed: int) -> int:
+    """Reads and checks all of a data set in the cache; the number of its chunks. Raises UserError for damage."""
+    return sum(data.verify(part)[1] for part in _parts(name, data_seed))
+
+
+@functools.cache
+def shipped() -> dict[str, dict[str, dict[str, str]]]:
+    """name -> data seed -> platform -> digest of the part to train on, of the file that the package holds."""
+    return json.loads(resources.files("ohio_envs").joinpath("datasets.json").read_text(encoding="utf-8"))
+
+
+def check(name: str, data_seed: int) -> bool:
+    """Whether a digest is shipped for this platform and the part to train on there. Raises UserError where they differ."""
+    expected, found = shipped().get(name, {}).get(str(data_seed), {}).get(platform()), digest(name, data_seed)
+    if expected is None or found is None:
+        return False
+    if expected != found:
+        raise UserError(f"data set {name}, data seed {data_seed}: expected SHA-256 {expected} on this platform, found {found}")
+    return True
+
+
+def cached(name: str) -> Iterable[int]:
+    """The data seeds of which the part to train on is there."""
+    seeds = [int(path.name) for path in (folder() / name).glob("*") if path.name.isdecimal()]
+    return [seed for seed in sorted(seeds) if digest(name, seed) is not None]

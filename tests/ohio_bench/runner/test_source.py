@@ -1,0 +1,285 @@
+"""Sources of cells: which modules count, what changes a digest and what does not; how stored cells stand; sentinels."""
+
+import dataclasses
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ohio_bench.experiments import TABLES, of_table
+from ohio_bench.report import markdown
+from ohio_bench.runner import sentinel, source, standing, table
+from ohio_bench.runner.run import run
+from ohio_envs import datasets
+
+from ohio_jax.errors import UserError
+from ohio_jax.learners import LEARNERS, outside
+from tests.ohio_bench.tiny import PART
+
+PLAN = {"learner": "iql", "config": {}, "seeds": 2, "updates": 10}
+LEARNED = {"task": "reacher", "settings": {}, "interface": "ohio", "inverse": "least_squares", "plan": PLAN}
+
+
+def config(**more):
+    return {**LEARNED, "data_set": "reacher-expert-v1", "test_stream": "test", "test_episodes": 4, **more}
+
+
+@pytest.fixture
+def suite(tmp_path, monkeypatch) -> Path:
+    """A copy of the method and the tasks, whose files a test may change; it is what `Code` reads."""
+    for name in ("ohio_jax", "ohio_envs"):
+        shutil.copytree(source.SUITE[name], tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        monkeypatch.setitem(source.SUITE, name, tmp_path / name)
+    return tmp_path
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+
+
+def test_what_counts_is_what_a_cell_imports():
+    found = source.Code().sources(config())
+    for name in (
+        "training.offline",
+        "relabel",
+        "collect",
+        "evaluate",
+        "learners.iql",
+        "inverse.least_squares",
+        "controllers.lqr",
+    ):
+        assert f"ohio_jax.{name}" in found
+    assert {"ohio_envs.reacher.task", "ohio_envs.reacher.policies", "ohio_envs.reacher/agents.npz"} <= set(found)
+    assert {"ohio_jax.learners[iql]", "ohio_jax.inverse[least_squares]", "ohio_envs.registry[reacher]"} <= set(found)
+    assert "ohio_envs.datasets[reacher-expert-v1]" in found
+    others = (
+        "ohio_jax.learners.td3_bc",
+        "ohio_jax.inverse.gradient",
+        "ohio_envs.routing",
+        "ohio_jax.training.online",
+        "ohio_bench",
+    )
+    assert not [name for name in found if name.startswith(others)]
+    assert "ohio_jax.inverse.least_squares" not in source.Code().sources({"task": "reacher", "settings": {}, "policy": "expert"})
+
+
+def test_sources_of_every_committed_cell_are_found_in_half_a_second():
+    code, configs = source.Code(), [json.loads(path.read_text())["config"] for path in Path("results/runs").rglob("*.json")]
+    start = time.monotonic()
+    found = [code.sources(config) for config in configs]
+    assert time.monotonic() - start < 2.0, "of a busy machine"
+    assert all(len(of) > 40 for of in found)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "moved"),
+    [
+        ("ohio_jax/learners/iql.py", "", "# a comment\n", []),
+        ("ohio_jax/learners/iql.py", '"""', '"""Another docstring. ', []),
+        ("ohio_jax/learners/iql.py", "", "\nEXTRA = 1\n", ["ohio_jax.learners.iql"]),
+        ("ohio_jax/learners/td3_bc.py", "", "\nEXTRA = 1\n", []),
+        ("ohio_jax/relabel.py", "", "\nEXTRA = 1\n", ["ohio_jax.relabel"]),
+        ("ohio_envs/plans.py", "", "\nEXTRA = 1\n", []),
+        ("ohio_envs/routing/task.py", "", "\nEXTRA = 1\n", []),
+        ("ohio_jax/learners/__init__.py", '    "bc": bc,', '    "bc": bc,\n    "copy": bc,', []),
+        ("ohio_jax/learners/__init__.py", '    "iql": iql,', '    "iql": riql,', ["ohio_jax.learners[iql]"]),
+        ("ohio_jax/inverse/__init__.py", "of_logged(problem", "of_log(problem", ["ohio_jax.inverse"]),
+    ],
+)
+def test_what_changes_a_digest(suite, file, old, new, moved):
+    """Code does; comments, docstrings, other learners, new entries of registries and plans do not."""
+    before, path = source.Code().sources(config()), suite / file
+    if old == '"""':
+        path.write_text(path.read_text().replace(old, new, 1))
+    elif old:
+        edit(path, old, new)
+    else:
+        path.write_text(path.read_text() + new)
+    assert list(source.changes(before, source.Code().sources(config()))) == moved
+
+
+def test_assets_count(suite):
+    before = source.Code().sources(config())
+    (suite / "ohio_envs/reacher/agents.npz").write_bytes(b"others")
+    assert list(source.changes(before, source.Code().sources(config()))) == ["ohio_envs.reacher/agents.npz"]
+
+
+def test_digests_are_the_same_under_every_python(tmp_path, monkeypatch):
+    """Syntax trees differ between versions of Python in fields that are empty, which are left out."""
+    monkeypatch.chdir(tmp_path)
+    text = (
+        "class A:\n    x: int = 1\n\n\n@property\nasync def f(a, /, *, b=(1.5, 'é')):\n    return f'{a!r:>{b}}' if a else [*b]\n"
+    )
+    Path("own_anchor.py").write_text(text)
+    found = source.Code().sources(config(plan={**PLAN, "learner": "own_anchor", "learner_from": "own_anchor"}))
+    assert found["own_anchor"] == "a189a5dd38cf"
+
+
+def test_a_learner_from_elsewhere_counts_with_what_lies_beside_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own_net.py").write_text("WIDTH = 8\n")
+    Path("own_learner.py").write_text("import own_net\nfrom ohio_jax.learners.iql import Config, init, update, act\n")
+    plan = {**PLAN, "learner": "own_learner", "learner_from": "own_learner"}
+    before = source.Code().sources(config(plan=plan))
+    assert {"own_learner", "own_net", "ohio_jax.learners.iql"} <= set(before) and "ohio_jax.learners[iql]" not in before
+    Path("own_net.py").write_text("WIDTH = 16\n")
+    assert list(source.changes(before, source.Code().sources(config(plan=plan)))) == ["own_net"]
+    Path("own_learner.py").unlink()  # what is gone is named
+    assert "own_learner" in source.changes(before, source.Code().sources(config(plan=plan)))
+
+
+# --- How stored cells stand -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """Results of a small table: two learners, three scripted policies."""
+    folder = tmp_path_factory.mktemp("stands") / "results"
+    run(of_table(PART), "tiny", results=folder)
+    return folder
+
+
+@pytest.fixture
+def results(made, tmp_path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "results", ignore=shutil.ignore_patterns(".work")))
+
+
+def stands(results: Path) -> standing.Standing:
+    return markdown.report(PART, results, "tiny").standing
+
+
+def states(results: Path) -> dict[str, str]:
+    sources = standing.Sources(results)
+    paths = (results / "runs/routing/tiny").glob("*.json")
+    return {path.stem: sources.state(json.loads(path.read_text())) for path in paths}
+
+
+def watch(results: Path, *only: str):
+    return sentinel.watch(of_table(PART), of_table(table.with_runs(PART, "tiny", 1)), "tiny", only, results)
+
+
+def test_cells_name_their_sources(results):
+    for path in (results / "runs").rglob("*.json"):
+        cell = json.loads(path.read_text())
+        kept = json.loads((results / "sources" / f"{cell['sources']}.json").read_text())
+        assert kept == source.Code().sources(cell["config"]) and source.name_of(kept) == cell["sources"]
+    assert stands(results) == standing.Standing(5)
+    assert "Stale" not in (results / "routing-tiny.md").read_text()
+
+
+def test_a_changed_learner_makes_its_cells_stale_and_no_others(results, suite):
+    edit(suite / "ohio_jax/learners/iql.py", "def update(", "EXTRA = 1\n\n\ndef update(")
+    assert {name for name, state in states(results).items() if state != "current"} == {"tiny-dtv.ohio.iql"}
+    found = stands(results)
+    assert found == standing.Standing(5, 1, 0, ("ohio_jax.learners.iql",))
+    assert found.text() == "Stale: 1 of 5 cells were made by other sources than today's."
+    assert found.text(named=True).endswith("than today's (changed: ohio_jax.learners.iql).")
+    markdown.report(PART, results, "tiny").write()
+    page = (results / "routing-tiny.md").read_text()
+    assert found.text() in page and "ohio_jax.learners.iql" not in page
+    edit(suite / "ohio_jax/learners/iql.py", "EXTRA = 1\n\n\n", "")
+    assert stands(results).stale == 0
+
+
+def test_cells_without_sources_are_stale(results):
+    for name in ("tiny-dtv.ohio.bc", "tiny.policy.none"):
+        path = results / "runs/routing/tiny" / f"{name}.json"
+        cell = json.loads(path.read_text())
+        del cell["sources"]
+        path.write_text(json.dumps(cell))
+    assert stands(results).text(named=True) == "Stale: 2 of 5 cells were made before sources were recorded."
+    with pytest.raises(UserError, match="cell tiny-dtv.ohio.bc: expected a run file that names its sources, found one without"):
+        watch(results, "tiny-dtv.ohio.bc")
+    with pytest.raises(UserError, match="expected a stale cell that learns and names its sources, found none"):
+        watch(results)
+
+
+def test_a_sentinel_that_returns_the_same_keeps_what_shares_its_code(results, suite):
+    before = {path: path.read_bytes() for path in (results / "runs").rglob("*.json")}
+    assert watch(results) is None, "no cell is stale"
+    edit(suite / "ohio_jax/rollout.py", "def episode_keys", "EXTRA = 1\n\n\ndef episode_keys")
+    edit(suite / "ohio_jax/learners/iql.py", "def update(", "EXTRA = 1\n\n\ndef update(")
+    assert set(states(results).values()) == {"stale"}
+    seconds = lambda name: sum(json.loads((results / f"runs/routing/tiny/{name}.json").read_text())["seconds"].values())
+    learned = ("tiny-dtv.ohio.bc", "tiny-dtv.ohio.iql")
+    assert watch(results, learned[0]) == sentinel.Watched(learned[0], 1)
+    found = states(results)
+    assert found.pop(learned[1]) == "stale" and set(found.values()) == {"equivalent"}
+    assert stands(results) == standing.Standing(5, 1, 0, ("ohio_jax.learners.iql",))
+    assert watch(results) == sentinel.Watched(learned[1], 2), "the only stale one"
+    assert stands(results).stale == 0 and watch(results) is None
+    assert {path: path.read_bytes() for path in before} == before
+    notes = json.loads((results / "sources/equivalent.json").read_text())["routing/tiny"]
+    assert [(note["cell"], set(note)) for note in notes] == [(name, {"cell", "time", "revision", "modules"}) for name in learned]
+    # A second change of the same module is another one; where it is taken back, what was shown holds.
+    edit(suite / "ohio_jax/rollout.py", "EXTRA = 1", "EXTRA = 2")
+    assert stands(results).stale == 5
+    edit(suite / "ohio_jax/rollout.py", "EXTRA = 2\n\n\n", "")
+    assert states(results)[learned[0]] == "current" and seconds(learned[0]) > 0
+
+
+def test_equivalence_leads_from_change_to_change(results, suite):
+    for number in (1, 2):
+        edit(suite / "ohio_jax/rollout.py", "def episode_keys", f"EXTRA_{number} = 1\n\n\ndef episode_keys")
+        assert stands(results).stale == 5
+        watch(results, "tiny.policy.none")
+        assert set(states(results).values()) == {"equivalent"}
+
+
+def test_a_sentinel_that_returns_otherwise_notes_nothing(results, suite, command):
+    edit(suite / "ohio_jax/rollout.py", "def episode_keys", "EXTRA = 1\n\n\ndef episode_keys")
+    path = results / "runs/routing/tiny/tiny-dtv.ohio.bc.json"
+    cell = json.loads(path.read_text())
+    cell["returns"][0][2] += 1.0
+    path.write_text(json.dumps(cell))
+    message = "^cell tiny-dtv.ohio.bc: expected the returns of its run file, found others in 1 of 4 episodes .episode 2: "
+    with pytest.raises(UserError, match=message):
+        watch(results, "tiny-dtv.ohio.bc")
+    assert not (results / "sources/equivalent.json").exists() and set(states(results).values()) == {"stale"}
+
+
+def test_what_a_sentinel_cannot_compare_with(results, suite):
+    with pytest.raises(UserError, match="tiny-mars.json: expected a run file to compare with, found none"):
+        watch(results, "tiny-mars")
+    with pytest.raises(UserError, match="--only: expected one cell with --sentinel, found 2"):
+        watch(results, "tiny-dtv.ohio.bc", "tiny-dtv.ohio.iql")
+    path = results / "runs/routing/tiny/tiny-dtv.ohio.bc.json"
+    cell = json.loads(path.read_text())
+    path.write_text(json.dumps({**cell, "config": {**cell["config"], "weights": "drop"}}))
+    with pytest.raises(UserError, match="expected today's configuration, found another"):
+        watch(results, "tiny-dtv.ohio.bc")
+    cell["provenance"]["hardware"]["platform"] = "gpu"
+    path.write_text(json.dumps(cell))
+    with pytest.raises(UserError, match="expected gpu, on which it was run, found cpu"):
+        watch(results, "tiny-dtv.ohio.bc")
+
+
+def test_damaged_sources_are_named(results):
+    kept = sorted((results / "sources").glob("*.json"))
+    kept[0].write_text('{"ohio_jax.rollout": "0123456789ab"}')
+    with pytest.raises(UserError, match=f"{kept[0].name}: expected sources whose digest is {kept[0].stem}, found others"):
+        stands(results)
+    for text in ('{"routing/tiny": 1}', '{"routing/tiny": [{"modules": {"a": 1}}]}', "[]"):
+        (results / "sources/equivalent.json").write_text(text)
+        with pytest.raises(UserError, match=r"equivalent\.json: expected an? "):
+            standing.Sources(results)
+
+
+def test_the_command_says_what_is_stale_and_what_to_do(results, suite, command, monkeypatch):
+    """`bench` at its end, and `--sentinel`."""
+    monkeypatch.setitem(TABLES, "routing", PART)
+    edit(suite / "ohio_jax/learners/iql.py", "def update(", "EXTRA = 1\n\n\ndef update(")
+    code, out, _ = command("bench routing --preset tiny")
+    line = "Stale: 1 of 5 cells were made by other sources than today's (changed: ohio_jax.learners.iql); --sentinel reruns one"
+    assert code == 0 and out.splitlines()[-1].startswith(line)
+    code, out, _ = command("bench routing --preset tiny --sentinel")
+    assert (code, out) == (0, "tiny-dtv.ohio.iql: returns as before; 1 modules are equivalent\n")
+    code, out, _ = command("bench routing --preset tiny --sentinel --json")
+    expected = {"cells": 5, "stale": 0, "unrecorded": 0, "changed": []}
+    assert json.loads(out) == {"sentinel": None, "modules": 0, "standing": expected}
+    code, _, err = command("bench routing --preset tiny --sentinel --force")
+    assert code == 2 and "--force: expected without --sentinel" in err

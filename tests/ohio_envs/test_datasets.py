@@ -1,0 +1,199 @@
+"""Data sets by name: what each version means, that it is made once and bit by bit again, and that damage is named."""
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+
+import jax
+import numpy as np
+import pytest
+from ohio_bench import experiments
+from ohio_envs import datasets, load_dataset, registry
+
+from ohio_jax import data
+from ohio_jax.collect import collect, collect_to
+from ohio_jax.errors import UserError
+from ohio_jax.rollout import scripted_policy
+from ohio_jax.streams import Data
+
+NAME = "tiny-city-v1"
+SMALL = datasets.Recipe("routing-synthetic", "dtv", 70, 7, {"regions": 4, "horizon": 5})  # more than one chunk
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, tmp_path):
+    monkeypatch.setenv("OHIO_DATASETS", str(tmp_path / "cache"))
+    monkeypatch.setitem(datasets.RECIPES, NAME, SMALL)
+
+
+# Of the fields of every recipe. A line here never changes and never goes: what would change one is a new version beside it.
+PINNED = {
+    "reacher-expert-v1": "be3d33cd4999",
+    "reacher-medium-v1": "112336455ce7",
+    "reacher-mixed-v1": "f4ee4827bf0e",
+    "lift-noisy-v1": "28e682ac586a",
+    "lift-noisy-all-gains-v1": "ecbe905063e0",
+    "door-noisy-v1": "d949d4b985f4",
+    "door-noisy-all-gains-v1": "1acfa3e0f76d",
+    "nyc-inf-v1": "07dc470225f7",
+    "nyc-dtv-v1": "0ed2d0c5e998",
+    "nyc-prop-v1": "712ff6e9f939",
+    "nyc-disp-v1": "8cb7e8fd4817",
+    "shenzhen-inf-v1": "b4bebb328c5b",
+    "shenzhen-dtv-v1": "c09d6ff46c02",
+    "shenzhen-prop-v1": "0cdb7dce8dbe",
+    "shenzhen-disp-v1": "21250cff04cc",
+    "synthetic-inf-v1": "ef6f8f777dc8",
+    "synthetic-dtv-v1": "74c55fb39f61",
+    "synthetic-prop-v1": "eacc931d7316",
+    "synthetic-disp-v1": "af1b5b74fffe",
+    "1w3s-mpc-v1": "a4a09379ae48",
+    "1w3s-fresh-v1": "a312e2c0310f",
+    "1w3s-heur-v1": "fa0cc6a92601",
+    "1w3s-mixed-v1": "73fc8e22b906",
+    "1w10s-mpc-v1": "fe2714a6810a",
+    "1w10s-fresh-v1": "7f1c4fd5fe64",
+    "1w10s-heur-v1": "43f55b9606b3",
+    "1w10s-mixed-v1": "829f170ed3be",
+}
+
+
+def pinned(recipe: datasets.Recipe) -> str:
+    return hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def test_a_version_never_changes_its_meaning():
+    assert {name: pinned(recipe) for name, recipe in datasets.RECIPES.items() if name != NAME} == PINNED
+
+
+def test_recipes_are_what_tasks_and_experiments_know():
+    used = {row.data_set for table in experiments.TABLES.values() for preset in table.presets.values() for row in preset().rows}
+    assert used <= set(datasets.RECIPES)
+    for name, recipe in datasets.RECIPES.items():
+        assert recipe.task in registry.TASKS and name.rpartition("-v")[2].isdecimal()
+        assert recipe.validation_episodes == recipe.episodes // 10
+
+
+def test_the_episodes_of_a_data_seed():
+    """Those of its stream, played by the policy; those for validation come after, so that the first do not depend on them."""
+    found = load_dataset(NAME, data_seed=3)
+    task = registry.make(SMALL.task, SMALL.settings)
+    logged = collect(task, "dtv", SMALL.episodes + SMALL.validation_episodes, Data(3).seed)
+    assert found.task.settings == task.settings
+    for part, of in ((found.train, logged.episodes(0, 70)), (found.validation, logged.episodes(70, 77))):
+        for name, array in part.arrays.items():
+            np.testing.assert_array_equal(np.asarray(array), of.arrays[name], err_msg=name)
+    card = found.train.card
+    assert (card["data_set"], card["data_seed"], card["seed"], card["episodes"]) == (NAME, 3, Data(3).seed, 70)
+    assert found.validation.card["first_episode"] == 70 and "first_episode" not in card
+    assert not np.array_equal(np.asarray(load_dataset(NAME).train.obs), np.asarray(found.train.obs))
+
+
+def test_made_once(monkeypatch):
+    found = load_dataset(NAME)
+    monkeypatch.setattr(datasets, "collect_to", None)
+    assert load_dataset(NAME).train.digest == found.train.digest
+    assert list(datasets.cached(NAME)) == [0] and datasets.digest(NAME, 0) == found.train.digest
+
+
+@pytest.mark.parametrize("episodes", [1, 64, 65])
+def test_the_first_ones_are_those_of_the_whole(episodes):
+    some, whole = load_dataset(NAME, 0, episodes).train, load_dataset(NAME).train
+    assert some.card["episodes"] == episodes == len(some.returns)
+    assert some.digest == replace(whole.episodes(0, episodes), card={}).digest
+    assert load_dataset(NAME, 0, SMALL.episodes).train.digest == whole.digest
+
+
+def test_a_killed_call_goes_on(monkeypatch):
+    """With the chunk that it had finished, which is not played again."""
+    whole, played = load_dataset(NAME, 1).train.digest, []
+    path = datasets.place(NAME, 2, "train")
+    who = scripted_policy(datasets.task_of(NAME), "dtv")._replace(card={"data_set": NAME, "data_seed": 2})
+    real = data.write
+
+    def killed(*of):
+        list(of[2].items())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        collect_to(path, datasets.task_of(NAME), who, SMALL.episodes, Data(2).seed, 0, 64)
+    monkeypatch.setattr(data, "write", real)
+    monkeypatch.setattr("ohio_jax.collect._log", lambda *of: played.append(of))
+    found = datasets.make(NAME, 2, "train")
+    assert data.load(found, "trajectories").card["episodes"] == SMALL.episodes and not played and whole
+
+
+def test_what_is_wrong_is_one_line():
+    with pytest.raises(UserError, match=r"unknown data set 'tiny-v9': expected one of 1w10s-fresh-v1, "):
+        load_dataset("tiny-v9")
+    with pytest.raises(UserError, match=r"tiny-city-v1: episodes: expected an integer from 1 to 70, found 71"):
+        load_dataset(NAME, 0, 71)
+    with pytest.raises(UserError, match="number of Data: expected an integer from 0 to"):
+        load_dataset(NAME, -1)
+
+
+def test_another_digest_than_the_shipped_one_is_refused(monkeypatch):
+    load_dataset(NAME)
+    found = datasets.digest(NAME, 0)
+    here = datasets.platform()
+    shipped = lambda digest, where=here: lambda: {NAME: {"0": {where: digest}}}
+    monkeypatch.setattr(datasets, "shipped", shipped(found))
+    assert datasets.check(NAME, 0) and not datasets.check(NAME, 1)
+    load_dataset(NAME)
+    monkeypatch.setattr(datasets, "shipped", shipped("0" * 64))
+    with pytest.raises(UserError, match=f"data set {NAME}, data seed 0: expected SHA-256 {'0' * 64} on this .*, found {found}"):
+        load_dataset(NAME)
+    load_dataset(NAME, 0, 5)  # of which nothing is shipped
+    monkeypatch.setattr(datasets, "shipped", shipped("0" * 64, "another processor"))
+    load_dataset(NAME)
+
+
+def test_shipped_digests_are_of_data_sets_that_there_are():
+    for name, seeds in datasets.shipped().items():
+        assert name in datasets.RECIPES and all(seed.isdecimal() for seed in seeds)
+        assert all(len(digest) == 64 for places in seeds.values() for digest in places.values())
+    assert jax.devices()[0].platform in datasets.platform()
+
+
+def test_the_command(command):
+    code, out, _ = command("data list")
+    assert code == 0 and f"{NAME:<26}routing-synthetic" in out and "data seed" not in out.partition("\n")[2]
+    code, out, _ = command(f"data make {NAME} --data-seed 0 --data-seed 4 --json")
+    made = json.loads(out)
+    assert code == 0 and [of["data_seed"] for of in made["cached"]] == [0, 4] and made["episodes"] == 70
+    first, logs = made["cached"][0], load_dataset(NAME).train
+    assert first["return_mean"] == pytest.approx(logs.returns.mean()) and first["sha256"] == datasets.digest(NAME, 0)
+    task = datasets.task_of(NAME)
+    assert first["score"] == pytest.approx(float(task.score(logs.returns).mean())) == 100 * first["quality"]
+    assert 0 < first["coverage"] <= 1 and first["steps"] == 70 * 5 and made["reference"]["full"] == task.reference.full
+    code, out, _ = command("data list")
+    assert code == 0 and "data seed 4: 350 steps" in out and "J_ref" in out
+    code, out, _ = command(f"data verify {NAME}")
+    assert code == 0 and out.count("sound; no digest shipped for this platform") == 2
+    code, out, _ = command(f"invert {NAME} --data-seed 4 --episodes 3 --out g.npz --json")
+    assert code == 0 and json.loads(out)["episodes"] == 3 and json.loads(out)["data_seed"] == 4
+    assert command(f"data make {NAME} --episodes 3")[1] == f"{NAME}: {datasets.place(NAME, 0, 'train', 3)}\n"
+    array = datasets.place(NAME, 4, "validation") / "obs.npy"
+    content = bytearray(array.read_bytes())
+    content[-1] ^= 1
+    array.write_bytes(content)
+    code, _, err = command("data verify")
+    assert code == 2 and str(array) in err and err.count("\n") == 1
+    code, _, _ = command(f"data make {NAME} --data-seed 4 --again")
+    assert code == 0 and command(f"data verify {NAME}")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("data make", "NAME: expected one of reacher-expert-v1"),
+        ("data make lift-v9", "unknown data set 'lift-v9'"),
+        ("data list reacher", "NAME: expected with make or verify, found with list"),
+        ("data verify --data-seed 1", "--data-seed: expected with make, found with verify"),
+        ("invert none.npz --data-seed 1 --out g.npz", "--data-seed: expected with the name of a data set, found with none.npz"),
+    ],
+)
+def test_mistakes_end_in_one_line(command, line, said):
+    code, out, err = command(line)
+    assert code == 2 and out == "" and said in err and err.count("\n") == 1
