@@ -1,4 +1,4 @@
-"""What the methods of a table learned from: how many transitions, and how far their high-level actions are from what was logged."""
+"""What methods learned from: how many transitions, and how far their high-level actions are from what was logged."""
 
 from collections.abc import Iterator
 from typing import Any

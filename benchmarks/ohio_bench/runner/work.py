@@ -83,7 +83,7 @@ class WorkFolder:
     def label_errors(
         self, task: Task, interface: str, logged: data.Trajectories, transitions: data.Transitions, home: Task
     ) -> dict[str, float]:
-        """What the actions of `labeled` are worth in a task, see `ohio_jax.labels`; kept, since several learners learn of them."""
+        """What the actions of `labeled` are worth in a task, see `ohio_jax.labels`; kept for all learners."""
         place = {"settings": task.settings, "interface": interface, "home": home.settings}
         identity = {**place, "transitions": transitions.digest, "weights": transitions.card["weights"]}
         name = slug(task.name, logged.card["behavior_policy"], interface, transitions.card["inverse"], "labels")
