@@ -210,7 +210,7 @@ def test_fine_tuning_is_on_the_page(results):
 
 
 def test_claims_about_what_is_shown_are_on_the_page(results):
-    found = data_of((results / "index.html").read_text())["claims"]
+    found = boards.data_of((results / "index.html").read_text())["claims"]
     assert {of["title"] for of in found} == {"Reacher", "Finetune"}
     (observed,) = (of["text"] for of in found if "observed states, for which" in of["text"])
     assert "; undecided: no run file" in observed and observed.endswith("Reacher-Medium Observed state IQL and 2 more.")

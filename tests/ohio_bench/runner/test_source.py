@@ -1,9 +1,7 @@
 """Sources of cells: which modules count, what changes a digest and what does not; how stored cells stand; sentinels."""
 
-import dataclasses
 import json
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -12,10 +10,8 @@ from ohio_bench.experiments import TABLES, of_table
 from ohio_bench.report import markdown
 from ohio_bench.runner import sentinel, source, standing, table
 from ohio_bench.runner.run import run
-from ohio_envs import datasets
 
 from ohio_jax.errors import UserError
-from ohio_jax.learners import LEARNERS, outside
 from tests.ohio_bench.tiny import PART
 
 PLAN = {"learner": "iql", "config": {}, "seeds": 2, "updates": 10}

@@ -60,9 +60,9 @@ def place(cell: dict[str, Any], results: Path) -> Path:
         rows = {of["row"] for of in ours if "policy" not in of["config"]}
         raise unknown(f"dataset of {table.name} in preset {preset}", cell["row"], rows)
     for name in (*TESTS, *DATA):
-        _equal(f"config.{name}", rivals[0]["config"].get(name), cell["config"].get(name))
+        _equal("config", name, rivals[0], cell)
     for name in ("zero", "full"):
-        _equal(f"reference.{name}", rivals[0]["reference"][name], cell["reference"][name])
+        _equal("reference", name, rivals[0], cell)
     learner = cell["config"]["plan"]["learner"].upper()
     if cell["column"].split(" ")[-1] != learner:
         raise UserError(f"field column: expected the learner {learner!r} as its last word, found {cell['column']!r}")
@@ -85,3 +85,9 @@ def check_bound(cell: dict[str, Any], ours: list[dict[str, Any]]) -> None:
                 seed, episode = above[0]
                 most, found = bound[episode], cell["returns"][seed][episode]
                 raise UserError(f"field returns[{seed}][{episode}]: expected at most {most:g}, the upper bound, found {found:g}")
+
+
+def _equal(part: str, name: str, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    expected, found = ours[part].get(name), theirs[part].get(name)
+    if not same({name: found}, {name: expected}):
+        raise UserError(f"field {part}.{name}: expected {short(expected)}, as on the board, found {short(found)}")
