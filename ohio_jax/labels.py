@@ -86,8 +86,8 @@ def _replayed(home: Task, logs: Trajectories) -> tuple[Any, np.ndarray]:
     taken = at < lengths[:, None]
     states, seen = jax.tree.map(lambda x: x[taken], (states, seen))
     logged = np.asarray(logs.state)
-    apart = np.abs(np.asarray(seen) - logged) <= SAME * (1.0 + np.abs(logged))
-    return states, apart.reshape(len(logged), -1).all(axis=1)
+    same = np.abs(np.asarray(seen) - logged) <= SAME * (1.0 + np.abs(logged))
+    return states, np.logical_and.reduce(same.reshape(len(logged), -1), axis=1)
 
 
 @functools.partial(jax.jit, static_argnames="view")

@@ -105,7 +105,7 @@ TABLE = Table(
         "high-level actions: those of the behavior policy, at most 5 cm and 0.5 rad, reconstructed from its torques under the "
         "logging gains by least squares, learned once and transferred zero-shot to the row's gains. OHIO: high-level actions "
         "whose torques under the row's gains come nearest to those logged, within the paper's range, 40 or 50 cm and 1.5 or 1.6 "
-        "rad; same action range: within the behavior policy's. Rescaled: the logged ones in closed form, so that the torques at a "
+        "rad; same action range: within the behavior policy's. Rescaled: the logged ones in closed form, so that torques at a "
         "decision's first step are the same. HRL: the reached state is the high-level action, and the low level is a network "
         "trained on logs of its own, independent of the gains. The paper's scores beside OHIO are those of its gradient inverse."
     ),

@@ -36,7 +36,7 @@ def _rows(table: Table, listed: list[Entry]) -> Iterator[tuple[Any, ...]]:
         more = any(errors) or any(card.get("weights") == "drop" for card in found)
         means = [factor * np.mean([of.get(name, np.nan) for of in errors] or [np.nan]) for name, (_, factor) in ERRORS.items()]
         family = entry.column.rpartition(" ")[0]
-        yield entry.row, family, more, _counts([trained_on(card) for card in found]), *(formatted(x, ".3g") for x in means)
+        yield entry.row, family, more, _counts([trained_on(card) for card in found]), *(formatted(float(x), ".3g") for x in means)
 
 
 def _counts(numbers: list[float]) -> str:
