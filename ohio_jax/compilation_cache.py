@@ -11,11 +11,13 @@ import os
 import platform
 import shutil
 import time
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
 from absl import logging
 
+from ohio_jax import reading
 from ohio_jax.errors import UserError
 
 VARIABLE = "OHIO_COMPILATION_CACHE"
@@ -37,20 +39,24 @@ def enable(where: str | None = None) -> Path | None:
     """
     import jax
 
+    # What cannot be read, or kept on a disk that is full, is compiled anew.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache", UserWarning)
     if where := where or os.environ.get(VARIABLE):
-        where = os.environ[VARIABLE] = where if where == "off" else str(Path(where).expanduser().absolute())
+        where = os.environ[VARIABLE] = where if where == "off" else str(Path(os.path.expanduser(where)).absolute())
     if where == "off":
         jax.config.update("jax_enable_compilation_cache", False)
         return None
     if not where and (own := os.environ.get("JAX_COMPILATION_CACHE_DIR")):
+        reading.check_path(own)
         return Path(own)
     root = Path(where) if where else _users_cache()
     folder = root / f"jax-{version('jax')}-{processor()}"
     try:
+        reading.check_path(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tidy(folder)
         _delete_unused(root)
-    except OSError as error:
+    except (OSError, UserError) as error:
         if where:
             raise UserError(f"compilation cache: expected a folder to write to, found {folder}: {error}") from error
         logging.info("no compilation cache: %s: %s", folder, error)

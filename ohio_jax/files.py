@@ -30,23 +30,24 @@ CARD = "card.json"  # of a folder of arrays
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Writes the file atomically, making its folder if need be. Raises OSError where the system does."""
+    """Writes the file atomically, making its folder if need be. Raises OSError, which names the file, where the system does."""
     if not mesh.is_main_process():
         return
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
     part = _part(path)
-    try:
-        with _locked(part, "xb", needed=False) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
+    with _named(path, part):
+        try:
+            with _locked(part, "xb", needed=False) as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        _sync(path.parent)
 
 
 @contextlib.contextmanager
@@ -59,25 +60,37 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
     part, old = _part(path), _part(path)
-    part.mkdir()
-    lock = os.open(part, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a file system that knows no locks of folders
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield part
-        for file in part.iterdir():
-            _sync(file)
-        _sync(part)
-        if path.exists():
-            path.rename(old)
-        part.rename(path)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    finally:
-        os.close(lock)
-    _sync(path.parent)
+    with _named(path, part):
+        part.mkdir()
+        lock = os.open(part, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # a file system that knows no locks of folders
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield part
+            for file in part.iterdir():
+                _sync(file)
+            _sync(part)
+            if path.exists():
+                path.rename(old)
+            part.rename(path)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        finally:
+            os.close(lock)
+        _sync(path.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _named(path: Path, part: Path) -> Iterator[None]:
+    """An error of the system on the way names what was to be written, where it names nothing or the temporary file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and (error.filename is None or str(part) in str(error.filename)):
+            error.filename = str(path)
+        raise
 
 
 def _part(path: Path) -> Path:
@@ -133,8 +146,8 @@ def try_output(path: str | Path, folder: bool = False) -> None:
         for name in part.relative_to(nearest).parts:
             with contextlib.suppress(FileNotFoundError):
                 (nearest / name).lstat()  # an error where the name is too long, or none
-        with tempfile.TemporaryFile(dir=nearest):  # which has no name that a killed command could leave
-            pass
+        with tempfile.TemporaryFile(dir=nearest, buffering=0) as file:  # which has no name that a killed command could leave
+            file.write(b"1")  # on a full disk a file can be made, but not filled
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: expected a file that can be written, found: {reason(error)}") from error
 

@@ -34,6 +34,13 @@ def install() -> None:
             signal.signal(signum, _arrived)
 
 
+def uninstall() -> None:
+    """Once all is done: a signal that comes while the interpreter is taken down is too late to change how the process ends."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(signum) is _arrived:
+            signal.signal(signum, signal.SIG_IGN)
+
+
 def watch(leave: Callable[[int], None]) -> None:
     """Starts a thread that calls `leave(number)`, which is to end the process, where a signal that would have been raised has not
     come to the main thread for `LATE` seconds.

@@ -16,6 +16,14 @@ KINDS = {
 }
 
 
+def check_path(path: str | Path) -> None:
+    """Raises UserError for a path that is no text in UTF-8, for libraries that take no other."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{path}: expected a path in UTF-8, found other bytes in it") from None
+
+
 def content(path: str | Path, most: int | None = None) -> bytes:
     """The bytes of a file. Raises UserError for what is no regular file, cannot be read, or is longer than `most` bytes."""
     path = Path(path)

@@ -27,12 +27,14 @@ from ohio_jax.collect import CHUNK, collect_to
 from ohio_jax.data import Trajectories, parts
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.files import file_lock, read_card
-from ohio_jax.rollout import scripted_policy
+from ohio_jax.rollout import BehaviorPolicy, scripted_policy
 from ohio_jax.streams import Data
 from ohio_jax.task import Task
 
 VARIABLE = "OHIO_DATASETS"  # a folder for data sets, instead of the user's cache
 EXTENSIONS = re.compile(r"avx\w*|amx\w*|fma\w*|sse4\w*|asimd\w*|sve\w*|bf16|f16c")  # of a processor, by which programs differ
+MUJOCO = ("lift", "door")  # tasks whose physics MuJoCo steps
+DEVICES = "--xla_force_host_platform_device_count"  # the one flag of XLA that changes no bits
 
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
@@ -114,11 +116,9 @@ def load_dataset(name: str, data_seed: int = 0, episodes: int | None = None) -> 
         UserError: for an unknown name, numbers beyond their bounds, damaged files, and where the digest of all episodes for
             training is not the one shipped for this platform.
     """
-    split: dict[Split, Path] = {
-        "train": make(name, data_seed, "train", episodes),
-        "validation": make(name, data_seed, "validation"),
-    }
-    return Dataset(task_of(name), *(data.load(path, "trajectories") for path in split.values()))
+    task = task_of(name)
+    paths = make(name, data_seed, "train", episodes), make(name, data_seed, "validation")
+    return Dataset(task, *(data.load(path, "trajectories") for path in paths))
 
 
 def folder() -> Path:
@@ -150,21 +150,26 @@ def make(name: str, data_seed: int, split: Split, episodes: int | None = None, a
         if again and mesh.is_main_process() and path.exists():
             shutil.rmtree(path)
         if mesh.is_main_process() and (not path.exists() or parts.folder(path).exists()):
-            task = task_of(name)
-            who = scripted_policy(task, of.behavior_policy)._replace(card={"data_set": name, "data_seed": data_seed})
             first, amount = (0, episodes or all_of) if split == "train" else (of.episodes, all_of)
-            collect_to(path, task, who, amount, stream.seed, first, min(CHUNK, of.episodes))
+            collect_to(path, task_of(name), policy_of(name, data_seed), amount, stream.seed, first, min(CHUNK, of.episodes))
     if split == "train" and path.name == split:
         check(name, data_seed)
     return path
+
+
+def policy_of(name: str, data_seed: int) -> BehaviorPolicy:
+    """The policy that plays a data set, with what its card says beside what all cards do."""
+    of = recipe(name)
+    named = {"data_set": name, "data_seed": data_seed, "platform": platform(of.task)}
+    return scripted_policy(task_of(name), of.behavior_policy)._replace(card=named)
 
 
 # --- Digests ----------------------------------------------------------------------------------------------------------
 
 
 @functools.cache
-def platform() -> str:
-    """What the bits of a data set depend on beside the recipe: backend, machine, vector extensions and versions."""
+def platform(task: str) -> str:
+    """What the bits of a data set depend on beside the recipe: backend, machine, vector extensions, versions and XLA's flags."""
     try:
         described = Path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:
@@ -174,7 +179,10 @@ def platform() -> str:
     device = jax.devices()[0]
     words = [device.platform, *([] if device.platform == "cpu" else [device.device_kind]), machine.machine()]
     short = hashlib.sha256(" ".join(extensions).encode()).hexdigest()[:8]
-    return " ".join([*words, f"extensions-{short}", f"jax-{version('jax')}"])
+    flags = sorted(flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith(DEVICES))
+    words += [f"flags-{hashlib.sha256(' '.join(flags).encode()).hexdigest()[:8]}"] if flags else []
+    simulators = [f"mujoco-{version('mujoco')}"] if task in MUJOCO else []
+    return " ".join([*words, f"extensions-{short}", f"jax-{version('jax')}", *simulators])
 
 
 def card(name: str, data_seed: int, split: Split) -> dict[str, Any] | None:
@@ -212,12 +220,15 @@ def shipped() -> dict[str, dict[str, dict[str, str]]]:
 
 
 def check(name: str, data_seed: int) -> bool:
-    """Whether a digest is shipped for this platform and the part to train on there. Raises UserError where they differ."""
-    expected, found = shipped().get(name, {}).get(str(data_seed), {}).get(platform()), digest(name, data_seed)
-    if expected is None or found is None:
+    """Whether a digest is shipped for the platform that made the part to train on. Raises UserError where the two differ."""
+    made = card(name, data_seed, "train") or {}
+    expected, found = shipped().get(name, {}).get(str(data_seed), {}).get(made.get("platform", "")), made.get("sha256")
+    if expected is None:
         return False
     if expected != found:
-        raise UserError(f"data set {name}, data seed {data_seed}: expected SHA-256 {expected} on this platform, found {found}")
+        again = f"`ohio-jax data make {name} --data-seed {data_seed} --again` makes it anew"
+        place = f"data set {name}, data seed {data_seed}"
+        raise UserError(f"{place}: expected SHA-256 {expected} on its platform, found {found}; {again}")
     return True
 
 

@@ -5,6 +5,9 @@ start from these plans and change what they will. Published hyperparameters are 
 budgets a CPU can afford: higher rates, of which the actors' fall to zero over the updates, and rewards so small that advantages
 are near one, where IQL's weights discriminate instead of saturating. Theirs step the value first (`value_update`), as the
 committed tables were made; that goes once those are made anew.
+
+Discounts are those of a decision of the hierarchy; an end-to-end decision, which is shorter where `STEPS` says so, has one that
+equals it for every second. The preset `released` is what the authors' code does, mistakes included.
 """
 
 import itertools
@@ -16,7 +19,7 @@ from ohio_jax.errors import UserError, unknown
 from ohio_jax.learners import LEARNERS, bc, cql, iql, td3_bc
 from ohio_jax.training.plan import Plan
 
-Plans = dict[tuple[str, str], Plan]  # by (action interface, learner)
+Plans = dict[tuple[str, ...], Plan]  # by (action interface, learner), or (task, action interface, learner)
 
 PUBLISHED: dict[str, dict[str, Any]] = {
     "routing": {
@@ -40,6 +43,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "bc": bc.Config(),
     },
 }
+LIFT = {"expectile": 0.7, "beta": 3.0}  # of IQL as published, on Lift
 SHORT: dict[str, dict[str, Any]] = {
     "routing": {
         "bc": bc.Config(actor_lr=1e-3),
@@ -83,12 +87,23 @@ for _configs in (PUBLISHED, SHORT):
 
 
 INTERFACES = {
-    "routing": ("ohio", "ohio_compat", "end_to_end", "end_to_end_compat"),
+    "routing": ("ohio", "ohio_compat", "end_to_end", "end_to_end_compat", "end_to_end_compat_tens"),
     "supply-chain": ("ohio", "end_to_end", "end_to_end_compat"),
     "reacher": ("ohio", "ohio_true", "ohio_mpc", "ohio_compat", "ohio_compat_unit", "end_to_end"),
     "manipulation": ("ohio", "ohio_equal", "logged", "hrl_joint", "hrl_osc", "end_to_end"),
     "inventory": ("ohio", "end_to_end"),
 }
+
+
+STEPS = {"reacher": 5, "manipulation": 5}  # low-level steps of a decision of the hierarchy; those of the other families are 1
+
+
+def per_decision(discount: float, family: str, interface: str) -> float:
+    """The discount of a decision on an interface that for every second equals `discount`, of a decision of the hierarchy.
+
+    The original's interfaces keep it as it is, whatever the length of their decisions.
+    """
+    return discount ** (1 / STEPS.get(family, 1)) if interface == "end_to_end" else discount
 
 
 def as_released(interface: str) -> bool:
@@ -116,6 +131,8 @@ def make(
     for interface, (learner, amount) in itertools.product(interfaces or INTERFACES[family], updates.items()):
         config = (PUBLISHED if published else SHORT)[family][learner]
         config = config if published else replace(config, actor_lr_decay_steps=float(amount))
+        if hasattr(config, "discount"):
+            config = replace(config, discount=per_decision(config.discount, family, interface))
         plan = Plan(learner, config, hidden, amount, batch, min(block, amount), seeds, normalize=not as_released(interface))
         out[interface, learner] = plan
     return out
@@ -134,24 +151,59 @@ def routing(
     amounts = lambda updates: dict(zip(learners, updates, strict=True))
     out = make("routing", seeds, hidden[0], amounts(on_goals), block=500, interfaces=high, published=published)
     out |= make("routing", seeds, hidden[1], amounts(on_flows), block=500, interfaces=flat, published=published)
-    for interface in () if published else flat:
+    for interface in flat:
         plan = out[interface, "cql"]
         # One state's edges fill the cache that ten states' nodes do.
-        out[interface, "cql"] = replace(plan, config=replace(plan.config, chunk=1))
+        change = {"cql_alpha": 5.0} if published else {"chunk": 1}
+        out[interface, "cql"] = replace(plan, config=plan.config.replace(**change))
     return out
 
 
+def manipulation(seeds: int, hidden: int, updates: int) -> Plans:
+    """The published plans of Lift and Door, of which Lift has another IQL."""
+    out = make("manipulation", seeds, hidden, dict.fromkeys(("iql", "td3_bc", "bc"), updates), published=True)
+    own = {key: replace(plan, config=plan.config.replace(**LIFT)) for key, plan in out.items() if plan.learner == "iql"}
+    return out | {("lift", *key): plan for key, plan in own.items()}
+
+
+def released(made: Plans, **changes: dict[str, Any]) -> Plans:
+    """Published plans as the authors' code follows them: nothing is normalized.
+
+    Args:
+        changes: of each learner, fields of its Config that the code sets, or gets wrong.
+    """
+    change = lambda plan: plan.config.replace(**changes.get(plan.learner, {}))
+    return {key: replace(plan, normalize=False, config=change(plan)) for key, plan in made.items()}
+
+
+def routing_released() -> Plans:
+    """CQL with all samples, in a log-sum-exp over those of different states, which the code's tiled states give.
+
+    Not as released: BC's rate end to end is constant, where the code's falls and rises again along a cosine; OHIO's IQL does not
+    begin with 500 updates of cloning.
+    """
+    return released(PRESETS["routing"]["paper"](), cql={"n_sampled_terms": 0, "mixed_states": True})
+
+
+def supply_chain_released() -> Plans:
+    """CQL without its penalty, which the code computes and never adds: soft actor-critic on logs."""
+    return released(PRESETS["supply-chain"]["paper"](), iql=AT_NEXT, cql={"cql_alpha": 0.0, "n_actions": 1})
+
+
+AT_NEXT = {"v_target": "s_next"}
 MILLION = 1_000_000
 PRESETS: dict[str, dict[str, Callable[[], Plans]]] = {
     "routing": {
         "quick": lambda: routing(2, (64, 32), (3_000, 1_500, 500), (2_000, 600, 100)),
         "cpu": lambda: routing(4, (128, 64), (12_000, 12_000, 3_000), (3_000, 2_000, 400)),
         "paper": lambda: routing(5, (256, 256), *[(20_000, 200_000, 200_000)] * 2, published=True),
+        "released": routing_released,
     },
     "supply-chain": {
         "quick": lambda: make("supply-chain", 2, 64, {"bc": 3_000, "iql": 1_500, "cql": 500}),
         "cpu": lambda: make("supply-chain", 4, 32, {"bc": 4_000, "iql": 3_000, "cql": 3_000}),
         "paper": lambda: make("supply-chain", 5, 256, dict.fromkeys(("bc", "iql", "cql"), 500_000), published=True),
+        "released": supply_chain_released,
     },
     "reacher": {
         "quick": lambda: make("reacher", 2, 64, {"bc": 6_000, "iql": 3_000}, 256),
@@ -161,7 +213,8 @@ PRESETS: dict[str, dict[str, Callable[[], Plans]]] = {
     "manipulation": {
         "quick": lambda: make("manipulation", 1, 128, dict.fromkeys(("iql", "td3_bc", "bc"), 6_000)),
         "cpu": lambda: make("manipulation", 3, 128, dict.fromkeys(("iql", "td3_bc", "bc"), 20_000)),
-        "paper": lambda: make("manipulation", 5, 256, dict.fromkeys(("iql", "td3_bc", "bc"), MILLION), published=True),
+        "paper": lambda: manipulation(5, 256, MILLION),
+        "released": lambda: released(manipulation(5, 256, MILLION), iql=AT_NEXT),
     },
     "inventory": {
         "quick": lambda: make("inventory", 2, 64, {"bc": 3_000, "iql": 1_500}),
@@ -187,12 +240,14 @@ def plan(task: str, learner: str, interface: str, preset: str = "quick") -> Plan
         return Plan(learner, LEARNERS[learner].Config())
     if preset not in PRESETS[family]:
         raise unknown(f"preset of {family}", preset, PRESETS[family])
-    like = interface if interface in INTERFACES[family] else "ohio"
-    return replace(find(PRESETS[family][preset](), like, learner), normalize=not as_released(interface))
+    made = PRESETS[family][preset]()
+    if interface in INTERFACES[family]:
+        return find(made, interface, learner, task)
+    return replace(find(made, "ohio", learner, task), normalize=not as_released(interface))
 
 
-def find(plans: Plans, interface: str, learner: str) -> Plan:
-    """The plan of a learner, one that is not among them as well.
+def find(plans: Plans, interface: str, learner: str, task: str = "") -> Plan:
+    """The plan of a learner, one that is not among them as well; the task's own where it has one.
 
     It gets the budget of the interface's IQL, and its default Config but for IQL's discount and unit of rewards, which are the
     task's.
@@ -200,8 +255,9 @@ def find(plans: Plans, interface: str, learner: str) -> Plan:
     Raises:
         UserError: for an unknown interface.
     """
-    if (interface, learner) in plans:
-        return plans[interface, learner]
+    for key in ((task, interface, learner), (interface, learner)):
+        if key in plans:
+            return plans[key]
     if (interface, "iql") not in plans:
         raise UserError(f"expected a plan for {learner} on {interface}, found none")
     like, config = plans[interface, "iql"], LEARNERS[learner].Config()

@@ -42,8 +42,13 @@ def is_kept(path: Path, identity: dict[str, Any]) -> bool:
 
 
 def keep(path: Path, identity: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Keeps what a part has made."""
-    folders.write(path, {name: [array] for name, array in arrays.items()}, lambda _: identity)
+    """Keeps what a part has made. The folder of parts goes again where the first of them cannot be written."""
+    try:
+        folders.write(path, {name: [array] for name, array in arrays.items()}, lambda _: identity)
+    except OSError:
+        with contextlib.suppress(OSError):  # it holds others
+            path.parent.rmdir()
+        raise
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -22,7 +22,8 @@ class Batch(NamedTuple):
     Attributes:
         obs, next_obs: `Float[B, observation_size]`; in what a learner is given, features, see `ohio_jax.agent`.
         action: `Float[B, *spec.shape]`, the high-level one.
-        reward: `Float[B]`, summed over the segment, in the task's unit.
+        reward: `Float[B]`, summed over the segment, in the task's unit; discounted over those of a window, see
+            `Transitions.window`.
         discount: `Float[B]`, what follows counts, beside the learner's own discount, see `continuation`: 0 where the episode
             truly ended, 1 after a segment of full length.
         weight: `Float[B]`, trust in the transition; multiplies its loss.
@@ -51,6 +52,20 @@ def continuation(discount: Any, elapsed: Any, steps: int, terminal: Any) -> Any:
         `Float[...]`.
     """
     return (discount + (discount == 0.0)) ** (elapsed / steps - 1.0) * (1.0 - terminal)
+
+
+class Window(NamedTuple):
+    """What follows from each of B transitions, see `Transitions.window`.
+
+    Attributes:
+        reward: `Float[B]`, of all its transitions, each discounted by the low-level steps before it.
+        elapsed: `Int[B]`, low-level steps that they took.
+        last: which transition is its last; an index as `rows` was.
+    """
+
+    reward: np.ndarray
+    elapsed: np.ndarray
+    last: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,16 +144,40 @@ class Transitions(Arrays):
         """h, low-level steps of a whole segment, as the card says; 1 where it says nothing."""
         return self.card.get("steps", 1)
 
-    def batch(self, discount: float = 1.0, rows: Any = ALL) -> Batch:
+    def batch(self, discount: float = 1.0, rows: Any = ALL, ahead: int = 1) -> Batch:
         """Transitions as one batch of float32 arrays, on the host.
 
         Args:
             discount: a learner's, for a whole segment.
             rows: which; all of them unless given.
+            ahead: decisions that each looks ahead, see `window`.
         """
-        follows = continuation(discount, self.elapsed[rows], self.steps, self.terminal[rows])
-        own = (array[rows] for array in (self.obs, self.action, self.reward, self.next_obs))
+        reward, elapsed, last = self.window(discount, rows, ahead)
+        follows = continuation(discount, elapsed, self.steps, self.terminal[last])
+        own = self.obs[rows], self.action[rows], reward, self.next_obs[last]
         return Batch(*(np.asarray(array, np.float32) for array in (*own, follows, self.weight[rows])))  # type: ignore[arg-type]
+
+    def window(self, discount: float, rows: Any = ALL, ahead: int = 1) -> Window:
+        """What follows from each of B transitions up to `ahead` decisions later: n-step returns (Sutton and Barto, section 7.1).
+
+        A window is cut short by the end of its episode, and before a transition of no weight.
+
+        Args:
+            discount: of a whole segment, see `continuation`.
+        """
+        reward, elapsed = self.reward[rows], self.elapsed[rows]
+        if ahead == 1:  # the rows as they were asked for, of which a slice is read from a file at once
+            return Window(reward, elapsed, rows)
+        elapsed, last = elapsed.astype(np.int64), np.arange(len(self.reward))[rows]
+        for _ in range(ahead - 1):
+            later = self._after(last)
+            more = (later > last) & ~self.terminal[last]
+            if not more.any():
+                break
+            reward = reward + np.where(more, discount ** (elapsed / self.steps) * self.reward[later], 0.0)
+            elapsed = elapsed + np.where(more, self.elapsed[later], 0)
+            last = np.where(more, later, last)
+        return Window(reward, elapsed, last)
 
     def mc_returns(self, discount: float) -> Float32[np.ndarray, "M"]:
         """Float32[M], reward from each transition to the end of its episode; discount: of a whole segment, see `continuation`."""
@@ -152,13 +191,17 @@ class Transitions(Arrays):
 
         return np.asarray(jax.lax.scan(back, jnp.float32(0.0), (self.reward.astype(np.float32), share), reverse=True)[1])
 
-    @property
-    def following(self) -> Int[np.ndarray, "M"]:
-        """`Int[M]`, each transition's next one; itself where that is of another episode or has no weight."""
-        rows = np.arange(len(self.action))
-        rows[:-1] += (self.episode[1:] == self.episode[:-1]) & (self.weight[1:] > 0)
-        return rows
+    def following(self, rows: Any = ALL, ahead: int = 1) -> Int[np.ndarray, "B"]:
+        """`Int[B]`, the transition after the window of each, see `window`; its last one where that is of another episode or has
+        no weight.
+        """
+        return self._after(np.arange(len(self.reward))[self.window(1.0, rows, ahead).last])
 
-    def next_actions(self) -> Num[np.ndarray, "M ..."]:
-        """The action of the one that follows each transition."""
-        return self.action[self.following]
+    def _after(self, rows: Int[np.ndarray, "B"]) -> Int[np.ndarray, "B"]:
+        """Each one's next; itself where that is of another episode or has no weight."""
+        later = np.minimum(rows + 1, len(self.reward) - 1)
+        return np.where((self.episode[later] == self.episode[rows]) & (self.weight[later] > 0), later, rows)
+
+    def next_actions(self, rows: Any = ALL, ahead: int = 1) -> Num[np.ndarray, "B ..."]:
+        """The action of the one that follows each transition's window."""
+        return self.action[self.following(rows, ahead)]

@@ -3,9 +3,11 @@
 In the directory `run.json` says which run it is, `checkpoint/` is Orbax's.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +16,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from ohio_jax import precision, reading
+from ohio_jax import mesh, precision, reading
 from ohio_jax.errors import UserError, brief, short, unknown
 from ohio_jax.files import reason, try_output, write_json
 from ohio_jax.task import Task
@@ -107,10 +109,15 @@ class Run:
 
         note = {**self.progress._asdict(), "sha256": tree_digest(states)}
         args = ocp.args.Composite(states=ocp.args.StandardSave(states), note=ocp.args.JsonSave(note))
+        assert self.directory is not None
         writer = self._writer
         try:
-            writer.save(self.progress.done, args=args)
+            with _unlogged():
+                writer.save(self.progress.done, args=args)
         except Exception as error:  # Orbax raises many kinds, of a disk that is full as well
+            if mesh.is_main_process():
+                for half in (self.directory / "checkpoint").glob("*.orbax-checkpoint-tmp"):
+                    shutil.rmtree(half, ignore_errors=True)
             found = f"{self.directory}: checkpoint {self.progress.done}: expected to write it, found: {reason(error)}"
             raise UserError(f"{found}; the same command goes on from the one before") from error
 
@@ -123,6 +130,18 @@ class Run:
         states, self.progress = _restore(self.directory, step, jax.tree.map(np.asarray, states))
         logging.info("resuming %s at update %d", self.directory, step)
         return states
+
+
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keeps Orbax from logging, traceback by traceback, the errors that it then raises; unless the user asked to hear more."""
+    before = logging.get_verbosity()
+    if before <= logging.WARNING:
+        logging.set_verbosity(logging.FATAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _goes_on(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
@@ -156,6 +175,7 @@ def _manager(directory: Path, writes: bool = True):
         max_to_keep=1, enable_async_checkpointing=False, create=writes, cleanup_tmp_directories=writes
     )
     folder = directory / "checkpoint"
+    reading.check_path(folder)
     if folder.exists() and not folder.is_dir():  # which Orbax takes for an empty one
         raise UserError(f"{folder}: expected a folder of checkpoints, found a file; {ANEW}")
     return ocp.CheckpointManager(folder, options=options)

@@ -75,6 +75,8 @@ def hdpo(plan: Plan, task: Task, interface: str, directory: Path | None = None, 
         raise UserError(f"{task.name}: expected a task with a derivative (--set smooth=1), found whole quantities")
     if plan.learner != "bc":
         raise UserError(f"hdpo: expected learner 'bc', whose actor is trained, found {plan.learner!r}")
+    if plan.ahead != 1:
+        raise UserError(f"hdpo: ahead: expected 1, since whole episodes are differentiated, found {plan.ahead}")
     identity = {"task": task.name, "settings": task.settings, "interface": interface, "hdpo": True}
     run = Run(f"hdpo {task.name} {interface}", plan, identity, directory)
     fresh, keys = initial_agents(plan, task, interface)

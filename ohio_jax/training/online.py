@@ -258,6 +258,8 @@ def check(plan: OnlinePlan, states: Any, data: Transitions | None) -> None:
         raise UserError(f"online: mixing: expected shares from 0 to 1, found {plan.mixing}")
     if learn.sampling != "uniform":
         raise UserError(f"online: sampling: expected 'uniform', found {learn.sampling!r}")
+    if learn.ahead != 1:
+        raise UserError(f"online: ahead: expected 1, since what is gathered is one transition, found {learn.ahead}")
     least = max(plan.envs, 0 if data is None or plan.mixing else len(data.reward))
     if plan.buffer_size < least:
         raise UserError(

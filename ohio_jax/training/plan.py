@@ -36,6 +36,8 @@ class Plan:
             share of the episodes as temperature says.
         normalize: whether `train` counts features in deviations from the mean of its data, see `ohio_jax.agent`. `online` and
             `hdpo` keep what the agents they start from do, and count new ones' features as they are.
+        ahead: decisions that a transition of the data looks ahead, see `Transitions.window`: n-step returns, which leave the
+            learner as it is. What is gathered online looks one ahead, and `online` and `hdpo` take no other number.
     """
 
     learner: str
@@ -49,10 +51,17 @@ class Plan:
     temperature: float = 0.1
     normalize: bool = True
     first_seed: int = 0
+    ahead: int = 1
 
     def as_json(self) -> dict[str, Any]:
-        """Its fields; of a learner from elsewhere also where that is found and what its source is, see `learners.outside`."""
-        return {**asdict(self), **outside.origin(self.learner)}
+        """Its fields; of a learner from elsewhere also where that is found and what its source is, see `learners.outside`.
+
+        `ahead` is left out where it is 1, so that a run from before there was the field is still the same run.
+        """
+        own = asdict(self)
+        if self.ahead == 1:
+            del own["ahead"]
+        return {**own, **outside.origin(self.learner)}
 
     @classmethod
     def of_json(cls, given: dict[str, Any]) -> "Plan":
@@ -141,18 +150,17 @@ def rows_of(plan: Plan, spec: Spec, preprocess: Preprocessor, transitions: Trans
     """
     wants = lambda what: getattr(LEARNERS[plan.learner], what, False)
     mc_return = transitions.mc_returns(plan.config.discount) if wants("MC_RETURNS") else None
-    following = transitions.following if wants("NEXT_ACTIONS") else None
     show = lambda obs: np.asarray(shown(preprocess, obs))
     project = lambda action: np.asarray(spec.action.project(jnp.asarray(action, jnp.float32)))
 
     def take(rows: Any) -> Batch:
-        batch = transitions.batch(getattr(plan.config, "discount", 1.0), rows)
+        batch = transitions.batch(getattr(plan.config, "discount", 1.0), rows, plan.ahead)
         return batch._replace(
             obs=show(batch.obs),
             next_obs=show(batch.next_obs),
             action=project(batch.action),
             mc_return=None if mc_return is None else mc_return[rows],
-            next_action=None if following is None else project(transitions.action[following[rows]]),
+            next_action=project(transitions.next_actions(rows, plan.ahead)) if wants("NEXT_ACTIONS") else None,
         )
 
     return take

@@ -62,7 +62,7 @@ def test_settings_have_defaults_and_allowed_values(generate):
 def test_a_task_is_described(generate):
     text = generate.task_section("reacher")
     assert "| `ohio` | `relative` of `lqr` | `Box(limits=(12.5664, 12.5664, 12.5664, 40.0), action_scale=None)` | 5 |" in text
-    assert "Score 0 is a return of 0, score 100 one of 980.6" in text
+    assert "Score 0 is a return of 0, score 100 one of 980.9" in text
 
 
 def test_a_task_without_its_files_is_described_as_far_as_it_goes(generate, monkeypatch, tmp_path):

@@ -119,6 +119,7 @@ FLAGS = {
         "--checkpoint": PLACES,
         "--episodes": COUNTS,
         "--seed": SEEDS,
+        "--stream": NAMES,
         "--set": SETTINGS,
     },
     "evaluate --checkpoint {run} --episodes 1": {"--checkpoint": (".", *PLACES), "--episodes": COUNTS, "--set": SETTINGS},
@@ -142,6 +143,7 @@ FLAGS = {
         "--cell-gpus": NUMBERS,
         "--results": PLACES,
     },
+    "tune reacher --only none": {"": NAMES, "--preset": NAMES, "--learner": NAMES, "--executor": NAMES, "--results": PLACES},
     "finetune": {"--preset": NAMES, "--only": NAMES, "--executor": NAMES, "--results": PLACES},
     "sensitivity": {"--preset": NAMES, "--only": NAMES, "--executor": NAMES, "--results": PLACES},
     "speed routing --quick": {"": NAMES, "--results": PLACES},
@@ -149,6 +151,7 @@ FLAGS = {
     "claims reacher": {"": NAMES, "--results": ("nowhere", *PLACES)},
     "submit mine.json": {"": INPUTS, "--results": ("nowhere", *PLACES)},
     "data list": {"": NAMES},
+    "data make 1w3s-heur-v1": {"": NAMES, "--data-seed": SEEDS, "--episodes": COUNTS},
     "data verify {logs}": {"": NAMES},
     "list": {"": NAMES},
 }

@@ -4,6 +4,7 @@ import dataclasses
 
 from ohio_bench.experiments import routing
 from ohio_bench.runner import table
+from ohio_bench.runner.tries import CLONING, Tries
 from ohio_envs import datasets
 
 CITY = {"regions": 4, "horizon": 5}
@@ -29,3 +30,11 @@ def one_row() -> table.Preset:
 
 
 PART = dataclasses.replace(TINY, presets={"tiny": one_row})
+
+
+def tuned() -> table.Preset:
+    return dataclasses.replace(tiny(), rows=tiny().rows[:1])
+
+
+GRID = Tries("Tiny-DTV", {"hierarchy": "OHIO", "end-to-end": "E2E (fair)"}, {"bc": CLONING})
+TUNED = dataclasses.replace(TINY, presets={"tiny": tuned}, tries=GRID)

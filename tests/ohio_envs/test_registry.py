@@ -9,6 +9,7 @@ from ohio_envs import registry
 
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_policy
+from ohio_jax.streams import ReferenceStream
 from tests.ohio_envs.cities import published
 
 SMALL = {"regions": "4", "horizon": "6"}
@@ -86,7 +87,7 @@ def test_numpy_demand_has_a_range_of_seeds():
 
 def test_every_space_plays_an_episode():
     task = registry.make("routing-synthetic", SMALL)
-    assert set(task.interfaces) == {"ohio", "ohio_compat", "end_to_end", "end_to_end_compat"}
+    assert set(task.interfaces) == {"ohio", "ohio_compat", "end_to_end", "end_to_end_compat", "end_to_end_compat_tens"}
     for name, interface in task.interfaces.items():
         env = task.high_level(name)
         networks = interface.networks(8)
@@ -108,10 +109,10 @@ def test_every_space_plays_an_episode():
 
 def test_synthetic_reference_is_the_bound():
     task = registry.make("routing-synthetic", SMALL | {"demand": "numpy"})
-    instances = task.instances(0, 10)
+    instances = task.instances(ReferenceStream().seed, 10)
     assert task.reference.zero == 0.0
     assert task.reference.full == pytest.approx(task.bound(instances).mean())
-    command = "--policy oracle --episodes 10 --seed 0 --set demand=numpy,regions=4,seed=0,minutes=4,horizon=6"
+    command = "--policy oracle --stream reference --episodes 10 --set demand=numpy,regions=4,seed=0,minutes=4,horizon=6"
     assert command in task.reference.how
 
 

@@ -92,6 +92,27 @@ def test_a_file_of_logs_and_what_lies_beside_it(tmp_path):
     assert [file.name for file in parts.iterdir()] == ["notes.txt"] and len(data.load(path, "trajectories").returns) == CHUNK
 
 
+@pytest.mark.parametrize("chunks", [0, 1])
+def test_a_full_disk_keeps_what_was_finished_and_nothing_else(tmp_path, monkeypatch, chunks):
+    task, path, sync = toy.line_task(), tmp_path / "d.npz", os.fsync
+    first = tmp_path / ".d.npz.parts" / f"000000-{CHUNK:06d}"
+
+    def full(descriptor):
+        if first.exists() or not chunks:
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            collect_to(path, task, "wander", 2 * CHUNK, 5)
+    kept = sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_dir())
+    assert kept == [".d.npz.parts", f".d.npz.parts/{first.name}"][: 2 * chunks]
+    assert str(tmp_path / ".d.npz.parts") in caught.value.filename
+    collect_to(path, task, "wander", 2 * CHUNK, 5)
+    assert [file.name for file in tmp_path.iterdir()] == ["d.npz"]
+
+
 def test_what_is_not_collected():
     for episodes in (0, 2.0, 10**9):
         with pytest.raises(UserError, match=rf"^episodes: expected an integer from 1 to 1000000, found {episodes}"):

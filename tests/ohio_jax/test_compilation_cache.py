@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import jax
@@ -123,6 +124,31 @@ def test_what_is_not_used_for_long_goes(enable):
         os.utime(lock, times=(time.time() - 86_400 * days,) * 2)
     enable()
     assert {path.name for path in folder.parent.iterdir()} == {folder.name, "jax-0.1-new"}
+
+
+def test_a_folder_whose_name_is_no_text(enable, compiled, monkeypatch, tmp_path):
+    """JAX takes no other: refused where it was asked for, and no cache where it is the user's own."""
+    name = str(tmp_path / os.fsdecode(b"\xff"))
+    with pytest.raises(UserError, match="expected a path in UTF-8, found other bytes in it"):
+        enable(name)
+    monkeypatch.delenv(compilation_cache.VARIABLE)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", name)
+    with pytest.raises(UserError, match="expected a path in UTF-8, found other bytes in it"):
+        enable()
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", name)
+    assert enable() is None and compiled(2)[1] is None and os.listdir(tmp_path) == []
+
+
+def test_a_program_that_cannot_be_kept_is_no_word_to_the_user(enable):
+    """As on a disk that is full: it is compiled anew the next time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        enable()
+        for word in ("reading", "writing"):
+            warnings.warn(f"Error {word} persistent compilation cache entry for 'f': OSError: [Errno 28]", stacklevel=1)
+        with pytest.raises(UserWarning):
+            warnings.warn("another", stacklevel=1)
 
 
 @pytest.mark.filterwarnings("ignore:Error reading persistent compilation cache")

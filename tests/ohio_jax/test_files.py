@@ -62,6 +62,36 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["a"]
 
 
+@pytest.mark.parametrize("where", ["a", "folder"])
+def test_an_error_of_the_disk_names_what_was_to_be_written(tmp_path, monkeypatch, where):
+    """Not the temporary file, and not nothing, which is what the system says of a full disk."""
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        if where == "a":
+            files.write_bytes(tmp_path / where, b"new")
+        else:
+            with files.new_folder(tmp_path / where) as part:
+                (part / "b").write_bytes(b"new")
+    assert caught.value.filename == str(tmp_path / where) and os.listdir(tmp_path) == []
+
+    def read_only(path, *_):
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr(type(tmp_path), "open", read_only)
+    monkeypatch.setattr(type(tmp_path), "mkdir", lambda path, **_: None if path == tmp_path else read_only(path))
+    with pytest.raises(OSError, match="Read-only") as caught:
+        if where == "a":
+            files.write_bytes(tmp_path / where, b"new")
+        else:
+            with files.new_folder(tmp_path / where):
+                pytest.fail("there is no such folder")
+    assert caught.value.filename == str(tmp_path / where)
+
+
 def test_json_round_trip(tmp_path):
     fields = {"name": "x", "returns": [[1.5, 2.0], [3.25, -4e30]], "none": None, "nested": {"é": [True]}}
     files.write_json(tmp_path / "a.json", fields)
@@ -226,6 +256,15 @@ def test_what_cannot_be_written(tmp_path, name, words):
     with pytest.raises(UserError, match=words):
         files.try_output(tmp_path / name)
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no file that is always full")
+def test_a_full_disk_is_known_before_the_work(tmp_path, monkeypatch):
+    """There files can be made, but not filled."""
+    full = lambda dir, buffering: open("/dev/full", "wb", buffering=buffering)  # noqa: SIM115
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(UserError, match=r"a: expected a file that can be written, found: No space left on device"):
+        files.try_output(tmp_path / "a")
 
 
 def test_only_an_earlier_result_of_the_same_command_is_replaced(tmp_path):

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import os
 import sys
 import typing
 from collections.abc import Callable
@@ -52,10 +53,10 @@ class Number:
 
 
 def path_argument(text: str) -> str:
-    """argparse type of the path of a file or folder."""
+    """argparse type of the path of a file or folder; a leading `~` is a home folder, as in a shell, which skips `--out=~/x`."""
     if not text:
         raise argparse.ArgumentTypeError("expected a path, found none")
-    return text
+    return os.path.expanduser(text)
 
 
 def show(args, found: dict[str, Any], text: str) -> None:
@@ -69,7 +70,11 @@ def say(text: str) -> None:
         text.encode(encoding)
     except UnicodeEncodeError:
         text = text.replace("±", "+/-").encode(encoding, "backslashreplace").decode(encoding)
-    print(text, flush=True)
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        error.filename = "standard output"
+        raise
 
 
 def output(text: str, suffix: str, *inputs: str | None, folder: bool = False) -> Path:

@@ -12,7 +12,7 @@ def data_command(args) -> None:
     """data sets by name: list, make, verify; a data set of one's own: verify; the cities' files: fetch"""
     if args.action != "make":
         for name in ("data_seed", "episodes", "again"):
-            if getattr(args, name) not in (None, [], False):
+            if getattr(args, name) not in (None, False):
                 raise UserError(f"--{name.replace('_', '-')}: expected with make, found with {args.action}")
     if args.name is not None and args.action in ("list", "fetch"):
         raise UserError(f"NAME: expected with make or verify, found with {args.action}")
@@ -131,6 +131,6 @@ def add_to(add: Add) -> None:
         "name", nargs="?", type=path_argument, metavar="NAME", help="a data set's; with verify also the path of one of your own"
     )
     words = "with make: which of this name, 0 by default; may be given several times"
-    command.add_argument("--data-seed", action="append", type=Number("data_seed"), default=[], help=words)
+    command.add_argument("--data-seed", action="append", type=Number("data_seed"), help=words)
     command.add_argument("--episodes", type=Number("episodes"), help="with make: only the first so many to train on")
     command.add_argument("--again", action="store_true", help="with make: also what is there")

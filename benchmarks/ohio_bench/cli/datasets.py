@@ -112,7 +112,7 @@ def add_to(add: Add) -> None:
     arguments.add_set(command)
 
     command = add("invert", invert_command)
-    command.add_argument("data", metavar="F", help="logs, as collect writes them, or the name of a data set")
+    command.add_argument("data", type=path_argument, metavar="F", help="logs, as collect writes them, or the name of a data set")
     command.add_argument("--data-seed", type=Number("data_seed"), help="of a named data set, 0 by default")
     command.add_argument("--episodes", type=Number("episodes"), help="of a named data set, only the first so many")
     command.add_argument("--inverse", default="analytic", help="a name that `ohio-jax list` shows")
@@ -132,7 +132,7 @@ def add_to(add: Add) -> None:
     arguments.add_set(command)
 
     command = add("corrupt", corrupt_command)
-    command.add_argument("data", metavar="F", help="logs or transitions")
+    command.add_argument("data", type=path_argument, metavar="F", help="logs or transitions")
     command.add_argument("--kind", required=True, help="action (of logs), observation, next_observation, reward or label")
     command.add_argument("--rate", type=Number("rate"), default=0.3, help="share of the rows")
     command.add_argument("--scale", type=Number("scale"), default=1.0, help="largest noise, in deviations of what is spoiled")

@@ -1,4 +1,4 @@
-"""`bench`, `finetune`, `sensitivity`, `speed`, `claims`, `leaderboard` and `submit`: results and the pages made of them."""
+"""`bench`, `tune`, `finetune`, `sensitivity`, `speed`, `claims`, `leaderboard` and `submit`: results, and pages made of them."""
 
 import io
 import shlex
@@ -40,7 +40,7 @@ def watch(args, experiment, first) -> None:
     """Runs a sentinel of a table, and writes its pages again; first: the table with the first run of each cell alone."""
     from ohio_bench.runner.sentinel import watch
 
-    for name in ("force", "minutes"):
+    for name in ("force", "stale", "minutes"):
         if getattr(args, name):
             raise UserError(f"--{name}: expected without --sentinel, found with it")
     results = Path(args.results)
@@ -57,10 +57,25 @@ def stale(args, report) -> list[str]:
     stands = report.standing
     if not stands or not stands.stale:
         return []
-    again = "--force runs them again"
+    again = "--stale runs them again"
     if args.command == "bench" and stands.stale > stands.unrecorded:
         again = f"--sentinel reruns one and keeps those whose code returns the same, {again}"
     return [f"{stands.text(named=True)[:-1]}; {again}"]
+
+
+def tune_command(args) -> None:
+    """choose a table's settings: run what it tries on the selection episodes; the table uses the best once all are there"""
+    from ohio_bench.experiments import table_of, tries_of
+    from ohio_bench.runner.table import with_learner
+    from ohio_bench.runner.tune import require
+    from ohio_jax.learners import outside
+
+    table, flag = table_of(args.table), ""
+    if args.learner is not None:
+        table, flag = with_learner(table, args.preset, outside.find(args.learner)), f" --learner {shlex.quote(args.learner)}"
+    require(table, args.preset)
+    experiment = tries_of(table)
+    fill(args, replace(experiment, command=f"{experiment.command}{flag}"))
 
 
 def finetune_command(args) -> None:
@@ -97,7 +112,7 @@ def fill_all(args) -> None:
     deadline = Deadline.after(args.minutes)
     alone = {"learner": args.learner, "seeds": args.seeds, "only": args.only, "sentinel": args.sentinel}
     for name, given in alone.items():
-        if given:
+        if given not in (None, (), False):
             raise UserError(f"--{name}: expected with one table, found with all")
     for name in ALL:
         EXPERIMENTS[name].preset(args.preset)
@@ -142,10 +157,10 @@ def filled(args, experiment, deadline) -> tuple[Found, str]:
     from ohio_jax.files import try_output
 
     results = Path(args.results)
-    try_output(results / "runs" / experiment.name / "cell.json")
+    try_output(results / experiment.place / experiment.name / "cell.json")
     try_output(results / "page.md")
     execute = executor(args.executor, args.cell_cpus, args.cell_gpus)
-    ran = run(experiment, args.preset, args.only, results, execute, args.force, deadline)
+    ran = run(experiment, args.preset, args.only, results, execute, args.force, args.stale, deadline)
     written, board, text = [str(path) for path in ran.report.paths], ran.report.board, io.StringIO()
     if board and board.entries:
         markdown.show(board.table, board.entries, text, sys.stdout.isatty())
@@ -193,7 +208,9 @@ def speed_command(args) -> None:
 def leaderboard_command(args) -> None:
     """rebuild the leaderboard, every table and every page from the run files alone"""
     from ohio_bench.report import leaderboard
+    from ohio_jax.files import try_output
 
+    try_output(Path(args.results) / "index.html")
     written = [str(path) for path in leaderboard.rebuild(Path(args.results))]
     show(args, {"written": written}, "\n".join(written) or "no run files")
 
@@ -226,7 +243,7 @@ def submit_command(args) -> None:
 
 
 def add_results(command) -> None:
-    words = "folder of run files, tables and pages, and of logs and checkpoints"
+    words = "folder of run files, tables and pages, and of recovered actions and checkpoints"
     command.add_argument("--results", type=path_argument, default="results", help=words)
 
 
@@ -239,7 +256,8 @@ def add_to(add: Add) -> None:
         command = add(name, function, cached)
         command.add_argument("--preset", default="quick", help="how much: quick (minutes), cpu (hours), paper (an accelerator)")
         command.add_argument("--only", type=names, default=(), help=f"only these {groups} or cells, comma-separated")
-        command.add_argument("--force", action="store_true", help="run stored cells again, from the logs on")
+        command.add_argument("--force", action="store_true", help="run stored cells again, from recovering actions on")
+        command.add_argument("--stale", action="store_true", help="run cells again that were made by other code than today's")
         add_results(command)
         add_minutes(command, "start no cell that its first updates say cannot end within so many minutes")
         add_executor(command, "cell")
@@ -250,10 +268,15 @@ def add_to(add: Add) -> None:
         "table",
         help="routing, reacher, supply-chain, manipulation or gains; all: every experiment of the paper, then the leaderboard",
     )
-    command.add_argument("--seeds", type=Number("seeds"), help="training seeds, instead of the preset's")
+    words = "runs a cell, each with a training seed and a data set of its own, instead of the preset's"
+    command.add_argument("--seeds", type=Number("seeds"), help=words)
     command.add_argument("--learner", help="only this one, on every method: its name, or module:object of your own")
     words = "once code has changed: rerun one cell, --only or the quickest stale one; if it returns the same, note that changes"
     command.add_argument("--sentinel", action="store_true", help=f"{words} of its code are equivalent")
+    add_processes(command)
+    command = add_fill("tune", tune_command, "learners and kinds, as in iql.end-to-end,")
+    command.add_argument("table", help="routing, reacher, supply-chain or manipulation")
+    command.add_argument("--learner", help="only this one: its name, or module:object of your own, for which the table has tries")
     add_processes(command)
     add_fill("finetune", finetune_command, "domains")
     add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, cost)", cached=False)
@@ -268,7 +291,7 @@ def add_to(add: Add) -> None:
     add_results(command)
 
     command = add("submit", submit_command, cached=False)
-    command.add_argument("file", metavar="FILE", help="a run file")
+    command.add_argument("file", type=path_argument, metavar="FILE", help="a run file")
     add_results(command)
 
     command = add("speed", speed_command, cached=False)

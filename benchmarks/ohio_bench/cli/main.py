@@ -11,7 +11,7 @@ from absl import app, logging
 from absl.flags import argparse_flags
 
 from ohio_bench.cli import catalog, data, datasets, experiments, playing, training
-from ohio_bench.cli.arguments import Number
+from ohio_bench.cli.arguments import Number, path_argument
 from ohio_jax import __version__, compilation_cache, interrupts, limits
 from ohio_jax.errors import UserError, one_line, out_of_memory
 
@@ -26,6 +26,7 @@ RESUMED = (
     "online",
     "hdpo",
     "bench",
+    "tune",
     "finetune",
     "sensitivity",
 )  # what they finished is kept
@@ -65,7 +66,9 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(function=function)
         command.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
         if cached:
-            command.add_argument("--compilation-cache", metavar="DIR", help="where compiled programs are kept, or off")
+            command.add_argument(
+                "--compilation-cache", type=path_argument, metavar="DIR", help="where compiled programs are kept, or off"
+            )
         return command
 
     for group in GROUPS:
@@ -197,4 +200,5 @@ def _ended(args) -> int:
     if code > 128:  # at once: programs that other threads still run crash an interpreter that is being taken down
         sys.stdout.flush()
         os._exit(code)
+    interrupts.uninstall()
     return code

@@ -8,6 +8,8 @@ from ohio_bench.cli.arguments import Add, Number, path_argument, show
 from ohio_jax import limits
 from ohio_jax.errors import UserError
 
+CHANGES = ("seeds", "first_seed", "batch", "hidden", "sampling", "normalize", "ahead")  # flags of `train`, fields of a plan
+
 
 def train_command(args) -> None:
     """train a learner on transitions"""
@@ -25,7 +27,7 @@ def train_command(args) -> None:
     plan = plans.plan(task.name, outside.find(args.learner), interface, args.preset)
     plan = plan if args.updates is None else plan.lasting(args.updates)
     plan = replace(plan, config=arguments.config_of(plan.config, args.config))
-    changes = {name: getattr(args, name) for name in ("seeds", "first_seed", "batch", "hidden", "sampling", "normalize")}
+    changes = {name: getattr(args, name) for name in CHANGES}
     plan = replace(plan, **{name: value for name, value in changes.items() if value is not None})
     trained = train(plan, task, interface, transitions, Path(args.out), args.data_on)
     last = {name: value[-1].tolist() for name, value in trained.curve.items()}
@@ -83,7 +85,7 @@ def summary(trained: Any) -> str:
 
 def add_to(add: Add) -> None:
     command = add("train", train_command)
-    command.add_argument("data", metavar="G", help="transitions, as invert writes them")
+    command.add_argument("data", type=path_argument, metavar="G", help="transitions, as invert writes them")
     command.add_argument("--learner", required=True, help="its name, or module:object of your own")
     command.add_argument("--seeds", type=Number("seeds"), help="how many independent runs, instead of the preset's")
     command.add_argument("--first-seed", type=Number("first_seed"), help="the first one's seed, 0 by default")
@@ -94,6 +96,7 @@ def add_to(add: Add) -> None:
     command.add_argument("--hidden", type=Number("hidden"), help="width of the networks, instead of the preset's")
     command.add_argument("--sampling", help="uniform, return (RW), advantage (AW) or top (the best tenth)")
     command.add_argument("--no-normalize", dest="normalize", action="store_const", const=False, help="show features as they are")
+    command.add_argument("--ahead", type=Number("ahead"), help="decisions that a transition looks ahead: n-step returns")
     command.add_argument("--data-on", help="device or host, where batches are gathered ahead; by default device up to 2 GiB")
     command.add_argument("--preset", default="quick", help="whose budget and hyperparameters are meant: quick, cpu or paper")
     arguments.add_config(command)

@@ -3,9 +3,9 @@
 import functools
 
 from ohio_bench.experiments import finetune, gains, manipulation, reacher, routing, sensitivity, supply_chain
-from ohio_bench.report import evidence, markdown
+from ohio_bench.report import evidence, markdown, tries
 from ohio_bench.report.claims import Claim
-from ohio_bench.runner import table
+from ohio_bench.runner import table, tune
 from ohio_bench.runner.cell import Experiment
 from ohio_bench.runner.table import Table
 from ohio_jax.errors import unknown
@@ -27,6 +27,22 @@ def of_table(declared: Table, claims: tuple[Claim, ...] = ()) -> Experiment:
         presets=declared.presets,
         claims=claims,
         measured=functools.partial(evidence.of_table, declared),
+        settled=functools.partial(tune.settled, declared),
+    )
+
+
+def tries_of(declared: Table) -> Experiment:
+    """The tries of a results table as the runner takes them: its groups are learners and kinds."""
+    return Experiment(
+        name=declared.name,
+        command=f"tune {declared.name}",
+        kind=lambda name: tune.KIND,
+        group="learner and kind",
+        groups=lambda preset: [group.name for group in tune.groups(declared, preset)],
+        cells=functools.partial(tune.cells, declared),
+        report=functools.partial(tries.report, declared),
+        presets=declared.presets,
+        place=tune.PLACE,
     )
 
 

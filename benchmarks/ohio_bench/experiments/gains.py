@@ -43,6 +43,7 @@ TABLE = Table(
     title="Gains of Lift's and Door's controller, one by one",
     columns=COLUMNS,
     presets={"quick": quick, "cpu": cpu},
+    tuned_by=manipulation.TABLE,
     low_levels=manipulation.TABLE.low_levels,
     note=(
         "Rows: scene, stiffness of rotation, damping ratio of position; data are collected at 150 and 1. Score = 100 J / J_ref, "

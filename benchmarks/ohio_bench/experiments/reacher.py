@@ -4,6 +4,7 @@ from ohio_envs import plans
 
 from ohio_bench.report.claims import Claim
 from ohio_bench.runner.table import Column, Preset, Row, Table
+from ohio_bench.runner.tries import CLONING, Tries
 
 # (family on the table, action interface, inverse, weights). "(paper)": the original's goals, dynamics model and filters.
 METHODS = (
@@ -32,6 +33,22 @@ COLUMNS = tuple(
     for learner in LEARNERS
     for family, interface, inverse, weights in METHODS
 )
+# Equal horizons and backups: discounts are equal for every second, but where a column says so; a decision of the hierarchy is
+# five low-level steps, and five of its decisions are 25. Cloning neither discounts nor looks ahead.
+LEAST_SQUARES, OBSERVED, PLANNED = "OHIO least squares", "Observed state", "MPC: OHIO least squares"
+CLONED = (LEAST_SQUARES, OBSERVED, PLANNED, "End-to-end")
+EQUAL = (
+    Column(LEAST_SQUARES, "ohio", "least_squares", "iql"),
+    Column(f"{LEAST_SQUARES}, 5 decisions", "ohio", "least_squares", "iql", ahead=5),
+    Column(OBSERVED, "ohio", "observed", "iql"),
+    Column(f"{OBSERVED}, 5 decisions", "ohio", "observed", "iql", ahead=5),
+    Column(PLANNED, "ohio_mpc", "least_squares", "iql"),
+    Column("End-to-end, discount 0.99", "end_to_end", "analytic", "iql", config=(("discount", 0.99),)),
+    Column("End-to-end", "end_to_end", "analytic", "iql"),
+    Column("End-to-end, 5-step", "end_to_end", "analytic", "iql", ahead=5),
+    Column("End-to-end, 25-step", "end_to_end", "analytic", "iql", ahead=25),
+    *(column for column in COLUMNS if column.learner == "bc" and column.family in CLONED),
+)
 QUICK = ("OHIO analytical", "OHIO least squares", "End-to-end")
 
 # Published for behavior cloning on data of an end-to-end agent: mean and deviation over 30 episodes.
@@ -50,6 +67,25 @@ ROWS = (
 POLICIES = ("random", "medium", "mixed", "expert")
 
 
+TRIES = Tries(
+    row="Reacher-Medium",
+    families={"hierarchy": "OHIO least squares", "end-to-end": "End-to-end"},
+    grid={
+        "bc": CLONING,
+        "iql": (
+            {},
+            {"actor_lr": 3e-4},
+            {"critic_lr": 1e-3},
+            {"expectile": 0.7},
+            {"beta": 0.3},
+            {"beta": 3.0},
+            {"reward_scale": 0.1},
+            {"expectile": 0.7, "beta": 3.0},
+        ),
+    },
+)
+
+
 def quick() -> Preset:
     """A minute: what joins `make bench`."""
     columns = tuple(column for column in COLUMNS if column.family in QUICK and column.learner == "bc")
@@ -59,6 +95,11 @@ def quick() -> Preset:
 def cpu() -> Preset:
     """The whole table in a few hours on two cores."""
     return Preset(ROWS, BUDGETS["cpu"](), runs=5, test_episodes=100, policies=POLICIES)
+
+
+def horizon() -> Preset:
+    """Methods that look equally far ahead, by discounts equal for every second and n-step returns; an hour on two cores."""
+    return Preset(ROWS, BUDGETS["cpu"](), runs=5, test_episodes=100, policies=POLICIES, columns=EQUAL)
 
 
 def paper() -> Preset:
@@ -71,7 +112,8 @@ TABLE = Table(
     name="reacher",
     title="Reacher",
     columns=COLUMNS,
-    presets={"quick": quick, "cpu": cpu, "paper": paper},
+    presets={"quick": quick, "cpu": cpu, "horizon": horizon, "paper": paper},
+    tries=TRIES,
     low_levels={
         **dict.fromkeys(("ohio", "ohio_true"), "LQR"),
         **dict.fromkeys(("ohio_compat", "ohio_compat_unit"), "LQR without drift"),
@@ -79,12 +121,14 @@ TABLE = Table(
         "end_to_end": "none",
     },
     note=(
-        "Score = 100 J / J_ref, J the steps of an episode of 1,000 in which the finger touches the target, J_ref = 980.6, the "
-        "mean of the agent that made the expert data. High-level actions are displacements, followed by a regulator that models "
+        "Score = 100 J / J_ref, J the steps of an episode of 1,000 in which the finger touches the target, J_ref the mean of "
+        "the agent that made the expert data. High-level actions are displacements, followed by a regulator that models "
         "the arm's drift and recovered with dynamics learned from the logs, or with the true dynamics. (paper): high-level "
         "actions are joint states, the regulator models no drift, and dynamics model, inverses and filters are the original's; "
         "its numerical inverse, implemented correctly, is least squares. Within 1: high-level actions are clipped to 1 rad and "
         "1 rad/s, the range of the original's torque agents; the range of its observed states is not public. "
+        "5-step, 25-step, 5 decisions: n-step returns. A decision of the hierarchy is five low-level steps, and its discount of "
+        "0.99 equals 0.998 a step, end to end. "
         "Observations are relative to the arm's first link."
     ),
     unit="steps on the target",

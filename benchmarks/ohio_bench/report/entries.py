@@ -1,6 +1,5 @@
 """Run files as the numbers of a table: scores with intervals and ranks, in rows and blocks."""
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +140,11 @@ class Entry:
 def load(table: Table, preset: str, results: Path = RESULTS) -> list[dict[str, Any]]:
     """The run files of a table, in order of their names, then those that others submitted."""
     ours, theirs = store.folder(table.name, preset, results), store.submitted(results) / table.name / preset
-    check = functools.partial(check_limits, table)
+
+    def check(cell: dict[str, Any]) -> None:
+        store.check_place(table.name, preset, cell)
+        check_limits(table, cell)
+
     return [*store.read_all(ours, KIND, check), *store.read_all(theirs, SUBMISSION, check)]
 
 
@@ -240,7 +243,8 @@ def columns(table: Table, listed: list[Entry]) -> list[Column]:
         if entry.column not in found and not entry.scripted:
             family, learner = method(entry.cell)
             config = entry.cell["config"]
-            more = {name: config[name] for name in ("weights", "zero_shot") if name in config}
+            more = {name: config[name] for name in ("weights", "zero_shot", "acting") if name in config}
+            more |= {"ahead": config["plan"]["ahead"]} if "ahead" in config["plan"] else {}
             found[entry.column] = Column(family, config["interface"], config["inverse"], learner, **more)
     return list(found.values())
 
@@ -248,7 +252,8 @@ def columns(table: Table, listed: list[Entry]) -> list[Column]:
 def grid(table: Table, listed: list[Entry]) -> list[tuple[str, dict[str, Entry | None]]]:
     """Rows of learned cells in order of declaration: (row name, {column name: Entry})."""
     names = list(dict.fromkeys(entry.row for entry in listed if not entry.scripted))
-    order = {row.name: i for preset in table.presets.values() for i, row in enumerate(preset().rows)}
+    declared = sorted((preset().rows for preset in table.presets.values()), key=len)  # of which the longest is heard last
+    order = {row.name: i for rows in declared for i, row in enumerate(rows)}
     names.sort(key=lambda name: order.get(name, len(order)))
     by = {(entry.row, entry.column): entry for entry in listed}
     return [(name, {column.name: by.get((name, column.name)) for column in columns(table, listed)}) for name in names]

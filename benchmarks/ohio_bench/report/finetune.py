@@ -3,6 +3,7 @@
 import csv
 import io
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def run_of(cell: dict[str, Any]) -> Run:
 
 def load(results: Path, preset: str) -> list[dict[str, Any]]:
     """The run files, OHIO's first."""
-    found = store.read_all(store.folder("finetune", preset, results), KIND)
+    found = store.read_all(store.folder("finetune", preset, results), KIND, partial(store.check_place, "finetune", preset))
     order = list(INTERFACES)
     return sorted(found, key=lambda cell: (cell["config"]["domain"], order.index(cell["config"]["interface"])))
 

@@ -216,7 +216,7 @@ def show(table: Table, listed: list[Entry], out: TextIO, colors: bool) -> None:
     """Prints the score table, the paper's figures in gray where the terminal has colors."""
     dim, plain = ("\033[2m", "\033[0m") if colors else ("", "")
     found = list(blocks(table, listed))
-    first = 2 + max(14, *(len(name) for title, _, lines in found for name in (title, *(name for name, _ in lines))))
+    first = 2 + max([14, *(len(name) for title, _, lines in found for name in (title, *(name for name, _ in lines)))])
     for title, names, lines in found:
         print(f"\n{title:<{first}}" + "".join(f"{name:<43}" for name in names).rstrip(), file=out)
         for name, row in lines:

@@ -21,8 +21,8 @@ def kind(name: str) -> str:
 
 
 def load(results: Path, preset: str) -> runs.Found:
-    place = store.folder("sensitivity", preset, results)
-    return {kind: store.read_all(place / kind, kind) for kind in KINDS}
+    place, check = store.folder("sensitivity", preset, results), partial(store.check_place, "sensitivity", preset)
+    return {kind: store.read_all(place / kind, kind, check) for kind in KINDS}
 
 
 def report(results: Path, preset: str) -> Report:

@@ -70,6 +70,8 @@ class Experiment:
         groups: `groups(made)`, their names.
         cells: `cells(made, groups)`, the cells of these groups, in the order in which they are run.
         report: `report(results, preset) -> Report`, from run files alone; writes nothing.
+        settled: `settled(made, preset, results)`, the preset with what was chosen by trying, see `ohio_bench.runner.tune`.
+        place: the folder of its run files in that of results.
         claims: what is claimed of it, each a `ohio_bench.report.claims.Claim`.
         measured: `measured(results, preset)`, what its run files say of each method, for these claims.
     """
@@ -82,6 +84,8 @@ class Experiment:
     cells: Callable[[Any, Iterable[str]], Iterable[Cell]]
     report: Callable[[Path, str], Report]
     presets: dict[str, Callable[[], Any]]
+    settled: Callable[[Any, str, Path], Any] = lambda made, preset, results: made
+    place: str = "runs"
     claims: tuple[Any, ...] = ()
     measured: Callable[[Path, str], dict[tuple[str, str], Any]] = lambda results, preset: {}
     preset = preset_of

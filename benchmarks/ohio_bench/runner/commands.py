@@ -79,4 +79,5 @@ def _plan(plan: dict[str, Any]) -> list[Any]:
     words = ["--learner", plan.get("learner_from", plan["learner"])]
     for name in ("seeds", "first_seed", "updates", "batch", "hidden", "sampling"):
         words += [f"--{name.replace('_', '-')}", plan[name]]
-    return [*words, *([] if plan["normalize"] else ["--no-normalize"]), "--config", config]
+    ahead = ["--ahead", plan["ahead"]] if "ahead" in plan else []
+    return [*words, *ahead, *([] if plan["normalize"] else ["--no-normalize"]), "--config", config]

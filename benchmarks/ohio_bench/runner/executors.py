@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from ohio_envs import datasets
+
 from ohio_bench.runner import source
 from ohio_bench.runner.cell import Cell
 from ohio_bench.runner.work import WorkFolder
@@ -113,14 +115,15 @@ def over_ray(cpus: int | None = None, gpus: float | None = None) -> Executor:
         learners = {name: found for name, found in LEARNERS.items() if _module(found).split(".")[0] != "ohio_jax"}
         files = [sys.modules[name] for name in dict.fromkeys(map(_module, learners.values()))]
         environment: dict[str, Any] = {"py_modules": files} if files else {}
-        if (where := os.environ.get(compilation_cache.VARIABLE)) is not None:
-            environment["env_vars"] = {compilation_cache.VARIABLE: where}
+        places = (compilation_cache.VARIABLE, datasets.VARIABLE)
+        if set_here := {name: os.environ[name] for name in places if name in os.environ}:
+            environment["env_vars"] = set_here
         task = ray.remote(max_retries=RETRIES, runtime_env=environment, **need)(_carried_out)
         packed = ray.cloudpickle.dumps((again, learners, outside.FROM))
         code = source.Code()
         made_by = lambda cell: source.name_of(code.sources(cell.config))
-        given = {cell.name: (packed, cell.name, cell.config, made_by(cell), need["num_cpus"], work) for cell in wanted}
-        waiting = {task.remote(*of): name for name, of in given.items()}
+        asked = {cell.name: (packed, cell.name, cell.config, made_by(cell), need["num_cpus"], work) for cell in wanted}
+        waiting = {task.remote(*of): name for name, of in asked.items()}
         with progress("on Ray", len(wanted), "cell") as bar:
             while waiting:
                 (done, *_), _ = ray.wait(list(waiting))

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ohio_bench.runner import source
 from ohio_bench.runner.store import short_hash, slug
 from ohio_bench.runner.work import WorkFolder, each_run, joined, tested
 from ohio_jax.learners import sac
@@ -21,6 +22,7 @@ def tuned(
     """What the cell of this configuration finds. words: of the names of what it keeps."""
     interface, method = config["interface"], config["method"]
     cards, firsts, lasts = [], [], []
+    by = source.name_of(source.Code().sources(config))
     for plan, further in zip(each_run(offline_plan), each_run(online_plan.plan), strict=True):
         logged = work.dataset(config["data_set"], plan.first_seed, config.get("data_episodes"))
         transitions = work.labeled(task, logged, interface)
@@ -30,7 +32,8 @@ def tuned(
             keys = jax.vmap(jax.random.key)(np.array([plan.first_seed]))
             adopted = jax.vmap(lambda state, key, config=further.config: sac.adopt(state, key, config))(states.state, keys)
             states = states._replace(state=adopted)
-        with work.kept(f"finetune/{slug(*words, method['name'])}.{short_hash({**config, 'run': plan.first_seed})}") as folder:
+        identity = {**config, "run": plan.first_seed, "sources": by}
+        with work.kept(f"finetune/{slug(*words, method['name'])}.{short_hash(identity)}") as folder:
             old = transitions if method["keeps"] else None
             lasts.append(online(replace(online_plan, plan=further), task, interface, folder, states, old, work.deadline))
         cards.append(transitions.card)

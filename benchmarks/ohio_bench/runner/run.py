@@ -4,14 +4,13 @@ Run files are all that a later call needs, wherever it is made: the work folder 
 """
 
 import functools
-import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ohio_bench.runner import commands, source, standing, store
+from ohio_bench.runner import commands, standing, store
 from ohio_bench.runner.cell import RESULTS, Cell, Experiment, Report
 from ohio_bench.runner.executors import Executor, here
 from ohio_bench.runner.work import WorkFolder
@@ -47,7 +46,7 @@ def chosen(experiment: Experiment, made: Any, only: Iterable[str] = ()) -> list[
         for name in sorted(named - {cell.name for cell in every}):
             raise unknown(f"{experiment.group} of {experiment.name}", name, groups)
         cells = [cell for cell in every if cell.name in kept | named]
-    return [cell._replace(config=json.loads(json.dumps(cell.config))) for cell in cells]
+    return [cell._replace(config=store.plain(cell.config)) for cell in cells]
 
 
 def run(
@@ -57,6 +56,7 @@ def run(
     results: Path = RESULTS,
     execute: Executor = here,
     force: bool = False,
+    stale: bool = False,
     deadline: Deadline = NEVER,
 ) -> Ran:
     """Runs every cell whose run file is missing or was made with another configuration, then writes the report.
@@ -66,8 +66,9 @@ def run(
 
     Args:
         only: see `chosen`.
-        results: where run files and pages go, and, in its folder `.work`, logs and checkpoints.
-        force: all of them, whatever is there, from the logs on.
+        results: where run files and pages go, and, in its folder `.work`, recovered actions and checkpoints.
+        force: all of them, whatever is there, from recovering actions on.
+        stale: those as well that do not stand on today's code, see `ohio_bench.runner.standing`.
         deadline: no cell is started after it, nor trained once its first updates say that it cannot end by then; its checkpoint
             is kept.
         execute: where, see `ohio_bench.runner.executors`. A killed call goes on where it stopped: finished cells from their run
@@ -77,16 +78,22 @@ def run(
         UserError: for an unknown name, a damaged run file, or a folder that cannot be written to; after the report, for cells
             that failed.
     """
-    made, only = experiment.preset(preset), tuple(only)
+    made, only = experiment.settled(experiment.preset(preset), preset, results), tuple(only)
     again = functools.partial(chosen, experiment, made, only)
     work = WorkFolder(results / ".work", time.time() if force else 0.0, deadline)
-    cells, place = {cell.name: cell for cell in again()}, store.folder(experiment.name, preset, results)
+    cells, place = {cell.name: cell for cell in again()}, store.folder(experiment.name, preset, results, experiment.place)
     paths = {name: place / f"{name}.json" for name in cells}
-    stored = lambda name: store.same(_config_in(paths[name], name, experiment.kind(name)), cells[name].config)
+    sources = standing.Sources(results)  # before anything runs: files may change while their old code does
+
+    check = functools.partial(store.check_place, experiment.name, preset)
+
+    def stored(name: str) -> bool:
+        found = _read(paths[name], name, experiment.kind(name), check)
+        return store.same(found.get("config"), cells[name].config) and not (stale and sources.state(found) == "stale")
+
     other = lambda name: mesh.is_main_process() and not stored(name)
     missing = [cell for name, cell in cells.items() if force or mesh.broadcast_bool(other(name))]
-    code = source.Code()  # before anything runs: files may change while their old code does
-    made_by = {cell.name: code.sources(cell.config) for cell in missing}
+    made_by = {cell.name: sources.code.sources(cell.config) for cell in missing}
     if missing:
         try_output(place / "cell.json")
     failed: dict[str, UserError] = {}
@@ -114,9 +121,9 @@ def run(
     return Ran([path for name, path in paths.items() if name not in late], len(missing) - len(late), report, late)
 
 
-def _config_in(path: Path, name: str, kind: str) -> Any:
-    """What a run file says of its making, None if there is none."""
+def _read(path: Path, name: str, kind: str, check: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """A run file; nothing if there is none."""
     try:
-        return store.read(path, kind)["config"] if path.exists() else None
+        return store.read(path, kind, check) if path.exists() else {}
     except UserError as error:
         raise UserError(f"{error}; --force with --only {name} makes it again") from error

@@ -183,7 +183,8 @@ def _check_lists(cell: dict[str, Any], tests: dict[str, Any]) -> None:
     plan = config.get("plan", config.get("offline", {"seeds": 1} if "policy" in config else {}))
     plan = plan if isinstance(plan, dict) else {}
     for name, values in played.items():
-        seeds, episodes = plan.get("seeds", len(values)), config.get("test_episodes", len(values[0]))
+        seeds = plan.get("seeds", len(values))
+        episodes = config.get("test_episodes", config.get("selection_episodes", len(values[0])))
         if (len(values), len(values[0])) != (seeds, episodes):
             expected = f"{seeds} lists, a training seed each, of {episodes} numbers, a test episode each"
             raise UserError(f"field {name}: expected {expected}, found {len(values)} of {len(values[0])}")

@@ -47,7 +47,7 @@ def watch(
     name, stored = _pick(experiment, preset, tuple(only), results)
     if not name:
         return None
-    (cell,) = chosen(first, first.preset(preset), [name])
+    (cell,) = chosen(first, first.settled(first.preset(preset), preset, results), [name])
     _check(cell, stored)
     today = source.Code().sources(cell.config)
     with tempfile.TemporaryDirectory() as folder, _data_sets_in(Path(folder) / "datasets"):
@@ -88,14 +88,14 @@ def _pick(experiment: Experiment, preset: str, only: tuple[str, ...], results: P
     stale = {name: cell for name, cell in cells.items() if sources.state(cell) == "stale"}
     able = {name: cell for name, cell in stale.items() if "sources" in cell and "policy" not in cell["config"]}
     if stale and not able:
-        raise UserError(f"{place}: expected a stale cell that learns and names its sources, found none; --force runs all again")
+        raise UserError(f"{place}: expected a stale cell that learns and names its sources, found none; --stale runs them again")
     return min(able.items(), key=lambda item: sum(item[1]["seconds"].values()), default=("", {}))
 
 
 def _check(cell: Cell, stored: dict[str, Any]) -> None:
     """Raises UserError unless a run file can be compared with a run of the cell here."""
     if "sources" not in stored:
-        raise UserError(f"cell {cell.name}: expected a run file that names its sources, found one without; --force runs it again")
+        raise UserError(f"cell {cell.name}: expected a run file that names its sources, found one without; --stale runs it again")
     config = dict(stored["config"])
     if "plan" in config:
         config["plan"] = {**config["plan"], "seeds": cell.config["plan"]["seeds"]}
@@ -113,5 +113,5 @@ def _compare(name: str, stored: dict[str, Any], found: dict[str, Any]) -> None:
         episode = different[0]
         raise UserError(
             f"cell {name}: expected the returns of its run file, found others in {len(different)} of {len(before)} episodes"
-            f" (episode {episode}: {before[episode]:g}, now {now[episode]:g}); nothing is noted, --force runs the table again"
+            f" (episode {episode}: {before[episode]:g}, now {now[episode]:g}); nothing is noted, --stale runs again what is stale"
         )

@@ -30,7 +30,7 @@ Digests = dict[str, str]  # by module, or by file that comes with one
 SUITE = {package.__name__: Path(*package.__path__) for package in (ohio_jax, ohio_envs, ohio_bench)}
 REGISTRIES = ("ohio_jax.learners", "ohio_jax.inverse", "ohio_envs.registry")
 ALWAYS = ("ohio_jax.evaluate", "ohio_jax.collect", "ohio_envs.registry")
-LEARNED = ("ohio_jax.relabel", "ohio_jax.training.offline", "ohio_jax.inverse", "ohio_jax.learners")
+RELABELED, LEARNED = ("ohio_jax.relabel", "ohio_jax.inverse"), ("ohio_jax.learners",)
 FINE_TUNED = ("ohio_jax.training.online", "ohio_bench.runner.finetune")
 MEASURED = tuple(f"ohio_bench.runner.sensitivity.{name}" for name in ("arm", "recovery", "score", "cost"))
 FOLLOWED = ("ohio_jax.", "ohio_envs.", "ohio_bench.runner.sensitivity.", "ohio_bench.speed.work", "ohio_bench.speed.timing")
@@ -52,14 +52,13 @@ def chosen(config: dict[str, Any]) -> Choice:
     texts = list(_texts(config))
     of = lambda field: sorted({text for name, text in texts if name == field})
     learners, inverses, tasks = of("learner"), of("inverse"), of("task")
+    makers, offline = ALWAYS, "policy" not in config
     if not tasks:
         makers, inverses = MEASURED, sorted(INVERSES)
-    elif not learners:
-        makers = ALWAYS
-    elif "policy" in config:
-        makers = (*ALWAYS, "ohio_jax.learners", "ohio_jax.training.hdpo")
-    else:
-        makers, inverses = (*ALWAYS, *LEARNED, *(FINE_TUNED if "online" in config else ())), inverses or ["analytic"]
+    if "online" in config:
+        makers, inverses = (*makers, *FINE_TUNED), inverses or ["analytic"]
+    makers += RELABELED if inverses else ()
+    makers += (*LEARNED, "ohio_jax.training.offline" if offline else "ohio_jax.training.hdpo") if learners else ()
     found = [
         registered[name]
         for registered, names in ((LEARNERS, learners), (INVERSES, inverses), (registry.TASKS, tasks))
@@ -84,6 +83,11 @@ def _texts(value: Any) -> Iterator[tuple[str, str]]:
         if isinstance(of, str):
             yield field, of
         yield from _texts(of)
+
+
+def named(**config: str) -> str:
+    """The name of the sources of a part of a cell, as they lie on the disk now: `named(task="reacher", inverse="ridge")`."""
+    return name_of(Code().sources(config))
 
 
 class Code:

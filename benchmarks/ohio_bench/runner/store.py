@@ -11,7 +11,7 @@ from ohio_bench.runner import schema
 from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.schema import VERSION
 from ohio_jax import reading
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, short
 from ohio_jax.files import write_json
 
 WORK_VERSION = 3  # of data and checkpoints kept between runs; raised where what an older version left must not be taken up
@@ -31,7 +31,7 @@ def _slug(word: str) -> str:
 
 def short_hash(config: dict[str, Any]) -> str:
     """Of a file or folder of `runner.work`."""
-    return hashlib.sha256(json.dumps([WORK_VERSION, config], sort_keys=True).encode()).hexdigest()[:12]
+    return digest([WORK_VERSION, config])
 
 
 def same(found: Any, wanted: dict[str, Any]) -> bool:
@@ -46,8 +46,26 @@ def _anywhere(config: Any) -> Any:
     return config | {name: either(config[name]) for name in ("settings", "data_settings") if isinstance(config.get(name), dict)}
 
 
-def folder(experiment: str, preset: str, results: Path = RESULTS) -> Path:
-    return results / "runs" / experiment / preset
+def digest(content: Any) -> str:
+    """12 hexadecimal digits of what JSON holds."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def plain(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as a run file holds it."""
+    return json.loads(json.dumps(config))
+
+
+def folder(experiment: str, preset: str, results: Path = RESULTS, place: str = "runs") -> Path:
+    """place: of the experiment's run files, see `ohio_bench.runner.cell.Experiment`."""
+    return results / place / experiment / preset
+
+
+def check_place(experiment: str, preset: str, cell: dict[str, Any]) -> None:
+    """Raises UserError for a run file that says it is of another experiment or preset than the folder it lies in."""
+    for name, of_folder in (("table", experiment), ("preset", preset)):
+        if (found := cell.get(name, of_folder)) != of_folder:
+            raise UserError(f"field {name}: expected {short(of_folder)}, whose folder it lies in, found {short(found)}")
 
 
 def submitted(results: Path = RESULTS) -> Path:

@@ -12,6 +12,7 @@ from ohio_envs import datasets, plans, registry
 
 from ohio_bench.runner.cell import Cell, preset_of
 from ohio_bench.runner.store import slug
+from ohio_bench.runner.tries import Tries
 from ohio_bench.runner.work import WorkFolder, each_run, joined, tested
 from ohio_jax.deadline import OutOfTime
 from ohio_jax.evaluate import evaluate_policy
@@ -73,6 +74,8 @@ class Column:
         weights: how much the learner trusts each transition, see `ohio_jax.relabel`; None: the inverse's own choice.
         zero_shot: whether it is learned in the task the data come from and transferred to the row's, unaware of what differs.
         acting: how policies are played in tests, by their mean actions or by samples.
+        ahead: decisions that transitions look ahead, see `ohio_jax.training.plan.Plan`.
+        config: fields of the learner's Config, where it has them, in which it differs from the preset's plan.
     """
 
     family: str
@@ -82,6 +85,8 @@ class Column:
     weights: str | None = None
     zero_shot: bool = False
     acting: Literal["mean", "sample"] = "mean"
+    ahead: int = 1
+    config: tuple[tuple[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -90,7 +95,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Preset:
-    """How much work: rows, runs and budgets. `plans` holds one training plan for each (interface, learner).
+    """How much work: rows, runs and budgets. `plans` holds one training plan for each (interface, learner), and for each (task,
+    interface, learner) that has another.
 
     Attributes:
         runs: of a learned cell; run r has a training seed and a data set of its own.
@@ -98,12 +104,13 @@ class Preset:
         data_episodes: only the first so many of a data set's.
         columns: those of the table, unless some are named here.
         hdpo: how the policy of that name is trained through the smooth simulator, for a table that shows one.
+        selection: "tuned" and the digest of its records for each (interface, learner) whose plan tries have chosen.
         dearest: names of columns whose cells are run first, since nothing cheaper replaces them, those of one instance family
             before those of the next, and scripted policies last. Without: policies, then column by column.
     """
 
     rows: tuple[Row, ...]
-    plans: dict[tuple[str, str], Plan]
+    plans: dict[tuple[str, ...], Plan]
     runs: int
     test_episodes: int
     data_episodes: int | None = None
@@ -111,6 +118,7 @@ class Preset:
     columns: tuple[Column, ...] = ()
     hdpo: Plan | None = None
     dearest: tuple[str, ...] = ()
+    selection: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def learned(self, columns: Iterable[Column], rows: Iterable[Row]) -> list[tuple[Column, Row]]:
         """Those of each cell that learns, in the order in which they are run."""
@@ -129,6 +137,8 @@ class Table:
         note: what a reader must know to read it; printed under the table.
         each_step: `returns` and fields like `metrics.touching`, of which a low-level step gives at most 1.
         shares: fields that are at most 1 an episode.
+        tries: by which plans are chosen, see `ohio_bench.runner.tune`.
+        tuned_by: the table of the same domain whose tries choose for this one as well.
     """
 
     name: str
@@ -143,6 +153,8 @@ class Table:
     each_step: tuple[str, ...] = ()
     shares: tuple[str, ...] = ()
     chart: Callable[[list[Any]], bytes] | None = None  # entries -> PNG, in place of the bars
+    tries: Tries | None = None
+    tuned_by: "Table | None" = None
 
     preset = preset_of
 
@@ -152,7 +164,7 @@ def with_learner(table: Table, preset: str, learner: str) -> Table:
     made = table.preset(preset)
     columns = tuple(dict.fromkeys(replace(column, learner=learner) for column in made.columns or table.columns))
     budget = {(column.interface, learner): plans.find(made.plans, column.interface, learner) for column in columns}
-    return changed(table, preset, replace(made, columns=columns, plans=budget))
+    return changed(table, preset, replace(made, columns=columns, plans=made.plans | budget))
 
 
 def with_runs(table: Table, preset: str, runs: int) -> Table:
@@ -197,7 +209,11 @@ def _learning(preset: Preset, column: Column, row: Row, task: Task, home: Task) 
     """The cell of a method on a row. home: the task its data come from."""
     config = {**learning(preset, column, row, task), **_test(preset)}
     learn = functools.partial(_run_learner, task, home, row, column, preset)
-    return Cell(slug(row.name, column.family, column.learner), config, learn, _head(row.name, column.name, task))
+    head = {
+        **_head(row.name, column.name, task),
+        "selection": preset.selection.get((column.interface, column.learner), "declared"),
+    }
+    return Cell(slug(row.name, column.family, column.learner), config, learn, head)
 
 
 def learning(preset: Preset, column: Column, row: Row, task: Task) -> dict[str, Any]:
@@ -212,13 +228,16 @@ def learning(preset: Preset, column: Column, row: Row, task: Task) -> dict[str, 
         **({} if column.weights is None else {"weights": column.weights}),
         **({} if row.changes is None else {"zero_shot": column.zero_shot or row.unforeseen}),
         **({} if column.acting == "mean" else {"acting": column.acting}),
-        "plan": plan_of(preset, column).as_json(),
+        "plan": plan_of(preset, column, row).as_json(),
     }
 
 
-def plan_of(preset: Preset, column: Column) -> Plan:
-    """The training plan of a method, of as many seeds as a cell has runs."""
-    return replace(preset.plans[column.interface, column.learner], seeds=preset.runs)
+def plan_of(preset: Preset, column: Column, row: Row) -> Plan:
+    """The training plan of a method on a row, of as many seeds as a cell has runs."""
+    found = plans.find(preset.plans, column.interface, column.learner, row.task)
+    ahead = found.ahead if column.ahead == 1 else column.ahead
+    changes = {name: value for name, value in column.config if hasattr(found.config, name)}
+    return replace(found, seeds=preset.runs, ahead=ahead, config=found.config.replace(**changes))
 
 
 def _test(preset: Preset) -> dict[str, Any]:
@@ -248,7 +267,7 @@ def _run_hdpo(task: Task, plan: Plan, preset: Preset, work: WorkFolder) -> dict[
 def _run_learner(task: Task, home: Task, row: Row, column: Column, preset: Preset, work: WorkFolder) -> dict[str, Any]:
     """home: the task the data come from."""
     cards, trained, seconds = learned(task, home, row, column, preset, work)
-    plan, mean = plan_of(preset, column), column.acting == "mean"
+    plan, mean = plan_of(preset, column, row), column.acting == "mean"
     found = tested(task, column.interface, plan, trained, preset.test_episodes, Test(), mean)
     return {"data": cards, **found, "seconds": {**seconds, **found["seconds"]}}
 
@@ -264,11 +283,11 @@ def learned(
     learned_in = home if column.zero_shot or row.unforeseen else task
     # Rows that share what is learned share its folders, and the second finds it finished.
     words = (task.name, row.behavior_policy, column.family, column.learner)
-    runs, cards, seconds = each_run(plan_of(preset, column)), [], {"collect": 0.0, "invert": 0.0}
-    done = []
-    for plan in runs:
-        clock = [time.monotonic()]
-        lap = lambda clock=clock: clock.append(time.monotonic()) or clock[-1] - clock[-2]
+    each, cards, runs = each_run(plan_of(preset, column, row)), [], []
+    clock, seconds = [time.monotonic()], {"collect": 0.0, "invert": 0.0}
+    lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
+    for plan in each:
+        lap()
         logged = work.dataset(row.data_set, plan.first_seed, preset.data_episodes)
         seconds["collect"] += lap()
         transitions = work.labeled(learned_in, logged, column.interface, column.inverse, column.weights)
@@ -279,7 +298,7 @@ def learned(
             seconds["label_errors"] = seconds.get("label_errors", 0.0) + lap()
         cards.append(card)
         try:
-            done.append(work.trained(plan, learned_in, column.interface, transitions, words))
+            runs.append(work.trained(plan, learned_in, column.interface, transitions, words))
         except OutOfTime as late:
-            raise OutOfTime(late.seconds and late.seconds * (len(runs) - len(done))) from None
-    return cards, joined(done), seconds
+            raise OutOfTime(late.seconds and late.seconds * (len(each) - len(runs))) from None
+    return cards, joined(runs), seconds

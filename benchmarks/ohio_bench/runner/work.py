@@ -1,4 +1,7 @@
-"""What cells have in common: logs, recovered goals and trained policies, kept in the work folder for the next cell."""
+"""What cells have in common: recovered actions and trained policies, kept in the work folder for the next cell, and tests.
+
+What other code made is not taken up: names of files and folders follow from the sources as well, see `ohio_bench.runner.source`.
+"""
 
 import contextlib
 import functools
@@ -14,6 +17,7 @@ import jax
 import numpy as np
 from ohio_envs import datasets, registry
 
+from ohio_bench.runner import source
 from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.store import short_hash, slug
 from ohio_jax import data, mesh
@@ -34,7 +38,7 @@ from ohio_jax.training.plan import Plan
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """Data sets and checkpoints, large and made again by the same command; and how a cell is to work with them.
+    """Recovered actions and checkpoints, large and made again by the same command; and how a cell is to work with them.
 
     Attributes:
         path: the folder.
@@ -73,6 +77,7 @@ class WorkFolder:
             "interface": interface,
             "inverse": inverse,
             "weights": weights,
+            "sources": source.named(task=task.name, inverse=inverse),
         }
         name = slug(task.name, logged.card["behavior_policy"], interface, inverse)
         with self.kept(f"data/{name}.{short_hash(identity)}.npz") as path:
@@ -95,7 +100,8 @@ class WorkFolder:
 
     def trained(self, plan: Plan, task: Task, interface: str, transitions: data.Transitions, words: tuple[str, ...]) -> Trained:
         """Policies learned from transitions: once, then found again by whoever asks for the same. words: of the folder's name."""
-        identity = fingerprint(plan, task, interface, transitions)
+        by = source.named(task=task.name, learner=plan.learner)
+        identity = {**fingerprint(plan, task, interface, transitions), "sources": by}
         with self.kept(f"train/{slug(*words)}.{short_hash(identity)}") as directory:
             return train(plan, task, interface, transitions, directory, deadline=self.deadline)
 
@@ -103,6 +109,7 @@ class WorkFolder:
         """Policies learned through the simulator whose quantities are smooth, likewise."""
         smooth = registry.make(task.name, {**task.settings, "smooth": 1})
         identity = {"task": task.name, "settings": smooth.settings, "interface": interface, "plan": plan.as_json()}
+        identity["sources"] = source.named(task=task.name, learner=plan.learner, policy="hdpo")
         with self.kept(f"train/{slug(task.name, 'hdpo')}.{short_hash(identity)}") as directory:
             return hdpo(plan, smooth, interface, directory, deadline=self.deadline)
 

@@ -2,11 +2,12 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from jaxtyping import Array, Int
 
 from ohio_envs import files
@@ -17,7 +18,8 @@ from ohio_envs.routing.simulator import DYNAMICS, Routing
 from ohio_envs.settings import Rule, integer, one_of, parse
 from ohio_jax.controllers import requests, shares, transport
 from ohio_jax.environment import State, instances_of
-from ohio_jax.networks import graph, heads
+from ohio_jax.networks import Networks, graph, heads
+from ohio_jax.streams import ReferenceStream
 from ohio_jax.task import ActionInterface, Reference, Task
 
 COMMON = {
@@ -31,6 +33,7 @@ SYNTHETIC = COMMON | {
     "regions": Rule("10", integer(2, 1024)),
     "seed": Rule("0", integer(0, 2**31 - 1)),
 }
+RELEASED_FLOOR = 1e-6  # what the original makes of shares of 0
 ZERO = "0 is an episode without profit"
 
 
@@ -59,7 +62,7 @@ def synthetic(settings: dict[str, Any]) -> Task:
         zero=0.0,
         full=full,
         how=f"{ZERO}; 100 is {full:,.0f} $, the mean of the full-information bound over {episodes} episodes (`ohio-jax "
-        f"evaluate routing-synthetic --policy oracle --episodes {episodes} --seed 0 --set demand=numpy,"
+        f"evaluate routing-synthetic --policy oracle --stream reference --episodes {episodes} --set demand=numpy,"
         + ",".join(f"{name}={value}" for name, value in shape.items())
         + "`)",
     )
@@ -80,7 +83,7 @@ def _mean_bound(**shape: int) -> tuple[float, int]:
     """Mean bound of a synthetic city and of how many episodes: fewer in large cities, whose episodes are more alike."""
     city = scenario.synthetic(**shape)
     episodes = int(np.clip(160 // city.regions, 1, 10))
-    return float(oracle.bound(city, demand.sample_instances(city, 0, episodes)).mean()), episodes
+    return float(oracle.bound(city, demand.sample_instances(city, ReferenceStream().seed, episodes)).mean()), episodes
 
 
 def idle(state: State) -> Int[Array, "n"]:
@@ -117,7 +120,9 @@ def _instances(city: City, env: Routing, source: str) -> Callable[[int, int], ja
 
 
 def _interfaces(city: City, env: Routing) -> dict[str, ActionInterface]:
-    """OHIO's interface and the fair end-to-end one, each beside the original's version ("compat")."""
+    """OHIO's interface and the fair end-to-end one, each beside the original's version ("compat"), which end to end counts
+    vehicles, and in its CQL tens of vehicles.
+    """
     n, fleet, cost = city.regions, city.regions * city.vehicles, env.scenario.reb_cost
     # Half a vehicle of the fleet: a share below cannot ask for one.
     floor = 1.0 / (2 * fleet)
@@ -127,18 +132,21 @@ def _interfaces(city: City, env: Routing) -> dict[str, ActionInterface]:
 
     def by_distribution(rounding: transport.Rounding) -> ActionInterface:
         params = transport.Params(cost, rounding)
-        return ActionInterface(heads.Simplex(n, floor), transport, params, transport.problem(params), on_nodes, nodes=n)
+        smallest = RELEASED_FLOOR if rounding == "floor" else floor
+        return ActionInterface(heads.Simplex(n, smallest), transport, params, transport.problem(params), on_nodes, nodes=n)
+
+    def asked(scale: float, networks: Callable[[int], Networks], deviation: Literal["exp", "softplus"]) -> ActionInterface:
+        counts = heads.Counts(n * n, scale, float(fleet), "original", deviation)
+        return ActionInterface(counts, requests, asking, requests.problem(asking), networks, nodes=n)
+
+    def in_tens(hidden: int) -> Networks:
+        networks = on_edges(hidden, kind="requests", scale=10.0)
+        return networks._replace(critic=networks.critic.clone(activation=nn.relu))
 
     return {
         "ohio": by_distribution("largest_remainder"),
         "ohio_compat": by_distribution("floor"),
         "end_to_end": ActionInterface(heads.Simplices(n, n, floor), shares, fair, shares.problem(fair), on_edges, nodes=n),
-        "end_to_end_compat": ActionInterface(
-            heads.Counts(n * n, scale=1.0, limit=float(fleet), random_density="original"),
-            requests,
-            asking,
-            requests.problem(asking),
-            functools.partial(on_edges, kind="requests"),
-            nodes=n,
-        ),
+        "end_to_end_compat": asked(1.0, functools.partial(on_edges, kind="requests"), "exp"),
+        "end_to_end_compat_tens": asked(10.0, in_tens, "softplus"),
     }

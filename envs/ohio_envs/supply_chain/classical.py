@@ -17,13 +17,14 @@ from ohio_envs.settings import Rule, integer, number, one_of, parse
 from ohio_envs.supply_chain import optimum, policies, scenario, search
 from ohio_envs.supply_chain.scenario import Scenario, check, lead_time_demand, supplies, way
 from ohio_envs.supply_chain.simulator import SupplyChain, echelon_positions
-from ohio_envs.supply_chain.task import REFERENCE_SEED, in_tens
+from ohio_envs.supply_chain.task import in_tens
 from ohio_jax.controllers import order_up_to, orders
 from ohio_jax.environment import State, instances_of
 from ohio_jax.errors import UserError
 from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.networks import heads
 from ohio_jax.networks.mlp import mlp_networks
+from ohio_jax.streams import ReferenceStream
 from ohio_jax.task import ActionInterface, Policy, Reference, Task
 
 COMMON = {
@@ -95,10 +96,10 @@ def task_of(name: str, s: Scenario, values: dict[str, Any]) -> Task:
         reference=Reference(0.0, -cost * paid, ""),
         bound=lambda instances: np.full(len(instances.demand), -cost * paid),
     )
-    zero = float(np.mean(evaluate_policy(task, "random", EPISODES, REFERENCE_SEED).returns))
+    zero = float(np.mean(evaluate_policy(task, "random", EPISODES, ReferenceStream().seed).returns))
     how = (
-        f"0 is the low level under random goals (`ohio-jax evaluate {name} --policy random --episodes {EPISODES} --seed "
-        f"{REFERENCE_SEED} --set {','.join(f'{key}={value}' for key, value in values.items())}`), 100 is "
+        f"0 is the low level under random goals (`ohio-jax evaluate {name} --policy random --stream reference --episodes "
+        f"{EPISODES} --set {','.join(f'{key}={value}' for key, value in values.items())}`), 100 is "
         + ("a bound on what any policy can cost" if theory is None else "the mean cost of the best policy there is")
         + f", {cost:.3f} $ in each of {paid} periods (`--policy oracle`)"
     )

@@ -128,12 +128,15 @@ class Counts:
         limit: largest count proposed by `random`, in vehicles (the original uses the fleet).
         random_density: "original" gives `random` the original's log density, ln(1/2) limit / scale, which is not the density of
             what it draws, -size ln(limit / scale).
+        deviation: how raw[..., 1] gives a deviation in units of scale: by exp of it, at most e^2, or by softplus (the original's
+            CQL).
     """
 
     size: int
     scale: float
     limit: float
     random_density: Literal["exact", "original"] = "exact"
+    deviation: Literal["exp", "softplus"] = "exp"
 
     def __post_init__(self):
         """Raises UserError for fields of other kinds, and numbers that are not above 0."""
@@ -141,6 +144,7 @@ class Counts:
         for name in ("scale", "limit"):
             check_field(self, name, "a number above 0", is_positive(getattr(self, name)))
         check_field(self, "random_density", "'exact' or 'original'", self.random_density in ("exact", "original"))
+        check_field(self, "deviation", "'exp' or 'softplus'", self.deviation in ("exp", "softplus"))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -151,7 +155,10 @@ class Counts:
         return (self.size, 2)
 
     def _normal(self, raw):
-        return jax.nn.softplus(raw[..., 0]), jnp.clip(raw[..., 1], -20.0, 2.0)
+        mean, raw_std = jax.nn.softplus(raw[..., 0]), raw[..., 1]
+        if self.deviation == "softplus":
+            return mean, jnp.log(jnp.maximum(jax.nn.softplus(raw_std), math.exp(-20.0)))
+        return mean, jnp.clip(raw_std, -20.0, 2.0)
 
     def log_prob(self, raw: Float[Array, "... n 2"], action: Float[Array, "... n"]) -> Float[Array, "..."]:
         return jnp.sum(_normal_log_density(action / self.scale, *self._normal(raw)), axis=-1)

@@ -14,6 +14,7 @@ import pytest
 from ohio_bench import cli
 from ohio_envs import registry
 
+from ohio_jax import streams
 from ohio_jax.training.checkpoint import load_policy
 
 SMALL = "regions=4,horizon=5"
@@ -59,7 +60,7 @@ def test_the_same_path_through_folders(command):
         code, out, err = command(line)
         assert (code, out, err.count("\n")) == (2, "", 1) and "g/obs.npy: chunk 0 (rows 0 to 39): damaged" in err
     code, _, err = command("data list g")
-    assert code == 2 and "PATH: expected with verify, found with list" in err
+    assert code == 2 and "NAME: expected with make or verify, found with list" in err
     assert not Path("new").exists() and not Path("c").exists()
 
 
@@ -115,7 +116,7 @@ def test_training_goes_on_with_more_updates(command):
     run = json.loads(Path("run/run.json").read_text())
     assert run["extended"] == [4] and run["plan"]["config"]["actor_lr_decay_steps"] == run["plan"]["updates"] == 8
     assert command(f"{line} 8")[0] == 0 and command(f"{line} 12")[0] == 0
-    played = json.loads(command("evaluate --checkpoint run --episodes 2 --json")[1])
+    played = json.loads(command("evaluate --checkpoint run --episodes 2 --seed 10 --json")[1])
     assert played["training_seed"] == [3, 3, 4, 4]
     # Elsewhere as well a seed is called by its number.
     logged = "collect --checkpoint run --episodes 2 --seed 10 --out own.npz"
@@ -187,6 +188,21 @@ def test_evaluate_prints_one_object(command):
     assert f"score {found['score']:.1f} {interval} (100 = {reference['full']:.1f})" in said and "over 3 episodes" in said
     separate = line.replace(SMALL, "regions=4 --set horizon=5")
     assert command(separate)[1] == out
+
+
+def test_a_stream_names_the_episodes(command, capsys):
+    """The test stream's by default; those of a seed instead."""
+    line = f"evaluate routing-synthetic --policy none --episodes 2 --set {SMALL} --json"
+    of_streams = {name: f" --stream {name}" for name in ("selection", "reference", "test")}
+    found = {name: json.loads(command(line + flags)[1]) for name, flags in {"": "", **of_streams}.items()}
+    assert found[""] == found["test"] and found["test"]["seed"] == streams.Test().seed
+    assert len({tuple(of["returns"]) for of in found.values()}) == 3
+    given = json.loads(command(f"{line} --seed {streams.Selection().seed}")[1])
+    assert "stream" not in given and given["returns"] == found["selection"]["returns"]
+    for flags in ("--stream data", "--stream test --seed 3"):
+        with pytest.raises(SystemExit):
+            cli.parser().parse_args(f"{line} {flags}".split())
+        assert "--stream" in capsys.readouterr().err
 
 
 def test_oracle_bounds_the_policies(command):

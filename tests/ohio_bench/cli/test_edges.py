@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -12,10 +13,12 @@ import pytest
 from ohio_bench import cli
 from ohio_bench.cli import arguments
 from ohio_bench.cli.arguments import Number
+from ohio_bench.report import leaderboard
 
 from ohio_jax import data
 from ohio_jax.data import corruption
 from ohio_jax.errors import UserError
+from tests.ohio_bench import boards
 
 SMALL = "regions=4,horizon=5"
 LOGS = f"collect routing-synthetic --set {SMALL} --policy dtv --episodes 2 --out"
@@ -116,6 +119,17 @@ def test_an_empty_name_is_no_name(capsys):
         with pytest.raises(SystemExit):
             cli.parser().parse_args(words)
         assert "expected a path, found none" in capsys.readouterr().err
+
+
+def test_a_home_folder_is_meant_where_the_shell_leaves_its_sign(command, tmp_path, monkeypatch):
+    """As in `--out=~/new/d.npz`, whose `~` begins no word. Of every flag of a path, and of files that are given alone."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    paths = {"F", "G", "DIR", "F.gif", "FILE"}
+    named = [action for _, action in flags() if action.metavar in paths or action.dest in ("path", "results")]
+    assert len(named) > 30 and all(action.type("~/x") == f"{tmp_path}/home/x" for action in named)
+    code, out, _ = command(f"{LOGS}=~/new/d.npz".replace(" =", "="))
+    assert code == 0 and out.startswith(f"{tmp_path}/home/new/d.npz: ") and os.listdir(tmp_path) == ["home"]
+    assert command("data verify ~/new/d.npz")[0] == 0
 
 
 # --- Where results go
@@ -219,6 +233,24 @@ def test_no_cell_is_run_for_a_folder_that_is_none(command, tmp_path, line):
     assert code == 2 and "Not a directory" in err and os.listdir(tmp_path) == ["file"]
 
 
+def test_pages_that_cannot_be_written_are_not_made(command, tmp_path, monkeypatch):
+    boards.fill(tmp_path)
+    (tmp_path / "index.html").mkdir()
+    monkeypatch.setattr(leaderboard, "rebuild", lambda *_: pytest.fail("it worked"))
+    code, _, err = command("leaderboard --results .")
+    assert code == 2 and err == "ohio-jax leaderboard: index.html: expected a file to write, found a folder\n"
+
+
+def test_a_submission_that_cannot_be_written_makes_nothing(command, tmp_path):
+    boards.fill(tmp_path)
+    (tmp_path / "mine.json").write_text(json.dumps(boards.submission()))
+    (tmp_path / "runs" / "submitted").touch()
+    code, _, err = command("submit mine.json --results .")
+    found = "runs/submitted/reacher/cpu/reacher-expert.ours-iql.json: expected a file that can be written, found: Not a directory"
+    assert (code, err) == (2, f"ohio-jax submit: mine.json: {found}\n")
+    assert sorted(os.listdir(tmp_path / "runs")) == ["reacher", "submitted"]
+
+
 # --- What is said
 
 
@@ -234,6 +266,19 @@ def test_a_terminal_without_all_letters(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii"))
     arguments.say("return 10.0 ± 2.0 é")
     assert shown.getvalue() == b"return 10.0 +/- 2.0 \\xe9\n"
+
+
+def test_a_result_that_cannot_be_said_is_one_line(command, monkeypatch):
+    """As where standard output is a file on a full disk."""
+
+    class Full(io.StringIO):
+        def flush(self):
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Full())
+        code, _, err = command("list")
+    assert (code, err) == (2, "ohio-jax list: standard output: No space left on device\n")
 
 
 def test_returns_that_are_no_numbers_are_no_result(command, monkeypatch):

@@ -61,6 +61,26 @@ def test_training(command, tmp_path):
     assert int(kept.name) > 0
 
 
+LATE = """
+import os, sys
+
+class Late:
+    def __del__(self, kill=os.kill, process=os.getpid()):
+        kill(process, {number})
+
+late, sys.argv = Late(), ["ohio-jax", "list"]
+from ohio_bench.__main__ import run
+run()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_interpreter_is_taken_down_is_too_late(number):
+    """Python then has a signal end the process: a command that did all it was asked for would end as if killed."""
+    done = subprocess.run([sys.executable, "-c", LATE.format(number=int(number))], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and "routing-synthetic" in done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("wait", [1.0, 2.0, 4.0])

@@ -293,11 +293,16 @@ def test_declarations_name_what_exists():
             # Beside the columns', only plans for the other interfaces of its tasks, which `ohio-jax train` may ask for.
             interfaces = {interface for family in INTERFACES.values() for interface in family}
             allowed = {(interface, learner) for interface in interfaces for learner in LEARNERS}
+            allowed |= {(task, *key) for task in registry.TASKS for key in allowed}
             assert wanted <= set(preset.plans) <= allowed
-            assert all(plan.learner == learner for (_, learner), plan in preset.plans.items())
-            families = {(column.family, column.learner) for column in declared.columns}
+            assert all(plan.learner == key[-1] for key, plan in preset.plans.items())
+            families = {(column.family, column.learner) for column in (*declared.columns, *preset.columns)}
             for row in preset.rows:
                 assert set(row.paper) <= families
+            for column in preset.columns:
+                table.plan_of(preset, column, preset.rows[0]).check()
+                config = preset.plans[column.interface, column.learner].config
+                assert all(hasattr(config, name) for name, _ in column.config)
 
 
 def test_bench_survives_kills(filled, tmp_path):

@@ -86,12 +86,16 @@ def test_all_experiments_in_one_process(command, monkeypatch):
 
 def test_what_was_made_otherwise_is_run_again(tmp_path):
     path = run(SUMS, "few", ["plus/1"], tmp_path).paths[0]
-    path.write_text(json.dumps({**json.loads(path.read_text()), "config": boards.scored({"sign": "plus"}, 0.0)["config"]}))
+    made = json.loads(path.read_text())
+    path.write_text(json.dumps({**made, "config": boards.scored({"sign": "plus"}, 0.0)["config"]}))
     assert run(SUMS, "few", results=tmp_path).ran == 6
     path.write_text("{")
     with pytest.raises(
         UserError, match=r"1\.json: expected JSON in UTF-8, found damage .*; --force with --only plus/1 makes it again"
     ):
+        run(SUMS, "few", results=tmp_path)
+    path.write_text(json.dumps({**made, "preset": "many"}))
+    with pytest.raises(UserError, match=r"1\.json: field preset: expected 'few', whose folder .*; --force with --only plus/1"):
         run(SUMS, "few", results=tmp_path)
 
 

@@ -14,6 +14,7 @@ from ohio_bench.runner.run import run
 from ohio_jax.errors import UserError
 from tests.ohio_bench.tiny import PART
 
+RUNS = Path(__file__).resolve().parents[3] / "results" / "runs"
 PLAN = {"learner": "iql", "config": {}, "seeds": 2, "updates": 10}
 LEARNED = {"task": "reacher", "settings": {}, "interface": "ohio", "inverse": "least_squares", "plan": PLAN}
 
@@ -64,7 +65,7 @@ def test_what_counts_is_what_a_cell_imports():
 
 
 def test_sources_of_every_committed_cell_are_found_in_half_a_second():
-    code, configs = source.Code(), [json.loads(path.read_text())["config"] for path in Path("results/runs").rglob("*.json")]
+    code, configs = source.Code(), [json.loads(path.read_text())["config"] for path in RUNS.rglob("*.json")]
     start = time.monotonic()
     found = [code.sources(config) for config in configs]
     assert time.monotonic() - start < 2.0, "of a busy machine"
@@ -181,6 +182,20 @@ def test_a_changed_learner_makes_its_cells_stale_and_no_others(results, suite):
     assert stands(results).stale == 0
 
 
+def test_stale_cells_are_run_again_where_that_is_asked_for(made, results, suite):
+    """And nothing that other code trained is taken up."""
+    before = json.loads((results / "runs/routing/tiny/tiny-dtv.ohio.iql.json").read_text())
+    shutil.copytree(made / ".work", results / ".work")
+    edit(suite / "ohio_jax/learners/iql.py", "def update(", "EXTRA = 1\n\n\ndef update(")
+    trained = lambda: {path.name for path in (results / ".work/train").iterdir()}
+    had = trained()
+    assert run(of_table(PART), "tiny", results=results).ran == 0
+    assert run(of_table(PART), "tiny", results=results, stale=True).ran == 1 and stands(results).stale == 0
+    assert {name.rpartition(".")[0] for name in trained() - had} == {"routing-synthetic.dtv.ohio.iql"}
+    after = json.loads((results / "runs/routing/tiny/tiny-dtv.ohio.iql.json").read_text())
+    assert after["sources"] != before["sources"] and after["returns"] == before["returns"]
+
+
 def test_cells_without_sources_are_stale(results):
     for name in ("tiny-dtv.ohio.bc", "tiny.policy.none"):
         path = results / "runs/routing/tiny" / f"{name}.json"
@@ -188,7 +203,7 @@ def test_cells_without_sources_are_stale(results):
         del cell["sources"]
         path.write_text(json.dumps(cell))
     assert stands(results).text(named=True) == "Stale: 2 of 5 cells were made before sources were recorded."
-    with pytest.raises(UserError, match="cell tiny-dtv.ohio.bc: expected a run file that names its sources, found one without"):
+    with pytest.raises(UserError, match=r"cell tiny-dtv\.ohio\.bc: expected a run file that names its sources, found"):
         watch(results, "tiny-dtv.ohio.bc")
     with pytest.raises(UserError, match="expected a stale cell that learns and names its sources, found none"):
         watch(results)
@@ -232,14 +247,14 @@ def test_a_sentinel_that_returns_otherwise_notes_nothing(results, suite, command
     cell = json.loads(path.read_text())
     cell["returns"][0][2] += 1.0
     path.write_text(json.dumps(cell))
-    message = "^cell tiny-dtv.ohio.bc: expected the returns of its run file, found others in 1 of 4 episodes .episode 2: "
+    message = r"^cell tiny-dtv\.ohio\.bc: expected the returns of its run file, found others in 1 of 4 episodes .episode 2: "
     with pytest.raises(UserError, match=message):
         watch(results, "tiny-dtv.ohio.bc")
     assert not (results / "sources/equivalent.json").exists() and set(states(results).values()) == {"stale"}
 
 
 def test_what_a_sentinel_cannot_compare_with(results, suite):
-    with pytest.raises(UserError, match="tiny-mars.json: expected a run file to compare with, found none"):
+    with pytest.raises(UserError, match=r"tiny-mars\.json: expected a run file to compare with, found none"):
         watch(results, "tiny-mars")
     with pytest.raises(UserError, match="--only: expected one cell with --sentinel, found 2"):
         watch(results, "tiny-dtv.ohio.bc", "tiny-dtv.ohio.iql")

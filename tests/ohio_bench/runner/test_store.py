@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import jsonschema
@@ -171,3 +172,22 @@ def test_names_of_files():
     lost = [store.slug(name) for name in ("名前 IQL", "手法 IQL", "é IQL", "É IQL", "IQL")]
     assert len(set(lost)) == 5 and all(name.startswith("iql") and name.isascii() for name in lost)
     assert store.short_hash({"a": 1, "b": 2}) == store.short_hash({"b": 2, "a": 1}) != store.short_hash({"a": 1})
+
+
+@pytest.mark.parametrize(("field", "other", "expected"), [("preset", "paper", "cpu"), ("table", "routing", "reacher")])
+def test_a_run_file_in_the_folder_of_another_preset_or_experiment_is_refused(tmp_path, command, field, other, expected):
+    """By the leaderboard and by the commands that fill the folder, whichever experiment it is of."""
+    boards.fill(tmp_path)
+    place = tmp_path / "runs" / "reacher" / "cpu"
+    (place / "1.json").write_text(json.dumps({**boards.cell("Reacher-Expert", "OHIO analytical BC", 99.0), field: other}))
+    code, out, err = command(f"leaderboard --results {tmp_path}")
+    said = f"{place}/1.json: field {field}: expected '{expected}', whose folder it lies in, found '{other}'\n"
+    assert (code, out, err) == (2, "", f"ohio-jax leaderboard: {said}")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+    shutil.rmtree(tmp_path / "runs")
+    boards.fill_finetuning(tmp_path)
+    place = tmp_path / "runs" / "finetune" / "cpu"
+    (place / "ohio.json").write_text(json.dumps({**boards.finetuned("ohio", 50.0, 60.0, 70.0), field: other}))
+    with pytest.raises(UserError, match=f"ohio.json: field {field}: expected"):
+        EXPERIMENTS["finetune"].report(tmp_path, "cpu")

@@ -12,7 +12,7 @@ from ohio_jax.data import Batch
 from ohio_jax.errors import UserError
 from ohio_jax.learners import Spec, bc, cal_ql, cql
 from ohio_jax.networks.graph import edge_networks, node_networks
-from ohio_jax.networks.heads import Box, Simplex, Simplices
+from ohio_jax.networks.heads import Box, Counts, Simplex, Simplices
 from ohio_jax.networks.mlp import mlp_networks
 from tests.ohio_jax import numpy_learners as reference
 from tests.ohio_jax.learning import (
@@ -66,9 +66,11 @@ def test_a_narrow_policy_counts_only_without_importance(importance):
 
 N, F, SIZE = 4, 3, 12
 GRAPH = np.random.default_rng(0).random((N, N)) < 0.5
+IN_TENS = Counts(N * N, 10.0, 40.0, "original", "softplus")  # the original's head end to end, of a fleet of 40
 GRAPHS = {
     "node": Spec(N * F, Simplex(N), node_networks(GRAPH, F, 8)),
     "edge": Spec(N * F, Simplices(N, N), edge_networks(GRAPH, F, 8)),
+    "requests": Spec(N * F, IN_TENS, edge_networks(GRAPH, F, 8, "requests", 10.0)),
 }
 critic_gradient = jax.jit(cql.critic_gradient)
 
@@ -176,9 +178,10 @@ def test_the_penalty_of_a_zero_critic_is_the_log_volume(action, log_volume):
     assert float(penalty) == pytest.approx(math.log(3 * K) + log_volume, abs=0.05)
 
 
-def test_mixed_states_are_the_originals_tiling():
+@pytest.mark.parametrize("graph", ["node", "requests"])
+def test_mixed_states_are_the_originals_tiling(graph):
     """States tiled K times, values read as if each had been repeated K times in place."""
-    (plain, question), (mixed, asked) = cql_question("node"), cql_question("node", mixed_states=True)
+    (plain, question), (mixed, asked) = cql_question(graph), cql_question(graph, mixed_states=True)
     _, _, penalty = critic_gradient(mixed, jax.random.key(2), asked)
     critics = jax.jit(plain.spec.critics)
     values = critics(plain.critic.params, question.asked, question.proposed) - question.log_density[None]

@@ -23,6 +23,7 @@ SPECS = {
     "simplices": Simplices(2, 3),
     "unit box": UnitBox(2),
     "counts": Counts(4, 2.0, 50.0),
+    "counts by softplus": Counts(4, 2.0, 50.0, deviation="softplus"),
     "product": Product((Simplex(3), UnitBox(2), Simplices(2, 2))),
 }
 each_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
@@ -104,6 +105,25 @@ def test_beta_tanh_gaussian_and_counts_integrate_to_one():
     assert float(jnp.mean(jnp.exp(counts.log_prob(raw, 200.0 * unit - 100.0)))) * 20.0 == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    "scale, deviation, of",
+    [(1.0, "exp", lambda x: np.exp(np.clip(x, -20, 2))), (10.0, "softplus", lambda x: np.log1p(np.exp(x)))],
+)
+def test_counts_are_the_originals_normals(scale, deviation, of):
+    """Of its IQL in vehicles and its CQL in tens of them: softplus means, and what it makes of the other head."""
+    spec, random = Counts(5, scale, 100.0, "original", deviation), np.random.default_rng(0)
+    raw, action = 3.0 * random.normal(size=(7, 5, 2)), 50.0 * random.random((7, 5))
+    normal = scipy.stats.norm(np.log1p(np.exp(raw[..., 0])), of(raw[..., 1]))
+    found = spec.log_prob(*(jnp.asarray(x, jnp.float32) for x in (raw, action)))
+    np.testing.assert_allclose(found, normal.logpdf(action / scale).sum(axis=-1), rtol=1e-3)
+    many = jnp.broadcast_to(jnp.asarray(raw[0], jnp.float32), (40_000, 5, 2))
+    drawn, _ = spec.sample(many, jax.random.key(0))
+    mean, std = normal.mean()[0], normal.std()[0]
+    np.testing.assert_allclose(drawn.mean(axis=0) / scale, mean, atol=5 * std.max() / 200)
+    np.testing.assert_allclose(drawn.std(axis=0) / scale, std, rtol=0.03)
+    np.testing.assert_allclose(spec.mode(many[:1])[0] / scale, mean, rtol=1e-5)
+
+
 def test_dirichlet_agrees_with_scipy_in_value_and_moments():
     concentration = np.array([0.4, 1.0, 2.5, 6.0])
     spec, raw = Simplex(4), raw_of(concentration)
@@ -153,7 +173,7 @@ def test_sample_gradients_have_the_gradient_of_the_mean():
 
 def test_smooth_samplers_against_finite_differences(x64):
     key, step = jax.random.key(0), 1e-6
-    for spec in (Box((1.0, 1.0, 1.0)), Counts(3, 2.0, 50.0)):
+    for spec in (Box((1.0, 1.0, 1.0)), Counts(3, 2.0, 50.0), Counts(3, 2.0, 50.0, deviation="softplus")):
         raw, toward = jax.random.normal(jax.random.key(1), (2, *spec.raw_shape))
         outputs = lambda t, spec=spec, raw=raw, toward=toward: jnp.concatenate(
             [spec.sample(raw + t * toward, key)[0], spec.sample(raw + t * toward, key)[1][None]]

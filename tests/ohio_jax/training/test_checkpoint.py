@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import os
 import shutil
 
 import jax
 import numpy as np
 import pytest
+from absl import logging
 
 from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
@@ -37,6 +39,36 @@ def test_a_run_goes_on_where_it_was_saved(tmp_path):
     assert_same(again.restore({"weights": np.zeros((2, 3), np.float32)}), STATES)
     assert again.progress == run.progress == Progress(4, ({"loss": [0.5, 0.0]}, {"loss": [0.5, 1.0]}), 2.0, 0.5)
     assert not again.finished
+
+
+def test_a_directory_whose_name_is_no_text_is_refused_before_the_work(tmp_path):
+    """Orbax takes no other, and would say so once all is learned."""
+    directory = tmp_path / os.fsdecode(b"run\xff")
+    with pytest.raises(UserError, match="checkpoint: expected a path in UTF-8, found other bytes in it"):
+        Run("toy", PLAN, {"task": "toy"}, directory).restore(STATES)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_line_and_leaves_none(tmp_path, monkeypatch, caplog):
+    """What Orbax logs of what it raises is not said twice, and half a checkpoint does not fill a disk that is full."""
+    run = Run("toy", PLAN, {"task": "toy"}, tmp_path / "run")
+    run.progress = run.progress.after(2, {"loss": [0.5, 1.0]}, 1.0, 0.25)
+    run.save(STATES)
+
+    def full(step, args):
+        half = tmp_path / "run" / "checkpoint" / f"{step}.orbax-checkpoint-tmp"
+        half.mkdir()
+        (half / "half").write_bytes(b"half")
+        logging.error("raised an exception")
+        raise ValueError("RESOURCE_EXHAUSTED: No space left on device")
+
+    monkeypatch.setattr(run._writer, "save", full)
+    run.progress = run.progress.after(2, {"loss": [0.5, 1.0]}, 1.0, 0.25)
+    before = logging.get_verbosity()
+    with pytest.raises(UserError, match="checkpoint 4: expected to write it, found: RESOURCE_EXHAUSTED: No space left on device"):
+        run.save(STATES)
+    assert caplog.records == [] and logging.get_verbosity() == before
+    assert [path.name for path in (tmp_path / "run" / "checkpoint").iterdir()] == ["2"]
 
 
 @pytest.mark.parametrize(

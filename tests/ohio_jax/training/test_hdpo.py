@@ -74,3 +74,5 @@ def test_what_cannot_be_trained_so():
         hdpo.hdpo(plan(), registry.make("supply-chain-1w3s"), "ohio")
     with pytest.raises(UserError, match="hdpo: expected learner 'bc', whose actor is trained, found 'iql'"):
         hdpo.hdpo(plan(learner="iql"), registry.make("supply-chain-1w3s", {"smooth": "1"}), "ohio")
+    with pytest.raises(UserError, match="hdpo: ahead: expected 1, since whole episodes are differentiated, found 3"):
+        hdpo.hdpo(plan(ahead=3), registry.make("supply-chain-1w3s", {"smooth": "1"}), "ohio")

@@ -15,7 +15,7 @@ from ohio_bench.report.entries import ROUNDING, SUBMISSION, check_limits, load
 from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.store import read, same, slug, submitted, write
 from ohio_jax.errors import UserError, short, unknown
-from ohio_jax.files import file_lock
+from ohio_jax.files import file_lock, try_output
 
 # As on the board: by the names of data set and stream, or, of cells before there were any, by policy, settings and seeds.
 DATA = ("data_set", "data_settings", "behavior_policy", "data_seed", "data_episodes")
@@ -31,7 +31,7 @@ def submit(path: Path, results: Path = RESULTS) -> Path:
     """
     cell = read(path, SUBMISSION, check_time)
     try:
-        place(cell, results)  # which refuses before anything is made
+        try_output(place(cell, results))  # which both refuse before anything is made
         with file_lock(submitted(results)):  # of two at a time that have the same name one comes second
             out = place(cell, results)
             if not out.exists():

@@ -1,0 +1,55 @@
+"""The page of what a table tried: every try with its score, the chosen one marked."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ohio_bench.report.text import filled, plain, table
+from ohio_bench.runner import store, tune
+from ohio_bench.runner.cell import Report
+from ohio_bench.runner.standing import standing
+from ohio_bench.runner.table import Table
+from ohio_bench.runner.tries import TRIES
+from ohio_jax import scores
+
+HEAD = ("try", "score", "of each run")
+
+
+def report(declared: Table, results: Path, preset: str) -> Report:
+    """`selection/<table>-<preset>.md` if something was tried."""
+    found = tune.records(declared, preset, results)
+    if not found:
+        return Report({})
+    made, stands = declared.preset(preset), standing(found.values(), results)
+    best = {of.group.name: of.number for of in tune.chosen(declared, made, preset, results)}
+    parts = []
+    for group in tune.groups(declared, made):
+        cells = list(tune.cells(declared, made, [group.name]))
+        of = [found.get(cell.name) for cell in cells]
+        played = [
+            cell if cell and store.same(cell["config"], store.plain(wanted.config)) else None
+            for cell, wanted in zip(of, cells, strict=True)
+        ]
+        rows = [
+            _line(wanted.head["changes"], cell, number == best.get(group.name))
+            for number, (wanted, cell) in enumerate(zip(cells, played, strict=True))
+        ]
+        title = f"## {plain(group.column.family)} {group.learner.upper()} on {plain(group.row.name)}, for every {group.kind}"
+        missing = played.count(None)
+        more = f"{missing} of {TRIES} tries are missing; until all are there, the declared plan is used." if missing else ""
+        parts += [title, table(HEAD, rows), *filter(None, [more])]
+    given = {"title": declared.title, "name": declared.name, "preset": preset, "tries": TRIES, "runs": tune.RUNS}
+    given |= {"episodes": made.test_episodes, "stale": stands.text(), "groups": "\n\n".join(parts)}
+    text = filled("ohio_bench.report", "tries", given)
+    return Report({results / tune.PLACE / f"{declared.name}-{preset}.md": text.encode()}, standing=stands)
+
+
+def _line(changes: dict[str, Any], cell: dict[str, Any] | None, best: bool) -> list[str]:
+    name = plain(", ".join(f"{field} {value}" for field, value in changes.items()) or "as declared")
+    if cell is None:
+        return [name, "", ""]
+    reference = cell["reference"]
+    runs = scores.normalize(cell["returns"], reference["zero"], reference["full"]).mean(axis=1)
+    score = f"{np.mean(runs):.1f}"
+    return [name, f"**{score}**" if best else score, ", ".join(f"{run:.1f}" for run in runs)]

@@ -1,0 +1,142 @@
+"""Choosing a table's settings: its tries as cells, scored on the selection stream, and the plans that the best of them make.
+
+A try learns from data sets of its own, in `RUNS` runs, and is played on `streams.Selection` alone. What was tried and what it
+scored lies in `results/selection`; a table's plans are the declared ones until all tries of a learner and kind are there. Methods
+that are played as released keep what was released.
+"""
+
+import functools
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ohio_envs import datasets, plans, registry
+
+from ohio_bench.runner import store
+from ohio_bench.runner.cell import RESULTS, Cell
+from ohio_bench.runner.table import Column, Preset, Row, Table, learned, learning, plan_of
+from ohio_bench.runner.tries import Kind, applied, kind_of
+from ohio_bench.runner.work import WorkFolder, tried
+from ohio_jax.errors import UserError
+from ohio_jax.streams import Selection
+from ohio_jax.task import Task
+
+KIND = "try"  # of run files, see `ohio_bench.runner.schema`
+PLACE = "selection"  # of run files in a folder of results
+RUNS = 2
+FIRST_SEED = 10_000  # of training and data: none that a table's runs have
+
+
+@dataclass(frozen=True)
+class Group:
+    """The tries of a learner and a kind: on this column and row."""
+
+    learner: str
+    kind: Kind
+    column: Column
+    row: Row
+
+    @property
+    def name(self) -> str:
+        return store.slug(self.learner, self.kind)
+
+
+def groups(table: Table, made: Preset) -> list[Group]:
+    """Of a preset's learners and kinds for which tries are declared."""
+    if table.tries is None or not made.rows:
+        return []
+    row = next((row for row in made.rows if row.name == table.tries.row), made.rows[0])
+    columns: dict[tuple[str, Kind], list[Column]] = {}
+    for column in made.columns or table.columns:
+        if column.learner in table.tries.grid and not plans.as_released(column.interface):
+            columns.setdefault((column.learner, kind_of(column.interface)), []).append(column)
+    out = []
+    for (learner, kind), found in columns.items():
+        column = next((column for column in found if column.family == table.tries.families.get(kind)), found[0])
+        out.append(Group(learner, kind, column, row))
+    return out
+
+
+def cells(table: Table, made: Preset, names: Iterable[str]) -> Iterator[Cell]:
+    """The tries of the groups of these names, a group after another."""
+    if table.tries is None:
+        return
+    wanted = set(names)
+    for group in (group for group in groups(table, made) if group.name in wanted):
+        home, row, column = datasets.task_of(group.row.data_set), group.row, group.column
+        task = home if row.changes is None else registry.make(row.task, row.changes)
+        for number, changes in enumerate(table.tries.grid[group.learner]):
+            plan = replace(applied(made.plans[column.interface, group.learner], changes), first_seed=FIRST_SEED)
+            once = replace(made, runs=RUNS, plans={(column.interface, group.learner): plan})
+            played = {"selection_stream": Selection().name, "selection_episodes": made.test_episodes}
+            head = {"row": row.name, "column": column.name, "reference": asdict(task.reference)}
+            head |= {"group": group.name, "number": number, "changes": changes}
+            work = functools.partial(_try, task, home, row, column, once)
+            yield Cell(f"{group.name}.{number}", {**learning(once, column, row, task), **played}, work, head)
+
+
+def _try(task: Task, home: Task, row: Row, column: Column, made: Preset, work: WorkFolder) -> dict[str, Any]:
+    cards, trained, seconds = learned(task, home, row, column, made, work)
+    plan, mean = plan_of(made, column, row), column.acting == "mean"
+    found = tried(task, column.interface, plan, trained, made.test_episodes, Selection(), mean)
+    return {"data": cards, **found, "seconds": {**seconds, **found["seconds"]}}
+
+
+# --- What they chose --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The best try of a group: the highest mean return, of equals the first. digest: of the records of all."""
+
+    group: Group
+    number: int
+    digest: str
+
+
+def records(table: Table, preset: str, results: Path = RESULTS) -> dict[str, dict[str, Any]]:
+    """Run files of tries by name."""
+    place = store.folder(table.name, preset, results, PLACE)
+    return {path.stem: store.read(path, KIND) for path in sorted(place.glob("*.json"))}
+
+
+def chosen(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> list[Chosen]:
+    """Of groups all of whose tries are there, as they are declared today."""
+    found, out = records(table, preset, results), []
+    if not found:
+        return []
+    for group in groups(table, made):
+        of = {cell.name: cell.config for cell in cells(table, made, [group.name])}
+        if all(name in found and store.same(found[name]["config"], store.plain(config)) for name, config in of.items()):
+            returns = [found[name]["returns"] for name in of]
+            content = {name: {"config": found[name]["config"], "returns": found[name]["returns"]} for name in of}
+            out.append(Chosen(group, int(np.argmax([np.mean(of) for of in returns])), store.digest(content)))
+    return out
+
+
+def settled(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> Preset:
+    """A preset with the plans that were chosen, and for each (interface, learner) how: see `Preset.selection`."""
+    judge = table.tuned_by or table
+    if judge.tries is None or preset not in judge.presets:
+        return made
+    found = {
+        (of.group.learner, of.group.kind): of
+        for of in chosen(judge, judge.preset(preset) if table.tuned_by else made, preset, results)
+    }
+    plans_of, selection = dict(made.plans), {}
+    for (interface, learner), plan in made.plans.items():
+        best = found.get((learner, kind_of(interface)))
+        if best and not plans.as_released(interface):
+            plans_of[interface, learner] = applied(plan, judge.tries.grid[learner][best.number])
+            selection[interface, learner] = f"tuned {best.digest}"
+    return replace(made, plans=plans_of, selection=selection)
+
+
+def require(table: Table, preset: str) -> None:
+    """Raises UserError for a table that declares no tries for what a preset learns with."""
+    made = table.preset(preset)
+    if not groups(table, made):
+        learners = dict.fromkeys(column.learner for column in made.columns or table.columns)
+        raise UserError(f"table {table.name}: expected tries declared for {', '.join(learners)}, found none")
