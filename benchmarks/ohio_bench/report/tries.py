@@ -39,7 +39,7 @@ def report(declared: Table, results: Path, preset: str) -> Report:
         missing = played.count(None)
         more = f"{missing} of {TRIES} tries are missing; until all are there, the declared plan is used." if missing else ""
         parts += [title, table(HEAD, rows), *filter(None, [more])]
-    given = {"title": declared.title, "name": declared.name, "preset": preset, "tries": TRIES, "runs": tune.RUNS}
+    given = {"title": declared.title, "name": declared.called, "preset": preset, "tries": TRIES, "runs": tune.RUNS}
     given |= {"episodes": made.test_episodes, "stale": stands.text(), "groups": "\n\n".join(parts)}
     text = filled("ohio_bench.report", "tries", given)
     return Report({results / tune.PLACE / f"{declared.name}-{preset}.md": text.encode()}, standing=stands)

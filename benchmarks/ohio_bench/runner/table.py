@@ -139,6 +139,7 @@ class Table:
         shares: fields that are at most 1 an episode.
         tries: by which plans are chosen, see `ohio_bench.runner.tune`.
         tuned_by: the table of the same domain whose tries choose for this one as well.
+        origin: of a table from elsewhere, `module:`, by which commands find it.
     """
 
     name: str
@@ -155,8 +156,14 @@ class Table:
     chart: Callable[[list[Any]], bytes] | None = None  # entries -> PNG, in place of the bars
     tries: Tries | None = None
     tuned_by: "Table | None" = None
+    origin: str = ""
 
     preset = preset_of
+
+    @property
+    def called(self) -> str:
+        """What commands find it by."""
+        return self.origin or self.name
 
 
 def with_learner(table: Table, preset: str, learner: str) -> Table:

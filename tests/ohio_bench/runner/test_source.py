@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from ohio_bench.experiments import TABLES, of_table
 from ohio_bench.report import markdown
 from ohio_bench.runner import sentinel, source, standing, table
 from ohio_bench.runner.run import run
+from ohio_envs import registry
 
 from ohio_jax.errors import UserError
 from tests.ohio_bench.tiny import PART
@@ -127,6 +130,21 @@ def test_a_learner_from_elsewhere_counts_with_what_lies_beside_it(tmp_path, monk
     assert list(source.changes(before, source.Code().sources(config(plan=plan)))) == ["own_net"]
     Path("own_learner.py").unlink()  # what is gone is named
     assert "own_learner" in source.changes(before, source.Code().sources(config(plan=plan)))
+
+
+def test_what_a_script_declares_counts_as_the_module_it_is(tmp_path, monkeypatch):
+    """Not as `__main__`, which is another module to the next command."""
+    script = types.ModuleType("__main__")
+    script.__file__ = str(tmp_path / "own_script.py")
+    Path(script.__file__).write_text("def task(given): ...\n")
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    monkeypatch.syspath_prepend(tmp_path)
+    exec(compile(Path(script.__file__).read_text(), script.__file__, "exec"), vars(script))
+    monkeypatch.setitem(registry.TASKS, "own", vars(script)["task"])
+    before = source.Code().sources({"task": "own", "policy": "none"})
+    assert "own_script" in before and "__main__" not in before
+    Path(script.__file__).write_text("def task(given): return 1\n")
+    assert list(source.changes(before, source.Code().sources({"task": "own", "policy": "none"}))) == ["own_script"]
 
 
 # --- How stored cells stand -------------------------------------------------------------------------------------------
