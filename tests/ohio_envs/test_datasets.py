@@ -197,9 +197,13 @@ def test_the_command(command):
         ("data make lift-v9", "unknown data set 'lift-v9'"),
         ("data list reacher", "NAME: expected with make or verify, found with list"),
         ("data verify --data-seed 1", "--data-seed: expected with make, found with verify"),
+        (f"invert {NAME} --inverse magic --out g.npz", "unknown inverse 'magic'"),
+        (f"invert {NAME} --interface magic --out g.npz", "unknown action interface for routing-synthetic 'magic'"),
+        (f"invert {NAME} --weights magic --out g.npz", "unknown weights 'magic'"),
+        (f"invert {NAME} --set sails=3 --out g.npz", "sails"),
         ("invert none.npz --data-seed 1 --out g.npz", "--data-seed: expected with the name of a data set, found with none.npz"),
     ],
 )
 def test_mistakes_end_in_one_line(command, line, said):
     code, out, err = command(line)
-    assert code == 2 and out == "" and said in err and err.count("\n") == 1
+    assert code == 2 and out == "" and said in err and err.count("\n") == 1 and not datasets.folder().exists()
