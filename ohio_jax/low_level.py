@@ -118,6 +118,11 @@ class Problem(NamedTuple):
         program: `program(segment, context) -> LinearProgram`, another: the low level as a linear program, of one-step segments.
         width: `width(segment, context) -> Float[*goal]`, deviation of goals about `start` before anything is seen, a broad prior;
             None: 1.
+        logged: `logged(segment) -> goal`, the high-level action that the behavior policy gave, as the low level that it had
+            explains it; None: unknown.
+        rescaled: `rescaled(segment, context) -> goal`, the same in closed form for this low level; None: there is none.
+        released: of the original's searches, the first numbers of the goal where its descent begins, and deviations of those
+            that its cross-entropy method draws at first; the other numbers stay at `start`. None: it has no such low level.
         likeliest: whether many goals may explain a segment, as where many of its actions are on their bounds, and the likeliest
             under `width` is wanted. A search then sees both sides of each bound, so that it does not run into it.
         tolerance: norm of the residual up to which a goal counts as an explanation of the segment.
@@ -134,6 +139,9 @@ class Problem(NamedTuple):
     closed_form: Callable[[Segment, Any], tuple[jax.Array, Any]] | None = None
     program: Callable[[Segment, Any], LinearProgram] | None = None
     width: Callable[[Segment, Any], jax.Array] | None = None
+    logged: Callable[[Segment], jax.Array] | None = None
+    rescaled: Callable[[Segment, Any], jax.Array] | None = None
+    released: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     likeliest: bool = False
     tolerance: float = 0.5  # half a unit, whitened: goals read off in counts are exact, those read off in floats nearly so
 
@@ -274,20 +282,6 @@ def closed_form(problem: Problem, at: Prepared) -> tuple[Float[Array, "*goal"], 
     """(goal, status)."""
     goal, status = _needed(problem.closed_form, "a closed form")(at.segment, at.context)
     return _relative(goal, at), jnp.asarray(status, jnp.int32)
-
-
-def program(problem: Problem, at: Prepared) -> LinearProgram:
-    """The low level as a linear program in the goal."""
-    p = _needed(problem.program, "a linear program")(at.segment, at.context)
-    if at.origin is None:
-        return p
-    return p._replace(
-        cost=p.cost if p.price is None else p.cost + p.price @ at.origin,
-        b=p.b + p.B @ at.origin,
-        goal=p.goal - at.origin,
-        least=p.least - at.origin,
-        most=p.most - at.origin,
-    )
 
 
 def model_of(problem: Problem) -> StateModel | ActionModel | None:

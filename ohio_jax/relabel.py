@@ -205,7 +205,7 @@ def joined(of: Relabeling, made: list[dict[str, Any]], weights: str | None) -> t
     if failed.all():
         raise UserError(f"dataset: expected segments of finite numbers, found none that inverse {of.inverse!r} could use")
     weight = np.where(failed, 0.0, WEIGHTS[weights](found)).astype(np.float32)
-    fewest, left = min(FEWEST, -(-len(weight) // 2)), np.count_nonzero(weight)
+    fewest, left = min(FEWEST, -(-len(weight) // 2)), int(np.count_nonzero(weight))
     if left < fewest:
         counts = f"{count(AMBIGUOUS)} ambiguous, {count(UNEXPLAINED)} unexplained, {count(FAILED)} failed"
         raise UserError(
@@ -222,6 +222,7 @@ def joined(of: Relabeling, made: list[dict[str, Any]], weights: str | None) -> t
         "source_sha256": of.source,
         "source_sha256_v1": of.logs.card.get("sha256_v1"),
         "transitions": len(weight),
+        "trained_on": left,
         "cut_short": int((elapsed < of.steps).sum()),
         "residual_max": float(found("residual")[~failed].max()),
         "weight_mean": float(weight.mean()),

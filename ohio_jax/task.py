@@ -96,6 +96,8 @@ class Task:
         render: `render(axes, pipeline_state)`, draws one moment into Matplotlib axes, see `ohio_jax.render`; None if the task has
             no picture.
         plans: `plans(learner, interface, preset)`, see `plan`; None: the task has none.
+        errors: `errors(action, logged, end, logged_end) -> {name: Float}`, how far low-level actions [h, ...] and the state that
+            a segment ends in are from those logged, by names with units; for `ohio_jax.labels`. None: not said.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Task:
     bound: Callable[[Any], np.ndarray] | None = None
     render: Callable[[Any, Any], None] | None = None
     plans: Callable[[str, str, str], Any] | None = None
+    errors: Callable[[jax.Array, jax.Array, jax.Array, jax.Array], dict[str, jax.Array]] | None = None
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())

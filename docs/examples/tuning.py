@@ -7,7 +7,7 @@ from ohio_bench.experiments import of_table, routing, tries_of
 from ohio_bench.runner import table, tune
 from ohio_bench.runner.run import run
 from ohio_bench.runner.table import Preset, Row
-from ohio_bench.runner.tries import CLONING, Tries
+from ohio_bench.runner.tries import Tries
 from ohio_envs import datasets
 
 from ohio_jax.learners import outside
@@ -15,7 +15,9 @@ from ohio_jax.learners import outside
 OWN = "from ohio_jax.learners.bc import Config, act, init, update\n"  # behavior cloning under another name
 datasets.RECIPES["small-inf-v1"] = datasets.Recipe("routing-synthetic", "inf", 32, 4, {"regions": 4, "horizon": 5})
 METHODS = tuple(of for of in routing.COLUMNS if of.name in ("OHIO BC", "E2E (fair) BC"))
-TRIES = Tries("Small-INF", {"hierarchy": "OHIO", "end-to-end": "E2E (fair)"}, {"cloner": CLONING})
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+GRID = ({}, *({"actor_lr": rate} for rate in RATES), *({"actor_lr": rate, "batch": 512} for rate in RATES[1:]))
+TRIES = Tries("Small-INF", {"hierarchy": "OHIO", "end-to-end": "E2E (fair)"}, {"cloner": GRID})
 
 
 def small() -> Preset:

@@ -26,6 +26,7 @@ from ohio_jax.low_level import Problem, Segment
 from ohio_jax.solvers.small import product, solve_definite
 
 POSTURE = 10.0  # 1 / s^2, stiffness of the null space
+RELEASED = (0.0, 0.0, 0.0, 0.1, 0.1, 0.1), (0.2, 0.2, 0.2, 0.8, 0.8, 0.8)  # see `Problem.released`; m, rad
 
 
 @struct.dataclass
@@ -123,7 +124,45 @@ def problem(params: Params) -> Problem:
     A goal outside the range is returned at its edge and, as it does not explain the torques, UNEXPLAINED; with a wider
     `output` it is returned as it is. `torques.outside` tells which are.
     """
-    return torques.problem(params, prepare, ACTION, width=_usual, observed=_observed)
+    return torques.problem(params, prepare, ACTION, width=_usual, observed=_observed, released=RELEASED)
+
+
+def rescaled(logged: Params, params: Params, state: Float[Array, "21"], goal: Float[Array, "7"]) -> Float[Array, "7"]:
+    """`Float[7]`, the goal whose unclipped torques under `params`, in the state where it is given, are those of `goal` under
+    `logged`, which has other gains.
+
+    In that state the displacement d is all that is left, so with the velocity V of position and rotation the law asks for
+
+        kp' d' - kd' V = kp d - kd V,   d' = (kp d + (kd' - kd) V) / kp',
+
+    of rotations for their e(R_g, R), whose sine ends at a right angle.
+    """
+    velocity = site_velocity(params.chain, state)
+    left = jnp.concatenate([goal[:3], turn_left(logged, rotation_of(goal[3:6]))])
+    d = (logged.kp * left + (damping(params) - damping(logged)) * velocity) / params.kp
+    return jnp.concatenate([d[:3], d[3:] if params.log_map else _arcsine(d[3:]), goal[6:]])
+
+
+def prior_width(logged: Params, params: Params, largest: Float[Array, "6"], speed: Float[Array, "6"]) -> Float[Array, "6"]:
+    """`Float[6]`, how large goals are, axis by axis, under gains that logs were not made with: see `rescaled`.
+
+    Args:
+        largest: displacement and rotation that the behavior policy asks for, m and rad.
+        speed: of position and rotation in the logs, m/s and rad/s.
+    """
+    return (logged.kp * largest + jnp.abs(damping(params) - damping(logged)) * speed) / params.kp
+
+
+def damping(params: Params) -> Float[Array, "6"]:
+    """`Float[6]`, kd [1 / s]."""
+    return 2.0 * jnp.asarray(params.zeta) * jnp.sqrt(jnp.asarray(params.kp))
+
+
+def site_velocity(chain: Chain, state: Float[Array, "21"]) -> Float[Array, "6"]:
+    """`Float[6]`, of the site along and about each axis, m/s and rad/s."""
+    chain = like(chain, state)
+    q, v, _ = torques.split(state)
+    return product(jacobian(chain, frames(chain, q)), v)
 
 
 def prepare(params: Params, segment: Segment) -> Known:
@@ -168,7 +207,7 @@ def law(params: Params, state: Float[Array, "21"]) -> Law:
     force, twist = solve_definite(mobility[:3, :3], J[:3])[0].T, solve_definite(mobility[3:, 3:], J[3:])[0].T
     posture = POSTURE * (first - q) - 2.0 * jnp.sqrt(POSTURE) * v
     null = product(M, posture) - product(J.T, solve_definite(mobility, product(J, posture))[0])
-    braked = 2.0 * params.zeta * jnp.sqrt(params.kp) * product(J, v)
+    braked = damping(params) * product(J, v)
     free = b + null - product(force, braked[:3]) - product(twist, braked[3:])
     return Law(free, force * params.kp[None, :3], twist * params.kp[None, 3:], position, rotation)
 
@@ -200,6 +239,12 @@ def vector_of(R: Float[Array, "3 3"]) -> Float[Array, "3"]:
     near = (square < 1e-6) & (cosine > 0)
     length = jnp.sqrt(jnp.where(near | (square == 0), 1.0, square))
     return jnp.where(near, 1.0 + square / 6.0, jnp.arctan2(length, cosine) / length) * sine
+
+
+def _arcsine(sine: jax.Array) -> jax.Array:
+    """`Float[3]`, the rotation vector of sin(angle) axis; a right angle of what is larger."""
+    length = jnp.linalg.norm(sine)
+    return jnp.where(length > 0, jnp.arcsin(jnp.minimum(length, 1.0)) / jnp.where(length > 0, length, 1.0), 1.0) * sine
 
 
 def _sine(R: jax.Array) -> jax.Array:

@@ -9,7 +9,18 @@ import functools
 from collections.abc import Callable
 
 from ohio_jax import low_level
-from ohio_jax.inverse import analytic, cross_entropy, gradient, implicit, least_squares, observed, posterior, program, ridge
+from ohio_jax.inverse import (
+    analytic,
+    cross_entropy,
+    gradient,
+    implicit,
+    least_squares,
+    observed,
+    posterior,
+    program,
+    rescaled,
+    ridge,
+)
 from ohio_jax.inverse.result import Recovered
 from ohio_jax.low_level import Prepared, Problem, Segment
 
@@ -33,9 +44,15 @@ _INVERSES: dict[str, Callable[[Problem, Prepared], Recovered]] = {
     "numerical": gradient.invert,
     "gradient": gradient.matching,
     "gradient_compat": functools.partial(gradient.matching, last=True),
+    "gradient_compat_cem": functools.partial(gradient.matching, last=True, cem=True),
+    "gradient_released": functools.partial(gradient.matching, last=True, start=gradient.offset, cem=True),
+    "gradient_released_no_cem": functools.partial(gradient.matching, last=True, start=gradient.offset),
+    "gradient_logged": functools.partial(gradient.matching, last=True, start=gradient.logged, cem=True),
+    "gradient_logged_no_cem": functools.partial(gradient.matching, last=True, start=gradient.logged),
     "least_squares": least_squares.invert,
     "cross_entropy": cross_entropy.invert,
     "observed": observed.invert,
+    "rescaled": rescaled.invert,
     "implicit": implicit.invert,
     "posterior": posterior.invert,
     "program": program.invert,

@@ -1,13 +1,20 @@
 """The inverse by the cross-entropy method: no derivative needed, nothing assumed of the residual (Rubinstein 1999)."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from ohio_jax import low_level
 from ohio_jax.inverse.result import Recovered, goal_status, is_identifiable
 from ohio_jax.low_level import Prepared, Problem, residual
 
 ROUNDS, SAMPLES, ELITE = 60, 64, 8
+# Of `released`, the original's: goals drawn and kept in a round; it ends after PATIENCE rounds in a row that found nothing better
+# by GAIN, or below ENOUGH, both of the loss [N^2 m^2].
+DRAWN, KEPT, PATIENCE, GAIN, ENOUGH, LONGEST = 50, 10, 4, 0.1, 1e-6, 10_000
 SMOOTHING = 0.5  # share of the old deviation kept in each round, so that the search does not collapse at once
 
 
@@ -35,3 +42,55 @@ def invert(problem: Problem, at: Prepared) -> Recovered:
     (_, deviation, best, _), _ = jax.lax.scan(search, first, jax.random.split(jax.random.key(0), ROUNDS))
     converged = jnp.max(deviation) < 1e-2 * (1.0 + jnp.max(jnp.abs(best)))
     return goal_status(problem, at, best, is_identifiable(problem, at, best), converged, ROUNDS)
+
+
+class Search(NamedTuple):
+    """State of `released`.
+
+    Attributes:
+        mean, deviation: `Float[g]`, of the goals drawn next.
+        goal: `Float[g]`, the answer so far, and loss: `Float[]`, of the best goal that was drawn with it.
+        bored: `Int[]`, rounds in a row that found nothing.
+        iterations: `Int[]`, rounds.
+    """
+
+    mean: jax.Array
+    deviation: jax.Array
+    goal: jax.Array
+    loss: jax.Array
+    bored: jax.Array
+    iterations: jax.Array
+
+    @property
+    def converged(self) -> jax.Array:
+        return (self.bored >= PATIENCE) | (self.loss < ENOUGH)
+
+
+def released(
+    loss: Callable[[jax.Array], jax.Array],
+    mean: Float[Array, "g"],
+    deviation: Float[Array, "g"],
+    wanted: Bool[Array, ""] | bool = True,
+) -> Search:
+    """The original's search: a normal distribution, entry by entry, that is fitted to the best of its goals without smoothing.
+
+    What is returned is the mean of the best goals of the last round that found one better by GAIN, with that one's loss. All
+    segments share the same draws.
+
+    Args:
+        wanted: else nothing is searched.
+    """
+
+    def step(old: Search) -> Search:
+        key = jax.random.fold_in(jax.random.key(0), old.iterations)
+        goals = old.mean[None] + old.deviation[None] * jax.random.normal(key, (DRAWN, *mean.shape), mean.dtype)
+        values = jnp.nan_to_num(jax.vmap(loss)(goals), nan=jnp.inf)
+        order = jnp.argsort(values)
+        best, elite = values[order[0]], goals[order[:KEPT]]
+        center, found = jnp.mean(elite, axis=0), best < old.loss - GAIN
+        goal, least = jnp.where(found, center, old.goal), jnp.where(found, best, old.loss)
+        return Search(center, jnp.std(elite, axis=0, ddof=1), goal, least, jnp.where(found, 0, old.bored + 1), old.iterations + 1)
+
+    far, no = jnp.full((), jnp.inf, mean.dtype), jnp.int32(0)
+    first = Search(mean, deviation, mean, far, jnp.where(wanted, no, PATIENCE), no)
+    return jax.lax.while_loop(lambda at: ~at.converged & (at.iterations < LONGEST), step, first)

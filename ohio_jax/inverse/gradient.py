@@ -8,6 +8,7 @@ import optax
 
 from ohio_jax import low_level
 from ohio_jax.errors import UserError
+from ohio_jax.inverse import cross_entropy
 from ohio_jax.inverse.result import Recovered, goal_status, is_identifiable
 from ohio_jax.low_level import Prepared, Problem, executed_action, residual
 from ohio_jax.solvers.small import product
@@ -16,6 +17,9 @@ RATE, ITERATIONS, EVERY, CHANGE = 1e-2, 1000, 10, 1e-6
 # Of `matching`: its rate falls to a hundredth every STAGE; it ends once PATIENCE iterations in a row gained less than GAIN, or
 # below ENOUGH [N^2 m^2].
 STAGE, LONGEST, PATIENCE, GAIN, ENOUGH = 2000, 10_000, 20, 1e-3, 1e-4
+LARGE = 100.0  # N^2 m^2, loss from which on the original searches again, by the cross-entropy method
+
+Start = Callable[[Problem, Prepared], jax.Array]  # where a descent begins
 
 
 def invert(problem: Problem, at: Prepared) -> Recovered:
@@ -44,15 +48,29 @@ def regularized(problem: Problem, at: Prepared) -> Recovered:
     return _descend(lambda goal: jnp.sum(jnp.square(product(normal, goal) + right)), problem, at)
 
 
-def matching(problem: Problem, at: Prepared, last: bool = False) -> Recovered:
+def offset(problem: Problem, at: Prepared) -> jax.Array:
+    """The original's start, a small rotation: at 0 its derivative is NaN, ours is not."""
+    return _with_first(low_level.start(problem, at), _released(problem)[0])
+
+
+def logged(problem: Problem, at: Prepared) -> jax.Array:
+    """The original's other start, the high-level action that was logged."""
+    if problem.logged is None:
+        raise UserError("inverse 'gradient': expected a low level whose high-level actions were logged, found another")
+    return problem.logged(at.segment)
+
+
+def matching(problem: Problem, at: Prepared, last: bool = False, start: Start = low_level.start, cem: bool = False) -> Recovered:
     """The paper's inverse of manipulation: Adam on the squared distance of actions as executed, a mean over their entries and a
     sum over the steps. A saturated action has no slope.
 
     Args:
         last: compat; returns the last goal, as the original does whose best one is the same object, and not the best.
+        cem: compat; where no goal of the descent has a loss below LARGE, what the original's cross-entropy method finds is
+            returned instead.
 
     Raises:
-        UserError: while tracing, for a low level without an action model.
+        UserError: while tracing, for a low level without an action model, and for one of which the original has no such start.
     """
     if problem.action is None:
         raise UserError("inverse 'gradient': expected a low level that says how it acts in logged states, found another")
@@ -72,13 +90,30 @@ def matching(problem: Problem, at: Prepared, last: bool = False) -> Recovered:
         *_, least, bored, i = carry
         return (bored <= PATIENCE) & (least >= ENOUGH) & (i < LONGEST)
 
-    start = low_level.start(problem, at)
-    far = jnp.full((), jnp.inf, start.dtype)
-    first = (start, adam.init(start), start, far, jnp.int32(0), jnp.int32(0))
+    begin = start(problem, at)
+    far = jnp.full((), jnp.inf, begin.dtype)
+    first = (begin, adam.init(begin), begin, far, jnp.int32(0), jnp.int32(0))
     goal, _, best, least, bored, iterations = jax.lax.while_loop(going, step, first)
-    goal = problem.project(goal if last else best)
-    converged = (bored > PATIENCE) | (least < ENOUGH)
+    goal, converged = goal if last else best, (bored > PATIENCE) | (least < ENOUGH)
+    if cem:
+        mean, large = low_level.start(problem, at), least >= LARGE
+        deviation = _with_first(jnp.zeros_like(mean), _released(problem)[1])
+        found = cross_entropy.released(loss, mean, deviation, large)
+        goal, least = jnp.where(large, found.goal, goal), jnp.where(large, found.loss, least)
+        converged, iterations = jnp.where(large, found.converged, converged), iterations + found.iterations
+    goal = problem.project(goal)
     return goal_status(problem, at, goal, is_identifiable(problem, at, goal), converged, iterations, loss=least)
+
+
+def _released(problem: Problem) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if problem.released is None:
+        raise UserError("inverse 'gradient': expected a low level that the original searches, found another")
+    return problem.released
+
+
+def _with_first(goal: jax.Array, numbers: tuple[float, ...]) -> jax.Array:
+    """The goal with other first entries."""
+    return goal.at[: len(numbers)].set(jnp.array(numbers, goal.dtype))
 
 
 def _descend(loss: Callable[[jax.Array], jax.Array], problem: Problem, at: Prepared) -> Recovered:

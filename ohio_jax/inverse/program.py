@@ -15,7 +15,6 @@ import numpy as np
 import scipy  # its parts are imported where they are used first
 from jaxtyping import Bool, Float, Int
 
-from ohio_jax import low_level
 from ohio_jax.errors import UserError
 from ohio_jax.inverse.result import Recovered, goal_status
 from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, LinearProgram, Prepared, Problem
@@ -44,12 +43,27 @@ def invert(problem: Problem, at: Prepared) -> Recovered:
     """
     if problem.program is None:
         raise UserError("inverse 'program': expected a low level that is a linear program, found another")
-    given = low_level.program(problem, at)
+    given = program_of(problem, at)
     shape, given = jnp.shape(given.goal), _flat(given)
     # In float32, as exact as HiGHS: under `with jax.enable_x64()` the callback's thread cannot return float64.
     result = [jax.ShapeDtypeStruct(given.goal.shape, jnp.float32)] + [jax.ShapeDtypeStruct((), kind) for kind in KINDS]
     goal, *found = jax.pure_callback(_on_host, result, given, vmap_method="expand_dims")
     return goal_status(problem, at, goal.astype(given.goal.dtype).reshape(shape), *found)
+
+
+def program_of(problem: Problem, at: Prepared) -> LinearProgram:
+    """The low level as a linear program in the goal."""
+    assert problem.program is not None
+    p = problem.program(at.segment, at.context)
+    if at.origin is None:
+        return p
+    return p._replace(
+        cost=p.cost if p.price is None else p.cost + p.price @ at.origin,
+        b=p.b + p.B @ at.origin,
+        goal=p.goal - at.origin,
+        least=p.least - at.origin,
+        most=p.most - at.origin,
+    )
 
 
 def _flat(given: LinearProgram) -> LinearProgram:

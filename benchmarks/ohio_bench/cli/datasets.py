@@ -1,4 +1,4 @@
-"""`collect`, `invert` and `corrupt`: logs and transitions, as files or as folders."""
+"""`collect`, `invert`, `labels` and `corrupt`: logs and transitions, as files or as folders."""
 
 from pathlib import Path
 
@@ -49,6 +49,19 @@ def invert_command(args) -> None:
     card = {**transitions.card, "file": str(out), "sha256": transitions.digest}
     text = f"{out}: {card['transitions']} transitions, largest residual {card['residual_max']:.3g}"
     show(args, card, ", ".join([text, *(f"{card[status]} {status}" for status in ("ambiguous", "unexplained", "failed"))]))
+
+
+def labels_command(args) -> None:
+    """what recovered high-level actions are worth: the actions they make, and where they lead in the simulator"""
+    from ohio_jax import data
+    from ohio_jax.labels import label_errors
+
+    logs, transitions = data.load(args.logs, "trajectories"), data.load(args.data, "transitions")
+    home = arguments.task_of(args.logs, logs.card)
+    task = arguments.task_of(args.data, transitions.card, arguments.settings(args.set))
+    found = label_errors(task, transitions.card["interface"], logs, transitions, home, args.episodes)
+    errors = ", ".join(f"{name} {value:.3g}" for name, value in found.items() if name != "segments")
+    show(args, found, f"{args.data}: root mean square over {found['segments']} segments: {errors}")
 
 
 def logs_of(args) -> str | Path:
@@ -116,6 +129,12 @@ def add_to(add: Add) -> None:
     )
     arguments.add_executor(command, "part")
     arguments.add_processes(command)
+
+    command = add("labels", labels_command)
+    command.add_argument("data", metavar="G", help="transitions, as invert writes them")
+    command.add_argument("--logs", type=path_argument, required=True, metavar="F", help="the logs that they were made of")
+    command.add_argument("--episodes", type=Number("episodes"), default=4, help="of the logs, the first, played again")
+    arguments.add_set(command)
 
     command = add("corrupt", corrupt_command)
     command.add_argument("data", type=path_argument, metavar="F", help="logs or transitions")

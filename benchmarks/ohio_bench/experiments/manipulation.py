@@ -16,6 +16,7 @@ from ohio_bench.runner.tries import CLONING, Tries
 LOGGED, OHIO, GRADIENT = "Logged high-level actions", "OHIO least squares", "OHIO gradient"
 EQUAL, EQUAL_GRADIENT = "OHIO least squares, same action range", "OHIO gradient, same action range"
 UNIQUE = "OHIO least squares, exact segments only"
+RESCALED, EQUAL_RESCALED = "Logged actions, rescaled", "Logged actions, rescaled, same action range"
 # (family on the table, action interface, inverse, weights, whether it is transferred, zero-shot, from the original gains)
 METHODS = (
     (LOGGED, "logged", "least_squares", None, True),
@@ -24,6 +25,8 @@ METHODS = (
     (UNIQUE, "ohio", "least_squares", "drop", False),
     (GRADIENT, "ohio", "gradient", None, False),
     (EQUAL_GRADIENT, "ohio_equal", "gradient", None, False),
+    (RESCALED, "ohio", "rescaled", None, False),
+    (EQUAL_RESCALED, "ohio_equal", "rescaled", None, False),
     ("HRL joint", "hrl_joint", "analytic", None, True),
     ("HRL OSC", "hrl_osc", "analytic", None, True),
 )
@@ -153,9 +156,9 @@ TABLE = Table(
         "high-level actions: those of the behavior policy, at most 5 cm and 0.5 rad, reconstructed from its torques under the "
         "logging gains by least squares, learned once and transferred zero-shot to the row's gains. OHIO: high-level actions "
         "whose torques under the row's gains come nearest to those logged, within the paper's range, 40 or 50 cm and 1.5 or 1.6 "
-        "rad; same action range: within the behavior policy's. HRL: the reached state is the high-level action, and the low "
-        "level is a network trained on logs of its own, independent of the gains. The paper's scores beside OHIO are those of "
-        "its gradient inverse."
+        "rad; same action range: within the behavior policy's. Rescaled: the logged ones in closed form, so that torques at a "
+        "decision's first step are the same. HRL: the reached state is the high-level action, and the low level is a network "
+        "trained on logs of its own, independent of the gains. The paper's scores beside OHIO are those of its gradient inverse."
     ),
     unit="return",
     metrics=(("success", "success, %", 100.0),),

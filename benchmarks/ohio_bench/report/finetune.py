@@ -124,14 +124,14 @@ def _lines(runs: list[Run]) -> list[list[str]]:
         violated = [f"{np.mean(of[name]):,.1f}" if name in of else "" for of in found for name in VIOLATIONS]
         lowest = f"{smooth(run.score).mean(axis=1).min():.1f}"
         start, last, end = (between(*summary(values)) for values in (run.start, run.last, run.end))
-        scored = [start, lowest, last, end]
+        scored = [start, lowest, last, end, between(*summary(run.end - run.start))]
         out.append([INTERFACES[run.interface], run.method, f"{run.updates:,}", *scored, *violated])
     return out
 
 
 def text(cells: list[dict[str, Any]], runs: list[Run], preset: str, stale: str = "") -> str:
-    head = ["interface", "method", "updates", "before", "lowest", "last tenth", "after", "infeasible requests", "above storage"]
-    head += ["infeasible requests, after", "above storage, after"]
+    head = ["interface", "method", "updates", "before", "lowest", "last tenth", "after", "gain"]
+    head += ["infeasible requests", "above storage", "infeasible requests, after", "above storage, after"]
     parts = []
     for domain in dict.fromkeys(run.domain for run in runs):
         of = [run for run in runs if run.domain == domain]

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ohio_bench.report import charts, latex, policies
+from ohio_bench.report import charts, latex, learned_from, policies
 from ohio_bench.report.aggregate import PULLS, Aggregate, Board, Choice, board
 from ohio_bench.report.entries import ENOUGH, Entry, blocks, grid
 from ohio_bench.report.text import between, filled, formatted, plain
@@ -56,6 +56,7 @@ def _markdown(of: Board) -> str:
         "over_all": _over_all(of.aggregates),
         "choices": _choices(of.choices),
         "scripted": _scripted(table, listed),
+        "learned_from": learned_from.section(table, learned),
         "cells": _cells(table, listed),
     }
     return filled("ohio_bench.report", "table", given)

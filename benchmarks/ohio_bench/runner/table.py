@@ -292,7 +292,11 @@ def learned(
         seconds["collect"] += lap()
         transitions = work.labeled(learned_in, logged, column.interface, column.inverse, column.weights)
         seconds["invert"] += lap()
-        cards.append(transitions.card)
+        card = transitions.card
+        if task.errors is not None:
+            card = card | {"label_errors": work.label_errors(task, column.interface, logged, transitions, home)}
+            seconds["label_errors"] = seconds.get("label_errors", 0.0) + lap()
+        cards.append(card)
         try:
             runs.append(work.trained(plan, learned_in, column.interface, transitions, words))
         except OutOfTime as late:

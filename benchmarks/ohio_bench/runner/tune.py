@@ -26,6 +26,7 @@ from ohio_jax.task import Task
 KIND = "try"  # of run files, see `ohio_bench.runner.schema`
 PLACE = "selection"  # of run files in a folder of results
 RUNS = 2
+RELEASED = "released"  # a preset's name
 FIRST_SEED = 10_000  # of training and data: none that a table's runs have
 
 
@@ -60,16 +61,21 @@ def groups(table: Table, made: Preset) -> list[Group]:
 
 
 def cells(table: Table, made: Preset, names: Iterable[str]) -> Iterator[Cell]:
-    """The tries of the groups of these names, a group after another."""
+    """The tries of the groups of these names, a group after another. Raises UserError for tries that come to the same plan."""
     if table.tries is None:
         return
     wanted = set(names)
     for group in (group for group in groups(table, made) if group.name in wanted):
         home, row, column = datasets.task_of(group.row.data_set), group.row, group.column
         task = home if row.changes is None else registry.make(row.task, row.changes)
-        for number, changes in enumerate(table.tries.grid[group.learner]):
-            plan = replace(applied(made.plans[column.interface, group.learner], changes), first_seed=FIRST_SEED)
-            once = replace(made, runs=RUNS, plans={(column.interface, group.learner): plan})
+        tries, declared = table.tries.grid[group.learner], plans.find(made.plans, column.interface, group.learner, row.task)
+        tried_plans = [replace(applied(declared, changes), first_seed=FIRST_SEED) for changes in tries]
+        for number, (changes, plan) in enumerate(zip(tries, tried_plans, strict=True)):
+            if (first := tried_plans.index(plan)) != number:
+                raise UserError(
+                    f"tries of {group.name}: expected plans that differ, found the same in {tries[first]} and {changes}"
+                )
+            once = replace(made, runs=RUNS, plans={(row.task, column.interface, group.learner): plan})
             played = {"selection_stream": Selection().name, "selection_episodes": made.test_episodes}
             head = {"row": row.name, "column": column.name, "reference": asdict(task.reference)}
             head |= {"group": group.name, "number": number, "changes": changes}
@@ -126,17 +132,20 @@ def settled(table: Table, made: Preset, preset: str, results: Path = RESULTS) ->
         for of in chosen(judge, judge.preset(preset) if table.tuned_by else made, preset, results)
     }
     plans_of, selection = dict(made.plans), {}
-    for (interface, learner), plan in made.plans.items():
+    for key, plan in made.plans.items():
+        *_, interface, learner = key
         best = found.get((learner, kind_of(interface)))
         if best and not plans.as_released(interface):
-            plans_of[interface, learner] = applied(plan, judge.tries.grid[learner][best.number])
+            plans_of[key] = applied(plan, judge.tries.grid[learner][best.number])
             selection[interface, learner] = f"tuned {best.digest}"
     return replace(made, plans=plans_of, selection=selection)
 
 
 def require(table: Table, preset: str) -> None:
-    """Raises UserError for a table that declares no tries for what a preset learns with."""
+    """Raises UserError for a table that declares no tries for what a preset learns with, and for what is played as released."""
     made = table.preset(preset)
+    if preset == RELEASED:
+        raise UserError(f"preset {preset}: expected another, since what is played as released is not tuned")
     if not groups(table, made):
         learners = dict.fromkeys(column.learner for column in made.columns or table.columns)
         raise UserError(f"table {table.name}: expected tries declared for {', '.join(learners)}, found none")

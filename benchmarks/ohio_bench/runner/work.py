@@ -5,6 +5,7 @@ What other code made is not taken up: names of files and folders follow from the
 
 import contextlib
 import functools
+import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,8 @@ from ohio_jax import data, mesh
 from ohio_jax.data import parts
 from ohio_jax.deadline import NEVER, Deadline
 from ohio_jax.evaluate import evaluate_learner
-from ohio_jax.files import file_lock
+from ohio_jax.files import file_lock, write_bytes
+from ohio_jax.labels import label_errors
 from ohio_jax.learners import LEARNERS
 from ohio_jax.relabel import relabel
 from ohio_jax.streams import Selection, Stream, Test, require
@@ -82,6 +84,19 @@ class WorkFolder:
             if mesh.broadcast_bool(mesh.is_main_process() and not path.exists()):
                 data.save(path, relabel(logged, task, interface, inverse, weights))
         return data.load(path, "transitions")
+
+    def label_errors(
+        self, task: Task, interface: str, logged: data.Trajectories, transitions: data.Transitions, home: Task
+    ) -> dict[str, float]:
+        """What the actions of `labeled` are worth in a task, see `ohio_jax.labels`; kept for all learners."""
+        place = {"settings": task.settings, "interface": interface, "home": home.settings}
+        identity = {**place, "transitions": transitions.digest, "weights": transitions.card["weights"]}
+        name = slug(task.name, logged.card["behavior_policy"], interface, transitions.card["inverse"], "labels")
+        with self.kept(f"data/{name}.{short_hash(identity)}.json") as path:
+            if mesh.broadcast_bool(mesh.is_main_process() and not path.exists()):
+                write_bytes(path, json.dumps(label_errors(task, interface, logged, transitions, home)).encode())
+            mesh.barrier()
+            return json.loads(path.read_text(encoding="utf-8"))
 
     def trained(self, plan: Plan, task: Task, interface: str, transitions: data.Transitions, words: tuple[str, ...]) -> Trained:
         """Policies learned from transitions: once, then found again by whoever asks for the same. words: of the folder's name."""

@@ -6,14 +6,15 @@ behavior gave. Needs the extra `mujoco`.
 """
 
 import functools
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
-from ohio_envs.manipulation import low_levels, panda
+from ohio_envs.manipulation import changed_gains, low_levels, panda
 from ohio_envs.manipulation.drawing import draw
 from ohio_envs.manipulation.features import FEATURES
 from ohio_envs.manipulation.model import engine
@@ -22,6 +23,7 @@ from ohio_envs.manipulation.scenes import Arm, Door, Lift, Scene
 from ohio_envs.manipulation.simulator import SUBSTEPS, Manipulation, low_level_view
 from ohio_envs.settings import Rule, integer, number, number_or, one_of, parse
 from ohio_jax.controllers import direct, mixture, osc, recurrent, torques
+from ohio_jax.dynamics.chain import frames, pose
 from ohio_jax.environment import instances_of
 from ohio_jax.low_level import Problem
 from ohio_jax.networks import heads
@@ -107,7 +109,21 @@ def _task(scene: Scene, values: dict[str, Any]) -> Task:
             f"--stream reference --episodes 100`), at horizons other than {HORIZON} in proportion",
         ),
         render=functools.partial(draw, env),
+        errors=errors,
     )
+
+
+def errors(
+    action: Float[Array, "h 8"], logged: Float[Array, "h 8"], end: Float[Array, "21"], logged_end: Float[Array, "21"]
+) -> dict[str, Float[Array, "..."]]:
+    """See `Task.errors`: of each torque [N m], and of the gripper's position [m] and rotation [rad]."""
+    chain = jax.tree.map(jnp.float32, panda.chain())
+    (here, turned), (there, wanted) = (pose(chain, frames(chain, torques.split(state)[0])) for state in (end, logged_end))
+    return {
+        "torque_nm": (action - logged)[:, :-1],
+        "position_m": jnp.linalg.norm(here - there),
+        "rotation_rad": jnp.linalg.norm(osc.vector_of(turned @ wanted.T)),
+    }
 
 
 def _gains(values: dict[str, Any]) -> Gains:
@@ -146,11 +162,17 @@ def _interfaces(name: str, largest: tuple[float, float], gains: Gains, behavior:
         largest: displacement and rotation the paper allows.
     """
     wide = np.repeat(np.array(largest, np.float32), 3)
+
+    def recovered(output: np.ndarray) -> ActionInterface:
+        params = controller(gains, output)
+        of_these = functools.partial(changed_gains.fit, params, behavior, SUBSTEPS)
+        return replace(_goals(name, params, changed_gains.problem(params, behavior)), fit=of_these)
+
     torque = heads.Box((*panda.TORQUE.tolist(), 1.0))
     bounds = direct.Params(jnp.array(torque.limits))
     return {
-        "ohio": _goals(name, controller(gains, wide)),
-        "ohio_equal": _goals(name, controller(gains, RANGE[:6])),
+        "ohio": recovered(wide),
+        "ohio_equal": recovered(RANGE[:6]),
         "logged": _goals(name, controller(gains, RANGE[:6]), behavior.problem),
         **{interface: _learned(name, interface) for interface in low_levels.INTERFACES},
         "end_to_end": _space(name, torque, direct, bounds, direct.problem(bounds), steps=1),

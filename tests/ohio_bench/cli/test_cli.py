@@ -322,3 +322,17 @@ def test_collect_survives_kills(tmp_path):
         for name in whole.files:
             np.testing.assert_array_equal(whole[name], cut[name])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.npz", "whole.npz"]
+
+
+@pytest.mark.slow
+def test_labels_are_compared_with_what_was_logged(command, tmp_path):
+    pytest.importorskip("mujoco")
+    logs, labels = tmp_path / "logs.npz", tmp_path / "labels.npz"
+    assert command(f"collect lift --policy noisy-0.3 --episodes 1 --set horizon=8 --out {logs}")[0] == 0
+    assert command(f"invert {logs} --inverse rescaled --set gains=damping --out {labels}")[0] == 0
+    code, out, _ = command(f"labels {labels} --logs {logs} --json")
+    found = json.loads(out)
+    assert code == 0 and found["segments"] == 8 and 0.1 < found["torque_nm"] < 80 and 0 < found["position_m"] < 0.01
+    assert "root mean square over 8 segments: " in command(f"labels {labels} --logs {logs}")[1]
+    code, out, err = command(f"labels {labels} --logs {labels}")
+    assert code == 2 and out == "" and len(err.splitlines()) == 1

@@ -88,6 +88,21 @@ def test_methods_differ_in_what_they_keep():
             assert plan.critics_first == 500 // b.envs
 
 
+def test_all_methods_of_a_domain_get_the_same():
+    """Decisions and gradient updates, before and while learning online; the paper's decisions on the supply chain."""
+    found = {}
+    for b in finetune.cpu():
+        for interface in b.interfaces:
+            for method in b.methods:
+                offline_plan, online_plan = finetune.plans(b, interface, method)
+                found.setdefault((b.domain.name, "online"), set()).add((online_plan.plan.updates, online_plan.decisions))
+                found.setdefault((b.domain.name, method.offline), set()).add(offline_plan.updates)
+    assert {name for name, _ in found} == {b.domain.name for b in finetune.cpu()}
+    assert all(len(amounts) == 1 for amounts in found.values())
+    ((updates, decisions),) = found["1W3S-HEUR", "online"]
+    assert updates == 10_020 and 100_000 <= decisions <= 101_000
+
+
 def test_nothing_is_normalized_where_the_originals_interface_is_meant():
     (b,) = (b for b in finetune.cpu() if b.domain.data_set == "1w3s-heur-v1")
     for interface in ("ohio", *finetune.FLAT):
@@ -118,6 +133,11 @@ def test_page_csv_and_figure(filled):
     assert found.report.paths == files
     text = files[0].read_text()
     assert "## 1W3S-HEUR" in text and "| OHIO | IQL |" in text and f"| E2E (paper) | {finetune.STALE.name} |" in text
+    gain = [line.split(" | ")[7] for line in text.splitlines() if line.startswith("| OHIO | IQL |")]
+    test = cells(folder)["1w3s-heur.ohio.iql"]["tests"]
+    reference = cells(folder)["1w3s-heur.ohio.iql"]["reference"]
+    earned = np.mean(test["end"]["returns"]) - np.mean(test["start"]["returns"])
+    assert gain[0].startswith(f"{100 * earned / (reference['full'] - reference['zero']):.1f} (")
     rows = list(csv.DictReader(io.StringIO(files[1].read_text())))
     assert len(rows) == 3 * ROUNDS * 2
     assert [int(row["decisions"]) for row in rows[: ROUNDS * 2 : 2]] == [10 + 10 * k for k in range(1, ROUNDS + 1)]

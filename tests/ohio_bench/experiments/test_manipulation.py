@@ -67,8 +67,10 @@ def test_every_method_has_a_score(names, dropping, tmp_path, monkeypatch):
             carried, (card,) = cell["config"]["zero_shot"], cell["data"]
             assert card["settings"]["gains"] == ("damping" if "damping" in path.name and not carried else "original")
             assert card["settings"]["payload"] == 0.0
-            assert card["transitions"] == 4 * 12
+            assert card["transitions"] == 4 * 12 and 0 < card["trained_on"] <= 4 * 12
+            assert set(card["label_errors"]) == {"segments", "torque_nm", "position_m", "rotation_rad"}
             assert not dropping or card["unexplained"] < 4 * 12
     page = (tmp_path / "results" / "manipulation-tiny.md").read_text()
+    assert "## What the methods learned from" in page
     assert dropping or ("HRL OSC" in page and "*(paper 24.1 ± 11.1; " in page)
     assert not dropping or "exact segments only" in page

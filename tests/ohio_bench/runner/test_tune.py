@@ -169,12 +169,13 @@ def test_tuning_goes_on_after_kills(made, tmp_path):
         assert (cell["config"], cell["returns"]) == (whole[name]["config"], whole[name]["returns"])
 
 
+OWN_GRID = ({}, *({"actor_lr": rate} for rate in (1e-3, 3e-3, 1e-2)), *({"batch": size} for size in (4, 8, 32, 64)))
 MINE = "from ohio_jax.learners.bc import Config, init, update, act\n"
 
 
 def test_an_own_learner_gets_its_tries_by_declaration(tmp_path, monkeypatch, command):
     (tmp_path / "own_cloner.py").write_text(MINE)
-    declared = dataclasses.replace(TUNED, tries=dataclasses.replace(GRID, grid={"own_cloner": tries.CLONING}))
+    declared = dataclasses.replace(TUNED, tries=dataclasses.replace(GRID, grid={"own_cloner": OWN_GRID}))
     monkeypatch.setitem(TABLES, "routing", declared)
     try:
         code, out, err = command("tune routing --preset tiny --learner own_cloner: --only own_cloner.hierarchy --json")
@@ -191,6 +192,19 @@ def test_an_own_learner_gets_its_tries_by_declaration(tmp_path, monkeypatch, com
         LEARNERS.pop("own_cloner", None)
         outside.FROM.pop("own_cloner", None)
         sys.path.remove("")
+
+
+def test_a_task_with_a_plan_of_its_own_keeps_what_it_has_otherwise(results):
+    made = TUNED.preset("tiny")
+    own = dataclasses.replace(made.plans["ohio", "bc"], hidden=16)
+    given = dataclasses.replace(made, plans={**made.plans, ("another", "ohio", "bc"): own})
+    best = GRID.grid["bc"][argmax(results, "bc.hierarchy")]
+    assert tune.settled(TUNED, given, "tiny", results).plans["another", "ohio", "bc"] == tries.applied(own, best)
+
+
+def test_what_is_played_as_released_is_not_tuned():
+    with pytest.raises(UserError, match="preset released: expected another"):
+        tune.require(TABLES["routing"], "released")
 
 
 def test_the_tries_of_a_domain_choose_for_its_other_tables(results):
@@ -212,9 +226,8 @@ def test_declared_tries(declared):
     kinds = {(column.learner, tries.kind_of(column.interface)) for column in declared.columns}
     assert {(group.learner, group.kind) for group in groups} == kinds
     for group in groups:
-        tried = [
-            tries.applied(made.plans[group.column.interface, group.learner], of) for of in declared.tries.grid[group.learner]
-        ]
+        plan = plans.find(made.plans, group.column.interface, group.learner, group.row.task)
+        tried = [tries.applied(plan, of) for of in declared.tries.grid[group.learner]]
         assert len(tried) == 8 and all(a != b for a, b in itertools.combinations(tried, 2)), group.name
 
 
@@ -234,6 +247,14 @@ def test_tables_without_tries_are_tuned_by_another():
 def test_tries_are_eight_that_differ(grid, words):
     with pytest.raises(UserError, match=words):
         tries.Tries("Tiny-DTV", {}, {"bc": grid})
+
+
+def test_tries_that_come_to_the_same_plan_are_refused():
+    same = tries.Tries("Tiny-DTV", {}, {"bc": (*tries.CLONING[:7], {"actor_lr": 1e-3})})
+    with pytest.raises(
+        UserError, match=r"tries of bc\.hierarchy: expected plans that differ, found the same in {} and {'actor_lr': 0.001}"
+    ):
+        list(tune.cells(dataclasses.replace(TUNED, tries=same), TUNED.preset("tiny"), ["bc.hierarchy"]))
 
 
 def test_a_try_changes_what_there_is():

@@ -307,3 +307,51 @@ def test_the_reached_pose_read_as_a_goal():
     seen = look(Segment(x, u, turned))
     np.testing.assert_allclose(seen[3:6], [0.0, 0.0, 0.2], atol=1e-5)
     assert np.abs(seen[:3]).max() == pytest.approx(0.05)  # at the edge of the range
+
+
+# --- Other gains in closed form
+
+
+@pytest.mark.parametrize("log_map", [False, True])
+def test_rescaled_goals_make_the_same_torques_where_they_are_given(log_map, x64):
+    """At the first state, whatever gain changed; there least squares on that step alone finds the same goal."""
+    wide = np.array([1.0] * 3 + [1.5] * 3)
+    x, asked = (np.asarray(part, float) for part in (arm.states(24, 0.3), arm.goals(24, OUTPUT, 0.4)))
+    old = params(output=wide, bound=20.0 * panda.TORQUE, log_map=log_map)
+
+    def torque(p, x, goal):
+        return osc.act(p, osc.plan(p, osc.init(p), x, goal), x, goal)[0]
+
+    for gains in (STIFFNESS, DAMPING, (np.array([90.0] * 3 + [60.0] * 3), np.array([0.5] * 3 + [2.0] * 3))):
+        new = params(gains, wide, bound=20.0 * panda.TORQUE, log_map=log_map)
+
+        def compare(x, goal, new=new):
+            there, logged = osc.rescaled(old, new, x, goal), torque(old, x, goal)
+            found = INVERSES["least_squares"](osc.problem(new), Segment(x[None], logged[None], x[None]))
+            return there, logged, torque(new, x, there), found.goal
+
+        there, logged, made, found = jax.jit(jax.vmap(compare))(jnp.asarray(x), jnp.asarray(asked))
+        assert np.abs(there[:, :6]).max() < 1.5  # else a bound would have its say
+        np.testing.assert_allclose(made, logged, atol=1e-8)
+        assert (np.abs(made[:, :7]) < 20.0 * panda.TORQUE).all()
+        np.testing.assert_allclose(found, there, atol=1e-4)
+        np.testing.assert_array_equal(there[:, 6], asked[:, 6])
+
+
+def test_rescaling_is_the_ratio_of_stiffness_at_rest_and_an_offset_under_damping(x64):
+    """To first order in the rotation; what cannot be had is a right angle."""
+    x, goal = np.asarray(arm.states(1, 0.0), float)[0], np.array([0.01, -0.02, 0.03, 0.002, 0.001, -0.003, 1.0])
+    soft, damped = params(STIFFNESS), params(DAMPING)
+    np.testing.assert_allclose(osc.rescaled(params(), soft, x, goal)[:6], goal[:6] * ([1] * 3 + [3] * 3), rtol=1e-4)
+    np.testing.assert_allclose(osc.rescaled(params(), damped, x, goal), goal, atol=1e-12)
+    moving = np.concatenate([x[:7], 0.1 * np.arange(7), x[14:]])
+    speed = np.asarray(osc.site_velocity(panda.chain(), jnp.asarray(moving)))
+    offset = 4.0 / np.sqrt(150.0) * speed[:3]  # 2 (3 - 1) sqrt(kp) v / kp
+    np.testing.assert_allclose((osc.rescaled(params(), damped, moving, goal) - goal)[:6], [*offset, 0, 0, 0], atol=1e-12)
+    far = osc.rescaled(params(), soft, x, np.array([0, 0, 0, 0, 0, 1.0, 1.0]))
+    np.testing.assert_allclose(far[3:6], [0, 0, np.pi / 2], atol=1e-9)
+    width = osc.prior_width(params(), damped, OUTPUT, np.abs(speed))
+    np.testing.assert_allclose(width, OUTPUT + np.abs([*offset, 0, 0, 0]), rtol=1e-9)
+    width = osc.prior_width(params(), soft, OUTPUT, np.abs(speed))
+    less = 2.0 * (np.sqrt(150.0) - np.sqrt(50.0)) / 50.0
+    np.testing.assert_allclose(width, OUTPUT * ([1] * 3 + [3] * 3) + np.abs(speed) * ([0] * 3 + [less] * 3), rtol=1e-9)

@@ -122,9 +122,11 @@ class Spring:
 APART = {"numerical": 1e-3, "reg_analytic": 1e-3, "program": 1e-5}
 
 
-# Without descent on torques, which needs another low level, and cross-entropy, whose first draws are as wide as its start is far
-# from zero, so that it goes another way.
-@pytest.mark.parametrize("inverse", sorted(set(INVERSES) - {"cross_entropy", "gradient", "gradient_compat"}))
+# Without descent on torques and rescaling, which need another low level, and cross-entropy, whose first draws are as wide as its
+# start is far from zero, so that it goes another way.
+@pytest.mark.parametrize(
+    "inverse", sorted(set(INVERSES) - {"cross_entropy", "rescaled", *(name for name in INVERSES if name.startswith("gradient"))})
+)
 def test_every_inverse_gives_the_same_goal_from_elsewhere(inverse, x64):
     """As with absolute goals, less where the segment began; nothing lies on the edge of the admissible goals."""
     random = np.random.default_rng(1)

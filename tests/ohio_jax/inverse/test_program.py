@@ -36,7 +36,7 @@ act = jax.jit(jax.vmap(lambda params, state, goal: inventory.act(params, (), sta
 
 def programs(problem, segments):
     """Their programs one by one, in float64."""
-    of_one = lambda segment: low_level.program(problem, low_level.prepare(problem, segment))
+    of_one = lambda segment: program.program_of(problem, low_level.prepare(problem, segment))
     batch = jax.jit(jax.vmap(of_one))(segments)
     for i in range(len(segments.action)):
         yield LinearProgram(*(x if x is None else np.asarray(jax.tree.map(lambda x, i=i: x[i], x), np.float64) for x in batch))

@@ -14,7 +14,8 @@ from ohio_jax.low_level import AMBIGUOUS, FAILED, UNIQUE
 from tests.ohio_jax import linear
 
 LANES, BAD = 6, 2  # segments of a batch, and the one that is spoiled
-OTHERS_ASK = {"program", "gradient", "gradient_compat"}  # for what a regulator does not offer
+ON_TORQUES = {name for name in INVERSES if name.startswith("gradient")}
+OTHERS_ASK = {"program", "rescaled", *ON_TORQUES}  # for what a regulator does not offer
 SLOW = ("numerical", "cross_entropy")  # a minute each under MPC; the other three need a low level affine in its goal
 
 

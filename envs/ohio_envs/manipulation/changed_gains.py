@@ -1,0 +1,66 @@
+"""What inverses are told where gains differ from those of the logs: the goals that behavior gave, and how large goals are now."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ohio_envs.manipulation import panda
+from ohio_envs.manipulation.policies import RANGE
+from ohio_jax.controllers import mixture, osc
+from ohio_jax.data import Trajectories
+from ohio_jax.inverse import INVERSES
+from ohio_jax.low_level import Problem, Segment
+from ohio_jax.relabel import segments_of
+from ohio_jax.task import ActionInterface
+
+QUANTILE = 0.95  # of the speeds in the logs
+LANES = 256  # states side by side
+
+Logged = Callable[[Segment], osc.Params]  # the low level that made a segment
+
+
+def problem(params: osc.Params, behavior: ActionInterface) -> Problem:
+    """That of a learner's low level on logs of `behavior`, which has the same arm.
+
+    Its logged goals are those that explain the torques under behavior's own gains by least squares, exact where UNIQUE.
+    """
+    own = _logged(behavior)
+    logged = lambda segment: INVERSES["least_squares"](behavior.problem, segment).goal
+    rescaled = lambda segment, at: osc.rescaled(own(segment), params, segment.state[0], logged(segment))
+    return osc.problem(params)._replace(logged=logged, rescaled=rescaled)
+
+
+def fit(params: osc.Params, behavior: ActionInterface, steps: int, logs: Trajectories) -> Problem:
+    """The same, goals being as large as these logs' speeds make them, see `osc.prior_width`. steps: of a decision."""
+    own, speed = _logged(behavior), jnp.asarray(fastest(steps, logs))
+
+    def width(segment: Segment, at: osc.Known) -> Float[Array, "7"]:
+        return jnp.append(osc.prior_width(own(segment), params, jnp.asarray(RANGE[:6]), speed), 1.0)
+
+    return problem(params, behavior)._replace(width=width)
+
+
+@functools.lru_cache(maxsize=8)
+def fastest(steps: int, logs: Trajectories) -> Float[np.ndarray, "6"]:
+    """`Float32[6]`, the QUANTILE of the gripper's speeds where decisions are made, axis by axis, m/s and rad/s."""
+    first, _ = segments_of(logs.offset, steps)
+    state = np.asarray(logs.state[first[logs.finite[first]]], np.float32)
+    return np.quantile(np.abs(_velocities(state)), QUANTILE, axis=0).astype(np.float32)
+
+
+@jax.jit
+def _velocities(state: Float[Array, "n 21"]) -> Float[Array, "n 6"]:
+    chain = jax.tree.map(jnp.float32, panda.chain())
+    return jax.lax.map(functools.partial(osc.site_velocity, chain), state, batch_size=LANES)
+
+
+def _logged(behavior: ActionInterface) -> Logged:
+    """Whose torques a segment holds: behavior's one controller, or that of the segment's episode."""
+    params = behavior.params
+    if isinstance(params, mixture.Params):
+        return lambda segment: params.at(params.which(segment.state[0]))
+    return lambda segment: params
