@@ -109,6 +109,18 @@ def test_the_first_ones_are_those_of_the_whole(episodes):
     assert load_dataset(NAME, 0, SMALL.episodes).train.digest == whole.digest
 
 
+def test_a_whole_one_is_read_where_nothing_can_be_written(monkeypatch, tmp_path):
+    """Not even a lock; and what is missing there is one line, before the work."""
+    made = datasets.make(NAME, 0, "train", 2)
+    monkeypatch.setattr(datasets, "file_lock", lambda path: pytest.fail("it was locked"))
+    assert datasets.make(NAME, 0, "train", 2) == made
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("OHIO_DATASETS", str(tmp_path / "file"))
+    monkeypatch.setattr(datasets, "task_of", lambda name: pytest.fail("it worked"))
+    with pytest.raises(UserError, match="train-2: expected a file that can be written, found: Not a directory"):
+        datasets.make(NAME, 0, "train", 2)
+
+
 def test_a_killed_call_goes_on(monkeypatch):
     """With the chunk that it had finished, which is not played again."""
     whole, played = load_dataset(NAME, 1).train.digest, []
