@@ -26,7 +26,7 @@ from ohio_jax import data, limits, mesh
 from ohio_jax.collect import CHUNK, collect_to
 from ohio_jax.data import Trajectories, parts
 from ohio_jax.errors import UserError, unknown
-from ohio_jax.files import file_lock, read_card
+from ohio_jax.files import file_lock, read_card, try_output
 from ohio_jax.rollout import BehaviorPolicy, scripted_policy
 from ohio_jax.streams import Data
 from ohio_jax.task import Task
@@ -146,12 +146,15 @@ def make(name: str, data_seed: int, split: Split, episodes: int | None = None, a
     stream, all_of = Data(data_seed), of.episodes if split == "train" else of.validation_episodes
     limits.check(f"{name}: episodes", all_of if episodes is None else episodes, (1, all_of))
     path = place(name, data_seed, split, None if episodes == all_of else episodes).absolute()
-    with file_lock(path):
-        if again and mesh.is_main_process() and path.exists():
-            shutil.rmtree(path)
-        if mesh.is_main_process() and (not path.exists() or parts.folder(path).exists()):
-            first, amount = (0, episodes or all_of) if split == "train" else (of.episodes, all_of)
-            collect_to(path, task_of(name), policy_of(name, data_seed), amount, stream.seed, first, min(CHUNK, of.episodes))
+    is_whole = lambda: path.exists() and not parts.folder(path).exists()
+    if again or not mesh.broadcast_bool(is_whole()):  # a whole one may lie where nothing can be written
+        try_output(path, folder=True)
+        with file_lock(path):
+            if again and mesh.is_main_process() and path.exists():
+                shutil.rmtree(path)
+            if mesh.is_main_process() and not is_whole():
+                first, amount = (0, episodes or all_of) if split == "train" else (of.episodes, all_of)
+                collect_to(path, task_of(name), policy_of(name, data_seed), amount, stream.seed, first, min(CHUNK, of.episodes))
     if split == "train" and path.name == split:
         check(name, data_seed)
     return path

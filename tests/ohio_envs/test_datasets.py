@@ -109,6 +109,18 @@ def test_the_first_ones_are_those_of_the_whole(episodes):
     assert load_dataset(NAME, 0, SMALL.episodes).train.digest == whole.digest
 
 
+def test_a_whole_one_is_read_where_nothing_can_be_written(monkeypatch, tmp_path):
+    """Not even a lock; and what is missing there is one line, before the work."""
+    made = datasets.make(NAME, 0, "train", 2)
+    monkeypatch.setattr(datasets, "file_lock", lambda path: pytest.fail("it was locked"))
+    assert datasets.make(NAME, 0, "train", 2) == made
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("OHIO_DATASETS", str(tmp_path / "file"))
+    monkeypatch.setattr(datasets, "task_of", lambda name: pytest.fail("it worked"))
+    with pytest.raises(UserError, match="train-2: expected a file that can be written, found: Not a directory"):
+        datasets.make(NAME, 0, "train", 2)
+
+
 def test_a_killed_call_goes_on(monkeypatch):
     """With the chunk that it had finished, which is not played again."""
     whole, played = load_dataset(NAME, 1).train.digest, []
@@ -197,9 +209,13 @@ def test_the_command(command):
         ("data make lift-v9", "unknown data set 'lift-v9'"),
         ("data list reacher", "NAME: expected with make or verify, found with list"),
         ("data verify --data-seed 1", "--data-seed: expected with make, found with verify"),
+        (f"invert {NAME} --inverse magic --out g.npz", "unknown inverse 'magic'"),
+        (f"invert {NAME} --interface magic --out g.npz", "unknown action interface for routing-synthetic 'magic'"),
+        (f"invert {NAME} --weights magic --out g.npz", "unknown weights 'magic'"),
+        (f"invert {NAME} --set sails=3 --out g.npz", "sails"),
         ("invert none.npz --data-seed 1 --out g.npz", "--data-seed: expected with the name of a data set, found with none.npz"),
     ],
 )
 def test_mistakes_end_in_one_line(command, line, said):
     code, out, err = command(line)
-    assert code == 2 and out == "" and said in err and err.count("\n") == 1
+    assert code == 2 and out == "" and said in err and err.count("\n") == 1 and not datasets.folder().exists()

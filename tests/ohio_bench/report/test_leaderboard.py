@@ -229,8 +229,7 @@ def test_no_text_of_a_run_file_becomes_markup(results):
 
 
 def test_quick_runs_have_a_page_of_their_own(tmp_path):
-    boards.fill(tmp_path)
-    (tmp_path / "runs" / "reacher" / "cpu").rename(tmp_path / "runs" / "reacher" / "quick")
+    boards.fill(tmp_path, "quick")
     written = leaderboard.rebuild(tmp_path)
     assert written == [tmp_path / "index-quick.html", tmp_path / "reacher-quick.md"]
     assert '<a href="reacher-quick.md">' in written[0].read_text()
