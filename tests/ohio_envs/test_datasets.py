@@ -166,6 +166,31 @@ def test_another_digest_than_the_shipped_one_is_refused(monkeypatch):
     load_dataset(NAME)
 
 
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("behavior_policy", {"behavior_policy": "inf"}),
+        ("settings", {"settings": {"regions": 5, "horizon": 5}}),
+        ("first_episode", {"episodes": 71}),
+    ],
+)
+def test_what_another_recipe_of_the_name_made_is_refused(monkeypatch, field, changes):
+    """As one of one's own did before it was edited."""
+    datasets.make(NAME, 0, "validation")
+    monkeypatch.setitem(datasets.RECIPES, NAME, replace(SMALL, **changes))
+    with pytest.raises(UserError, match=f"validation: field {field}: expected .*, as data set {NAME} has it, found .*--again"):
+        datasets.make(NAME, 0, "validation")
+    datasets.make(NAME, 0, "validation", again=True)
+
+
+def test_a_setting_that_came_later_makes_no_other_data(monkeypatch):
+    task = datasets.task_of(NAME)
+    datasets.make(NAME, 0, "validation")
+    later = replace(task, settings={**task.settings, "later": 1})
+    monkeypatch.setattr(datasets, "task_of", lambda name: later)
+    datasets.make(NAME, 0, "validation")
+
+
 def test_shipped_digests_are_of_data_sets_that_there_are():
     for name, seeds in datasets.shipped().items():
         assert name in datasets.RECIPES and all(seed.isdecimal() for seed in seeds)

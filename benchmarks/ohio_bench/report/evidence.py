@@ -49,7 +49,7 @@ def _measured(
         values=values,
         seeds=tuple(range(first, first + runs)) if learned else (),
         tests=[config.get(field) for field in TESTS],
-        data=[config.get(field) for field in DATA] if learned else None,
+        data=[*map(config.get, DATA), *policies.logs_of(cell)] if learned else None,
         policy=policy or name,
         updates=plan.get("updates"),
         stale=sources.state(cell) == "stale",

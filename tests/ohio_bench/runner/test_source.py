@@ -83,6 +83,7 @@ def test_sources_of_every_committed_cell_are_found_in_half_a_second():
         ("ohio_jax/learners/iql.py", "", "\nEXTRA = 1\n", ["ohio_jax.learners.iql"]),
         ("ohio_jax/learners/td3_bc.py", "", "\nEXTRA = 1\n", []),
         ("ohio_jax/relabel.py", "", "\nEXTRA = 1\n", ["ohio_jax.relabel"]),
+        ("ohio_jax/streams.py", "place = 4", "place = 5", ["ohio_jax.streams"]),  # of the test episodes
         ("ohio_envs/plans.py", "", "\nEXTRA = 1\n", []),
         ("ohio_envs/routing/task.py", "", "\nEXTRA = 1\n", []),
         ("ohio_jax/learners/__init__.py", '    "bc": bc,', '    "bc": bc,\n    "copy": bc,', []),
@@ -233,6 +234,7 @@ def test_a_sentinel_that_returns_the_same_keeps_what_shares_its_code(results, su
     edit(suite / "ohio_jax/rollout.py", "def episode_keys", "EXTRA = 1\n\n\ndef episode_keys")
     edit(suite / "ohio_jax/learners/iql.py", "def update(", "EXTRA = 1\n\n\ndef update(")
     assert set(states(results).values()) == {"stale"}
+    assert sentinel._pick(of_table(PART), "tiny", (), results)[0] == "tiny-dtv.ohio.iql", "which has all that the other has"
     seconds = lambda name: sum(json.loads((results / f"runs/routing/tiny/{name}.json").read_text())["seconds"].values())
     learned = ("tiny-dtv.ohio.bc", "tiny-dtv.ohio.iql")
     assert watch(results, learned[0]) == sentinel.Watched(learned[0], 1)
@@ -255,7 +257,7 @@ def test_equivalence_leads_from_change_to_change(results, suite):
     for number in (1, 2):
         edit(suite / "ohio_jax/rollout.py", "def episode_keys", f"EXTRA_{number} = 1\n\n\ndef episode_keys")
         assert stands(results).stale == 5
-        watch(results, "tiny.policy.none")
+        watch(results, "tiny-dtv.ohio.iql")
         assert set(states(results).values()) == {"equivalent"}
 
 
@@ -274,6 +276,8 @@ def test_a_sentinel_that_returns_otherwise_notes_nothing(results, suite, command
 def test_what_a_sentinel_cannot_compare_with(results, suite):
     with pytest.raises(UserError, match=r"tiny-mars\.json: expected a run file to compare with, found none"):
         watch(results, "tiny-mars")
+    with pytest.raises(UserError, match=r"tiny\.policy\.none: expected one that learns, found a policy's; --stale runs it again"):
+        watch(results, "tiny.policy.none")  # of other logs, say, it would show nothing
     with pytest.raises(UserError, match="--only: expected one cell with --sentinel, found 2"):
         watch(results, "tiny-dtv.ohio.bc", "tiny-dtv.ohio.iql")
     path = results / "runs/routing/tiny/tiny-dtv.ohio.bc.json"
