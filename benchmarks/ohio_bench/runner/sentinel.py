@@ -115,3 +115,6 @@ def _compare(name: str, stored: dict[str, Any], found: dict[str, Any]) -> None:
             f"cell {name}: expected the returns of its run file, found others in {len(different)} of {len(before)} episodes"
             f" (episode {episode}: {before[episode]:g}, now {now[episode]:g}); nothing is noted, --stale runs again what is stale"
         )
+    before, now = (next(iter(cell.get("data", [])), {}).get("label_errors") for cell in (stored, found))
+    if before != now:
+        raise UserError(f"cell {name}: expected label errors {before}, as in its run file, found {now}; nothing is noted")

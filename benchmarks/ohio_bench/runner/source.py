@@ -29,8 +29,9 @@ Digests = dict[str, str]  # by module, or by file that comes with one
 
 SUITE = {package.__name__: Path(*package.__path__) for package in (ohio_jax, ohio_envs, ohio_bench)}
 REGISTRIES = ("ohio_jax.learners", "ohio_jax.inverse", "ohio_envs.registry")
-ALWAYS = ("ohio_jax.evaluate", "ohio_jax.collect", "ohio_envs.registry")
-RELABELED, LEARNED = ("ohio_jax.relabel", "ohio_jax.inverse"), ("ohio_jax.learners",)
+ALWAYS = ("ohio_jax.evaluate", "ohio_jax.collect", "ohio_jax.streams", "ohio_envs.registry")
+RELABELED = ("ohio_jax.relabel", "ohio_jax.inverse", "ohio_jax.labels")
+LEARNED = ("ohio_jax.learners",)
 FINE_TUNED = ("ohio_jax.training.online", "ohio_bench.runner.finetune")
 MEASURED = tuple(f"ohio_bench.runner.sensitivity.{name}" for name in ("arm", "recovery", "score", "cost"))
 FOLLOWED = ("ohio_jax.", "ohio_envs.", "ohio_bench.runner.sensitivity.", "ohio_bench.speed.work", "ohio_bench.speed.timing")
