@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -72,6 +73,17 @@ def test_sources_of_every_committed_cell_are_found_quickly():
     found = [code.sources(config) for config in configs]
     assert time.monotonic() - start < 2.0, "of a busy machine"
     assert all(len(of) > 40 for of in found)
+
+
+def test_committed_sources_are_those_of_committed_cells():
+    """Those of `make bench` stay everyone's own, as its run files do."""
+    listed = subprocess.run(["git", "ls-files", "results"], cwd=RUNS.parents[1], capture_output=True, text=True)
+    if listed.returncode or not listed.stdout:
+        pytest.skip("not a git checkout: which results are committed is not known")
+    files = [RUNS.parents[1] / line for line in listed.stdout.splitlines()]
+    kept = {path.stem for path in files if path.parent.name == "sources"} - {"equivalent"}
+    cells = [path for path in files if {"runs", "selection"} & set(path.parts) and path.suffix == ".json"]
+    assert kept == {cell["sources"] for cell in (json.loads(path.read_text()) for path in cells) if "sources" in cell}
 
 
 @pytest.mark.parametrize(
