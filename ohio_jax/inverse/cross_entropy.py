@@ -90,7 +90,9 @@ def search_as_released(
         best, elite = values[order[0]], goals[order[:KEPT]]
         center, found = jnp.mean(elite, axis=0), best < old.loss - GAIN
         goal, least = jnp.where(found, center, old.goal), jnp.where(found, best, old.loss)
-        return Search(center, jnp.std(elite, axis=0, ddof=1), goal, least, jnp.where(found, 0, old.stalled + 1), old.iterations + 1)
+        return Search(
+            center, jnp.std(elite, axis=0, ddof=1), goal, least, jnp.where(found, 0, old.stalled + 1), old.iterations + 1
+        )
 
     far, no = jnp.full((), jnp.inf, mean.dtype), jnp.int32(0)
     first = Search(mean, deviation, mean, far, jnp.where(wanted, no, PATIENCE), no)

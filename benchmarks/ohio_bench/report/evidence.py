@@ -8,7 +8,7 @@ import numpy as np
 
 from ohio_bench.report import entries, finetune, policies
 from ohio_bench.report.claims import Evidence, Measured
-from ohio_bench.runner.standing import Sources
+from ohio_bench.runner.freshness import Sources
 from ohio_bench.runner.table import Table
 from ohio_jax import scores
 

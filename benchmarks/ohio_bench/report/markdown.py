@@ -49,7 +49,7 @@ def _markdown(of: Board) -> str:
         "hardware": plain(some.hardware),
         "runs": f"{some.seeds} run{'s' * (some.seeds > 1)}",
         "episodes": some.episodes,
-        "stale": of.standing.text(),
+        "stale": of.freshness.text(),
         "legend": _legend(learned),
         "blocks": _blocks(table, learned),
         "shared": _shared(table, learned),
@@ -202,7 +202,7 @@ def report(table: Table, results: Path, preset: str) -> Report:
     if learned:
         made[".tex"] = latex.text(table, preset, learned).encode()
         made[".png"] = (table.chart or functools.partial(charts.bars, table))(found.entries)
-    return Report({stem.with_suffix(suffix): content for suffix, content in made.items()}, found, found.standing)
+    return Report({stem.with_suffix(suffix): content for suffix, content in made.items()}, found, found.freshness)
 
 
 def as_json(listed: list[Entry]) -> list[dict[str, Any]]:

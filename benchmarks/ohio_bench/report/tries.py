@@ -8,7 +8,7 @@ import numpy as np
 from ohio_bench.report.text import filled, plain, table
 from ohio_bench.runner import store, tune
 from ohio_bench.runner.cell import Report
-from ohio_bench.runner.standing import standing
+from ohio_bench.runner.freshness import freshness
 from ohio_bench.runner.table import Table
 from ohio_bench.runner.tries import TRIES
 from ohio_jax import scores
@@ -21,7 +21,7 @@ def report(declared: Table, results: Path, preset: str) -> Report:
     found = tune.records(declared, preset, results)
     if not found:
         return Report({})
-    made, stands = declared.preset(preset), standing(found.values(), results)
+    made, fresh = declared.preset(preset), freshness(found.values(), results)
     best = {of.group.name: of.number for of in tune.chosen(declared, made, preset, results)}
     parts = []
     for group in tune.groups(declared, made):
@@ -40,9 +40,9 @@ def report(declared: Table, results: Path, preset: str) -> Report:
         more = f"{missing} of {TRIES} tries are missing; until all are there, the declared plan is used." if missing else ""
         parts += [title, table(HEAD, rows), *filter(None, [more])]
     given = {"title": declared.title, "name": declared.name, "preset": preset, "tries": TRIES, "runs": tune.RUNS}
-    given |= {"episodes": made.test_episodes, "stale": stands.text(), "groups": "\n\n".join(parts)}
+    given |= {"episodes": made.test_episodes, "stale": fresh.text(), "groups": "\n\n".join(parts)}
     text = filled("ohio_bench.report", "tries", given)
-    return Report({results / tune.PLACE / f"{declared.name}-{preset}.md": text.encode()}, standing=stands)
+    return Report({results / tune.PLACE / f"{declared.name}-{preset}.md": text.encode()}, freshness=fresh)
 
 
 def _line(changes: dict[str, Any], cell: dict[str, Any] | None, best: bool) -> list[str]:

@@ -29,13 +29,13 @@ def rebuild(results: Path = RESULTS) -> list[Path]:
     made = [*(of for of in reports if of.board), compared, *(of for of in reports if not of.board), timed]
     listed = [path for of in made for path in of.paths if path.suffix == ".md"]
     pages: dict[Path, bytes] = {}
-    tuned = [found for preset in EXPERIMENTS["finetune"].presets if (found := page.finetuned(results, preset))]
+    fine_tuned = [found for preset in EXPERIMENTS["finetune"].presets if (found := page.finetuned(results, preset))]
     claims = marked.all_of(EXPERIMENTS.values(), results) if boards else {}
     for quick in (False, True):
         shown = [board for board in boards if (board.preset == "quick") == quick]
         files = [str(path.relative_to(results)) for path in listed if path.stem.endswith("-quick") == quick]
         if shown:
-            text = page.text(shown, [of for of in tuned if (of["preset"] == "quick") == quick], files, claims)
+            text = page.text(shown, [of for of in fine_tuned if (of["preset"] == "quick") == quick], files, claims)
             pages[page.path(results, quick)] = text.encode()
     for of in (*made, Report(pages)):
         of.write()
