@@ -67,8 +67,8 @@ def stale(args, report) -> list[str]:
 
 
 def tune_command(args) -> None:
-    """choose a table's settings: run what it tries on the selection episodes; the table uses the best once all are there"""
-    from ohio_bench.experiments import table_of, tries_of
+    """choose a table's settings: run its trials on the selection episodes; the table uses the best once all are there"""
+    from ohio_bench.experiments import table_of, trials_of
     from ohio_bench.runner.table import with_learner
     from ohio_bench.runner.tune import require
     from ohio_jax.learners import outside
@@ -77,7 +77,7 @@ def tune_command(args) -> None:
     if args.learner is not None:
         table, flag = with_learner(table, args.preset, outside.find(args.learner)), f" --learner {shlex.quote(args.learner)}"
     require(table, args.preset)
-    experiment = tries_of(table)
+    experiment = trials_of(table)
     fill(args, replace(experiment, command=f"{experiment.command}{flag}"))
 
 
@@ -279,7 +279,9 @@ def add_to(add: Add) -> None:
     add_processes(command)
     command = add_fill("tune", tune_command, "learners and kinds, as in iql.end-to-end,")
     command.add_argument("table", help="routing, reacher, supply-chain or manipulation")
-    command.add_argument("--learner", help="only this one: its name, or module:object of your own, for which the table has tries")
+    command.add_argument(
+        "--learner", help="only this one: its name, or module:object of your own, for which the table has trials"
+    )
     add_processes(command)
     add_fill("finetune", finetune_command, "domains")
     add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, cost)", cached=False)

@@ -4,7 +4,7 @@ from ohio_envs import plans
 
 from ohio_bench.report.claims import Claim
 from ohio_bench.runner.table import Column, Preset, Row, Table
-from ohio_bench.runner.tries import CLONING, Tries
+from ohio_bench.runner.trials import CLONING, Trials
 
 # (family on the table, action interface, inverse, weights). "(paper)": the original's goals, dynamics model and filters.
 METHODS = (
@@ -67,7 +67,7 @@ ROWS = (
 POLICIES = ("random", "medium", "mixed", "expert")
 
 
-TRIES = Tries(
+TRIALS = Trials(
     row="Reacher-Medium",
     families={"hierarchy": "OHIO least squares", "end-to-end": "End-to-end"},
     grid={
@@ -113,7 +113,7 @@ TABLE = Table(
     title="Reacher",
     columns=COLUMNS,
     presets={"quick": quick, "cpu": cpu, "horizon": horizon, "paper": paper},
-    tries=TRIES,
+    trials=TRIALS,
     low_levels={
         **dict.fromkeys(("ohio", "ohio_true"), "LQR"),
         **dict.fromkeys(("ohio_compat", "ohio_compat_unit"), "LQR without drift"),

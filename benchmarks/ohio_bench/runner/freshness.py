@@ -1,8 +1,8 @@
 """Which stored cells were made by today's code, or by code that is known to return the same.
 
-Run files name their sources, which `results/sources` holds by that name. A cell is `current` where these are today's;
-`equivalent` where a sentinel (`ohio_bench.runner.sentinel`) has shown that what changed since changes no return of the table; else
-`stale`, also if it was made before sources were recorded.
+Run files name their sources, which `results/sources` holds by that name. A cell is `current` where these are today's,
+`equivalent` where a sentinel (`ohio_bench.runner.sentinel`) has shown that what changed since changes no return of the table, and
+else `stale`, also if it was made before sources were recorded.
 
 Pages say how many cells of a table are stale, and only commands say which modules changed, so that not every commit changes a
 page. After a change of shared code a sentinel is rerun, or pages that say "Stale" are committed.

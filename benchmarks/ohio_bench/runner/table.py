@@ -12,7 +12,7 @@ from ohio_envs import datasets, plans, registry
 
 from ohio_bench.runner.cell import Cell, preset_of
 from ohio_bench.runner.store import slug
-from ohio_bench.runner.tries import Tries
+from ohio_bench.runner.trials import Trials
 from ohio_bench.runner.work import WorkFolder, each_run, joined, tested
 from ohio_jax.deadline import OutOfTime
 from ohio_jax.evaluate import evaluate_policy
@@ -104,7 +104,7 @@ class Preset:
         data_episodes: only the first so many of a data set's.
         columns: those of the table, unless some are named here.
         hdpo: how the policy of that name is trained through the smooth simulator, for a table that shows one.
-        selection: "tuned" and the digest of its records for each (interface, learner) whose plan tries have chosen.
+        selection: "tuned" and the digest of its records for each (interface, learner) whose plan was chosen by trials.
         dearest: names of columns whose cells are run first, since nothing cheaper replaces them, those of one instance family
             before those of the next, and scripted policies last. Without: policies, then column by column.
     """
@@ -137,8 +137,8 @@ class Table:
         note: what a reader must know to read it; printed under the table.
         each_step: `returns` and fields like `metrics.touching`, of which a low-level step gives at most 1.
         shares: fields that are at most 1 an episode.
-        tries: by which plans are chosen, see `ohio_bench.runner.tune`.
-        tuned_by: the table of the same domain whose tries choose for this one as well.
+        trials: by which plans are chosen, see `ohio_bench.runner.tune`.
+        tuned_by: the table of the same domain by whose trials the plans of this one are chosen.
     """
 
     name: str
@@ -153,7 +153,7 @@ class Table:
     each_step: tuple[str, ...] = ()
     shares: tuple[str, ...] = ()
     chart: Callable[[list[Any]], bytes] | None = None  # entries -> PNG, in place of the bars
-    tries: Tries | None = None
+    trials: Trials | None = None
     tuned_by: "Table | None" = None
 
     preset = preset_of

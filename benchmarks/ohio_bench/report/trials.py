@@ -1,4 +1,4 @@
-"""The page of what a table tried: every try with its score, the chosen one marked."""
+"""The page of a table's trials: each with its score, the chosen one marked."""
 
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from ohio_bench.runner import store, tune
 from ohio_bench.runner.cell import Report
 from ohio_bench.runner.freshness import freshness
 from ohio_bench.runner.table import Table
-from ohio_bench.runner.tries import TRIES
+from ohio_bench.runner.trials import TRIALS
 from ohio_jax import scores
 
-HEAD = ("try", "score", "of each run")
+HEAD = ("trial", "score", "of each run")
 
 
 def report(declared: Table, results: Path, preset: str) -> Report:
@@ -37,11 +37,11 @@ def report(declared: Table, results: Path, preset: str) -> Report:
         ]
         title = f"## {plain(group.column.family)} {group.learner.upper()} on {plain(group.row.name)}, for every {group.kind}"
         missing = played.count(None)
-        more = f"{missing} of {TRIES} tries are missing; until all are there, the declared plan is used." if missing else ""
+        more = f"{missing} of {TRIALS} trials are missing; until all are there, the declared plan is used." if missing else ""
         parts += [title, table(HEAD, rows), *filter(None, [more])]
-    given = {"title": declared.title, "name": declared.name, "preset": preset, "tries": TRIES, "runs": tune.RUNS}
+    given = {"title": declared.title, "name": declared.name, "preset": preset, "trials": TRIALS, "runs": tune.RUNS}
     given |= {"episodes": made.test_episodes, "stale": fresh.text(), "groups": "\n\n".join(parts)}
-    text = filled("ohio_bench.report", "tries", given)
+    text = filled("ohio_bench.report", "trials", given)
     return Report({results / tune.PLACE / f"{declared.name}-{preset}.md": text.encode()}, freshness=fresh)
 
 
