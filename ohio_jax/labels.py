@@ -1,4 +1,4 @@
-"""Errors of recovered high-level actions as labels: in the low-level actions that they cause, and in the states that they reach."""
+"""Errors of recovered high-level actions as labels: in the low-level actions they cause, and in the states they reach."""
 
 import functools
 from typing import Any
@@ -30,10 +30,10 @@ def label_errors(
 ) -> dict[str, float]:
     """Root mean square errors of recovered high-level actions, under the low level of `task`.
 
-    In each segment the interface's low level acts on the recovered action twice: in the logged states, and in the task's simulator
-    from the state in which the segment began. The simulator's state holds more than logs do, so the logged low-level actions are
-    replayed from the episode's instance. Segments before which the replay differs from the logs are left out, as it may on
-    another kind of machine.
+    In each segment the interface's low level acts on the recovered action twice: in the logged states, and in the task's
+    simulator from the state in which the segment began. The simulator's state holds more than logs do, so the logged low-level
+    actions are replayed from the episode's instance. Segments before which the replay differs from the logs, as it may on another
+    kind of machine, are left out.
 
     Args:
         trajectories: the logs, of a seed's episodes from the first on.

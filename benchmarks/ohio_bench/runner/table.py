@@ -189,7 +189,7 @@ def cells(table: Table, preset: Preset, names: Iterable[str]) -> Iterator[Cell]:
     for column, row in preset.learned(preset.columns or table.columns, rows):
         home = datasets.task_of(row.data_set)
         task = home if row.changes is None else tasks(row.task, tuple(row.changes.items()))
-        yield _learning(preset, column, row, task, home)
+        yield _learned_cell(preset, column, row, task, home)
     yield from scripted if preset.dearest else ()
 
 
@@ -205,9 +205,9 @@ def _scripted(preset: Preset, tasks: dict[str, Task]) -> Iterator[Cell]:
             yield Cell(slug(place, "policy", policy), config, work_of, _head(place, policy, task))
 
 
-def _learning(preset: Preset, column: Column, row: Row, task: Task, home: Task) -> Cell:
+def _learned_cell(preset: Preset, column: Column, row: Row, task: Task, home: Task) -> Cell:
     """The cell of a method on a row. home: the task its data come from."""
-    config = {**learning(preset, column, row, task), **_test(preset)}
+    config = {**training_config(preset, column, row, task), **_test(preset)}
     learn = functools.partial(_run_learner, task, home, row, column, preset)
     head = {
         **_head(row.name, column.name, task),
@@ -216,8 +216,8 @@ def _learning(preset: Preset, column: Column, row: Row, task: Task, home: Task) 
     return Cell(slug(row.name, column.family, column.learner), config, learn, head)
 
 
-def learning(preset: Preset, column: Column, row: Row, task: Task) -> dict[str, Any]:
-    """What makes the runs of a method on a row again, but for the episodes they are played on. task: where that is."""
+def training_config(preset: Preset, column: Column, row: Row, task: Task) -> dict[str, Any]:
+    """The configuration of a method on a row, but for the episodes on which it is played. task: the one that it is played in."""
     return {
         "task": task.name,
         "settings": task.settings,
@@ -266,13 +266,13 @@ def _run_hdpo(task: Task, plan: Plan, preset: Preset, work: WorkFolder) -> dict[
 
 def _run_learner(task: Task, home: Task, row: Row, column: Column, preset: Preset, work: WorkFolder) -> dict[str, Any]:
     """home: the task the data come from."""
-    cards, trained, seconds = learned(task, home, row, column, preset, work)
+    cards, trained, seconds = train_runs(task, home, row, column, preset, work)
     plan, mean = plan_of(preset, column, row), column.acting == "mean"
     found = tested(task, column.interface, plan, trained, preset.test_episodes, Test(), mean)
     return {"data": cards, **found, "seconds": {**seconds, **found["seconds"]}}
 
 
-def learned(
+def train_runs(
     task: Task, home: Task, row: Row, column: Column, preset: Preset, work: WorkFolder
 ) -> tuple[list[dict[str, Any]], Trained, dict[str, float]]:
     """The runs of a method on a row: (cards of what each learned from, policies and curves of all, seconds of making the data).

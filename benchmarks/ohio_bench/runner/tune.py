@@ -16,7 +16,7 @@ from ohio_envs import datasets, plans, registry
 
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import RESULTS, Cell
-from ohio_bench.runner.table import Column, Preset, Row, Table, learned, learning, plan_of
+from ohio_bench.runner.table import Column, Preset, Row, Table, plan_of, train_runs, training_config
 from ohio_bench.runner.trials import Kind, applied, kind_of
 from ohio_bench.runner.work import WorkFolder, tried
 from ohio_jax.errors import UserError
@@ -80,11 +80,11 @@ def cells(table: Table, made: Preset, names: Iterable[str]) -> Iterator[Cell]:
             head = {"row": row.name, "column": column.name, "reference": asdict(task.reference)}
             head |= {"group": group.name, "number": number, "changes": changes}
             work = functools.partial(_run_trial, task, home, row, column, once)
-            yield Cell(f"{group.name}.{number}", {**learning(once, column, row, task), **played}, work, head)
+            yield Cell(f"{group.name}.{number}", {**training_config(once, column, row, task), **played}, work, head)
 
 
 def _run_trial(task: Task, home: Task, row: Row, column: Column, made: Preset, work: WorkFolder) -> dict[str, Any]:
-    cards, trained, seconds = learned(task, home, row, column, made, work)
+    cards, trained, seconds = train_runs(task, home, row, column, made, work)
     plan, mean = plan_of(made, column, row), column.acting == "mean"
     found = tried(task, column.interface, plan, trained, made.test_episodes, Selection(), mean)
     return {"data": cards, **found, "seconds": {**seconds, **found["seconds"]}}

@@ -22,7 +22,7 @@ from ohio_envs import datasets
 from ohio_bench.report import aggregate, finetune
 from ohio_bench.report.aggregate import Aggregate, Board, improvement
 from ohio_bench.report.entries import ENOUGH, Entry, grid, method
-from ohio_bench.report.marked import Found, ending, sentence
+from ohio_bench.report.marked import Found, ending, sentence, title
 from ohio_bench.report.policies import cards
 from ohio_bench.runner.freshness import freshness
 from ohio_bench.runner.store import slug
@@ -205,7 +205,7 @@ def claimed(found: Found, boards: list[Board], fine_tuned: list[dict[str, Any]])
     """Claims about the tables that are shown, in words."""
     shown = {(board.table.name, board.preset) for board in boards} | {("finetune", of["preset"]) for of in fine_tuned}
     families = [(name, family) for name, of in found.items() for preset, family in of.items() if (name, preset) in shown]
-    return [{"title": name.capitalize(), "text": f"{sentence(of)} {ending(of)}"} for name, family in families for of in family]
+    return [{"title": title(name), "text": f"{sentence(of)} {ending(of)}"} for name, family in families for of in family]
 
 
 def text(boards: list[Board], fine_tuned: list[dict[str, Any]], files: list[str], found: Found) -> str:
