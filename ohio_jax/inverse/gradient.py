@@ -48,12 +48,12 @@ def regularized(problem: Problem, at: Prepared) -> Recovered:
     return _descend(lambda goal: jnp.sum(jnp.square(product(normal, goal) + right)), problem, at)
 
 
-def offset(problem: Problem, at: Prepared) -> jax.Array:
-    """The original's start, a small rotation: at 0 its derivative is NaN, ours is not."""
+def released_start(problem: Problem, at: Prepared) -> jax.Array:
+    """The original's start, a small rotation, since its derivative at 0 is NaN; ours is not."""
     return _with_first(low_level.start(problem, at), _released(problem)[0])
 
 
-def logged(problem: Problem, at: Prepared) -> jax.Array:
+def logged_start(problem: Problem, at: Prepared) -> jax.Array:
     """The original's other start, the high-level action that was logged."""
     if problem.logged is None:
         raise UserError("inverse 'gradient': expected a low level whose high-level actions were logged, found another")
