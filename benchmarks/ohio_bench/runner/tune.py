@@ -1,8 +1,8 @@
 """Choosing the settings of a table: trials as cells, scored on the selection stream, and the plans of the best ones.
 
 A trial has `RUNS` runs, which learn from data sets of their own and are scored on `streams.Selection` alone. Their run files are
-in `results/selection`. A table uses the declared plans until all trials of a learner and kind are there. Methods as released are
-not tuned.
+in `results/selection`. A table uses the declared plans until all trials of a learner and kind are there. Methods as released, and
+presets of published hyperparameters, are not tuned.
 """
 
 import functools
@@ -26,7 +26,7 @@ from ohio_jax.task import Task
 KIND = "trial"  # of run files, see `ohio_bench.runner.schema`
 PLACE = "selection"  # of run files in a folder of results
 RUNS = 2
-RELEASED = "released"  # a preset's name
+PUBLISHED = ("paper", "released")  # presets whose hyperparameters are published, and so not chosen
 FIRST_SEED = 10_000  # of training and data: none that a table's runs have
 
 
@@ -125,7 +125,7 @@ def chosen(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> 
 def settled(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> Preset:
     """A preset with the plans that were chosen, and for each (interface, learner) how: see `Preset.selection`."""
     judge = table.tuned_by or table
-    if judge.trials is None or preset not in judge.presets:
+    if judge.trials is None or preset in PUBLISHED or preset not in judge.presets:
         return made
     found = {
         (of.group.learner, of.group.kind): of
@@ -142,10 +142,10 @@ def settled(table: Table, made: Preset, preset: str, results: Path = RESULTS) ->
 
 
 def require(table: Table, preset: str) -> None:
-    """Raises UserError for a table that declares no trials for the learners of a preset, and for the preset as released."""
+    """Raises UserError for a preset of published hyperparameters, and for a table without trials for a preset's learners."""
     made = table.preset(preset)
-    if preset == RELEASED:
-        raise UserError(f"preset {preset}: expected another, since methods as released are not tuned")
+    if preset in PUBLISHED:
+        raise UserError(f"preset {preset}: expected another, since its hyperparameters are the published ones")
     if not groups(table, made):
         learners = dict.fromkeys(column.learner for column in made.columns or table.columns)
         raise UserError(f"table {table.name}: expected trials declared for {', '.join(learners)}, found none")

@@ -56,7 +56,7 @@ def used(results: Path, learner: str = "bc", interface: str = "ohio"):
     return preset.plans[interface, learner], preset.selection.get((interface, learner), "declared")
 
 
-def test_every_learner_and_kind_has_eight_tries_of_two_runs_on_the_selection_stream(made):
+def test_every_learner_and_kind_has_eight_trials_of_two_runs_on_the_selection_stream(made):
     found = records(made)
     assert set(found) == {f"bc.{kind}.{number}" for kind in ("hierarchy", "end-to-end") for number in range(8)}
     for name, cell in found.items():
@@ -74,7 +74,7 @@ def trial_runs() -> int:
     return 2
 
 
-def test_no_try_touches_the_test_stream(made, monkeypatch):
+def test_no_trial_touches_the_test_stream(made, monkeypatch):
     """What plays a trial takes no other stream; and no seed of another one is ever played."""
     given: Any = (None, "ohio", None, None, 4)  # which is not looked at before the stream
     with pytest.raises(TypeError, match=r"expected episodes of Selection, found Test"):
@@ -88,7 +88,7 @@ def test_no_try_touches_the_test_stream(made, monkeypatch):
     assert seeds == [Selection().seed] and Selection().seed not in (Test().seed, Data(tune.FIRST_SEED).seed)
 
 
-def test_a_table_uses_the_best_try(results):
+def test_a_table_uses_the_best_trial(results):
     for interface, group in (("ohio", "bc.hierarchy"), ("end_to_end", "bc.end-to-end")):
         best = argmax(results, group)
         plan, how = used(results, interface=interface)
@@ -125,7 +125,7 @@ def test_of_equals_the_first_is_taken(results):
     assert plan == trials.applied(TUNED.preset("tiny").plans["ohio", "bc"], GRID.grid["bc"][3]) and how != before
 
 
-def test_until_all_tries_are_there_the_declared_plan_is_used(results):
+def test_until_all_trials_are_there_the_declared_plan_is_used(results):
     other_best(results, 3)
     path = results / "selection/routing/tiny/bc.hierarchy.6.json"
     cell = json.loads(path.read_text())
@@ -137,7 +137,7 @@ def test_until_all_tries_are_there_the_declared_plan_is_used(results):
         assert "1 of 8 trials are missing; until all are there, the declared plan is used." in report.paths[0].read_text()
 
 
-def test_every_try_is_on_the_page_and_the_best_is_marked(results):
+def test_every_trial_is_on_the_page_and_the_best_is_marked(results):
     other_best(results, 3)
     (path,) = trials_of(TUNED).report(results, "tiny").write().paths
     assert path == results / "selection" / "routing-tiny.md"
@@ -173,7 +173,7 @@ OWN_GRID = ({}, *({"actor_lr": rate} for rate in (1e-3, 3e-3, 1e-2)), *({"batch"
 MINE = "from ohio_jax.learners.bc import Config, init, update, act\n"
 
 
-def test_an_own_learner_gets_its_tries_by_declaration(tmp_path, monkeypatch, command):
+def test_an_own_learner_gets_its_trials_by_declaration(tmp_path, monkeypatch, command):
     (tmp_path / "own_cloner.py").write_text(MINE)
     declared = dataclasses.replace(TUNED, trials=dataclasses.replace(GRID, grid={"own_cloner": OWN_GRID}))
     monkeypatch.setitem(TABLES, "routing", declared)
@@ -202,12 +202,13 @@ def test_a_task_with_a_plan_of_its_own_keeps_what_it_has_otherwise(results):
     assert tune.settled(TUNED, given, "tiny", results).plans["another", "ohio", "bc"] == trials.applied(own, best)
 
 
-def test_what_is_played_as_released_is_not_tuned():
-    with pytest.raises(UserError, match="preset released: expected another"):
-        tune.require(TABLES["routing"], "released")
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_published_hyperparameters_are_not_tuned(preset):
+    with pytest.raises(UserError, match=f"preset {preset}: expected another, since its hyperparameters are the published ones"):
+        tune.require(TABLES["routing"], preset)
 
 
-def test_the_tries_of_a_domain_choose_for_its_other_tables(results):
+def test_the_trials_of_a_domain_choose_for_its_other_tables(results):
     other = dataclasses.replace(TINY, name="other", tuned_by=TUNED)
     preset = tune.settled(other, other.preset("tiny"), "tiny", results)
     assert preset.plans["ohio", "bc"] == used(results)[0] and preset.selection["ohio", "bc"] == used(results)[1]
@@ -217,7 +218,7 @@ def test_the_tries_of_a_domain_choose_for_its_other_tables(results):
 
 
 @pytest.mark.parametrize("declared", [of for of in TABLES.values() if of.trials], ids=lambda of: of.name)
-def test_declared_tries(declared):
+def test_declared_trials(declared):
     """Every learner and kind of a table has eight valid trials that differ from another, on a row and columns that exist."""
     made = declared.preset("cpu")
     assert declared.trials.row in {row.name for row in made.rows}
@@ -231,7 +232,7 @@ def test_declared_tries(declared):
         assert len(tried) == 8 and all(a != b for a, b in itertools.combinations(tried, 2)), group.name
 
 
-def test_tables_without_tries_are_tuned_by_another():
+def test_tables_without_trials_are_tuned_by_another():
     assert [name for name, of in TABLES.items() if not of.trials] == ["gains"]
     assert TABLES["gains"].tuned_by is TABLES["manipulation"]
 
@@ -244,12 +245,12 @@ def test_tables_without_tries_are_tuned_by_another():
         ((*trials.CLONING[1:], {}), "found 8 of 8, first"),
     ],
 )
-def test_tries_are_eight_that_differ(grid, words):
+def test_trials_are_eight_that_differ(grid, words):
     with pytest.raises(UserError, match=words):
         trials.Trials("Tiny-DTV", {}, {"bc": grid})
 
 
-def test_tries_that_come_to_the_same_plan_are_refused():
+def test_trials_that_come_to_the_same_plan_are_refused():
     same = trials.Trials("Tiny-DTV", {}, {"bc": (*trials.CLONING[:7], {"actor_lr": 1e-3})})
     with pytest.raises(
         UserError, match=r"trials of bc\.hierarchy: expected plans that differ, found the same in {} and {'actor_lr': 0.001}"
@@ -257,7 +258,7 @@ def test_tries_that_come_to_the_same_plan_are_refused():
         list(tune.cells(dataclasses.replace(TUNED, trials=same), TUNED.preset("tiny"), ["bc.hierarchy"]))
 
 
-def test_a_try_changes_what_there_is():
+def test_a_trial_changes_what_there_is():
     plan = plans.plan("routing-synthetic", "iql", "ohio", "quick")
     found = trials.applied(plan, {"beta": 2.0, "updates": 100, "hidden": 16})
     assert (found.config.beta, found.updates, found.hidden, found.config.actor_lr_decay_steps) == (2.0, 100, 16, 100.0)
@@ -269,7 +270,7 @@ def test_a_try_changes_what_there_is():
 
 def test_committed_tables_use_the_best_of_what_was_tried():
     """Of every committed run file whose plan was chosen by trying."""
-    for declared, preset in itertools.product(TABLES.values(), ("cpu", "paper")):
+    for declared, preset in ((of, preset) for of in TABLES.values() for preset in of.presets):
         judge = declared.tuned_by or declared
         kept = {
             path.stem: json.loads(path.read_text())
