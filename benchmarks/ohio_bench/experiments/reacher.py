@@ -33,7 +33,7 @@ COLUMNS = tuple(
     for learner in LEARNERS
     for family, interface, inverse, weights in METHODS
 )
-# Equal horizons and backups: discounts are equal for every second, but where a column says so; a decision of the hierarchy is
+# Equal horizons and backups: discounts are equal per unit of time unless a column says otherwise; a decision of the hierarchy is
 # five low-level steps, and five of its decisions are 25. Cloning neither discounts nor looks ahead.
 LEAST_SQUARES, OBSERVED, PLANNED = "OHIO least squares", "Observed state", "MPC: OHIO least squares"
 CLONED = (LEAST_SQUARES, OBSERVED, PLANNED, "End-to-end")
@@ -98,7 +98,7 @@ def cpu() -> Preset:
 
 
 def horizon() -> Preset:
-    """Methods that look equally far ahead, by discounts equal for every second and n-step returns; an hour on two cores."""
+    """Methods of equal horizon, by discounts that are equal per unit of time and n-step returns; an hour on two cores."""
     return Preset(ROWS, BUDGETS["cpu"](), runs=5, test_episodes=100, policies=POLICIES, columns=EQUAL)
 
 
@@ -142,8 +142,7 @@ OHIO = "OHIO least squares"
 CLAIMS = (
     Claim(
         "end-to-end",
-        "IQL on recovered actions scores {difference} end-to-end IQL, at the same discount per decision, of which OHIO's lasts "
-        "five steps: end to end looks less far ahead.",
+        "IQL on recovered actions, which last five low-level steps, scores {difference} end-to-end IQL, whose actions last one.",
         ours=f"{OHIO} IQL",
         theirs="End-to-end IQL",
     ),
