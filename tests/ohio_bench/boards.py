@@ -85,13 +85,13 @@ def submission(column: str = "Ours IQL", **more: Any) -> dict[str, Any]:
     return cell("Reacher-Expert", column, 95.0, **{"author": "Somebody", "source": "https://example.org/code", **more})
 
 
-def fill(results: Path) -> None:
+def fill(results: Path, preset: str = "cpu") -> None:
     """Writes a small board: on expert data OHIO BC is better than the others, on mixed data all are equal."""
     made = [scripted("expert", 100.0)]
     for row, best in (("Reacher-Expert", 99.0), ("Reacher-Mixed", 50.0)):
         made += [cell(row, "OHIO analytical BC", best), cell(row, "OHIO analytical IQL", 50.0), cell(row, "End-to-end BC", 49.8)]
     for i, of in enumerate(made):
-        write_json(results / "runs" / "reacher" / "cpu" / f"{i}.json", of)
+        write_json(results / "runs" / "reacher" / preset / f"{i}.json", of | {"preset": preset})
 
 
 def finetuned(interface: str, before: float, during: float, after: float) -> dict[str, Any]:

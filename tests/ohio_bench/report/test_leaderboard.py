@@ -211,7 +211,7 @@ def test_fine_tuning_is_on_the_page(results):
 
 def test_claims_about_what_is_shown_are_on_the_page(results):
     found = boards.data_of((results / "index.html").read_text())["claims"]
-    assert {of["title"] for of in found} == {"Reacher", "Finetune"}
+    assert {of["title"] for of in found} == {"Reacher", "Fine-tuning"}
     (observed,) = (of["text"] for of in found if "observed states, for which" in of["text"])
     assert "; undecided: no run file" in observed and observed.endswith("Reacher-Medium Observed state IQL and 2 more.")
 
@@ -229,8 +229,7 @@ def test_no_text_of_a_run_file_becomes_markup(results):
 
 
 def test_quick_runs_have_a_page_of_their_own(tmp_path):
-    boards.fill(tmp_path)
-    (tmp_path / "runs" / "reacher" / "cpu").rename(tmp_path / "runs" / "reacher" / "quick")
+    boards.fill(tmp_path, "quick")
     written = leaderboard.rebuild(tmp_path)
     assert written == [tmp_path / "index-quick.html", tmp_path / "reacher-quick.md"]
     assert '<a href="reacher-quick.md">' in written[0].read_text()
