@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import add_learner as rwr  # which imports add_task, where the task `cart` joins `registry.TASKS`
-from ohio_bench.experiments import of_table, tries_of
+from ohio_bench.experiments import of_table, trials_of
 from ohio_bench.report import marked
 from ohio_bench.report.claims import Claim
 from ohio_bench.runner.run import run
 from ohio_bench.runner.table import Column, Preset, Row, Table
-from ohio_bench.runner.tries import Tries
+from ohio_bench.runner.trials import Trials
 from ohio_envs import datasets
 
 from ohio_jax.learners import LEARNERS
@@ -18,7 +18,7 @@ LEARNERS["rwr"] = rwr
 datasets.RECIPES["cart-random-v1"] = datasets.Recipe("cart", "random", episodes=100, validation_episodes=10)
 COLUMNS = (Column("OHIO", "ohio", "analytic", "rwr"), Column("End-to-end", "end_to_end", "analytic", "rwr"))
 GRID = ({}, *({"beta": beta} for beta in (0.3, 1.0, 10.0)), *({"actor_lr": rate} for rate in (3e-4, 3e-3, 1e-2)), {"batch": 512})
-TRIES = Tries("Cart-Random", {"hierarchy": "OHIO", "end-to-end": "End-to-end"}, {"rwr": GRID})
+TRIALS = Trials("Cart-Random", {"hierarchy": "OHIO", "end-to-end": "End-to-end"}, {"rwr": GRID})
 
 
 def cpu() -> Preset:
@@ -29,7 +29,7 @@ def cpu() -> Preset:
 
 
 NOTE = "Marks are where the cart is to stand; a return is minus the sum of its distances."
-TABLE = Table("cart", "Cart", COLUMNS, {"cpu": cpu}, NOTE, (), "m", tries=TRIES, origin="own_table:")
+TABLE = Table("cart", "Cart", COLUMNS, {"cpu": cpu}, NOTE, (), "m", trials=TRIALS, origin="own_table:")
 CLAIMS = (
     Claim("marks", "Regression on recovered marks scores {difference} regression on forces.", "OHIO RWR", "End-to-end RWR"),
     Claim("operator", "It scores {difference} the operator.", "OHIO RWR", "operator", "within", margin=5.0),
@@ -37,7 +37,7 @@ CLAIMS = (
 EXPERIMENT, RESULTS = of_table(TABLE, CLAIMS), Path("results")
 
 if __name__ == "__main__":
-    tried = run(tries_of(TABLE), "cpu", results=RESULTS)  # a killed call goes on where it stopped
+    tried = run(trials_of(TABLE), "cpu", results=RESULTS)  # a killed call goes on where it stopped
     filled = run(EXPERIMENT, "cpu", results=RESULTS)
     found = marked.all_of([EXPERIMENT], RESULTS)
     print(tried.report.paths[0].read_text(), filled.report.paths[0].read_text(), marked.shown(found), sep="\n")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from ohio_bench import cli
 from ohio_bench.experiments import EXPERIMENTS, TABLES
-from ohio_bench.runner import executors, standing
+from ohio_bench.runner import executors, freshness
 from ohio_envs import datasets, registry
 
 from ohio_jax.learners import LEARNERS
@@ -81,7 +81,7 @@ def killed(own: Path, line: str, results: str, amount: int) -> None:
     assert process.wait() == -signal.SIGKILL
 
 
-def test_own_table_from_tries_to_claims(own, capsys, monkeypatch):
+def test_own_table_from_trials_to_claims(own, capsys, monkeypatch):
     for line in LINES:
         whole = typed(capsys, line, "whole")
     killed(own, LINES[0], "stopped", 2)
@@ -113,10 +113,10 @@ def test_own_table_from_tries_to_claims(own, capsys, monkeypatch):
     assert stopped == whole
 
     # The table learns by what was best, and as declared where nothing was tried.
-    tries, runs = cells("whole", "selection"), cells("whole", "runs")
+    trials, runs = cells("whole", "selection"), cells("whole", "runs")
     for interface, kind in (("ohio", "hierarchy"), ("end-to-end", "end-to-end")):
-        means = [np.mean(tries[f"rwr.{kind}.{number}"]["returns"]) for number in range(8)]
-        best = tries[f"rwr.{kind}.{int(np.argmax(means))}"]["changes"]
+        means = [np.mean(trials[f"rwr.{kind}.{number}"]["returns"]) for number in range(8)]
+        best = trials[f"rwr.{kind}.{int(np.argmax(means))}"]["changes"]
         cell = runs[f"cart-random.{interface}.rwr"]
         plan = {**cell["config"]["plan"], **cell["config"]["plan"]["config"]}
         assert {name: plan[name] for name in best} == best and cell["selection"].startswith("tuned ")
@@ -131,7 +131,7 @@ def test_own_table_from_tries_to_claims(own, capsys, monkeypatch):
     assert not any(of["stale"] for of in whole["claims"])
 
     # Of the learner's source, its own cells; of the table's, none; of the task's, all.
-    stale = lambda: {name for name, cell in runs.items() if standing.Sources(Path("whole")).state(cell) == "stale"}
+    stale = lambda: {name for name, cell in runs.items() if freshness.Sources(Path("whole")).state(cell) == "stale"}
     own_cells = {"cart-random.ohio.rwr", "cart-random.end-to-end.rwr"}
     for name, expected in (("own_table", set()), ("add_learner", own_cells), ("add_task", set(runs))):
         text = Path(f"{name}.py").read_text()

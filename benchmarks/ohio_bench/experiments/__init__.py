@@ -4,7 +4,7 @@ import functools
 from dataclasses import replace
 
 from ohio_bench.experiments import finetune, gains, manipulation, reacher, routing, sensitivity, supply_chain
-from ohio_bench.report import evidence, markdown, tries
+from ohio_bench.report import evidence, markdown, trials
 from ohio_bench.report.claims import Claim
 from ohio_bench.runner import table, tune
 from ohio_bench.runner.cell import Experiment
@@ -33,8 +33,8 @@ def of_table(declared: Table, claims: tuple[Claim, ...] = ()) -> Experiment:
     )
 
 
-def tries_of(declared: Table) -> Experiment:
-    """The tries of a results table as the runner takes them: its groups are learners and kinds."""
+def trials_of(declared: Table) -> Experiment:
+    """The trials of a results table as the runner takes them: its groups are learners and kinds."""
     return Experiment(
         name=declared.name,
         command=f"tune {declared.called}",
@@ -42,7 +42,7 @@ def tries_of(declared: Table) -> Experiment:
         group="learner and kind",
         groups=lambda preset: [group.name for group in tune.groups(declared, preset)],
         cells=functools.partial(tune.cells, declared),
-        report=functools.partial(tries.report, declared),
+        report=functools.partial(trials.report, declared),
         presets=declared.presets,
         place=tune.PLACE,
     )
