@@ -131,10 +131,7 @@ class Relabeling(NamedTuple):
 def relabeling(trajectories: Trajectories, task: Task, interface: str, inverse: str) -> Relabeling:
     """Looks at what `relabel` is given, and inverts nothing yet. Raises UserError as it does."""
     precision.check()
-    if interface not in task.interfaces:
-        raise unknown(f"action interface for {task.name}", interface, task.interfaces)
-    if inverse not in INVERSES:
-        raise unknown("inverse", inverse, INVERSES)
+    check_names(task, interface, inverse)
     if trajectories.card.get("task") != task.name:
         raise UserError(f"dataset: field card.task: expected {task.name!r}, found {short(trajectories.card.get('task'))}")
     check_trajectories(trajectories, task, interface)
@@ -302,6 +299,15 @@ def relabel_part(kept: Path, of: Relabeling, first: int, stop: int, update: Upda
         parts.keep(path, identity, recovered(of, first, stop, update))
     else:
         update(int(np.sum(-(-np.diff(of.logs.offset[first : stop + 1]) // of.steps))))
+
+
+def check_names(task: Task, interface: str, inverse: str, weights: str | None = None) -> None:
+    """Raises UserError for what `relabel` does not know."""
+    if interface not in task.interfaces:
+        raise unknown(f"action interface for {task.name}", interface, task.interfaces)
+    if inverse not in INVERSES:
+        raise unknown("inverse", inverse, INVERSES)
+    _weights(weights, inverse)
 
 
 def _weights(name: str | None, inverse: str) -> str:

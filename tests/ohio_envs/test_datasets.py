@@ -111,6 +111,18 @@ def test_the_first_ones_are_those_of_the_whole(episodes):
     assert some.digest == replace(load_dataset(NAME).validation.episodes(0, min(episodes, 3)), card={}).digest
 
 
+def test_a_whole_one_is_read_where_nothing_can_be_written(monkeypatch, tmp_path):
+    """Not even a lock; and what is missing there is one line, before the work."""
+    made = datasets.make(NAME, 0, "train", 2)
+    monkeypatch.setattr(datasets, "file_lock", lambda path: pytest.fail("it was locked"))
+    assert datasets.make(NAME, 0, "train", 2) == made
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("OHIO_DATASETS", str(tmp_path / "file"))
+    monkeypatch.setattr(datasets, "task_of", lambda name: pytest.fail("it worked"))
+    with pytest.raises(UserError, match="train-2: expected a file that can be written, found: Not a directory"):
+        datasets.make(NAME, 0, "train", 2)
+
+
 def test_a_killed_call_goes_on(monkeypatch):
     """With the chunk that it had finished, which is not played again."""
     whole, played = load_dataset(NAME, 1).train.digest, []
@@ -156,6 +168,31 @@ def test_another_digest_than_the_shipped_one_is_refused(monkeypatch):
     load_dataset(NAME)
 
 
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("behavior_policy", {"behavior_policy": "inf"}),
+        ("settings", {"settings": {"regions": 5, "horizon": 5}}),
+        ("first_episode", {"episodes": 71}),
+    ],
+)
+def test_what_another_recipe_of_the_name_made_is_refused(monkeypatch, field, changes):
+    """As one of one's own did before it was edited."""
+    datasets.make(NAME, 0, "validation")
+    monkeypatch.setitem(datasets.RECIPES, NAME, replace(SMALL, **changes))
+    with pytest.raises(UserError, match=f"validation: field {field}: expected .*, as data set {NAME} has it, found .*--again"):
+        datasets.make(NAME, 0, "validation")
+    datasets.make(NAME, 0, "validation", again=True)
+
+
+def test_a_setting_that_came_later_makes_no_other_data(monkeypatch):
+    task = datasets.task_of(NAME)
+    datasets.make(NAME, 0, "validation")
+    later = replace(task, settings={**task.settings, "later": 1})
+    monkeypatch.setattr(datasets, "task_of", lambda name: later)
+    datasets.make(NAME, 0, "validation")
+
+
 def test_shipped_digests_are_of_data_sets_that_there_are():
     for name, seeds in datasets.shipped().items():
         assert name in datasets.RECIPES and all(seed.isdecimal() for seed in seeds)
@@ -199,9 +236,13 @@ def test_the_command(command):
         ("data make lift-v9", "unknown data set 'lift-v9'"),
         ("data list reacher", "NAME: expected with make or verify, found with list"),
         ("data verify --data-seed 1", "--data-seed: expected with make, found with verify"),
+        (f"invert {NAME} --inverse magic --out g.npz", "unknown inverse 'magic'"),
+        (f"invert {NAME} --interface magic --out g.npz", "unknown action interface for routing-synthetic 'magic'"),
+        (f"invert {NAME} --weights magic --out g.npz", "unknown weights 'magic'"),
+        (f"invert {NAME} --set sails=3 --out g.npz", "sails"),
         ("invert none.npz --data-seed 1 --out g.npz", "--data-seed: expected with the name of a data set, found with none.npz"),
     ],
 )
 def test_mistakes_end_in_one_line(command, line, said):
     code, out, err = command(line)
-    assert code == 2 and out == "" and said in err and err.count("\n") == 1
+    assert code == 2 and out == "" and said in err and err.count("\n") == 1 and not datasets.folder().exists()

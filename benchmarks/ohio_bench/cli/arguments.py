@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from ohio_jax import limits
+from ohio_jax import interrupts, limits
 from ohio_jax.errors import UserError, short, unknown
 
 Add = Callable[..., argparse.ArgumentParser]  # (name, function, cached=True) -> the parser of a new command
@@ -71,7 +71,8 @@ def say(text: str) -> None:
     except UnicodeEncodeError:
         text = text.replace("±", "+/-").encode(encoding, "backslashreplace").decode(encoding)
     try:
-        print(text, flush=True)
+        with interrupts.immediate():  # raises one that came while modules were imported, and was not raised there
+            print(text, flush=True)
     except OSError as error:
         error.filename = "standard output"
         raise

@@ -220,18 +220,19 @@ def leaderboard_command(args) -> None:
 
 def claims_command(args) -> None:
     """judge what is claimed of the tables' methods: holds, fails or undecided, from the run files alone"""
-    from ohio_bench.experiments import EXPERIMENTS
+    from ohio_bench.experiments import EXPERIMENTS, join
     from ohio_bench.report import marked
     from ohio_bench.runner.cell import Report
 
+    chosen = [join(name) for name in args.experiment]
     known = {name: of for name, of in EXPERIMENTS.items() if of.claims}
-    for name in args.experiment:
+    for name in chosen:
         if name not in known:
             raise unknown("experiment with claims", name, known)
-    if args.write and args.experiment:
+    if args.write and chosen:
         raise UserError("--write: expected with the claims of all experiments, which texts name, found with some")
     results = Path(args.results)
-    found = marked.all_of([of for name, of in known.items() if name in (args.experiment or known)], results)
+    found = marked.all_of([of for name, of in known.items() if name in (chosen or known)], results)
     written = Report(marked.files(found, results, Path(args.texts)) if args.write else {}).write().paths
     said = {"claims": marked.as_json(found), "written": list(map(str, written))}
     show(args, said, "\n".join([marked.shown(found), *map(str, written)]))
@@ -269,7 +270,8 @@ def add_to(add: Add) -> None:
     command = add_fill("bench", bench_command, "rows")
     command.add_argument(
         "table",
-        help="routing, reacher, supply-chain, manipulation or gains; all: every experiment of the paper, then the leaderboard",
+        help="routing, reacher, supply-chain, manipulation or gains; all: every experiment of the paper, then the leaderboard; "
+        "or module: of your own, whose TABLE it is",
     )
     words = "runs a cell, each with a training seed and a data set of its own, instead of the preset's"
     command.add_argument("--seeds", type=Number("seeds"), help=words)
@@ -278,7 +280,7 @@ def add_to(add: Add) -> None:
     command.add_argument("--sentinel", action="store_true", help=f"{words} of its code are equivalent")
     add_processes(command)
     command = add_fill("tune", tune_command, "learners and kinds, as in iql.end-to-end,")
-    command.add_argument("table", help="routing, reacher, supply-chain or manipulation")
+    command.add_argument("table", help="routing, reacher, supply-chain or manipulation; or module: of your own")
     command.add_argument(
         "--learner", help="only this one: its name, or module:object of your own, for which the table has trials"
     )
@@ -289,7 +291,7 @@ def add_to(add: Add) -> None:
     add_results(add("leaderboard", leaderboard_command))
 
     command = add("claims", claims_command, cached=False)
-    command.add_argument("experiment", nargs="*", help="only the claims of these")
+    command.add_argument("experiment", nargs="*", help="only the claims of these; or module: of your own")
     command.add_argument("--write", action="store_true", help="write them to results/claims, and between the markers of texts")
     words = "folder of README.md and docs, whose markers are filled"
     command.add_argument("--texts", type=path_argument, metavar="DIR", default=".", help=words)

@@ -80,7 +80,7 @@ class Measured:
         name: of the cell.
         values: statistic -> `Float[R]`, a number a run.
         seeds: of the runs; none of a scripted policy, whose one number is compared with every run.
-        tests: which episodes it was tested on. data: what it learned from, None of a scripted policy.
+        tests: which episodes it was tested on. data: the logs it learned from, by digest; None of a scripted policy.
         policy: equal of cells that play the same policies with the same returns, see `ohio_bench.report.policies`.
         updates: of the learner, None of a scripted policy.
         stale: whether other source made it than today's, and nothing shows that today's gives the same.
@@ -200,7 +200,7 @@ def _compare(claim: Claim, evidence: Evidence, rows: Sequence[str]) -> _Compared
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         return nothing(f"no run file with a {claim.statistic} of {', '.join(missing[:NAMED])}{more}", missing)
     if unpaired:
-        return nothing(f"data or test episodes of the two methods differ on {', '.join(unpaired)}")
+        return nothing(f"logs or test episodes of the two methods differ on {', '.join(unpaired)}")
     kept = tuple(pairs.values())
     learned = [of for pair in kept for of in pair if of and of.seeds]
     seeds = sorted(set.intersection(*(set(of.seeds) for of in learned))) if learned else []

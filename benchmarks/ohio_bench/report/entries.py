@@ -205,7 +205,7 @@ def part(config: dict[str, Any], fields: Iterable[str]) -> dict[str, Any]:
 def _ranks(cells: list[dict[str, Any]], runs: list[np.ndarray]) -> dict[int, tuple[int, int]]:
     """Place of a cell -> its first and last rank in its row. One policy is one contender, whatever number of cells hold it.
 
-    A row is ranked if all of ours are on the same data and test episodes; without what was submitted on others, or of one run.
+    A row is ranked if all of ours are on the same logs and test episodes; without what was submitted on others, or of one run.
     """
     paired = lambda config: store.digest([*(part(config, of) for of in (TESTS, DATA)), config["plan"].get("first_seed", 0)])
     out: dict[int, tuple[int, int]] = {}
@@ -213,7 +213,8 @@ def _ranks(cells: list[dict[str, Any]], runs: list[np.ndarray]) -> dict[int, tup
         learned = [i for i, cell in enumerate(cells) if cell["row"] == name and "policy" not in cell["config"]]
         ours = {paired(cells[i]["config"]) for i in learned if "author" not in cells[i]}
         rivals = [i for i in learned if paired(cells[i]["config"]) in ours and len(runs[i]) > 1]
-        if len(ours) > 1:
+        logs = {policies.logs_of(cells[i]) for i in learned if "author" not in cells[i]}
+        if len(ours) > 1 or len(logs) > 1:
             continue
         first = policies.first_of([cells[i] for i in rivals])
         if len(apart := sorted(set(first))) < 2:

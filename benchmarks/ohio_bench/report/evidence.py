@@ -45,7 +45,7 @@ def _measured(
         values=values,
         seeds=tuple(range(first, first + runs)) if learned else (),
         tests=entries.part(config, entries.TESTS),
-        data=entries.part(config, entries.DATA) if learned else None,
+        data=[entries.part(config, entries.DATA), *policies.logs_of(cell)] if learned else None,
         policy=policy or name,
         updates=plan.get("updates"),
         stale=sources.state(cell) == "stale",

@@ -45,7 +45,7 @@ def _markdown(of: Board) -> str:
     given = {
         "table": table,
         "preset": of.preset,
-        "command": f"ohio-jax bench {table.name} --preset {of.preset}",
+        "command": f"ohio-jax bench {table.called} --preset {of.preset}",
         "hardware": plain(some.hardware),
         "runs": f"{some.seeds} run{'s' * (some.seeds > 1)}",
         "episodes": some.episodes,

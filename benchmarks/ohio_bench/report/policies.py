@@ -11,6 +11,11 @@ def cards(cell: dict[str, Any]) -> list[dict[str, Any]]:
     return found if isinstance(found, list) else [found]
 
 
+def logs_of(cell: dict[str, Any]) -> tuple[Any, ...]:
+    """Digests of the logs that a cell learned from, one a run: under one name, other processors make others."""
+    return tuple(card.get("source_sha256") for card in cards(cell))
+
+
 def policy_of(cell: dict[str, Any]) -> tuple[Hashable, ...] | None:
     """What tells trained policies apart: the transitions that each was learned from, its plan and its action interface.
 

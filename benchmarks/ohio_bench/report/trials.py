@@ -39,7 +39,7 @@ def report(declared: Table, results: Path, preset: str) -> Report:
         missing = played.count(None)
         more = f"{missing} of {TRIALS} trials are missing; until all are there, the declared plan is used." if missing else ""
         parts += [title, table(HEAD, rows), *filter(None, [more])]
-    given = {"title": declared.title, "name": declared.name, "preset": preset, "trials": TRIALS, "runs": tune.RUNS}
+    given = {"title": declared.title, "name": declared.called, "preset": preset, "trials": TRIALS, "runs": tune.RUNS}
     given |= {"episodes": made.test_episodes, "stale": fresh.text(), "groups": "\n\n".join(parts)}
     text = filled("ohio_bench.report", "trials", given)
     return Report({results / tune.PLACE / f"{declared.name}-{preset}.md": text.encode()}, freshness=fresh)

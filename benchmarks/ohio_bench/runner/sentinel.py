@@ -1,7 +1,8 @@
 """A sentinel: the first run of one cell of a table, rerun in a folder of its own after the cell's code has changed.
 
-If all its returns are the same, the modules that changed are noted as equivalent, for all cells of the table that share them.
-Modules that it does not use, such as another learner, need a sentinel of their own.
+If all its returns are the same, that is taken to show that the modules that changed are equivalent, and is noted for all cells
+of the table that share them. Modules that it does not use, such as another learner, need a sentinel of their own. It shows nothing
+of code in its modules that only other cells use, so the cell with most modules is picked.
 """
 
 import contextlib
@@ -38,14 +39,14 @@ def rerun(
 
     Args:
         first: the same experiment with the first run of each cell alone.
-        only: the cell; by default the stale one that learns and took least time.
+        only: the cell; by default, of the stale ones that learn and have most modules, the one that took least time.
 
     Returns:
         None where no cell is stale.
 
     Raises:
-        UserError: for a cell that has no run file, or one that says less than is needed; on another platform than it was run on;
-            and for other returns. Nothing is noted then.
+        UserError: for a cell that learns nothing, has no run file, or one that says less than is needed; on another platform than
+            it was run on; and for other returns. Nothing is noted then.
     """
     name, stored = _pick(experiment, preset, tuple(only), results)
     if not name:
@@ -85,14 +86,18 @@ def _pick(experiment: Experiment, preset: str, only: tuple[str, ...], results: P
         path = place / f"{only[0]}.json"
         if not path.exists():
             raise UserError(f"{path}: expected a run file to compare with, found none")
-        return only[0], store.read(path, experiment.kind(only[0]))
+        cell = store.read(path, experiment.kind(only[0]))
+        if "policy" in cell["config"]:  # which neither logs nor learns, and leaves most of its task's low level alone
+            raise UserError(f"cell {only[0]}: expected one that learns, found a policy's; --stale runs it again")
+        return only[0], cell
     names = [path.relative_to(place).with_suffix("").as_posix() for path in sorted(place.rglob("*.json"))]
     cells = {name: store.read(place / f"{name}.json", experiment.kind(name)) for name in names}
     stale = {name: cell for name, cell in cells.items() if sources.state(cell) == "stale"}
     able = {name: cell for name, cell in stale.items() if "sources" in cell and "policy" not in cell["config"]}
     if stale and not able:
         raise UserError(f"{place}: expected a stale cell that learns and names its sources, found none; --stale runs them again")
-    return min(able.items(), key=lambda item: sum(item[1]["seconds"].values()), default=("", {}))
+    dear = lambda item: (-len(sources.stored(item[1]["sources"])), sum(item[1]["seconds"].values()))
+    return min(able.items(), key=dear, default=("", {}))
 
 
 def _check(cell: Cell, stored: dict[str, Any]) -> None:

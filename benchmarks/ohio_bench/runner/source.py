@@ -72,10 +72,14 @@ def chosen(config: dict[str, Any]) -> Choice:
 
 
 def module_of(thing: Any) -> str:
-    """The module that a registered thing lies in, or is."""
+    """The module that a registered thing lies in, or is; a script that is run goes by the name that it is imported by."""
     thing = inspect.unwrap(thing)
     thing = getattr(thing, "func", thing)  # of a partial
-    return getattr(thing, "__module__", None) or thing.__name__
+    name = getattr(thing, "__module__", None) or thing.__name__
+    if name != "__main__":
+        return name
+    spec, file = (getattr(sys.modules[name], field, None) for field in ("__spec__", "__file__"))
+    return spec.name if spec else Path(file or name).stem
 
 
 def _texts(value: Any) -> Iterator[tuple[str, str]]:

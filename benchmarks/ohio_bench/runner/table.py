@@ -139,6 +139,7 @@ class Table:
         shares: fields that are at most 1 an episode.
         trials: by which plans are chosen, see `ohio_bench.runner.tune`.
         tuned_by: the table of the same domain by whose trials the plans of this one are chosen.
+        origin: of a table from elsewhere, `module:`, by which commands find it.
     """
 
     name: str
@@ -155,8 +156,14 @@ class Table:
     chart: Callable[[list[Any]], bytes] | None = None  # entries -> PNG, in place of the bars
     trials: Trials | None = None
     tuned_by: "Table | None" = None
+    origin: str = ""
 
     preset = preset_of
+
+    @property
+    def called(self) -> str:
+        """What commands find it by."""
+        return self.origin or self.name
 
 
 def with_learner(table: Table, preset: str, learner: str) -> Table:

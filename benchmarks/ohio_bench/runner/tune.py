@@ -103,9 +103,10 @@ class Chosen:
 
 
 def records(table: Table, preset: str, results: Path = RESULTS) -> dict[str, dict[str, Any]]:
-    """Run files of trials by name."""
+    """Run files of trials by name. Raises UserError for a damaged one, and for one of another table or preset."""
     place = store.folder(table.name, preset, results, PLACE)
-    return {path.stem: store.read(path, KIND) for path in sorted(place.glob("*.json"))}
+    check = functools.partial(store.check_place, table.name, preset)
+    return {path.stem: store.read(path, KIND, check) for path in sorted(place.glob("*.json"))}
 
 
 def chosen(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> list[Chosen]:

@@ -58,7 +58,7 @@ def test_every_number_of_every_flag_has_bounds():
             continue
         low, high = action.type.bounds
         assert action.type(str(low)) == low and action.type(str(high)) == high
-        assert action.default is None or low <= action.default <= high
+        assert action.default in (None, []) or low <= action.default <= high
         for text in (str(low - 1), str(2 * high + 1), "1" + "0" * 18, "9" * 5000, "nan", "inf", "1e400", "one", "", "0x10"):
             with pytest.raises(argparse.ArgumentTypeError, match=r"^expected (an integer|a number) from") as caught:
                 action.type(text)

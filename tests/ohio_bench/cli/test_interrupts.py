@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from ohio_bench import cli
+from ohio_bench.cli import arguments
 from ohio_envs import registry
 
-from ohio_jax import data
+from ohio_jax import data, interrupts
 from ohio_jax.collect import collect
 
 SMALL = "routing-synthetic --set regions=4,horizon=5 --policy dtv"
@@ -59,6 +60,14 @@ def test_training(command, tmp_path):
     assert (code, said) == (130, ["ohio-jax train: interrupted; the same command goes on"])
     (kept,) = (tmp_path / "run" / "checkpoint").iterdir()
     assert int(kept.name) > 0
+
+
+def test_a_signal_that_could_not_be_raised_is_raised_before_the_result(monkeypatch, capsys):
+    """As one while modules are imported, which is all that `list` does."""
+    monkeypatch.setattr(interrupts, "_first", signal.SIGTERM)
+    with pytest.raises(interrupts.Interrupted):
+        arguments.say("a result")
+    assert capsys.readouterr().out == ""
 
 
 LATE = """

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from ohio_bench.experiments import of_table, routing
+from ohio_bench.experiments import manipulation, of_table, routing
 from ohio_bench.runner.run import run
 from ohio_envs import registry
 
@@ -52,3 +52,8 @@ def test_every_method_as_released_fills_its_cell(tmp_path, monkeypatch, columns)
 def same(path, config) -> bool:
     found = json.loads(path.read_text())
     return found["interface"] == config["interface"] and found["plan"] == config["plan"]
+
+
+def test_lift_and_door_as_released_search_as_released():
+    """From the constant start, with the cross-entropy method; its last iterate."""
+    assert {column.inverse for column in manipulation.RELEASED} == {"least_squares", "gradient_released"}

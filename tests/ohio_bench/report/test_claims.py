@@ -243,6 +243,16 @@ def test_claims_of_a_table_from_its_run_files(tmp_path):
     assert better.stale and better.cells == ("Reacher-Expert OHIO analytical BC", "Reacher-Expert End-to-end BC")
 
 
+def test_other_logs_of_the_same_name_are_other_data(tmp_path):
+    for column, logs in (("OHIO analytical BC", "a"), ("End-to-end BC", "b")):
+        cell = boards.cell("Reacher-Expert", column, 50.0)
+        cell["data"][0]["source_sha256"] = logs
+        write_json(tmp_path / "runs" / "reacher" / "cpu" / f"{logs}.json", cell)
+    (better,) = claims.of_experiment(of_table(TABLES["reacher"], MINE[:1]), tmp_path)["cpu"]
+    assert (better.verdict, better.effect) == ("undecided", None)
+    assert better.why == "logs or test episodes of the two methods differ on Reacher-Expert"
+
+
 def test_submitted_run_files_are_nobodys_claims(tmp_path):
     boards.fill(tmp_path)
     write_json(tmp_path / "runs" / "submitted" / "reacher" / "cpu" / "x.json", boards.submission("OHIO least squares IQL"))

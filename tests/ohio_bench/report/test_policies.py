@@ -29,6 +29,10 @@ def listed(*cells: dict[str, Any]) -> dict[tuple[str, str], Entry]:
     return {(entry.row, entry.column): entry for entry in entries.entries(REACHER, "cpu", list(cells))}
 
 
+def submission_of(cell: dict[str, Any]) -> dict[str, Any]:
+    return {**cell, "author": "Somebody", "source": "https://example.org/code"}
+
+
 FIVE = (70.0, 71.0, 73.0, 69.0, 72.0)
 ROWS = ("Reacher-Expert", "Reacher-Mixed")
 BC, IQL = "OHIO analytical BC", "OHIO analytical IQL"
@@ -108,6 +112,17 @@ def test_a_policy_that_two_methods_hold_is_tried_once():
 def test_runs_on_other_episodes_or_data_are_not_compared(changed):
     found = listed(made(ROWS[0], BC, *FIVE), made(ROWS[0], "End-to-end BC", *(run - 50.0 for run in FIVE), **changed))
     assert {entry.rank for entry in found.values()} == {(0, 0)} and not any(entry.best for entry in found.values())
+
+
+def test_other_logs_of_the_same_name_are_other_data():
+    """As another kind of processor makes them: neither ranked together nor compared by a claim."""
+    cells = [made(ROWS[0], BC, *FIVE), made(ROWS[0], "End-to-end BC", *FIVE[::-1])]
+    for digest, rank in (("a", (1, 2)), ("b", (0, 0))):
+        for cell, logs in zip(cells, ("a", digest), strict=True):
+            cell["data"] = [card | {"source_sha256": logs} for card in cell["data"]]
+        assert {entry.rank for entry in listed(*cells).values()} == {rank}
+    theirs = submission_of(cells[1])
+    assert {entry.rank for entry in listed(cells[0], theirs).values()} == {(1, 2)}  # others have other processors
 
 
 def test_what_is_submitted_on_other_seeds_ranks_nowhere_and_moves_nobody():

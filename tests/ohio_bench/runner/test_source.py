@@ -3,7 +3,9 @@
 import json
 import shutil
 import subprocess
+import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from ohio_bench.experiments import TABLES, of_table
 from ohio_bench.report import markdown
 from ohio_bench.runner import freshness, sentinel, source, table
 from ohio_bench.runner.run import run
+from ohio_envs import registry
 
 from ohio_jax.errors import UserError
 from tests.ohio_bench.tiny import PART
@@ -94,6 +97,7 @@ def test_committed_sources_are_those_of_committed_cells():
         ("ohio_jax/learners/iql.py", "", "\nEXTRA = 1\n", ["ohio_jax.learners.iql"]),
         ("ohio_jax/learners/td3_bc.py", "", "\nEXTRA = 1\n", []),
         ("ohio_jax/relabel.py", "", "\nEXTRA = 1\n", ["ohio_jax.relabel"]),
+        ("ohio_jax/streams.py", "place = 4", "place = 5", ["ohio_jax.streams"]),  # of the test episodes
         ("ohio_envs/plans.py", "", "\nEXTRA = 1\n", []),
         ("ohio_envs/routing/task.py", "", "\nEXTRA = 1\n", []),
         ("ohio_jax/learners/__init__.py", '    "bc": bc,', '    "bc": bc,\n    "copy": bc,', []),
@@ -141,6 +145,21 @@ def test_a_learner_from_elsewhere_counts_with_what_lies_beside_it(tmp_path, monk
     assert list(source.changes(before, source.Code().sources(config(plan=plan)))) == ["own_net"]
     Path("own_learner.py").unlink()  # what is gone is named
     assert "own_learner" in source.changes(before, source.Code().sources(config(plan=plan)))
+
+
+def test_what_a_script_declares_counts_as_the_module_it_is(tmp_path, monkeypatch):
+    """Not as `__main__`, which is another module to the next command."""
+    script = types.ModuleType("__main__")
+    script.__file__ = str(tmp_path / "own_script.py")
+    Path(script.__file__).write_text("def task(given): ...\n")
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    monkeypatch.syspath_prepend(tmp_path)
+    exec(compile(Path(script.__file__).read_text(), script.__file__, "exec"), vars(script))
+    monkeypatch.setitem(registry.TASKS, "own", vars(script)["task"])
+    before = source.Code().sources({"task": "own", "policy": "none"})
+    assert "own_script" in before and "__main__" not in before
+    Path(script.__file__).write_text("def task(given): return 1\n")
+    assert list(source.changes(before, source.Code().sources({"task": "own", "policy": "none"}))) == ["own_script"]
 
 
 # --- Stale cells ------------------------------------------------------------------------------------------------------
@@ -229,6 +248,7 @@ def test_a_sentinel_that_returns_the_same_keeps_what_shares_its_code(results, su
     edit(suite / "ohio_jax/rollout.py", "def episode_keys", "EXTRA = 1\n\n\ndef episode_keys")
     edit(suite / "ohio_jax/learners/iql.py", "def update(", "EXTRA = 1\n\n\ndef update(")
     assert set(states(results).values()) == {"stale"}
+    assert sentinel._pick(of_table(PART), "tiny", (), results)[0] == "tiny-dtv.ohio.iql", "which has all that the other has"
     seconds = lambda name: sum(json.loads((results / f"runs/routing/tiny/{name}.json").read_text())["seconds"].values())
     learned = ("tiny-dtv.ohio.bc", "tiny-dtv.ohio.iql")
     assert rerun(results, learned[0]) == sentinel.Rerun(learned[0], 1)
@@ -251,7 +271,7 @@ def test_equivalence_leads_from_change_to_change(results, suite):
     for number in (1, 2):
         edit(suite / "ohio_jax/rollout.py", "def episode_keys", f"EXTRA_{number} = 1\n\n\ndef episode_keys")
         assert fresh(results).stale == 5
-        rerun(results, "tiny.policy.none")
+        rerun(results, "tiny-dtv.ohio.iql")
         assert set(states(results).values()) == {"equivalent"}
 
 
@@ -270,6 +290,8 @@ def test_a_sentinel_that_returns_otherwise_notes_nothing(results, suite, command
 def test_what_a_sentinel_cannot_compare_with(results, suite):
     with pytest.raises(UserError, match=r"tiny-mars\.json: expected a run file to compare with, found none"):
         rerun(results, "tiny-mars")
+    with pytest.raises(UserError, match=r"tiny\.policy\.none: expected one that learns, found a policy's; --stale runs it again"):
+        rerun(results, "tiny.policy.none")  # of other logs, say, it would show nothing
     with pytest.raises(UserError, match="--only: expected one cell with --sentinel, found 2"):
         rerun(results, "tiny-dtv.ohio.bc", "tiny-dtv.ohio.iql")
     path = results / "runs/routing/tiny/tiny-dtv.ohio.bc.json"

@@ -91,6 +91,10 @@ CELL, TUNED = boards.cell("Reacher-Expert", "OHIO analytical IQL", 50.0), boards
         ("cell", "config.plan.updates", 1.5, "field config.plan.updates: expected a number of gradient updates"),
         ("cell", "config.plan.seeds", 3, "field returns: expected 3 lists, a training seed each"),
         ("cell", "data.0.episodes", None, r"field data\[0\].episodes: expected, found none"),
+        ("cell", "data.0.sha256", [], r"field data\[0\].sha256: expected the SHA-256 of the transitions"),
+        ("submission", "data.0.return_mean", "<b>", r"field data\[0\].return_mean: expected a number or null"),
+        ("submission", "data.0.episodes", [], r"field data\[0\].episodes: expected a number of episodes"),
+        ("submission", "data.0.task", True, r"field data\[0\].task: expected the name of a task"),
         ("cell", "data", {}, "field data: expected a list of cards of the transitions learned from"),
         ("cell", "config.data_set", None, "field config.data_set: expected, found none"),
         ("cell", "config.test_stream", "selection", "field config.test_stream: expected test, the stream"),
@@ -107,10 +111,11 @@ CELL, TUNED = boards.cell("Reacher-Expert", "OHIO analytical IQL", 50.0), boards
     ],
 )
 def test_what_is_wrong_with_a_run_file_is_named(kind, path, value, message):
-    for sound, name in ((CELL, "cell"), (TUNED, "finetune")):
-        schema.check(sound, name)
+    sound = {"cell": CELL, "finetune": TUNED, "submission": boards.submission()}
+    for name, of in sound.items():
+        schema.check(of, name)
     with pytest.raises(UserError, match=f"^{message}"):
-        schema.check(spoiled(CELL if kind == "cell" else TUNED, path, value), kind)
+        schema.check(spoiled(sound[kind], path, value), kind)
 
 
 @pytest.mark.parametrize(
