@@ -146,7 +146,7 @@ def make(name: str, data_seed: int, split: Split, episodes: int | None = None, a
     stream, all_of = Data(data_seed), of.episodes if split == "train" else of.validation_episodes
     limits.check(f"{name}: episodes", all_of if episodes is None else episodes, (1, all_of))
     path = path_of(name, data_seed, split, None if episodes == all_of else episodes).absolute()
-    first, amount = (0, episodes or all_of) if split == "train" else (of.episodes, all_of)
+    first, amount = 0 if split == "train" else of.episodes, episodes or all_of
     is_whole = lambda: path.exists() and not parts.folder(path).exists()
     if again or not mesh.broadcast_bool(is_whole()):  # a whole one may lie where nothing can be written
         try_output(path, folder=True)

@@ -39,8 +39,8 @@ COLUMNS = tuple(
     for family, interface, inverse, weights, zero_shot in METHODS
     if learner == "iql" or family in ALL_LEARN
 )
-# As the authors' code has them: their descent from its constant start, whose last iterate is returned, the cross-entropy method
-# where its loss stays large, and IQL's hyperparameters, which differ between the scenes.
+# As the authors' code has them: the descent from its constant start, its last iterate, the cross-entropy method where its loss
+# stays large; and IQL's hyperparameters, which differ between the scenes.
 LOGGED_RELEASED, OHIO_RELEASED = f"{LOGGED} (as released)", "OHIO gradient (as released)"
 RELEASED = (
     Column(LOGGED_RELEASED, "logged", "least_squares", "iql", zero_shot=True),

@@ -142,7 +142,7 @@ OHIO = "OHIO least squares"
 CLAIMS = (
     Claim(
         "end-to-end",
-        "IQL on recovered actions, which last five low-level steps, scores {difference} end-to-end IQL, whose actions last one.",
+        "IQL on recovered actions scores {difference} end-to-end IQL, whose backup is one low-level step where OHIO's is five.",
         ours=f"{OHIO} IQL",
         theirs="End-to-end IQL",
     ),

@@ -1,8 +1,8 @@
 """A sentinel: the first run of one cell of a table, rerun in a folder of its own after the cell's code has changed.
 
-If all its returns are the same, the modules that changed are noted as equivalent, for all cells of the table that share them.
-Modules that it does not use, such as another learner, need a sentinel of their own.
-It shows nothing of code in a shared module that only other cells use: so the cell that is picked has most modules.
+If all its returns are the same, that is taken to show that the modules that changed are equivalent, and is noted for all cells
+of the table that share them. Modules that it does not use, such as another learner, need a sentinel of their own. It shows
+nothing of code in its modules that only other cells use, so the cell with most modules is picked.
 """
 
 import contextlib
