@@ -43,7 +43,7 @@ COLUMNS = tuple(
 LOGGED_RELEASED, OHIO_RELEASED = f"{LOGGED} (as released)", "OHIO gradient (as released)"
 RELEASED = (
     Column(LOGGED_RELEASED, "logged", "least_squares", "iql", zero_shot=True),
-    Column(OHIO_RELEASED, "ohio", "gradient_compat", "iql"),
+    Column(OHIO_RELEASED, "ohio", "gradient_released", "iql"),
 )
 
 # Published for IQL: mean and deviation over 30 episodes of one seed.
