@@ -1,4 +1,4 @@
-"""How often an interval of runs holds their mean, by simulation: normal runs, skewed ones, and runs of which some collapse."""
+"""Coverage of t intervals over runs, by simulation: normal runs, skewed ones, and runs of which some collapse."""
 
 import functools
 from collections.abc import Callable
@@ -29,6 +29,6 @@ def collapsing(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 @functools.cache
 def coverage(draw: Draw, runs: int, trials: int = 100_000, seed: int = 0) -> float:
-    """Share of trials in which the 95 % t interval of so many runs holds their mean."""
+    """Share of trials in which the 95 % t interval of so many runs covers their mean."""
     low, high = scores.t_interval(draw(np.random.default_rng(seed), (trials, runs)))
     return float(np.mean((low <= 0) & (high >= 0)))

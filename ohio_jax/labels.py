@@ -1,4 +1,4 @@
-"""What recovered high-level actions are worth as labels: the actions they make in the logged states, and where they lead."""
+"""Errors of recovered high-level actions as labels: in the low-level actions they cause, and in the states they reach."""
 
 import functools
 from typing import Any
@@ -14,8 +14,8 @@ from ohio_jax.low_level import Segment
 from ohio_jax.relabel import segments_of
 from ohio_jax.task import Task
 
-EPISODES, SEGMENTS = 4, 1024  # that are looked at unless told otherwise
-SAME = 1e-4  # by which a state may differ from the logged one, relative to 1 and its size
+EPISODES, SEGMENTS = 4, 1024  # of the logs, by default
+SAME = 1e-4  # tolerance for equal states, absolute and relative
 LANES = 128  # segments side by side
 
 
@@ -28,26 +28,25 @@ def label_errors(
     episodes: int = EPISODES,
     segments: int = SEGMENTS,
 ) -> dict[str, float]:
-    """Root mean square errors of high-level actions that the low level of `task` is given in place of those that were logged.
+    """Root mean square errors of recovered high-level actions, under the low level of `task`.
 
-    Of each segment, the interface's low level acts on the recovered action in the logged states; and it follows it in the task's
-    simulator, from the state in which the segment began. That state is more than what logs hold, so the logged low-level
-    actions are played again from the episode's instance. Segments before which that leads elsewhere than was logged, as on
-    another kind of machine it may, are left out.
+    In each segment the interface's low level acts on the recovered action twice: in the logged states, and in the task's
+    simulator from the state in which the segment began. The simulator's state holds more than logs do, so the logged low-level
+    actions are replayed from the episode's instance. Segments before which the replay differs from the logs, as it may on another
+    kind of machine, are left out.
 
     Args:
         trajectories: the logs, of a seed's episodes from the first on.
         transitions: what an inverse made of them; of any weight above 0.
-        home: the task with the settings that the logs were made with; None: `task`.
-        episodes: so many of them, the first.
-        segments: so many of theirs, evenly spaced.
+        home: the task with the settings under which the logs were made; None: `task`.
+        episodes: the first so many are replayed.
+        segments: so many of these episodes' segments are taken, evenly spaced.
 
     Returns:
-        What `Task.errors` names, and `segments`, how many they are of.
+        The errors that `Task.errors` names, and `segments`, their number.
 
     Raises:
-        UserError: for an unknown interface, a task that does not say what its errors are, transitions of other logs, and logs
-            that playing them again does not lead to.
+        UserError: for an unknown interface, a task without errors, transitions of other logs, and logs that no replay reproduces.
     """
     if interface not in task.interfaces:
         raise unknown(f"action interface for {task.name}", interface, task.interfaces)
@@ -70,8 +69,8 @@ def label_errors(
     began = jax.tree.map(lambda x: x[first[some]], states)
     goals = np.asarray(transitions.action[some])
     apart = _errors(task.high_level(interface), task.errors, task.next_controller_obs, began, given, goals)
-    mean = lambda x: float(np.sqrt(np.mean(np.square(np.asarray(x, np.float64)))))
-    return {"segments": len(some), **{name: mean(x) for name, x in apart.items()}}
+    rms = lambda x: float(np.sqrt(np.mean(np.square(np.asarray(x, np.float64)))))
+    return {"segments": len(some), **{name: rms(x) for name, x in apart.items()}}
 
 
 def _replayed(home: Task, logs: Trajectories) -> tuple[Any, np.ndarray]:

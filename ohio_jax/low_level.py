@@ -323,8 +323,9 @@ def _of_actions(problem: Problem, goal: jax.Array, at: Prepared) -> tuple[jax.Ar
     else:
         made = _rows((model.stationarity or model.unclipped)(goal, at.context), jnp.shape(model.logged(at.segment)))
         signed = made if model.stationarity else made - at.logged
-        sign, then = (_signs(model, unclipped, at) for unclipped in (at.logged + signed, at.logged))
-        sign = None if sign is None or then is None else jnp.where(sign == 0, then, sign)  # a bound that the log shows stays one
+        sign, logged_sign = (_signs(model, unclipped, at) for unclipped in (at.logged + signed, at.logged))
+        if sign is not None and logged_sign is not None:  # an action that was logged on its bound stays on it
+            sign = jnp.where(sign == 0, logged_sign, sign)
     signed = _once(model, _where_taken(at.segment, signed * at.weight))
     return signed, None if sign is None else _once(model, sign)
 

@@ -4,7 +4,7 @@ A table of scores is `Float[R, T]`: R runs (seeds or episodes) of T strata (task
 NumPy, on small tables of many shapes, each of which XLA would compile anew. Statistics of a table take many as well: axes
 before the last two are kept, and what is no table is the runs of one stratum.
 
-The unit of evidence is a run. Intervals are Student's: over 3 to 5 runs the percentile bootstrap holds the mean in 74 to 84 %
+The unit of evidence is a run. Intervals are Student's: over 3 to 5 runs the percentile bootstrap covers the mean in 74 to 84 %
 of cases where it says 95. Runs of two methods that share data and test episodes are compared by their paired differences, and
 where several comparisons are read together their p values are Holm's.
 

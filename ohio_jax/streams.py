@@ -1,8 +1,8 @@
-"""Seeds of episodes by what the episodes are for, as types: no episode serves two ends.
+"""Seeds of episodes by their purpose, as types: no episode is used for two purposes.
 
 Each stream is a range of seeds of its own. An episode's instance and its policy's randomness both follow from seed and number of
-the episode (`Task.instances`, `rollout.episode_keys`), from folds of the seed's key that never meet. Seeds below 1,000, which are
-what people type, are in none of the streams.
+the episode (`Task.instances`, `rollout.episode_keys`), from different folds of the seed's key. Seeds below 1,000, which are what
+people type, are in none of the streams.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,11 @@ class Stream:
     """One seed of a stream.
 
     Attributes:
-        number: which, from 0. Raises UserError for one that the stream does not have.
-        place: which of the ranges of `SPAN` seeds is the stream's.
+        number: which seed of the stream, from 0.
+        place: number of the stream's range among ranges of `SPAN` seeds.
+
+    Raises:
+        UserError: for a number that the stream does not have.
     """
 
     number: int = 0
@@ -49,21 +52,21 @@ class Data(Stream):
 
 @dataclass(frozen=True)
 class Selection(Stream):
-    """Episodes by which settings, budgets and methods are chosen."""
+    """Episodes for choosing settings, budgets and methods."""
 
     place = 2
 
 
 @dataclass(frozen=True)
 class ReferenceStream(Stream):
-    """Episodes on which the returns that score 0 and 100 are measured."""
+    """Episodes for measuring the returns that score 0 and 100."""
 
     place = 3
 
 
 @dataclass(frozen=True)
 class Test(Stream):
-    """Episodes that reported scores are of; nothing is ever chosen by them."""
+    """Episodes for reported scores; nothing is ever chosen by them."""
 
     place = 4
     __test__ = False  # to pytest

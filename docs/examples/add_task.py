@@ -6,7 +6,7 @@ from flax import struct
 from ohio_envs import registry, settings
 
 from ohio_jax.collect import collect
-from ohio_jax.controllers import pd
+from ohio_jax.controllers import direct, pd
 from ohio_jax.environment import EnvBase, State, instances_of
 from ohio_jax.networks import heads, mlp
 from ohio_jax.relabel import relabel
@@ -36,16 +36,22 @@ class Cart(EnvBase):
         return state.replace(pipeline_state=x, obs=x[:3], reward=-jnp.abs(x[0] - mark), info=info)
 
 
+def interface(limit: float, low, params, steps: int = 1) -> ActionInterface:
+    box = heads.Box((limit,))
+    return ActionInterface(box, low, params, low.problem(params), lambda hidden: mlp.mlp_networks(box, hidden), steps)
+
+
 def cart(given: dict) -> Task:
     """`cart`, with the setting `horizon`. Raises UserError for a bad setting."""
-    values, box, joint = settings.parse("cart", RULES, given), heads.Box((1.5,)), lambda state: state.pipeline_state[:2]
+    values, joint = settings.parse("cart", RULES, given), lambda state: state.pipeline_state[:2]
     env, low = Cart(**values), pd.Params(*(jnp.full(1, x) for x in (4.0, 3.0, 8.0, 1.5, 0.01)))  # kp, kd, bound, limit, noise
-    ohio = ActionInterface(box, pd, low, pd.problem(low), lambda hidden: mlp.mlp_networks(box, hidden), steps=5)
+    ohio, forces = interface(1.5, pd, low, steps=5), interface(8.0, direct, direct.Params(low.bound))
     at_mark = lambda env, key, state: state.pipeline_state[2:3]
     random = lambda env, key, state: jax.random.uniform(key, (1,), minval=-1.0, maxval=1.0)
     policies = {name: HighLevelPolicy(goal, ohio) for name, goal in (("operator", at_mark), ("random", random))}
     reference = Reference(-float(env.horizon), 0.0, "0 is a meter off at every step, 100 never off")
-    return Task("cart", values, env, joint, joint, {"ohio": ohio}, policies, instances_of(env), reference)
+    interfaces = {"ohio": ohio, "end_to_end": forces}
+    return Task("cart", values, env, joint, joint, interfaces, policies, instances_of(env), reference)
 
 
 registry.TASKS["cart"] = cart  # in the suite: a line in `registry.TASKS`

@@ -127,7 +127,7 @@ def folder() -> Path:
     return Path(given) if given else files.cache() / "datasets"
 
 
-def place(name: str, data_seed: int, split: Split, episodes: int | None = None) -> Path:
+def path_of(name: str, data_seed: int, split: Split, episodes: int | None = None) -> Path:
     """Where a part of a data set is kept, made or not; episodes: of one that was made smaller."""
     return folder() / name / str(data_seed) / (split if episodes is None else f"{split}-{episodes}")
 
@@ -136,7 +136,7 @@ def make(name: str, data_seed: int, split: Split, episodes: int | None = None, a
     """The folder of a part of a data set, made if it is not there.
 
     Args:
-        episodes: only the first so many for training, bit by bit those of the whole.
+        episodes: only the first so many of the part, bit by bit those of the whole.
         again: make it also where it is there.
 
     Raises:
@@ -145,8 +145,8 @@ def make(name: str, data_seed: int, split: Split, episodes: int | None = None, a
     of = recipe(name)
     stream, all_of = Data(data_seed), of.episodes if split == "train" else of.validation_episodes
     limits.check(f"{name}: episodes", all_of if episodes is None else episodes, (1, all_of))
-    path = place(name, data_seed, split, None if episodes == all_of else episodes).absolute()
-    first, amount = (0, episodes or all_of) if split == "train" else (of.episodes, all_of)
+    path = path_of(name, data_seed, split, None if episodes == all_of else episodes).absolute()
+    first, amount = 0 if split == "train" else of.episodes, episodes or all_of
     is_whole = lambda: path.exists() and not parts.folder(path).exists()
     if again or not mesh.broadcast_bool(is_whole()):  # a whole one may lie where nothing can be written
         try_output(path, folder=True)
@@ -208,7 +208,7 @@ def platform(task: str) -> str:
 
 def card(name: str, data_seed: int, split: Split) -> dict[str, Any] | None:
     """The card of a part as it stands in the cache; None where there is none."""
-    found = read_card(place(name, data_seed, split))
+    found = read_card(path_of(name, data_seed, split))
     return found if isinstance(found, dict) and "sha256" in found else None
 
 
@@ -220,7 +220,7 @@ def digest(name: str, data_seed: int) -> str | None:
 
 def _parts(name: str, data_seed: int) -> list[Path]:
     """Those in the cache."""
-    paths = [place(name, data_seed, split) for split in SPLITS]
+    paths = [path_of(name, data_seed, split) for split in SPLITS]
     return [path for path in paths if path.is_dir()]
 
 

@@ -3,11 +3,11 @@
 `quick` takes seconds to minutes on two cores, `cpu` up to hours, `paper` is what was published, for an accelerator. Experiments
 start from these plans and change what they will. Published hyperparameters are made for many updates; `SHORT` are ours, for
 budgets a CPU can afford: higher rates, of which the actors' fall to zero over the updates, and rewards so small that advantages
-are near one, where IQL's weights discriminate instead of saturating. Theirs step the value first (`value_update`), as the
-committed tables were made; that goes once those are made anew.
+are near one, where IQL's weights discriminate instead of saturating. Their IQL uses the value after its
+update (`value_update`), as the committed tables do, until these are made anew.
 
-Discounts are those of a decision of the hierarchy; an end-to-end decision, which is shorter where `STEPS` says so, has one that
-equals it for every second. The preset `released` is what the authors' code does, mistakes included.
+Discounts are those of a decision of the hierarchy; an end-to-end decision, which is shorter where `STEPS` says so, has the same
+discount per unit of time. The preset `released` is what the authors' code does, mistakes included.
 """
 
 import itertools
@@ -99,7 +99,7 @@ STEPS = {"reacher": 5, "manipulation": 5}  # low-level steps of a decision of th
 
 
 def per_decision(discount: float, family: str, interface: str) -> float:
-    """The discount of a decision on an interface that for every second equals `discount`, of a decision of the hierarchy.
+    """The discount of a decision on an interface that per unit of time equals `discount`, of a decision of the hierarchy.
 
     The original's interfaces keep it as it is, whatever the length of their decisions.
     """

@@ -144,7 +144,7 @@ def rescaled(logged: Params, params: Params, state: Float[Array, "21"], goal: Fl
 
 
 def prior_width(logged: Params, params: Params, largest: Float[Array, "6"], speed: Float[Array, "6"]) -> Float[Array, "6"]:
-    """`Float[6]`, how large goals are, axis by axis, under gains that logs were not made with: see `rescaled`.
+    """`Float[6]`, size of goals, axis by axis, under other gains than those of the logs: see `rescaled`.
 
     Args:
         largest: displacement and rotation that the behavior policy asks for, m and rad.

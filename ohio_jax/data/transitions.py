@@ -22,7 +22,7 @@ class Batch(NamedTuple):
     Attributes:
         obs, next_obs: `Float[B, observation_size]`; in what a learner is given, features, see `ohio_jax.agent`.
         action: `Float[B, *spec.shape]`, the high-level one.
-        reward: `Float[B]`, summed over the segment, in the task's unit; discounted over those of a window, see
+        reward: `Float[B]`, summed over the segment, in the task's unit; and, discounted, over those of a window, see
             `Transitions.window`.
         discount: `Float[B]`, what follows counts, beside the learner's own discount, see `continuation`: 0 where the episode
             truly ended, 1 after a segment of full length.

@@ -12,8 +12,8 @@ from ohio_jax.inverse.result import Recovered, goal_status, is_identifiable
 from ohio_jax.low_level import Prepared, Problem, residual
 
 ROUNDS, SAMPLES, ELITE = 60, 64, 8
-# Of `released`, the original's: goals drawn and kept in a round; it ends after PATIENCE rounds in a row that found nothing better
-# by GAIN, or below ENOUGH, both of the loss [N^2 m^2].
+# Of `search_as_released`: goals drawn and kept in a round; it ends after PATIENCE rounds in a row without an improvement by GAIN,
+# or below ENOUGH, both of the loss [N^2 m^2].
 DRAWN, KEPT, PATIENCE, GAIN, ENOUGH, LONGEST = 50, 10, 4, 0.1, 1e-6, 10_000
 SMOOTHING = 0.5  # share of the old deviation kept in each round, so that the search does not collapse at once
 
@@ -45,12 +45,12 @@ def invert(problem: Problem, at: Prepared) -> Recovered:
 
 
 class Search(NamedTuple):
-    """State of `released`.
+    """State of `search_as_released`.
 
     Attributes:
         mean, deviation: `Float[g]`, of the goals drawn next.
         goal: `Float[g]`, the answer so far, and loss: `Float[]`, of the best goal that was drawn with it.
-        bored: `Int[]`, rounds in a row that found nothing.
+        stalled: `Int[]`, rounds in a row without an improvement by GAIN.
         iterations: `Int[]`, rounds.
     """
 
@@ -58,15 +58,15 @@ class Search(NamedTuple):
     deviation: jax.Array
     goal: jax.Array
     loss: jax.Array
-    bored: jax.Array
+    stalled: jax.Array
     iterations: jax.Array
 
     @property
     def converged(self) -> jax.Array:
-        return (self.bored >= PATIENCE) | (self.loss < ENOUGH)
+        return (self.stalled >= PATIENCE) | (self.loss < ENOUGH)
 
 
-def released(
+def search_as_released(
     loss: Callable[[jax.Array], jax.Array],
     mean: Float[Array, "g"],
     deviation: Float[Array, "g"],
@@ -74,22 +74,25 @@ def released(
 ) -> Search:
     """The original's search: a normal distribution, entry by entry, that is fitted to the best of its goals without smoothing.
 
-    What is returned is the mean of the best goals of the last round that found one better by GAIN, with that one's loss. All
-    segments share the same draws.
+    It returns the mean of the elite of the last round with an improvement by GAIN, with the loss of that round's best goal, which
+    is another one. All segments share the same draws.
 
     Args:
-        wanted: else nothing is searched.
+        wanted: whether to search at all, so that a batch searches only where it must.
     """
 
     def step(old: Search) -> Search:
         key = jax.random.fold_in(jax.random.key(0), old.iterations)
         goals = old.mean[None] + old.deviation[None] * jax.random.normal(key, (DRAWN, *mean.shape), mean.dtype)
-        values = jnp.nan_to_num(jax.vmap(loss)(goals), nan=jnp.inf)
+        values = jax.vmap(loss)(goals)
+        values = jnp.where(jnp.isnan(values), jnp.inf, values)
         order = jnp.argsort(values)
         best, elite = values[order[0]], goals[order[:KEPT]]
         center, found = jnp.mean(elite, axis=0), best < old.loss - GAIN
         goal, least = jnp.where(found, center, old.goal), jnp.where(found, best, old.loss)
-        return Search(center, jnp.std(elite, axis=0, ddof=1), goal, least, jnp.where(found, 0, old.bored + 1), old.iterations + 1)
+        return Search(
+            center, jnp.std(elite, axis=0, ddof=1), goal, least, jnp.where(found, 0, old.stalled + 1), old.iterations + 1
+        )
 
     far, no = jnp.full((), jnp.inf, mean.dtype), jnp.int32(0)
     first = Search(mean, deviation, mean, far, jnp.where(wanted, no, PATIENCE), no)

@@ -48,12 +48,12 @@ def regularized(problem: Problem, at: Prepared) -> Recovered:
     return _descend(lambda goal: jnp.sum(jnp.square(product(normal, goal) + right)), problem, at)
 
 
-def offset(problem: Problem, at: Prepared) -> jax.Array:
-    """The original's start, a small rotation: at 0 its derivative is NaN, ours is not."""
+def released_start(problem: Problem, at: Prepared) -> jax.Array:
+    """The original's start, a small rotation, since its derivative at 0 is NaN; ours is not."""
     return _with_first(low_level.start(problem, at), _released(problem)[0])
 
 
-def logged(problem: Problem, at: Prepared) -> jax.Array:
+def logged_start(problem: Problem, at: Prepared) -> jax.Array:
     """The original's other start, the high-level action that was logged."""
     if problem.logged is None:
         raise UserError("inverse 'gradient': expected a low level whose high-level actions were logged, found another")
@@ -79,26 +79,26 @@ def matching(problem: Problem, at: Prepared, last: bool = False, start: Start = 
     adam = optax.adam(optax.exponential_decay(RATE, STAGE, 0.01, staircase=True))
 
     def step(carry):
-        goal, memory, best, least, bored, i = carry
+        goal, memory, best, least, stalled, i = carry
         value, slope = jax.value_and_grad(loss)(goal)
-        bored = jnp.where(least - value >= GAIN, 0, bored + 1)
+        stalled = jnp.where(least - value >= GAIN, 0, stalled + 1)
         best, least = jnp.where(value < least, goal, best), jnp.minimum(value, least)
         update, memory = adam.update(slope, memory)
-        return goal + update, memory, best, least, bored, i + 1
+        return goal + update, memory, best, least, stalled, i + 1
 
     def going(carry):
-        *_, least, bored, i = carry
-        return (bored <= PATIENCE) & (least >= ENOUGH) & (i < LONGEST)
+        *_, least, stalled, i = carry
+        return (stalled <= PATIENCE) & (least >= ENOUGH) & (i < LONGEST)
 
     begin = start(problem, at)
     far = jnp.full((), jnp.inf, begin.dtype)
     first = (begin, adam.init(begin), begin, far, jnp.int32(0), jnp.int32(0))
-    goal, _, best, least, bored, iterations = jax.lax.while_loop(going, step, first)
-    goal, converged = goal if last else best, (bored > PATIENCE) | (least < ENOUGH)
+    goal, _, best, least, stalled, iterations = jax.lax.while_loop(going, step, first)
+    goal, converged = goal if last else best, (stalled > PATIENCE) | (least < ENOUGH)
     if cem:
         mean, large = low_level.start(problem, at), least >= LARGE
         deviation = _with_first(jnp.zeros_like(mean), _released(problem)[1])
-        found = cross_entropy.released(loss, mean, deviation, large)
+        found = cross_entropy.search_as_released(loss, mean, deviation, large)
         goal, least = jnp.where(large, found.goal, goal), jnp.where(large, found.loss, least)
         converged, iterations = jnp.where(large, found.converged, converged), iterations + found.iterations
     goal = problem.project(goal)

@@ -30,8 +30,8 @@ class Config(struct.PyTreeNode):
     # Where the target critics are asked for the value's regression: at (s, action), or, as the original's code for the
     # reacher, manipulation and supply chain does, at (s', action).
     v_target: Literal["s", "s_next"] = struct.field(pytree_node=False, default="s")
-    # Which value the actor's advantage and the critics' backup hear: that before this update, as in the original's code (and
-    # CORL's), which computes all losses before it takes a step, or that after, as in the authors' (implicit_q_learning).
+    # The value network in the actor's advantage and the critics' backup: the one before this update, as in OHIO's code and
+    # CORL's, or the one after, as in the code of IQL's authors (implicit_q_learning).
     value_update: Literal["old", "new"] = struct.field(pytree_node=False, default="old")
 
 
@@ -70,8 +70,8 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, Float[Array, ""
     value = common.adam_step(state.value, gradient, config.critic_lr)
 
     # --- Actor: equation 7
-    heard = (state.value if config.value_update == "old" else value).params
-    advantage = q_target - spec.value(heard, batch.obs)
+    value_params = (state.value if config.value_update == "old" else value).params
+    advantage = q_target - spec.value(value_params, batch.obs)
     # The same as min(exp(b A), largest), without its overflow.
     weight = jnp.exp(jnp.minimum(config.beta * advantage, jnp.log(config.exp_adv_max)))
 
@@ -83,7 +83,7 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, Float[Array, ""
     actor = common.adam_step(state.actor, gradient, config.actor_lr, config.actor_lr_decay_steps)
 
     # --- Critics: equation 6
-    next_value = spec.value(heard, batch.next_obs)
+    next_value = spec.value(value_params, batch.next_obs)
     backup = config.reward_scale * batch.reward + config.discount * batch.discount * next_value
 
     def critic_loss(params: Any):

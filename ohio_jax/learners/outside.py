@@ -5,6 +5,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -31,13 +32,7 @@ def find(name: str) -> str:
         if name not in LEARNERS:
             raise unknown("learner", name, [*LEARNERS, "module:object", f"{name}: (a module itself)"])
         return name
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # as `python -m` has it: a file beside the reader's work
-    try:
-        found: Any = importlib.import_module(module)
-    except (Exception, SystemExit) as error:  # whatever its code does when it is run
-        what = f"found none that can be imported ({type(error).__name__}: {error})"
-        raise UserError(f"learner {short(name)}: expected a module {short(module)}, {what}") from error
+    found: Any = imported(module, f"learner {short(name)}")
     found = getattr(found, thing, None) if thing else found
     missing = [part for part in PARTS if not callable(getattr(found, part, None))]
     if missing:
@@ -59,6 +54,17 @@ def find(name: str) -> str:
     if called not in LEARNERS:  # digested as it was imported: the file may change while its old code runs
         LEARNERS[called], FROM[called] = found, {"learner_from": name, "learner_sha256": _digest(module, found)}
     return called
+
+
+def imported(module: str, place: str) -> ModuleType:
+    """A module, also one in the working directory. Raises UserError, which begins with the place, if it cannot be imported."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # as `python -m` has it: a file beside the reader's work
+    try:
+        return importlib.import_module(module)
+    except (Exception, SystemExit) as error:  # whatever its code does when it is run
+        what = f"found none that can be imported ({type(error).__name__}: {error})"
+        raise UserError(f"{place}: expected a module {short(module)}, {what}") from error
 
 
 def origin(name: str) -> dict[str, str]:

@@ -91,7 +91,7 @@ def fill(results: Path, preset: str = "cpu") -> None:
     for row, best in (("Reacher-Expert", 99.0), ("Reacher-Mixed", 50.0)):
         made += [cell(row, "OHIO analytical BC", best), cell(row, "OHIO analytical IQL", 50.0), cell(row, "End-to-end BC", 49.8)]
     for i, of in enumerate(made):
-        write_json(results / "runs" / "reacher" / preset / f"{i}.json", {**of, "preset": preset})
+        write_json(results / "runs" / "reacher" / preset / f"{i}.json", of | {"preset": preset})
 
 
 def finetuned(interface: str, before: float, during: float, after: float) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import dataclasses
 
 from ohio_bench.experiments import routing
 from ohio_bench.runner import table
-from ohio_bench.runner.tries import CLONING, Tries
+from ohio_bench.runner.trials import CLONING, Trials
 from ohio_envs import datasets
 
 CITY = {"regions": 4, "horizon": 5}
@@ -36,5 +36,5 @@ def tuned() -> table.Preset:
     return dataclasses.replace(tiny(), rows=tiny().rows[:1])
 
 
-GRID = Tries("Tiny-DTV", {"hierarchy": "OHIO", "end-to-end": "E2E (fair)"}, {"bc": CLONING})
-TUNED = dataclasses.replace(TINY, presets={"tiny": tuned}, tries=GRID)
+GRID = Trials("Tiny-DTV", {"hierarchy": "OHIO", "end-to-end": "E2E (fair)"}, {"bc": CLONING})
+TUNED = dataclasses.replace(TINY, presets={"tiny": tuned}, trials=GRID)

@@ -107,6 +107,8 @@ def test_the_first_ones_are_those_of_the_whole(episodes):
     assert some.card["episodes"] == episodes == len(some.returns)
     assert some.digest == replace(whole.episodes(0, episodes), card={}).digest
     assert load_dataset(NAME, 0, SMALL.episodes).train.digest == whole.digest
+    some = data.load(datasets.make(NAME, 0, "validation", min(episodes, 3)), "trajectories")
+    assert some.digest == replace(load_dataset(NAME).validation.episodes(0, min(episodes, 3)), card={}).digest
 
 
 def test_a_whole_one_is_read_where_nothing_can_be_written(monkeypatch, tmp_path):
@@ -124,7 +126,7 @@ def test_a_whole_one_is_read_where_nothing_can_be_written(monkeypatch, tmp_path)
 def test_a_killed_call_goes_on(monkeypatch):
     """With the chunk that it had finished, which is not played again."""
     whole, played = load_dataset(NAME, 1).train.digest, []
-    path = datasets.place(NAME, 2, "train")
+    path = datasets.path_of(NAME, 2, "train")
     who = datasets.policy_of(NAME, 2)
     real = data.write
 
@@ -216,8 +218,8 @@ def test_the_command(command):
     assert code == 0 and out.count("sound; no digest shipped for this platform") == 2
     code, out, _ = command(f"invert {NAME} --data-seed 4 --episodes 3 --out g.npz --json")
     assert code == 0 and json.loads(out)["episodes"] == 3 and json.loads(out)["data_seed"] == 4
-    assert command(f"data make {NAME} --episodes 3")[1] == f"{NAME}: {datasets.place(NAME, 0, 'train', 3)}\n"
-    array = datasets.place(NAME, 4, "validation") / "obs.npy"
+    assert command(f"data make {NAME} --episodes 3")[1] == f"{NAME}: {datasets.path_of(NAME, 0, 'train', 3)}\n"
+    array = datasets.path_of(NAME, 4, "validation") / "obs.npy"
     content = bytearray(array.read_bytes())
     content[-1] ^= 1
     array.write_bytes(content)

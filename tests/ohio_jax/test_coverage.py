@@ -1,4 +1,4 @@
-"""How often intervals hold what they say they do, by simulation."""
+"""Coverage of intervals, by simulation."""
 
 import numpy as np
 import pytest

@@ -106,7 +106,7 @@ def _cached(name: str, seed: int, reference: Any) -> dict[str, Any]:
 
     from ohio_jax.data import load, quality
 
-    logs = load(datasets.place(name, seed, "train"), "trajectories")
+    logs = load(datasets.path_of(name, seed, "train"), "trajectories")
     card, head = logs.card, {"data_seed": seed, "bytes": datasets.size(name, seed), "steps": len(logs.reward)}
     share = quality(card["return_mean"], reference.zero, reference.full)  # by today's references
     numbers = {field: card[field] for field in ("return_mean", "return_std", "coverage")}

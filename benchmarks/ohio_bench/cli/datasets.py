@@ -52,7 +52,7 @@ def invert_command(args) -> None:
 
 
 def labels_command(args) -> None:
-    """what recovered high-level actions are worth: the actions they make, and where they lead in the simulator"""
+    """errors of recovered high-level actions: in low-level actions, and in the states that they reach in the simulator"""
     from ohio_jax import data
     from ohio_jax.labels import label_errors
 
@@ -131,9 +131,11 @@ def add_to(add: Add) -> None:
     arguments.add_processes(command)
 
     command = add("labels", labels_command)
-    command.add_argument("data", metavar="G", help="transitions, as invert writes them")
+    command.add_argument("data", type=path_argument, metavar="G", help="transitions, as invert writes them")
     command.add_argument("--logs", type=path_argument, required=True, metavar="F", help="the logs that they were made of")
-    command.add_argument("--episodes", type=Number("episodes"), default=4, help="of the logs, the first, played again")
+    command.add_argument(
+        "--episodes", type=Number("episodes"), default=4, help="of the logs, the first so many, which are replayed"
+    )
     arguments.add_set(command)
 
     command = add("corrupt", corrupt_command)

@@ -32,40 +32,43 @@ def bench_command(args) -> None:
         f" --{name} {shlex.quote(str(value))}" for name in ("learner", "seeds") if (value := getattr(args, name)) is not None
     ]
     if args.sentinel:
-        return watch(args, experiment, of_table(with_runs(table, args.preset, 1)))
+        return rerun_sentinel(args, experiment, of_table(with_runs(table, args.preset, 1)))
     fill(args, replace(experiment, command="".join([experiment.command, *flags])))
 
 
-def watch(args, experiment, first) -> None:
+def rerun_sentinel(args, experiment, first) -> None:
     """Runs a sentinel of a table, and writes its pages again; first: the table with the first run of each cell alone."""
-    from ohio_bench.runner.sentinel import watch
+    from ohio_bench.runner import sentinel
 
     for name in ("force", "stale", "minutes"):
         if getattr(args, name):
             raise UserError(f"--{name}: expected without --sentinel, found with it")
     results = Path(args.results)
-    found = watch(experiment, first, args.preset, args.only, results)
+    found = sentinel.rerun(experiment, first, args.preset, args.only, results)
     report = experiment.report(results, args.preset).write()
-    text = "no cell is stale" if found is None else f"{found.cell}: returns as before; {found.modules} modules are equivalent"
+    text = "no cell is stale"
+    if found:
+        modules = f"{found.modules} changed modules are" if found.modules != 1 else "1 changed module is"
+        text = f"{found.cell}: returns as before; {modules} noted as equivalent"
     shown = {"sentinel": found and found.cell, "modules": found.modules if found else 0}
-    stands = report.standing.as_json() if report.standing else {}
-    show(args, {**shown, "standing": stands}, "\n".join([text, *stale(args, report)]))
+    fresh = report.freshness.as_json() if report.freshness else {}
+    show(args, {**shown, "freshness": fresh}, "\n".join([text, *stale(args, report)]))
 
 
 def stale(args, report) -> list[str]:
-    """The line that says which cells of a report no longer stand, and what to do; none where all do."""
-    stands = report.standing
-    if not stands or not stands.stale:
+    """The line that says how many cells of a report are stale, and what to do about them; none where no cell is."""
+    fresh = report.freshness
+    if not fresh or not fresh.stale:
         return []
     again = "--stale runs them again"
-    if args.command == "bench" and stands.stale > stands.unrecorded:
+    if args.command == "bench" and fresh.stale > fresh.unrecorded:
         again = f"--sentinel reruns one and keeps those whose code returns the same, {again}"
-    return [f"{stands.text(named=True)[:-1]}; {again}"]
+    return [f"{fresh.text(named=True)[:-1]}; {again}"]
 
 
 def tune_command(args) -> None:
-    """choose a table's settings: run what it tries on the selection episodes; the table uses the best once all are there"""
-    from ohio_bench.experiments import table_of, tries_of
+    """choose a table's settings: run its trials on the selection episodes; the table uses the best once all are there"""
+    from ohio_bench.experiments import table_of, trials_of
     from ohio_bench.runner.table import with_learner
     from ohio_bench.runner.tune import require
     from ohio_jax.learners import outside
@@ -74,7 +77,7 @@ def tune_command(args) -> None:
     if args.learner is not None:
         table, flag = with_learner(table, args.preset, outside.find(args.learner)), f" --learner {shlex.quote(args.learner)}"
     require(table, args.preset)
-    experiment = tries_of(table)
+    experiment = trials_of(table)
     fill(args, replace(experiment, command=f"{experiment.command}{flag}"))
 
 
@@ -169,7 +172,7 @@ def filled(args, experiment, deadline) -> tuple[Found, str]:
     cells = markdown.as_json(board.entries) if board else [str(path) for path in ran.paths]
     hours = {name: seconds / 3600 for name, seconds in ran.late.items() if seconds is not None}
     found = {"experiment": experiment.name, "preset": args.preset, "ran": ran.ran, "written": written, "cells": cells}
-    found["standing"] = ran.report.standing.as_json() if ran.report.standing else {}
+    found["freshness"] = ran.report.freshness.as_json() if ran.report.freshness else {}
     shown = [text.getvalue(), *written[:1]] if board and written else [*text.getvalue().splitlines(), *written]
     return (
         {**found, "not_started": {"cells": list(ran.late), "hours": hours}},
@@ -217,18 +220,19 @@ def leaderboard_command(args) -> None:
 
 def claims_command(args) -> None:
     """judge what is claimed of the tables' methods: holds, fails or undecided, from the run files alone"""
-    from ohio_bench.experiments import EXPERIMENTS
+    from ohio_bench.experiments import EXPERIMENTS, join
     from ohio_bench.report import marked
     from ohio_bench.runner.cell import Report
 
+    chosen = [join(name) for name in args.experiment]
     known = {name: of for name, of in EXPERIMENTS.items() if of.claims}
-    for name in args.experiment:
+    for name in chosen:
         if name not in known:
             raise unknown("experiment with claims", name, known)
-    if args.write and args.experiment:
+    if args.write and chosen:
         raise UserError("--write: expected with the claims of all experiments, which texts name, found with some")
     results = Path(args.results)
-    found = marked.all_of([of for name, of in known.items() if name in (args.experiment or known)], results)
+    found = marked.all_of([of for name, of in known.items() if name in (chosen or known)], results)
     written = Report(marked.files(found, results, Path(args.texts)) if args.write else {}).write().paths
     said = {"claims": marked.as_json(found), "written": list(map(str, written))}
     show(args, said, "\n".join([marked.shown(found), *map(str, written)]))
@@ -266,7 +270,8 @@ def add_to(add: Add) -> None:
     command = add_fill("bench", bench_command, "rows")
     command.add_argument(
         "table",
-        help="routing, reacher, supply-chain, manipulation or gains; all: every experiment of the paper, then the leaderboard",
+        help="routing, reacher, supply-chain, manipulation or gains; all: every experiment of the paper, then the leaderboard; "
+        "or module: of your own, whose TABLE it is",
     )
     words = "runs a cell, each with a training seed and a data set of its own, instead of the preset's"
     command.add_argument("--seeds", type=Number("seeds"), help=words)
@@ -275,8 +280,10 @@ def add_to(add: Add) -> None:
     command.add_argument("--sentinel", action="store_true", help=f"{words} of its code are equivalent")
     add_processes(command)
     command = add_fill("tune", tune_command, "learners and kinds, as in iql.end-to-end,")
-    command.add_argument("table", help="routing, reacher, supply-chain or manipulation")
-    command.add_argument("--learner", help="only this one: its name, or module:object of your own, for which the table has tries")
+    command.add_argument("table", help="routing, reacher, supply-chain or manipulation; or module: of your own")
+    command.add_argument(
+        "--learner", help="only this one: its name, or module:object of your own, for which the table has trials"
+    )
     add_processes(command)
     add_fill("finetune", finetune_command, "domains")
     add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, cost)", cached=False)
@@ -284,7 +291,7 @@ def add_to(add: Add) -> None:
     add_results(add("leaderboard", leaderboard_command))
 
     command = add("claims", claims_command, cached=False)
-    command.add_argument("experiment", nargs="*", help="only the claims of these")
+    command.add_argument("experiment", nargs="*", help="only the claims of these; or module: of your own")
     command.add_argument("--write", action="store_true", help="write them to results/claims, and between the markers of texts")
     words = "folder of README.md and docs, whose markers are filled"
     command.add_argument("--texts", type=path_argument, metavar="DIR", default=".", help=words)

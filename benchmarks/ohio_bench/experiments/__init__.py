@@ -1,14 +1,16 @@
 """Every experiment by name: the results tables, fine-tuning and sensitivity, all filled by `ohio_bench.runner.run`."""
 
 import functools
+from dataclasses import replace
 
 from ohio_bench.experiments import finetune, gains, manipulation, reacher, routing, sensitivity, supply_chain
-from ohio_bench.report import evidence, markdown, tries
+from ohio_bench.report import evidence, markdown, trials
 from ohio_bench.report.claims import Claim
 from ohio_bench.runner import table, tune
 from ohio_bench.runner.cell import Experiment
 from ohio_bench.runner.table import Table
-from ohio_jax.errors import unknown
+from ohio_jax.errors import UserError, short, unknown
+from ohio_jax.learners import outside
 
 OF = (routing, supply_chain, reacher, manipulation, gains)
 TABLES: dict[str, Table] = {of.TABLE.name: of.TABLE for of in OF}
@@ -18,7 +20,7 @@ def of_table(declared: Table, claims: tuple[Claim, ...] = ()) -> Experiment:
     """A results table as the runner takes it: its groups are its rows. claims: what is claimed of its methods."""
     return Experiment(
         name=declared.name,
-        command=f"bench {declared.name}",
+        command=f"bench {declared.called}",
         kind=lambda name: table.KIND,
         group="row",
         groups=lambda preset: [row.name for row in preset.rows],
@@ -31,26 +33,19 @@ def of_table(declared: Table, claims: tuple[Claim, ...] = ()) -> Experiment:
     )
 
 
-def tries_of(declared: Table) -> Experiment:
-    """The tries of a results table as the runner takes them: its groups are learners and kinds."""
+def trials_of(declared: Table) -> Experiment:
+    """The trials of a results table as the runner takes them: its groups are learners and kinds."""
     return Experiment(
         name=declared.name,
-        command=f"tune {declared.name}",
+        command=f"tune {declared.called}",
         kind=lambda name: tune.KIND,
         group="learner and kind",
         groups=lambda preset: [group.name for group in tune.groups(declared, preset)],
         cells=functools.partial(tune.cells, declared),
-        report=functools.partial(tries.report, declared),
+        report=functools.partial(trials.report, declared),
         presets=declared.presets,
         place=tune.PLACE,
     )
-
-
-def table_of(name: str) -> Table:
-    """Raises UserError for an unknown name."""
-    if name not in TABLES:
-        raise unknown("table", name, TABLES)
-    return TABLES[name]
 
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -59,3 +54,31 @@ EXPERIMENTS: dict[str, Experiment] = {
 }
 # Those of the paper in the order of `bench all`, which an hour of an accelerator goes through: what a CPU is slowest at first.
 ALL = ("routing", "finetune", "supply-chain", "manipulation", "reacher")
+
+
+def join(name: str) -> str:
+    """The name of an experiment, as it is; or `module:`, whose TABLE, with its CLAIMS if it has any, joins the others.
+
+    Raises:
+        UserError: for a module that cannot be imported or has no table, and for a table whose name is taken.
+    """
+    module, sign, more = name.partition(":")
+    if not sign:
+        return name
+    if more:
+        raise UserError(f"table {short(name)}: expected module: alone, found a name after it")
+    found = outside.imported(module, f"table {short(name)}")
+    if not isinstance(declared := getattr(found, "TABLE", None), Table):
+        raise UserError(f"table {short(name)}: expected a module with a Table TABLE, found {type(declared).__name__}")
+    declared = replace(declared, origin=f"{module}:")
+    if declared.name in EXPERIMENTS and getattr(TABLES.get(declared.name), "origin", "") != declared.origin:
+        raise UserError(f"table {short(name)}: expected a name that is free, found {declared.name!r} taken")
+    TABLES[declared.name], EXPERIMENTS[declared.name] = declared, of_table(declared, getattr(found, "CLAIMS", ()))
+    return declared.name
+
+
+def table_of(name: str) -> Table:
+    """A table by its name, or one from elsewhere, see `join`. Raises UserError for an unknown name."""
+    if (joined := join(name)) not in TABLES:
+        raise unknown("table", name, [*TABLES, "module:"])
+    return TABLES[joined]

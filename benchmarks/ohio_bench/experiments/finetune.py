@@ -17,7 +17,7 @@ from ohio_bench.report import evidence
 from ohio_bench.report import finetune as page
 from ohio_bench.report.claims import Claim
 from ohio_bench.runner.cell import Cell, Experiment
-from ohio_bench.runner.finetune import tuned
+from ohio_bench.runner.finetune import finetuned
 from ohio_bench.runner.store import slug
 from ohio_jax.errors import UserError
 from ohio_jax.learners import sac
@@ -170,7 +170,7 @@ def cells(budgets: tuple[Budget, ...], domains: Iterable[str]) -> Iterator[Cell]
                     "test_episodes": b.test_episodes,
                 }
                 words = (domain.name, interface)
-                work = functools.partial(tuned, task, offline_plan, online_plan, config, words)
+                work = functools.partial(finetuned, task, offline_plan, online_plan, config, words)
                 yield Cell(slug(*words, method.name), config, work, {"reference": asdict(task.reference)})
 
 

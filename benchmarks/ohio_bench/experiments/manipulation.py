@@ -11,7 +11,7 @@ from ohio_envs import plans
 
 from ohio_bench.report.claims import Claim
 from ohio_bench.runner.table import Column, Preset, Row, Table
-from ohio_bench.runner.tries import CLONING, Tries
+from ohio_bench.runner.trials import CLONING, Trials
 
 LOGGED, OHIO, GRADIENT = "Logged high-level actions", "OHIO least squares", "OHIO gradient"
 EQUAL, EQUAL_GRADIENT = "OHIO least squares, same action range", "OHIO gradient, same action range"
@@ -81,7 +81,7 @@ ROWS = tuple(_row(scene, change) for scene in ("Lift", "Door") for change in CHA
 POLICIES = ("none", "random", "noisy-1.0", "noisy-0.7", "noisy-0.3", "expert")
 
 
-TRIES = Tries(
+TRIALS = Trials(
     row="Lift-Damping",
     families={"hierarchy": OHIO, "learned executor": "HRL joint"},
     grid={
@@ -145,7 +145,7 @@ TABLE = Table(
     title="Manipulation",
     columns=COLUMNS,
     presets={"quick": quick, "cpu": cpu, "paper": paper, "released": released},
-    tries=TRIES,
+    trials=TRIALS,
     low_levels={
         **dict.fromkeys(("logged", "ohio", "ohio_equal"), "OSC"),
         **dict.fromkeys(("hrl_joint", "hrl_osc"), "recurrent network"),

@@ -4,7 +4,7 @@ from ohio_envs import plans
 
 from ohio_bench.report.claims import Claim
 from ohio_bench.runner.table import Column, Preset, Row, Table
-from ohio_bench.runner.tries import CLONING, Tries
+from ohio_bench.runner.trials import CLONING, Trials
 
 # (family on the table, action interface, inverse, weights). "(paper)": the original's goals, dynamics model and filters.
 METHODS = (
@@ -33,7 +33,7 @@ COLUMNS = tuple(
     for learner in LEARNERS
     for family, interface, inverse, weights in METHODS
 )
-# Equal horizons and backups: discounts are equal for every second, but where a column says so; a decision of the hierarchy is
+# Equal horizons and backups: discounts are equal per unit of time unless a column says otherwise; a decision of the hierarchy is
 # five low-level steps, and five of its decisions are 25. Cloning neither discounts nor looks ahead.
 LEAST_SQUARES, OBSERVED, PLANNED = "OHIO least squares", "Observed state", "MPC: OHIO least squares"
 CLONED = (LEAST_SQUARES, OBSERVED, PLANNED, "End-to-end")
@@ -67,7 +67,7 @@ ROWS = (
 POLICIES = ("random", "medium", "mixed", "expert")
 
 
-TRIES = Tries(
+TRIALS = Trials(
     row="Reacher-Medium",
     families={"hierarchy": "OHIO least squares", "end-to-end": "End-to-end"},
     grid={
@@ -98,7 +98,7 @@ def cpu() -> Preset:
 
 
 def horizon() -> Preset:
-    """Methods that look equally far ahead, by discounts equal for every second and n-step returns; an hour on two cores."""
+    """Methods of equal horizon, by discounts that are equal per unit of time and n-step returns; an hour on two cores."""
     return Preset(ROWS, BUDGETS["cpu"](), runs=5, test_episodes=100, policies=POLICIES, columns=EQUAL)
 
 
@@ -113,7 +113,7 @@ TABLE = Table(
     title="Reacher",
     columns=COLUMNS,
     presets={"quick": quick, "cpu": cpu, "horizon": horizon, "paper": paper},
-    tries=TRIES,
+    trials=TRIALS,
     low_levels={
         **dict.fromkeys(("ohio", "ohio_true"), "LQR"),
         **dict.fromkeys(("ohio_compat", "ohio_compat_unit"), "LQR without drift"),

@@ -6,7 +6,7 @@ from ohio_envs import files, plans
 
 from ohio_bench.report.claims import Claim
 from ohio_bench.runner.table import Column, Preset, Row, Table
-from ohio_bench.runner.tries import CLONING, Tries
+from ohio_bench.runner.trials import CLONING, Trials
 from ohio_jax.errors import UserError
 
 COMPAT, FAIR, OHIO = "E2E (paper)", "E2E (fair)", "OHIO"
@@ -57,7 +57,7 @@ SHENZHEN = tuple(Row(f"Shenzhen-{behavior.upper()}", f"shenzhen-{behavior}-v1") 
 SYNTHETIC = tuple(Row(f"Synthetic-{behavior.upper()}", f"synthetic-{behavior}-v1") for behavior in BEHAVIORS)
 
 
-TRIES = Tries(
+TRIALS = Trials(
     row="NYC-DTV",
     families={"hierarchy": OHIO, "end-to-end": FAIR},
     grid={
@@ -126,7 +126,7 @@ TABLE = Table(
     title="Vehicle routing",
     columns=COLUMNS,
     presets={"quick": quick, "cpu": cpu, "paper": paper, "released": released},
-    tries=TRIES,
+    trials=TRIALS,
     low_levels={
         "ohio": "transport",
         "ohio_compat": "transport, shares cut to whole vehicles",

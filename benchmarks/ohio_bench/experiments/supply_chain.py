@@ -8,7 +8,7 @@ from ohio_envs import plans
 from ohio_bench.experiments.routing import COLUMNS, DEAREST, E2E_RELEASED, FAIR, OHIO, OHIO_RELEASED
 from ohio_bench.report.claims import Claim
 from ohio_bench.runner.table import Column, Preset, Row, Table
-from ohio_bench.runner.tries import CLONING, Tries
+from ohio_bench.runner.trials import CLONING, Trials
 from ohio_jax.learners import bc
 from ohio_jax.training.plan import Plan
 
@@ -23,7 +23,7 @@ RELEASED = (
 POLICIES = ("none", "random", "s_policy", "s_policy_intended", "s_policy_fresh", "base_stock", "mpc", "oracle")
 
 
-TRIES = Tries(
+TRIALS = Trials(
     row="1W3S-HEUR",
     families={"hierarchy": OHIO, "end-to-end": FAIR},
     grid={
@@ -89,7 +89,7 @@ TABLE = Table(
     title="Supply chain",
     columns=COLUMNS,
     presets={"quick": quick, "cpu": cpu, "paper": paper, "released": released},
-    tries=TRIES,
+    trials=TRIALS,
     low_levels={"ohio": "inventory", "end_to_end": "none (orders)", "end_to_end_compat": "none (requests)"},
     note=(
         "Score: 0 is the low level under random high-level actions, 100 the full-information upper bound (all demand known in "

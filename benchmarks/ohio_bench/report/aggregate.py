@@ -10,7 +10,7 @@ import numpy as np
 from ohio_bench.report import policies
 from ohio_bench.report.entries import Entry, columns, entries, grid, load
 from ohio_bench.runner.cell import RESULTS
-from ohio_bench.runner.standing import Standing, standing
+from ohio_bench.runner.freshness import Freshness, freshness
 from ohio_bench.runner.table import Column, Table
 from ohio_jax import bandit, scores
 
@@ -131,11 +131,11 @@ class Board:
     entries: list[Entry]
     aggregates: list[Aggregate]
     choices: list[Choice]
-    standing: Standing = Standing()  # noqa: RUF009  (frozen)
+    freshness: Freshness = Freshness()  # noqa: RUF009  (frozen)
 
 
 def board(table: Table, preset: str, results: Path = RESULTS) -> Board:
     """Everything a table shows, from its run files alone; without entries if there are none."""
     cells = load(table, preset, results)
     listed = entries(table, preset, cells)
-    return Board(table, preset, listed, aggregates(table, listed), choices(table, listed), standing(cells, results))
+    return Board(table, preset, listed, aggregates(table, listed), choices(table, listed), freshness(cells, results))

@@ -1,6 +1,6 @@
 """Run files as the numbers of a table: scores with intervals and ranks, in rows and blocks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,10 @@ from ohio_jax.task import Reference
 ENOUGH = 5  # runs; a cell of fewer says so
 SUBMISSION = "submission"  # kind of run files that others made
 ROUNDING = 1e-4  # of sums in float32, relative
+# Fields of a config that say what was played in tests and what was learned from: by the names of stream and data set, or, in
+# cells from before there were any, by seeds, policy and settings.
+TESTS = ("task", "settings", "test_stream", "test_seed", "test_episodes")
+DATA = ("data_set", "data_settings", "behavior_policy", "data_seed", "data_episodes")
 
 
 def published_text(figure: Paper) -> str:
@@ -193,7 +197,9 @@ def entries(table: Table, preset: str, cells: list[dict[str, Any]]) -> list[Entr
     return out
 
 
-PAIRED = ("data_set", "data_seed", "data_episodes", "test_stream", "test_seed", "test_episodes")  # of runs that are compared
+def part(config: dict[str, Any], fields: Iterable[str]) -> dict[str, Any]:
+    """These fields of a configuration, as two cells that are compared must have them."""
+    return store.comparable({name: config.get(name) for name in fields})
 
 
 def _ranks(cells: list[dict[str, Any]], runs: list[np.ndarray]) -> dict[int, tuple[int, int]]:
@@ -201,7 +207,7 @@ def _ranks(cells: list[dict[str, Any]], runs: list[np.ndarray]) -> dict[int, tup
 
     A row is ranked if all of ours are on the same logs and test episodes; without what was submitted on others, or of one run.
     """
-    paired = lambda config: (*map(config.get, PAIRED), config["plan"].get("first_seed", 0))
+    paired = lambda config: store.digest([*(part(config, of) for of in (TESTS, DATA)), config["plan"].get("first_seed", 0)])
     out: dict[int, tuple[int, int]] = {}
     for name in {cell["row"] for cell in cells}:
         learned = [i for i, cell in enumerate(cells) if cell["row"] == name and "policy" not in cell["config"]]

@@ -8,13 +8,9 @@ import numpy as np
 
 from ohio_bench.report import entries, finetune, policies
 from ohio_bench.report.claims import Evidence, Measured
-from ohio_bench.runner.standing import Sources
+from ohio_bench.runner.freshness import Sources
 from ohio_bench.runner.table import Table
 from ohio_jax import scores
-
-# Fields of a config, by which runs are paired: what a cell was tested on, and what it learned from.
-TESTS = ("task", "settings", "test_seed", "test_stream", "test_episodes")
-DATA = ("behavior_policy", "data_set", "data_seed", "data_episodes", "data_settings")
 
 
 def of_table(table: Table, results: Path, preset: str) -> Evidence:
@@ -48,8 +44,8 @@ def _measured(
         name=name,
         values=values,
         seeds=tuple(range(first, first + runs)) if learned else (),
-        tests=[config.get(field) for field in TESTS],
-        data=[*map(config.get, DATA), *policies.logs_of(cell)] if learned else None,
+        tests=entries.part(config, entries.TESTS),
+        data=[entries.part(config, entries.DATA), *policies.logs_of(cell)] if learned else None,
         policy=policy or name,
         updates=plan.get("updates"),
         stale=sources.state(cell) == "stale",

@@ -14,7 +14,7 @@ from ohio_bench.report.policies import cards
 from ohio_bench.report.text import between, filled, machine, table
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
-from ohio_bench.runner.standing import standing
+from ohio_bench.runner.freshness import freshness
 from ohio_jax import scores
 
 KIND = "finetune"  # of run files, see `ohio_bench.runner.schema`
@@ -97,9 +97,9 @@ def report(results: Path, preset: str) -> Report:
     if not cells:
         return Report({})
     runs, stem = [run_of(cell) for cell in cells], results / f"finetune-{preset}"
-    stands = standing(cells, results)
-    made = {".md": text(cells, runs, preset, stands.text()).encode(), ".csv": as_csv(runs).encode(), ".png": figure(runs)}
-    return Report({stem.with_suffix(suffix): content for suffix, content in made.items()}, standing=stands)
+    fresh = freshness(cells, results)
+    made = {".md": text(cells, runs, preset, fresh.text()).encode(), ".csv": as_csv(runs).encode(), ".png": figure(runs)}
+    return Report({stem.with_suffix(suffix): content for suffix, content in made.items()}, freshness=fresh)
 
 
 def smooth(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What methods learned from: how many transitions, and how far their high-level actions are from what was logged."""
+"""What methods learned from: the number of transitions, and the errors of their high-level actions."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from ohio_bench.report.text import filled, formatted, plain
 from ohio_bench.report.text import table as tabled
 from ohio_bench.runner.table import Table
 
-# Of a card's label errors: what a reader is told, its unit, and how many of these there are in the card's.
+# Of a card's label errors: label and unit on the page, and the factor from the card's unit.
 ERRORS = {
     "torque_nm": ("torque, N m", 1.0),
     "position_m": ("next position, mm", 1e3),
@@ -20,7 +20,7 @@ ERRORS = {
 
 
 def section(table: Table, listed: list[Entry]) -> str:
-    """A line for each data set and family of methods; nothing where no errors are known and no transitions are left out."""
+    """A line for each data set and family of methods; nothing if no errors are known and no transitions are dropped."""
     rows = list(dict.fromkeys(_rows(table, listed)))
     if not any(of[2] for of in rows):
         return ""
@@ -50,6 +50,6 @@ def trained_on(card: dict[str, Any]) -> float:
     """Transitions of weight above 0; NaN if that is not known."""
     if "trained_on" in card or "transitions" not in card:
         return card.get("trained_on", float("nan"))
-    # Cards of before: weights were 0 where the inverse failed, and where what is not exact was dropped.
+    # Earlier cards do not count them: weights were 0 where the inverse failed, and where what is not exact was dropped.
     without = ("failed", "ambiguous", "unexplained")[: 3 if card.get("weights") == "drop" else 1]
     return card["transitions"] - sum(card.get(name, 0) for name in without)

@@ -45,11 +45,11 @@ def _markdown(of: Board) -> str:
     given = {
         "table": table,
         "preset": of.preset,
-        "command": f"ohio-jax bench {table.name} --preset {of.preset}",
+        "command": f"ohio-jax bench {table.called} --preset {of.preset}",
         "hardware": plain(some.hardware),
         "runs": f"{some.seeds} run{'s' * (some.seeds > 1)}",
         "episodes": some.episodes,
-        "stale": of.standing.text(),
+        "stale": of.freshness.text(),
         "legend": _legend(learned),
         "blocks": _blocks(table, learned),
         "shared": _shared(table, learned),
@@ -63,9 +63,9 @@ def _markdown(of: Board) -> str:
 
 
 def _legend(learned: list[Entry]) -> str:
-    """What marks mean, and what intervals of so many runs are worth."""
+    """What marks mean, and the coverage of intervals of so many runs."""
     counts = sorted({*(entry.seeds for entry in learned), ENOUGH, 2 * ENOUGH} - {1})
-    held = ", ".join(f"{100 * coverage(collapsing, runs):.0f} % of {runs}" for runs in counts)
+    covered = ", ".join(f"{100 * coverage(collapsing, runs):.0f} % of cells of {runs} runs" for runs in counts)
     said = [
         "After the semicolon: episodes with success." if any(entry.success is not None for entry in learned) else "",
         "*= X*: the same policy as in the cell of X, which holds its numbers." if any(entry.same for entry in learned) else "",
@@ -74,8 +74,8 @@ def _legend(learned: list[Entry]) -> str:
         if any(entry.collapsed.any() for entry in learned)
         else "",
         "Cells of one run have no interval and no rank." if any(entry.seeds < 2 for entry in learned) else "",
-        "No interval holds for runs of which some collapse: where one in ten does, 95 % t intervals hold the mean in so many "
-        f"cells, by their number of runs: {held} (simulated).",
+        "No interval has its nominal coverage if runs collapse: if one run in ten does, 95 % t intervals cover the mean in "
+        f"{covered} (simulated).",
     ]
     return " ".join(filter(None, said))
 
@@ -202,7 +202,7 @@ def report(table: Table, results: Path, preset: str) -> Report:
     if learned:
         made[".tex"] = latex.text(table, preset, learned).encode()
         made[".png"] = (table.chart or functools.partial(charts.bars, table))(found.entries)
-    return Report({stem.with_suffix(suffix): content for suffix, content in made.items()}, found, found.standing)
+    return Report({stem.with_suffix(suffix): content for suffix, content in made.items()}, found, found.freshness)
 
 
 def as_json(listed: list[Entry]) -> list[dict[str, Any]]:

@@ -18,10 +18,15 @@ from ohio_jax.errors import UserError, short
 
 OPENING = re.compile(r"^<!-- (claims|table): ([^\n]*?) -->$", re.M)
 BLOCK = re.compile(r"^<!-- (claims|table): ([^\n]*?) -->\n(?:(?!<!-- (?:claims|table):).)*?^<!-- /\1 -->$", re.M | re.S)
-STALE = "Stale: made by other code than today's, and not yet made again."
+STALE = "Stale: made by earlier code, and not yet rerun."
 
 # experiment -> preset -> its claims
 Found = Mapping[str, Mapping[str, list[Judged]]]
+
+
+def title(experiment: str) -> str:
+    """What a reader knows an experiment by."""
+    return "Fine-tuning" if experiment == "finetune" else experiment.replace("-", " ").capitalize()
 
 
 def difference(of: Judged) -> str:
@@ -78,7 +83,7 @@ def as_table(found: Iterable[tuple[str, Judged]]) -> str:
     rows = []
     for experiment, of in found:
         claim = of.claim
-        page = f"[{experiment.replace('-', ' ').capitalize()}](results/{experiment}-{claim.preset}.md)"
+        page = f"[{title(experiment)}](results/{experiment}-{claim.preset}.md)"
         theirs = claim.theirs if isinstance(claim.theirs, str) else f"{claim.theirs:g}"
         between = "" if of.low is None else f"{of.effect:+.1f} ({of.low:+.1f} to {of.high:+.1f})"
         data = ", ".join(claim.rows) if 0 < len(claim.rows) < 3 else str(of.rows or "")

@@ -10,7 +10,7 @@ from ohio_bench.report.sensitivity_plots import draw_accuracy, draw_cost, draw_l
 from ohio_bench.report.text import filled, machine, number, origin, table
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
-from ohio_bench.runner.standing import standing
+from ohio_bench.runner.freshness import freshness
 
 KINDS = ("recovery", "calibration", "score", "cost")  # of run files, see `ohio_bench.runner.schema`
 
@@ -36,9 +36,9 @@ def report(results: Path, preset: str) -> Report:
         picture = draw(found)
         if picture is not None:
             drawn[question] = base.with_name(f"{base.name}-{question}.png"), picture
-    stands = standing((cell for cells in found.values() for cell in cells), results)
-    page = text(found, {question: path for question, (path, _) in drawn.items()}, preset, stands.text())
-    return Report({base.with_suffix(".md"): page.encode(), **dict(drawn.values())}, standing=stands)
+    fresh = freshness((cell for cells in found.values() for cell in cells), results)
+    page = text(found, {question: path for question, (path, _) in drawn.items()}, preset, fresh.text())
+    return Report({base.with_suffix(".md"): page.encode(), **dict(drawn.values())}, freshness=fresh)
 
 
 def power_of(points: np.ndarray) -> float:

@@ -33,12 +33,12 @@ class Report(NamedTuple):
     Attributes:
         files: path -> content, the page first; nothing where there are no run files.
         board: of a table, what it shows.
-        standing: how its cells stand, see `ohio_bench.runner.standing`; None where there are none.
+        freshness: how many of its cells are stale, see `ohio_bench.runner.freshness`; None where there are none.
     """
 
     files: dict[Path, bytes]
     board: Any = None
-    standing: Any = None
+    freshness: Any = None
 
     @property
     def paths(self) -> list[Path]:

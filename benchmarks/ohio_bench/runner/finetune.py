@@ -16,7 +16,7 @@ from ohio_jax.training.online import OnlinePlan, online
 from ohio_jax.training.plan import Plan
 
 
-def tuned(
+def finetuned(
     task: Task, offline_plan: Plan, online_plan: OnlinePlan, config: dict[str, Any], words: tuple[str, ...], work: WorkFolder
 ) -> dict[str, Any]:
     """What the cell of this configuration finds. words: of the names of what it keeps."""

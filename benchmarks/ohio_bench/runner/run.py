@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ohio_bench.runner import commands, standing, store
+from ohio_bench.runner import commands, freshness, store
 from ohio_bench.runner.cell import RESULTS, Cell, Experiment, Report
 from ohio_bench.runner.executors import Executor, here
 from ohio_bench.runner.work import WorkFolder
@@ -68,7 +68,7 @@ def run(
         only: see `chosen`.
         results: where run files and pages go, and, in its folder `.work`, recovered actions and checkpoints.
         force: all of them, whatever is there, from recovering actions on.
-        stale: those as well that do not stand on today's code, see `ohio_bench.runner.standing`.
+        stale: stale cells as well, see `ohio_bench.runner.freshness`.
         deadline: no cell is started after it, nor trained once its first updates say that it cannot end by then; its checkpoint
             is kept.
         execute: where, see `ohio_bench.runner.executors`. A killed call goes on where it stopped: finished cells from their run
@@ -83,7 +83,7 @@ def run(
     work = WorkFolder(results / ".work", time.time() if force else 0.0, deadline)
     cells, place = {cell.name: cell for cell in again()}, store.folder(experiment.name, preset, results, experiment.place)
     paths = {name: place / f"{name}.json" for name in cells}
-    sources = standing.Sources(results)  # before anything runs: files may change while their old code does
+    sources = freshness.Sources(results)  # before anything runs: files may change while their old code does
 
     check = functools.partial(store.check_place, experiment.name, preset)
 
@@ -107,7 +107,7 @@ def run(
         try:
             if isinstance(outcome, UserError):
                 raise outcome
-            head["sources"] = standing.keep(made_by[name], results)
+            head["sources"] = freshness.keep(made_by[name], results)
             store.write(paths[name], {**head, **cell.head, "config": cell.config, **outcome}, experiment.kind(name))
         except UserError as error:
             failed[name] = error

@@ -1,8 +1,8 @@
-"""A sentinel: one cell of a table run again after its code has changed, in a folder of its own, with its first run alone.
+"""A sentinel: the first run of one cell of a table, rerun in a folder of its own after the cell's code has changed.
 
-Where it returns what it returned, episode for episode, that is taken to show that no change of its sources changes the table, and
-noted for all cells that share them; what it does not use, such as another learner, needs a sentinel of its own. It shows nothing
-of code that others alone use of a module that it has as well: so the one that is picked has most modules.
+If all its returns are the same, that is taken to show that the modules that changed are equivalent, and is noted for all cells
+of the table that share them. Modules that it does not use, such as another learner, need a sentinel of their own. It shows
+nothing of code in its modules that only other cells use, so the cell with most modules is picked.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from ohio_envs import datasets
 
-from ohio_bench.runner import source, standing, store
+from ohio_bench.runner import freshness, source, store
 from ohio_bench.runner.cell import RESULTS, Cell, Experiment
 from ohio_bench.runner.executors import outcome
 from ohio_bench.runner.run import chosen
@@ -25,22 +25,24 @@ from ohio_jax.errors import UserError
 
 
 @dataclass(frozen=True)
-class Watched:
+class Rerun:
     """What a sentinel found: the cell, and how many modules are now known to be equivalent."""
 
     cell: str
     modules: int
 
 
-def watch(
+def rerun(
     experiment: Experiment, first: Experiment, preset: str, only: Iterable[str] = (), results: Path = RESULTS
-) -> Watched | None:
-    """Runs one cell again and notes, where its returns are equal, that what changed is equivalent.
+) -> Rerun | None:
+    """Reruns one cell, and notes that what changed is equivalent if its returns are the same.
 
     Args:
         first: the same experiment with the first run of each cell alone.
-        only: the cell; without, of the stale ones that learn, of those whose sources are most modules, the one that took least
-            time. None is returned where none is stale.
+        only: the cell; by default, of the stale ones that learn and have most modules, the one that took least time.
+
+    Returns:
+        None where no cell is stale.
 
     Raises:
         UserError: for a cell that learns nothing, has no run file, or one that says less than is needed; on another platform than
@@ -59,12 +61,12 @@ def watch(
     assert isinstance(found, dict), "there is no deadline"
     _compare(name, stored, found)
     of = found["provenance"]
-    return Watched(name, standing.record(stored, today, results, {"cell": name, "time": of["time"], "revision": of["revision"]}))
+    return Rerun(name, freshness.record(stored, today, results, {"cell": name, "time": of["time"], "revision": of["revision"]}))
 
 
 @contextlib.contextmanager
 def _data_sets_in(folder: Path) -> Iterator[None]:
-    """Data sets are made anew meanwhile: those of the cache may be the work of earlier code."""
+    """Data sets are made anew meanwhile, since those in the cache may have been made by earlier code."""
     before = os.environ.get(datasets.VARIABLE)
     os.environ[datasets.VARIABLE] = str(folder)
     try:
@@ -77,7 +79,7 @@ def _data_sets_in(folder: Path) -> Iterator[None]:
 
 def _pick(experiment: Experiment, preset: str, only: tuple[str, ...], results: Path) -> tuple[str, dict[str, Any]]:
     """Name and run file of the cell to run again; ("", {}) where none is stale."""
-    place, sources = store.folder(experiment.name, preset, results), standing.Sources(results)
+    place, sources = store.folder(experiment.name, preset, results), freshness.Sources(results)
     if len(only) > 1:
         raise UserError(f"--only: expected one cell with --sentinel, found {len(only)}")
     if only:
@@ -121,3 +123,6 @@ def _compare(name: str, stored: dict[str, Any], found: dict[str, Any]) -> None:
             f"cell {name}: expected the returns of its run file, found others in {len(different)} of {len(before)} episodes"
             f" (episode {episode}: {before[episode]:g}, now {now[episode]:g}); nothing is noted, --stale runs again what is stale"
         )
+    before, now = (next(iter(cell.get("data", [])), {}).get("label_errors") for cell in (stored, found))
+    if before != now:
+        raise UserError(f"cell {name}: expected label errors {before}, as in its run file, found {now}; nothing is noted")

@@ -30,7 +30,8 @@ Digests = dict[str, str]  # by module, or by file that comes with one
 SUITE = {package.__name__: Path(*package.__path__) for package in (ohio_jax, ohio_envs, ohio_bench)}
 REGISTRIES = ("ohio_jax.learners", "ohio_jax.inverse", "ohio_envs.registry")
 ALWAYS = ("ohio_jax.evaluate", "ohio_jax.collect", "ohio_jax.streams", "ohio_envs.registry")
-RELABELED, LEARNED = ("ohio_jax.relabel", "ohio_jax.inverse"), ("ohio_jax.learners",)
+RELABELED = ("ohio_jax.relabel", "ohio_jax.inverse", "ohio_jax.labels")
+LEARNED = ("ohio_jax.learners",)
 FINE_TUNED = ("ohio_jax.training.online", "ohio_bench.runner.finetune")
 MEASURED = tuple(f"ohio_bench.runner.sensitivity.{name}" for name in ("arm", "recovery", "score", "cost"))
 FOLLOWED = ("ohio_jax.", "ohio_envs.", "ohio_bench.runner.sensitivity.", "ohio_bench.speed.work", "ohio_bench.speed.timing")
@@ -71,10 +72,14 @@ def chosen(config: dict[str, Any]) -> Choice:
 
 
 def module_of(thing: Any) -> str:
-    """The module that a registered thing lies in, or is."""
+    """The module that a registered thing lies in, or is; a script that is run goes by the name that it is imported by."""
     thing = inspect.unwrap(thing)
     thing = getattr(thing, "func", thing)  # of a partial
-    return getattr(thing, "__module__", None) or thing.__name__
+    name = getattr(thing, "__module__", None) or thing.__name__
+    if name != "__main__":
+        return name
+    spec, file = (getattr(sys.modules[name], field, None) for field in ("__spec__", "__file__"))
+    return spec.name if spec else Path(file or name).stem
 
 
 def _texts(value: Any) -> Iterator[tuple[str, str]]:

@@ -35,11 +35,12 @@ def short_hash(config: dict[str, Any]) -> str:
 
 
 def same(found: Any, wanted: dict[str, Any]) -> bool:
-    """Whether two configurations are the same. Which engine steps MuJoCo's physics is the machine's choice and makes no other."""
-    return _anywhere(found) == _anywhere(wanted)
+    """Whether two configurations are the same, see `comparable`."""
+    return comparable(found) == comparable(wanted)
 
 
-def _anywhere(config: Any) -> Any:
+def comparable(config: Any) -> Any:
+    """A configuration as it is on every machine: which engine steps MuJoCo's physics is the machine's choice."""
     if not isinstance(config, dict):
         return config
     either = lambda settings: settings | ({"backend": "c"} if settings.get("backend") == "mjx" else {})

@@ -12,7 +12,7 @@ from ohio_envs import datasets, plans, registry
 
 from ohio_bench.runner.cell import Cell, preset_of
 from ohio_bench.runner.store import slug
-from ohio_bench.runner.tries import Tries
+from ohio_bench.runner.trials import Trials
 from ohio_bench.runner.work import WorkFolder, each_run, joined, tested
 from ohio_jax.deadline import OutOfTime
 from ohio_jax.evaluate import evaluate_policy
@@ -104,7 +104,7 @@ class Preset:
         data_episodes: only the first so many of a data set's.
         columns: those of the table, unless some are named here.
         hdpo: how the policy of that name is trained through the smooth simulator, for a table that shows one.
-        selection: "tuned" and the digest of its records for each (interface, learner) whose plan tries have chosen.
+        selection: "tuned" and the digest of its records for each (interface, learner) whose plan was chosen by trials.
         dearest: names of columns whose cells are run first, since nothing cheaper replaces them, those of one instance family
             before those of the next, and scripted policies last. Without: policies, then column by column.
     """
@@ -137,8 +137,9 @@ class Table:
         note: what a reader must know to read it; printed under the table.
         each_step: `returns` and fields like `metrics.touching`, of which a low-level step gives at most 1.
         shares: fields that are at most 1 an episode.
-        tries: by which plans are chosen, see `ohio_bench.runner.tune`.
-        tuned_by: the table of the same domain whose tries choose for this one as well.
+        trials: by which plans are chosen, see `ohio_bench.runner.tune`.
+        tuned_by: the table of the same domain by whose trials the plans of this one are chosen.
+        origin: of a table from elsewhere, `module:`, by which commands find it.
     """
 
     name: str
@@ -153,10 +154,16 @@ class Table:
     each_step: tuple[str, ...] = ()
     shares: tuple[str, ...] = ()
     chart: Callable[[list[Any]], bytes] | None = None  # entries -> PNG, in place of the bars
-    tries: Tries | None = None
+    trials: Trials | None = None
     tuned_by: "Table | None" = None
+    origin: str = ""
 
     preset = preset_of
+
+    @property
+    def called(self) -> str:
+        """What commands find it by."""
+        return self.origin or self.name
 
 
 def with_learner(table: Table, preset: str, learner: str) -> Table:
@@ -189,7 +196,7 @@ def cells(table: Table, preset: Preset, names: Iterable[str]) -> Iterator[Cell]:
     for column, row in preset.learned(preset.columns or table.columns, rows):
         home = datasets.task_of(row.data_set)
         task = home if row.changes is None else tasks(row.task, tuple(row.changes.items()))
-        yield _learning(preset, column, row, task, home)
+        yield _learned_cell(preset, column, row, task, home)
     yield from scripted if preset.dearest else ()
 
 
@@ -205,9 +212,9 @@ def _scripted(preset: Preset, tasks: dict[str, Task]) -> Iterator[Cell]:
             yield Cell(slug(place, "policy", policy), config, work_of, _head(place, policy, task))
 
 
-def _learning(preset: Preset, column: Column, row: Row, task: Task, home: Task) -> Cell:
+def _learned_cell(preset: Preset, column: Column, row: Row, task: Task, home: Task) -> Cell:
     """The cell of a method on a row. home: the task its data come from."""
-    config = {**learning(preset, column, row, task), **_test(preset)}
+    config = {**training_config(preset, column, row, task), **_test(preset)}
     learn = functools.partial(_run_learner, task, home, row, column, preset)
     head = {
         **_head(row.name, column.name, task),
@@ -216,8 +223,8 @@ def _learning(preset: Preset, column: Column, row: Row, task: Task, home: Task) 
     return Cell(slug(row.name, column.family, column.learner), config, learn, head)
 
 
-def learning(preset: Preset, column: Column, row: Row, task: Task) -> dict[str, Any]:
-    """What makes the runs of a method on a row again, but for the episodes they are played on. task: where that is."""
+def training_config(preset: Preset, column: Column, row: Row, task: Task) -> dict[str, Any]:
+    """The configuration of a method on a row, but for the episodes on which it is played. task: the one that it is played in."""
     return {
         "task": task.name,
         "settings": task.settings,
@@ -266,13 +273,13 @@ def _run_hdpo(task: Task, plan: Plan, preset: Preset, work: WorkFolder) -> dict[
 
 def _run_learner(task: Task, home: Task, row: Row, column: Column, preset: Preset, work: WorkFolder) -> dict[str, Any]:
     """home: the task the data come from."""
-    cards, trained, seconds = learned(task, home, row, column, preset, work)
+    cards, trained, seconds = train_runs(task, home, row, column, preset, work)
     plan, mean = plan_of(preset, column, row), column.acting == "mean"
     found = tested(task, column.interface, plan, trained, preset.test_episodes, Test(), mean)
     return {"data": cards, **found, "seconds": {**seconds, **found["seconds"]}}
 
 
-def learned(
+def train_runs(
     task: Task, home: Task, row: Row, column: Column, preset: Preset, work: WorkFolder
 ) -> tuple[list[dict[str, Any]], Trained, dict[str, float]]:
     """The runs of a method on a row: (cards of what each learned from, policies and curves of all, seconds of making the data).

@@ -1,8 +1,8 @@
-"""Choosing a table's settings: its tries as cells, scored on the selection stream, and the plans that the best of them make.
+"""Choosing the settings of a table: trials as cells, scored on the selection stream, and the plans of the best ones.
 
-A try learns from data sets of its own, in `RUNS` runs, and is played on `streams.Selection` alone. What was tried and what it
-scored lies in `results/selection`; a table's plans are the declared ones until all tries of a learner and kind are there. Methods
-that are played as released keep what was released.
+A trial has `RUNS` runs, which learn from data sets of their own and are scored on `streams.Selection` alone. Their run files are
+in `results/selection`. A table uses the declared plans until all trials of a learner and kind are there. Methods as released, and
+presets of published hyperparameters, are not tuned.
 """
 
 import functools
@@ -16,23 +16,23 @@ from ohio_envs import datasets, plans, registry
 
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import RESULTS, Cell
-from ohio_bench.runner.table import Column, Preset, Row, Table, learned, learning, plan_of
-from ohio_bench.runner.tries import Kind, applied, kind_of
+from ohio_bench.runner.table import Column, Preset, Row, Table, plan_of, train_runs, training_config
+from ohio_bench.runner.trials import Kind, applied, kind_of
 from ohio_bench.runner.work import WorkFolder, tried
 from ohio_jax.errors import UserError
 from ohio_jax.streams import Selection
 from ohio_jax.task import Task
 
-KIND = "try"  # of run files, see `ohio_bench.runner.schema`
+KIND = "trial"  # of run files, see `ohio_bench.runner.schema`
 PLACE = "selection"  # of run files in a folder of results
 RUNS = 2
-RELEASED = "released"  # a preset's name
+PUBLISHED = ("paper", "released")  # presets whose hyperparameters are published, and so not chosen
 FIRST_SEED = 10_000  # of training and data: none that a table's runs have
 
 
 @dataclass(frozen=True)
 class Group:
-    """The tries of a learner and a kind: on this column and row."""
+    """The trials of a learner and a kind, on this column and row."""
 
     learner: str
     kind: Kind
@@ -45,46 +45,46 @@ class Group:
 
 
 def groups(table: Table, made: Preset) -> list[Group]:
-    """Of a preset's learners and kinds for which tries are declared."""
-    if table.tries is None or not made.rows:
+    """One for each of a preset's learners and kinds for which trials are declared."""
+    if table.trials is None or not made.rows:
         return []
-    row = next((row for row in made.rows if row.name == table.tries.row), made.rows[0])
+    row = next((row for row in made.rows if row.name == table.trials.row), made.rows[0])
     columns: dict[tuple[str, Kind], list[Column]] = {}
     for column in made.columns or table.columns:
-        if column.learner in table.tries.grid and not plans.as_released(column.interface):
+        if column.learner in table.trials.grid and not plans.as_released(column.interface):
             columns.setdefault((column.learner, kind_of(column.interface)), []).append(column)
     out = []
     for (learner, kind), found in columns.items():
-        column = next((column for column in found if column.family == table.tries.families.get(kind)), found[0])
+        column = next((column for column in found if column.family == table.trials.families.get(kind)), found[0])
         out.append(Group(learner, kind, column, row))
     return out
 
 
 def cells(table: Table, made: Preset, names: Iterable[str]) -> Iterator[Cell]:
-    """The tries of the groups of these names, a group after another. Raises UserError for tries that come to the same plan."""
-    if table.tries is None:
+    """The trials of the groups of these names, group by group. Raises UserError for trials that come to the same plan."""
+    if table.trials is None:
         return
     wanted = set(names)
     for group in (group for group in groups(table, made) if group.name in wanted):
         home, row, column = datasets.task_of(group.row.data_set), group.row, group.column
         task = home if row.changes is None else registry.make(row.task, row.changes)
-        tries, declared = table.tries.grid[group.learner], plans.find(made.plans, column.interface, group.learner, row.task)
-        tried_plans = [replace(applied(declared, changes), first_seed=FIRST_SEED) for changes in tries]
-        for number, (changes, plan) in enumerate(zip(tries, tried_plans, strict=True)):
+        trials, declared = table.trials.grid[group.learner], plans.find(made.plans, column.interface, group.learner, row.task)
+        tried_plans = [replace(applied(declared, changes), first_seed=FIRST_SEED) for changes in trials]
+        for number, (changes, plan) in enumerate(zip(trials, tried_plans, strict=True)):
             if (first := tried_plans.index(plan)) != number:
                 raise UserError(
-                    f"tries of {group.name}: expected plans that differ, found the same in {tries[first]} and {changes}"
+                    f"trials of {group.name}: expected plans that differ, found the same in {trials[first]} and {changes}"
                 )
             once = replace(made, runs=RUNS, plans={(row.task, column.interface, group.learner): plan})
             played = {"selection_stream": Selection().name, "selection_episodes": made.test_episodes}
             head = {"row": row.name, "column": column.name, "reference": asdict(task.reference)}
             head |= {"group": group.name, "number": number, "changes": changes}
-            work = functools.partial(_try, task, home, row, column, once)
-            yield Cell(f"{group.name}.{number}", {**learning(once, column, row, task), **played}, work, head)
+            work = functools.partial(_run_trial, task, home, row, column, once)
+            yield Cell(f"{group.name}.{number}", {**training_config(once, column, row, task), **played}, work, head)
 
 
-def _try(task: Task, home: Task, row: Row, column: Column, made: Preset, work: WorkFolder) -> dict[str, Any]:
-    cards, trained, seconds = learned(task, home, row, column, made, work)
+def _run_trial(task: Task, home: Task, row: Row, column: Column, made: Preset, work: WorkFolder) -> dict[str, Any]:
+    cards, trained, seconds = train_runs(task, home, row, column, made, work)
     plan, mean = plan_of(made, column, row), column.acting == "mean"
     found = tried(task, column.interface, plan, trained, made.test_episodes, Selection(), mean)
     return {"data": cards, **found, "seconds": {**seconds, **found["seconds"]}}
@@ -95,7 +95,7 @@ def _try(task: Task, home: Task, row: Row, column: Column, made: Preset, work: W
 
 @dataclass(frozen=True)
 class Chosen:
-    """The best try of a group: the highest mean return, of equals the first. digest: of the records of all."""
+    """The best trial of a group: the highest mean return, of equals the first. digest: of the records of all."""
 
     group: Group
     number: int
@@ -103,14 +103,14 @@ class Chosen:
 
 
 def records(table: Table, preset: str, results: Path = RESULTS) -> dict[str, dict[str, Any]]:
-    """Run files of tries by name. Raises UserError for a damaged one, and for one of another table or preset."""
+    """Run files of trials by name. Raises UserError for a damaged one, and for one of another table or preset."""
     place = store.folder(table.name, preset, results, PLACE)
     check = functools.partial(store.check_place, table.name, preset)
     return {path.stem: store.read(path, KIND, check) for path in sorted(place.glob("*.json"))}
 
 
 def chosen(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> list[Chosen]:
-    """Of groups all of whose tries are there, as they are declared today."""
+    """The best trial of each group whose trials are all there, as they are declared today."""
     found, out = records(table, preset, results), []
     if not found:
         return []
@@ -126,7 +126,7 @@ def chosen(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> 
 def settled(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> Preset:
     """A preset with the plans that were chosen, and for each (interface, learner) how: see `Preset.selection`."""
     judge = table.tuned_by or table
-    if judge.tries is None or preset not in judge.presets:
+    if judge.trials is None or preset in PUBLISHED or preset not in judge.presets:
         return made
     found = {
         (of.group.learner, of.group.kind): of
@@ -137,16 +137,16 @@ def settled(table: Table, made: Preset, preset: str, results: Path = RESULTS) ->
         *_, interface, learner = key
         best = found.get((learner, kind_of(interface)))
         if best and not plans.as_released(interface):
-            plans_of[key] = applied(plan, judge.tries.grid[learner][best.number])
+            plans_of[key] = applied(plan, judge.trials.grid[learner][best.number])
             selection[interface, learner] = f"tuned {best.digest}"
     return replace(made, plans=plans_of, selection=selection)
 
 
 def require(table: Table, preset: str) -> None:
-    """Raises UserError for a table that declares no tries for what a preset learns with, and for what is played as released."""
+    """Raises UserError for a preset of published hyperparameters, and for a table without trials for a preset's learners."""
     made = table.preset(preset)
-    if preset == RELEASED:
-        raise UserError(f"preset {preset}: expected another, since what is played as released is not tuned")
+    if preset in PUBLISHED:
+        raise UserError(f"preset {preset}: expected another, since its hyperparameters are the published ones")
     if not groups(table, made):
         learners = dict.fromkeys(column.learner for column in made.columns or table.columns)
-        raise UserError(f"table {table.name}: expected tries declared for {', '.join(learners)}, found none")
+        raise UserError(f"table {table.name}: expected trials declared for {', '.join(learners)}, found none")

@@ -88,9 +88,10 @@ class WorkFolder:
     def label_errors(
         self, task: Task, interface: str, logged: data.Trajectories, transitions: data.Transitions, home: Task
     ) -> dict[str, float]:
-        """What the actions of `labeled` are worth in a task, see `ohio_jax.labels`; kept for all learners."""
+        """Errors of the actions of `labeled` in a task, see `ohio_jax.labels`; kept for all learners."""
         place = {"settings": task.settings, "interface": interface, "home": home.settings}
         identity = {**place, "transitions": transitions.digest, "weights": transitions.card["weights"]}
+        identity["sources"] = source.named(task=task.name, inverse=transitions.card["inverse"])
         name = slug(task.name, logged.card["behavior_policy"], interface, transitions.card["inverse"], "labels")
         with self.kept(f"data/{name}.{short_hash(identity)}.json") as path:
             if mesh.broadcast_bool(mesh.is_main_process() and not path.exists()):

@@ -1,4 +1,4 @@
-"""What inverses are told where gains differ from those of the logs: the goals that behavior gave, and how large goals are now."""
+"""What inverses know where gains differ from those of the logs: the logged goals, and the prior width under the new gains."""
 
 import functools
 from collections.abc import Callable
@@ -24,9 +24,9 @@ Logged = Callable[[Segment], osc.Params]  # the low level that made a segment
 
 
 def problem(params: osc.Params, behavior: ActionInterface) -> Problem:
-    """That of a learner's low level on logs of `behavior`, which has the same arm.
+    """The problem of a learner's low level on logs of `behavior`, which has the same arm.
 
-    Its logged goals are those that explain the torques under behavior's own gains by least squares, exact where UNIQUE.
+    Its logged goals are recovered by least squares under behavior's own gains; they are exact where UNIQUE.
     """
     own = _logged(behavior)
     logged = lambda segment: INVERSES["least_squares"](behavior.problem, segment).goal
@@ -35,8 +35,8 @@ def problem(params: osc.Params, behavior: ActionInterface) -> Problem:
 
 
 def fit(params: osc.Params, behavior: ActionInterface, steps: int, logs: Trajectories) -> Problem:
-    """The same, goals being as large as these logs' speeds make them, see `osc.prior_width`. steps: of a decision."""
-    own, speed = _logged(behavior), jnp.asarray(fastest(steps, logs))
+    """The same with a prior whose width follows from the speeds in these logs, see `osc.prior_width`. steps: of a decision."""
+    own, speed = _logged(behavior), jnp.asarray(speed_quantiles(steps, logs))
 
     def width(segment: Segment, at: osc.Known) -> Float[Array, "7"]:
         return jnp.append(osc.prior_width(own(segment), params, jnp.asarray(RANGE[:6]), speed), 1.0)
@@ -45,7 +45,7 @@ def fit(params: osc.Params, behavior: ActionInterface, steps: int, logs: Traject
 
 
 @functools.lru_cache(maxsize=8)
-def fastest(steps: int, logs: Trajectories) -> Float[np.ndarray, "6"]:
+def speed_quantiles(steps: int, logs: Trajectories) -> Float[np.ndarray, "6"]:
     """`Float32[6]`, the QUANTILE of the gripper's speeds where decisions are made, axis by axis, m/s and rad/s."""
     first, _ = segments_of(logs.offset, steps)
     state = np.asarray(logs.state[first[logs.finite[first]]], np.float32)

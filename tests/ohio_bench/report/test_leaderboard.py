@@ -66,7 +66,7 @@ def test_markdown_marks_the_best_only_where_comparisons_say_so(results):
     assert f"*(paper 99.3 ± 16.0; {49.8 - 99.3:+.1f})*" in text
     assert "| 12 | A processor, 2 cores |" in text
     assert "†: fewer than 5 runs." in text and "‡:" not in text
-    assert "by their number of runs: " in text and "41 % of 5, 65 % of 10 (simulated)" in text
+    assert "41 % of cells of 5 runs, 65 % of cells of 10 runs (simulated)" in text
 
 
 def test_csv_has_what_the_table_shows(results):
@@ -211,7 +211,7 @@ def test_fine_tuning_is_on_the_page(results):
 
 def test_claims_about_what_is_shown_are_on_the_page(results):
     found = boards.data_of((results / "index.html").read_text())["claims"]
-    assert {of["title"] for of in found} == {"Reacher", "Finetune"}
+    assert {of["title"] for of in found} == {"Reacher", "Fine-tuning"}
     (observed,) = (of["text"] for of in found if "observed states, for which" in of["text"])
     assert "; undecided: no run file" in observed and observed.endswith("Reacher-Medium Observed state IQL and 2 more.")
 

@@ -1,15 +1,19 @@
-"""Sources of cells: which modules count, what changes a digest and what does not; how stored cells stand; sentinels."""
+"""Sources of cells: which modules count, what changes a digest and what does not; which stored cells are stale; sentinels."""
 
 import json
 import shutil
+import subprocess
+import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
 from ohio_bench.experiments import TABLES, of_table
 from ohio_bench.report import markdown
-from ohio_bench.runner import sentinel, source, standing, table
+from ohio_bench.runner import freshness, sentinel, source, table
 from ohio_bench.runner.run import run
+from ohio_envs import registry
 
 from ohio_jax.errors import UserError
 from tests.ohio_bench.tiny import PART
@@ -45,6 +49,8 @@ def test_what_counts_is_what_a_cell_imports():
         "relabel",
         "collect",
         "evaluate",
+        "streams",
+        "labels",
         "learners.iql",
         "inverse.least_squares",
         "controllers.lqr",
@@ -64,12 +70,23 @@ def test_what_counts_is_what_a_cell_imports():
     assert "ohio_jax.inverse.least_squares" not in source.Code().sources({"task": "reacher", "settings": {}, "policy": "expert"})
 
 
-def test_sources_of_every_committed_cell_are_found_in_half_a_second():
+def test_sources_of_every_committed_cell_are_found_quickly():
     code, configs = source.Code(), [json.loads(path.read_text())["config"] for path in RUNS.rglob("*.json")]
     start = time.monotonic()
     found = [code.sources(config) for config in configs]
     assert time.monotonic() - start < 2.0, "of a busy machine"
     assert all(len(of) > 40 for of in found)
+
+
+def test_committed_sources_are_those_of_committed_cells():
+    """Those of `make bench` stay everyone's own, as its run files do."""
+    listed = subprocess.run(["git", "ls-files", "results"], cwd=RUNS.parents[1], capture_output=True, text=True)
+    if listed.returncode or not listed.stdout:
+        pytest.skip("not a git checkout: which results are committed is not known")
+    files = [RUNS.parents[1] / line for line in listed.stdout.splitlines()]
+    kept = {path.stem for path in files if path.parent.name == "sources"} - {"equivalent"}
+    cells = [path for path in files if {"runs", "selection"} & set(path.parts) and path.suffix == ".json"]
+    assert kept == {cell["sources"] for cell in (json.loads(path.read_text()) for path in cells) if "sources" in cell}
 
 
 @pytest.mark.parametrize(
@@ -130,13 +147,28 @@ def test_a_learner_from_elsewhere_counts_with_what_lies_beside_it(tmp_path, monk
     assert "own_learner" in source.changes(before, source.Code().sources(config(plan=plan)))
 
 
-# --- How stored cells stand -------------------------------------------------------------------------------------------
+def test_what_a_script_declares_counts_as_the_module_it_is(tmp_path, monkeypatch):
+    """Not as `__main__`, which is another module to the next command."""
+    script = types.ModuleType("__main__")
+    script.__file__ = str(tmp_path / "own_script.py")
+    Path(script.__file__).write_text("def task(given): ...\n")
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    monkeypatch.syspath_prepend(tmp_path)
+    exec(compile(Path(script.__file__).read_text(), script.__file__, "exec"), vars(script))
+    monkeypatch.setitem(registry.TASKS, "own", vars(script)["task"])
+    before = source.Code().sources({"task": "own", "policy": "none"})
+    assert "own_script" in before and "__main__" not in before
+    Path(script.__file__).write_text("def task(given): return 1\n")
+    assert list(source.changes(before, source.Code().sources({"task": "own", "policy": "none"}))) == ["own_script"]
+
+
+# --- Stale cells ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """Results of a small table: two learners, three scripted policies."""
-    folder = tmp_path_factory.mktemp("stands") / "results"
+    folder = tmp_path_factory.mktemp("fresh") / "results"
     run(of_table(PART), "tiny", results=folder)
     return folder
 
@@ -146,18 +178,18 @@ def results(made, tmp_path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "results", ignore=shutil.ignore_patterns(".work")))
 
 
-def stands(results: Path) -> standing.Standing:
-    return markdown.report(PART, results, "tiny").standing
+def fresh(results: Path) -> freshness.Freshness:
+    return markdown.report(PART, results, "tiny").freshness
 
 
 def states(results: Path) -> dict[str, str]:
-    sources = standing.Sources(results)
+    sources = freshness.Sources(results)
     paths = (results / "runs/routing/tiny").glob("*.json")
     return {path.stem: sources.state(json.loads(path.read_text())) for path in paths}
 
 
-def watch(results: Path, *only: str):
-    return sentinel.watch(of_table(PART), of_table(table.with_runs(PART, "tiny", 1)), "tiny", only, results)
+def rerun(results: Path, *only: str):
+    return sentinel.rerun(of_table(PART), of_table(table.with_runs(PART, "tiny", 1)), "tiny", only, results)
 
 
 def test_cells_name_their_sources(results):
@@ -165,22 +197,22 @@ def test_cells_name_their_sources(results):
         cell = json.loads(path.read_text())
         kept = json.loads((results / "sources" / f"{cell['sources']}.json").read_text())
         assert kept == source.Code().sources(cell["config"]) and source.name_of(kept) == cell["sources"]
-    assert stands(results) == standing.Standing(5)
+    assert fresh(results) == freshness.Freshness(5)
     assert "Stale" not in (results / "routing-tiny.md").read_text()
 
 
 def test_a_changed_learner_makes_its_cells_stale_and_no_others(results, suite):
     edit(suite / "ohio_jax/learners/iql.py", "def update(", "EXTRA = 1\n\n\ndef update(")
     assert {name for name, state in states(results).items() if state != "current"} == {"tiny-dtv.ohio.iql"}
-    found = stands(results)
-    assert found == standing.Standing(5, 1, 0, ("ohio_jax.learners.iql",))
+    found = fresh(results)
+    assert found == freshness.Freshness(5, 1, 0, ("ohio_jax.learners.iql",))
     assert found.text() == "Stale: 1 of 5 cells were made by other sources than today's."
     assert found.text(named=True).endswith("than today's (changed: ohio_jax.learners.iql).")
     markdown.report(PART, results, "tiny").write()
     page = (results / "routing-tiny.md").read_text()
     assert found.text() in page and "ohio_jax.learners.iql" not in page
     edit(suite / "ohio_jax/learners/iql.py", "EXTRA = 1\n\n\n", "")
-    assert stands(results).stale == 0
+    assert fresh(results).stale == 0
 
 
 def test_stale_cells_are_run_again_where_that_is_asked_for(made, results, suite):
@@ -191,7 +223,7 @@ def test_stale_cells_are_run_again_where_that_is_asked_for(made, results, suite)
     trained = lambda: {path.name for path in (results / ".work/train").iterdir()}
     had = trained()
     assert run(of_table(PART), "tiny", results=results).ran == 0
-    assert run(of_table(PART), "tiny", results=results, stale=True).ran == 1 and stands(results).stale == 0
+    assert run(of_table(PART), "tiny", results=results, stale=True).ran == 1 and fresh(results).stale == 0
     assert {name.rpartition(".")[0] for name in trained() - had} == {"routing-synthetic.dtv.ohio.iql"}
     after = json.loads((results / "runs/routing/tiny/tiny-dtv.ohio.iql.json").read_text())
     assert after["sources"] != before["sources"] and after["returns"] == before["returns"]
@@ -203,34 +235,34 @@ def test_cells_without_sources_are_stale(results):
         cell = json.loads(path.read_text())
         del cell["sources"]
         path.write_text(json.dumps(cell))
-    assert stands(results).text(named=True) == "Stale: 2 of 5 cells were made before sources were recorded."
+    assert fresh(results).text(named=True) == "Stale: 2 of 5 cells were made before sources were recorded."
     with pytest.raises(UserError, match=r"cell tiny-dtv\.ohio\.bc: expected a run file that names its sources, found"):
-        watch(results, "tiny-dtv.ohio.bc")
+        rerun(results, "tiny-dtv.ohio.bc")
     with pytest.raises(UserError, match="expected a stale cell that learns and names its sources, found none"):
-        watch(results)
+        rerun(results)
 
 
 def test_a_sentinel_that_returns_the_same_keeps_what_shares_its_code(results, suite):
     before = {path: path.read_bytes() for path in (results / "runs").rglob("*.json")}
-    assert watch(results) is None, "no cell is stale"
+    assert rerun(results) is None, "no cell is stale"
     edit(suite / "ohio_jax/rollout.py", "def episode_keys", "EXTRA = 1\n\n\ndef episode_keys")
     edit(suite / "ohio_jax/learners/iql.py", "def update(", "EXTRA = 1\n\n\ndef update(")
     assert set(states(results).values()) == {"stale"}
     assert sentinel._pick(of_table(PART), "tiny", (), results)[0] == "tiny-dtv.ohio.iql", "which has all that the other has"
     seconds = lambda name: sum(json.loads((results / f"runs/routing/tiny/{name}.json").read_text())["seconds"].values())
     learned = ("tiny-dtv.ohio.bc", "tiny-dtv.ohio.iql")
-    assert watch(results, learned[0]) == sentinel.Watched(learned[0], 1)
+    assert rerun(results, learned[0]) == sentinel.Rerun(learned[0], 1)
     found = states(results)
     assert found.pop(learned[1]) == "stale" and set(found.values()) == {"equivalent"}
-    assert stands(results) == standing.Standing(5, 1, 0, ("ohio_jax.learners.iql",))
-    assert watch(results) == sentinel.Watched(learned[1], 2), "the only stale one"
-    assert stands(results).stale == 0 and watch(results) is None
+    assert fresh(results) == freshness.Freshness(5, 1, 0, ("ohio_jax.learners.iql",))
+    assert rerun(results) == sentinel.Rerun(learned[1], 2), "the only stale one"
+    assert fresh(results).stale == 0 and rerun(results) is None
     assert {path: path.read_bytes() for path in before} == before
     notes = json.loads((results / "sources/equivalent.json").read_text())["routing/tiny"]
     assert [(note["cell"], set(note)) for note in notes] == [(name, {"cell", "time", "revision", "modules"}) for name in learned]
     # A second change of the same module is another one; where it is taken back, what was shown holds.
     edit(suite / "ohio_jax/rollout.py", "EXTRA = 1", "EXTRA = 2")
-    assert stands(results).stale == 5
+    assert fresh(results).stale == 5
     edit(suite / "ohio_jax/rollout.py", "EXTRA = 2\n\n\n", "")
     assert states(results)[learned[0]] == "current" and seconds(learned[0]) > 0
 
@@ -238,8 +270,8 @@ def test_a_sentinel_that_returns_the_same_keeps_what_shares_its_code(results, su
 def test_equivalence_leads_from_change_to_change(results, suite):
     for number in (1, 2):
         edit(suite / "ohio_jax/rollout.py", "def episode_keys", f"EXTRA_{number} = 1\n\n\ndef episode_keys")
-        assert stands(results).stale == 5
-        watch(results, "tiny-dtv.ohio.iql")
+        assert fresh(results).stale == 5
+        rerun(results, "tiny-dtv.ohio.iql")
         assert set(states(results).values()) == {"equivalent"}
 
 
@@ -251,37 +283,37 @@ def test_a_sentinel_that_returns_otherwise_notes_nothing(results, suite, command
     path.write_text(json.dumps(cell))
     message = r"^cell tiny-dtv\.ohio\.bc: expected the returns of its run file, found others in 1 of 4 episodes .episode 2: "
     with pytest.raises(UserError, match=message):
-        watch(results, "tiny-dtv.ohio.bc")
+        rerun(results, "tiny-dtv.ohio.bc")
     assert not (results / "sources/equivalent.json").exists() and set(states(results).values()) == {"stale"}
 
 
 def test_what_a_sentinel_cannot_compare_with(results, suite):
     with pytest.raises(UserError, match=r"tiny-mars\.json: expected a run file to compare with, found none"):
-        watch(results, "tiny-mars")
+        rerun(results, "tiny-mars")
     with pytest.raises(UserError, match=r"tiny\.policy\.none: expected one that learns, found a policy's; --stale runs it again"):
-        watch(results, "tiny.policy.none")  # of other logs, say, it would show nothing
+        rerun(results, "tiny.policy.none")  # of other logs, say, it would show nothing
     with pytest.raises(UserError, match="--only: expected one cell with --sentinel, found 2"):
-        watch(results, "tiny-dtv.ohio.bc", "tiny-dtv.ohio.iql")
+        rerun(results, "tiny-dtv.ohio.bc", "tiny-dtv.ohio.iql")
     path = results / "runs/routing/tiny/tiny-dtv.ohio.bc.json"
     cell = json.loads(path.read_text())
     path.write_text(json.dumps({**cell, "config": {**cell["config"], "weights": "drop"}}))
     with pytest.raises(UserError, match="expected today's configuration, found another"):
-        watch(results, "tiny-dtv.ohio.bc")
+        rerun(results, "tiny-dtv.ohio.bc")
     cell["provenance"]["hardware"]["platform"] = "gpu"
     path.write_text(json.dumps(cell))
     with pytest.raises(UserError, match="expected gpu, on which it was run, found cpu"):
-        watch(results, "tiny-dtv.ohio.bc")
+        rerun(results, "tiny-dtv.ohio.bc")
 
 
 def test_damaged_sources_are_named(results):
     kept = sorted((results / "sources").glob("*.json"))
     kept[0].write_text('{"ohio_jax.rollout": "0123456789ab"}')
     with pytest.raises(UserError, match=f"{kept[0].name}: expected sources whose digest is {kept[0].stem}, found others"):
-        stands(results)
+        fresh(results)
     for text in ('{"routing/tiny": 1}', '{"routing/tiny": [{"modules": {"a": 1}}]}', "[]"):
         (results / "sources/equivalent.json").write_text(text)
         with pytest.raises(UserError, match=r"equivalent\.json: expected an? "):
-            standing.Sources(results)
+            freshness.Sources(results)
 
 
 def test_the_command_says_what_is_stale_and_what_to_do(results, suite, command, monkeypatch):
@@ -292,9 +324,9 @@ def test_the_command_says_what_is_stale_and_what_to_do(results, suite, command, 
     line = "Stale: 1 of 5 cells were made by other sources than today's (changed: ohio_jax.learners.iql); --sentinel reruns one"
     assert code == 0 and out.splitlines()[-1].startswith(line)
     code, out, _ = command("bench routing --preset tiny --sentinel")
-    assert (code, out) == (0, "tiny-dtv.ohio.iql: returns as before; 1 modules are equivalent\n")
+    assert (code, out) == (0, "tiny-dtv.ohio.iql: returns as before; 1 changed module is noted as equivalent\n")
     code, out, _ = command("bench routing --preset tiny --sentinel --json")
     expected = {"cells": 5, "stale": 0, "unrecorded": 0, "changed": []}
-    assert json.loads(out) == {"sentinel": None, "modules": 0, "standing": expected}
+    assert json.loads(out) == {"sentinel": None, "modules": 0, "freshness": expected}
     code, _, err = command("bench routing --preset tiny --sentinel --force")
     assert code == 2 and "--force: expected without --sentinel" in err

@@ -1,4 +1,4 @@
-"""Tries on a tiny city: eight for each learner and kind, on the selection stream alone, and what a table makes of them."""
+"""Trials on a tiny city: eight for each learner and kind, on the selection stream alone, and what a table makes of them."""
 
 import dataclasses
 import itertools
@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ohio_bench.experiments import TABLES, of_table, tries_of
-from ohio_bench.runner import store, tries, tune, work
+from ohio_bench.experiments import TABLES, of_table, trials_of
+from ohio_bench.runner import store, trials, tune, work
 from ohio_bench.runner.run import run
 from ohio_envs import plans
 
@@ -29,9 +29,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """Results of all tries of `TUNED`: BC of a hierarchy and end to end."""
-    folder = tmp_path_factory.mktemp("tries") / "results"
-    run(tries_of(TUNED), "tiny", results=folder)
+    """Results of all trials of `TUNED`: BC of a hierarchy and end to end."""
+    folder = tmp_path_factory.mktemp("trials") / "results"
+    run(trials_of(TUNED), "tiny", results=folder)
     return folder
 
 
@@ -56,26 +56,26 @@ def used(results: Path, learner: str = "bc", interface: str = "ohio"):
     return preset.plans[interface, learner], preset.selection.get((interface, learner), "declared")
 
 
-def test_every_learner_and_kind_has_eight_tries_of_two_runs_on_the_selection_stream(made):
+def test_every_learner_and_kind_has_eight_trials_of_two_runs_on_the_selection_stream(made):
     found = records(made)
     assert set(found) == {f"bc.{kind}.{number}" for kind in ("hierarchy", "end-to-end") for number in range(8)}
     for name, cell in found.items():
         group, _, number = name.rpartition(".")
         assert (cell["group"], cell["number"]) == (group, int(number)) and cell["changes"] == dict(GRID.grid["bc"][int(number)])
         config = cell["config"]
-        assert (config["selection_stream"], config["selection_episodes"], len(cell["returns"])) == ("selection", 4, tries_runs())
+        assert (config["selection_stream"], config["selection_episodes"], len(cell["returns"])) == ("selection", 4, trial_runs())
         assert not {"test_stream", "test_seed", "test_episodes"} & set(config)
-        assert config["plan"]["first_seed"] == tune.FIRST_SEED and len({card["sha256"] for card in cell["data"]}) == tries_runs()
+        assert config["plan"]["first_seed"] == tune.FIRST_SEED and len({card["sha256"] for card in cell["data"]}) == trial_runs()
         assert cell["command"] == f"ohio-jax tune routing --preset tiny --only {name} --force" and cell["sources"]
-    assert run(tries_of(TUNED), "tiny", results=made).ran == 0
+    assert run(trials_of(TUNED), "tiny", results=made).ran == 0
 
 
-def tries_runs() -> int:
+def trial_runs() -> int:
     return 2
 
 
-def test_no_try_touches_the_test_stream(made, monkeypatch):
-    """What plays a try takes no other stream; and no seed of another one is ever played."""
+def test_no_trial_touches_the_test_stream(made, monkeypatch):
+    """What plays a trial takes no other stream; and no seed of another one is ever played."""
     given: Any = (None, "ohio", None, None, 4)  # which is not looked at before the stream
     with pytest.raises(TypeError, match=r"expected episodes of Selection, found Test"):
         work.tried(*given, Test())
@@ -84,18 +84,18 @@ def test_no_try_touches_the_test_stream(made, monkeypatch):
     seeds = []
     played = work.evaluate_learner
     monkeypatch.setattr(work, "evaluate_learner", lambda *given: seeds.append(given[5]) or played(*given))
-    run(tries_of(TUNED), "tiny", ["bc.hierarchy.0"], made, force=True)
+    run(trials_of(TUNED), "tiny", ["bc.hierarchy.0"], made, force=True)
     assert seeds == [Selection().seed] and Selection().seed not in (Test().seed, Data(tune.FIRST_SEED).seed)
 
 
-def test_a_table_uses_the_best_try(results):
+def test_a_table_uses_the_best_trial(results):
     for interface, group in (("ohio", "bc.hierarchy"), ("end_to_end", "bc.end-to-end")):
         best = argmax(results, group)
         plan, how = used(results, interface=interface)
         declared = TUNED.preset("tiny").plans[interface, "bc"]
-        assert plan == tries.applied(declared, GRID.grid["bc"][best])
+        assert plan == trials.applied(declared, GRID.grid["bc"][best])
         assert how.startswith("tuned ") and len(how) == 18
-    # What is played as released, and learners without tries, are as declared.
+    # What is played as released, and learners without trials, are as declared.
     assert used(results, "bc", "end_to_end_compat") == (TUNED.preset("tiny").plans["end_to_end_compat", "bc"], "declared")
     assert used(results, "iql", "ohio")[1] == "declared"
 
@@ -105,7 +105,7 @@ def test_run_files_say_how_their_plan_was_chosen(results):
     bc, iql = (json.loads(path.read_text()) for path in paths)
     best = argmax(results, "bc.hierarchy")
     assert iql["selection"] == "declared" and bc["selection"] == used(results)[1]
-    wanted = tries.applied(TUNED.preset("tiny").plans["ohio", "bc"], GRID.grid["bc"][best])
+    wanted = trials.applied(TUNED.preset("tiny").plans["ohio", "bc"], GRID.grid["bc"][best])
     assert {**bc["config"]["plan"], "seeds": 1} == {**store.plain(wanted.as_json()), "seeds": 1}
     assert run(of_table(TUNED), "tiny", ["tiny-dtv.ohio.bc"], results).ran == 0
 
@@ -122,10 +122,10 @@ def test_of_equals_the_first_is_taken(results):
         other_best(results, number)
     assert argmax(results, "bc.hierarchy") == 3
     plan, how = used(results)
-    assert plan == tries.applied(TUNED.preset("tiny").plans["ohio", "bc"], GRID.grid["bc"][3]) and how != before
+    assert plan == trials.applied(TUNED.preset("tiny").plans["ohio", "bc"], GRID.grid["bc"][3]) and how != before
 
 
-def test_until_all_tries_are_there_the_declared_plan_is_used(results):
+def test_until_all_trials_are_there_the_declared_plan_is_used(results):
     other_best(results, 3)
     path = results / "selection/routing/tiny/bc.hierarchy.6.json"
     cell = json.loads(path.read_text())
@@ -133,13 +133,13 @@ def test_until_all_tries_are_there_the_declared_plan_is_used(results):
         path.unlink() if how == "gone" else path.write_text(json.dumps({**cell, "config": {**cell["config"], "weights": "drop"}}))
         assert used(results) == (TUNED.preset("tiny").plans["ohio", "bc"], "declared")
         assert used(results, interface="end_to_end")[1].startswith("tuned ")
-        report = tries_of(TUNED).report(results, "tiny").write()
-        assert "1 of 8 tries are missing; until all are there, the declared plan is used." in report.paths[0].read_text()
+        report = trials_of(TUNED).report(results, "tiny").write()
+        assert "1 of 8 trials are missing; until all are there, the declared plan is used." in report.paths[0].read_text()
 
 
-def test_every_try_is_on_the_page_and_the_best_is_marked(results):
+def test_every_trial_is_on_the_page_and_the_best_is_marked(results):
     other_best(results, 3)
-    (path,) = tries_of(TUNED).report(results, "tiny").write().paths
+    (path,) = trials_of(TUNED).report(results, "tiny").write().paths
     assert path == results / "selection" / "routing-tiny.md"
     text = path.read_text()
     assert text.count("| as declared |") == 2 and "| actor\\_lr 0.003 | **" in text and text.count("**") == 2 * 2
@@ -150,9 +150,9 @@ def test_every_try_is_on_the_page_and_the_best_is_marked(results):
 def test_tuning_goes_on_after_kills(made, tmp_path):
     """Killed -9 in the middle, twice, it ends with the numbers of an undisturbed one."""
     script = (
-        "from pathlib import Path; from ohio_bench.experiments import tries_of; from ohio_bench.runner.run import run\n"
+        "from pathlib import Path; from ohio_bench.experiments import trials_of; from ohio_bench.runner.run import run\n"
         "from tests.ohio_bench.tiny import TUNED\n"
-        "run(tries_of(TUNED), 'tiny', ['bc.hierarchy'], results=Path('results'))\n"
+        "run(trials_of(TUNED), 'tiny', ['bc.hierarchy'], results=Path('results'))\n"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "envs", ROOT / "benchmarks")))}
     done = lambda: list((tmp_path / "results" / "selection").rglob("*.json"))
@@ -173,9 +173,9 @@ OWN_GRID = ({}, *({"actor_lr": rate} for rate in (1e-3, 3e-3, 1e-2)), *({"batch"
 MINE = "from ohio_jax.learners.bc import Config, init, update, act\n"
 
 
-def test_an_own_learner_gets_its_tries_by_declaration(tmp_path, monkeypatch, command):
+def test_an_own_learner_gets_its_trials_by_declaration(tmp_path, monkeypatch, command):
     (tmp_path / "own_cloner.py").write_text(MINE)
-    declared = dataclasses.replace(TUNED, tries=dataclasses.replace(GRID, grid={"own_cloner": OWN_GRID}))
+    declared = dataclasses.replace(TUNED, trials=dataclasses.replace(GRID, grid={"own_cloner": OWN_GRID}))
     monkeypatch.setitem(TABLES, "routing", declared)
     try:
         code, out, err = command("tune routing --preset tiny --learner own_cloner: --only own_cloner.hierarchy --json")
@@ -183,7 +183,7 @@ def test_an_own_learner_gets_its_tries_by_declaration(tmp_path, monkeypatch, com
         found = json.loads(out)
         assert found["ran"] == 8 and found["written"] == ["results/selection/routing-tiny.md"]
         code, _, err = command("tune routing --preset tiny --learner iql")
-        assert code == 2 and "table routing: expected tries declared for iql, found none" in err
+        assert code == 2 and "table routing: expected trials declared for iql, found none" in err
         code, _, err = command("bench routing --preset tiny --learner own_cloner: --only tiny-dtv.ohio.own_cloner")
         assert code == 0, err
         (path,) = (tmp_path / "results/runs").rglob("tiny-dtv.ohio.own_cloner.json")
@@ -199,15 +199,16 @@ def test_a_task_with_a_plan_of_its_own_keeps_what_it_has_otherwise(results):
     own = dataclasses.replace(made.plans["ohio", "bc"], hidden=16)
     given = dataclasses.replace(made, plans={**made.plans, ("another", "ohio", "bc"): own})
     best = GRID.grid["bc"][argmax(results, "bc.hierarchy")]
-    assert tune.settled(TUNED, given, "tiny", results).plans["another", "ohio", "bc"] == tries.applied(own, best)
+    assert tune.settled(TUNED, given, "tiny", results).plans["another", "ohio", "bc"] == trials.applied(own, best)
 
 
-def test_what_is_played_as_released_is_not_tuned():
-    with pytest.raises(UserError, match="preset released: expected another"):
-        tune.require(TABLES["routing"], "released")
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_published_hyperparameters_are_not_tuned(preset):
+    with pytest.raises(UserError, match=f"preset {preset}: expected another, since its hyperparameters are the published ones"):
+        tune.require(TABLES["routing"], preset)
 
 
-def test_the_tries_of_a_domain_choose_for_its_other_tables(results):
+def test_the_trials_of_a_domain_choose_for_its_other_tables(results):
     other = dataclasses.replace(TINY, name="other", tuned_by=TUNED)
     preset = tune.settled(other, other.preset("tiny"), "tiny", results)
     assert preset.plans["ohio", "bc"] == used(results)[0] and preset.selection["ohio", "bc"] == used(results)[1]
@@ -216,60 +217,60 @@ def test_the_tries_of_a_domain_choose_for_its_other_tables(results):
 # --- Declarations -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("declared", [of for of in TABLES.values() if of.tries], ids=lambda of: of.name)
-def test_declared_tries(declared):
-    """Every learner and kind of a table has eight valid tries that differ from another, on a row and columns that exist."""
+@pytest.mark.parametrize("declared", [of for of in TABLES.values() if of.trials], ids=lambda of: of.name)
+def test_declared_trials(declared):
+    """Every learner and kind of a table has eight valid trials that differ from another, on a row and columns that exist."""
     made = declared.preset("cpu")
-    assert declared.tries.row in {row.name for row in made.rows}
-    assert set(declared.tries.families.values()) <= {column.family for column in declared.columns}
+    assert declared.trials.row in {row.name for row in made.rows}
+    assert set(declared.trials.families.values()) <= {column.family for column in declared.columns}
     groups = tune.groups(declared, made)
-    kinds = {(column.learner, tries.kind_of(column.interface)) for column in declared.columns}
+    kinds = {(column.learner, trials.kind_of(column.interface)) for column in declared.columns}
     assert {(group.learner, group.kind) for group in groups} == kinds
     for group in groups:
         plan = plans.find(made.plans, group.column.interface, group.learner, group.row.task)
-        tried = [tries.applied(plan, of) for of in declared.tries.grid[group.learner]]
+        tried = [trials.applied(plan, of) for of in declared.trials.grid[group.learner]]
         assert len(tried) == 8 and all(a != b for a, b in itertools.combinations(tried, 2)), group.name
 
 
-def test_tables_without_tries_are_tuned_by_another():
-    assert [name for name, of in TABLES.items() if not of.tries] == ["gains"]
+def test_tables_without_trials_are_tuned_by_another():
+    assert [name for name, of in TABLES.items() if not of.trials] == ["gains"]
     assert TABLES["gains"].tuned_by is TABLES["manipulation"]
 
 
 @pytest.mark.parametrize(
     ("grid", "words"),
     [
-        (tries.CLONING[:7], "expected 8 that differ, of which the first is {}, found 7 of 7"),
-        ((*tries.CLONING[:7], {"actor_lr": 1e-4}), "found 7 of 8"),
-        ((*tries.CLONING[1:], {}), "found 8 of 8, first"),
+        (trials.CLONING[:7], "expected 8 that differ, of which the first is {}, found 7 of 7"),
+        ((*trials.CLONING[:7], {"actor_lr": 1e-4}), "found 7 of 8"),
+        ((*trials.CLONING[1:], {}), "found 8 of 8, first"),
     ],
 )
-def test_tries_are_eight_that_differ(grid, words):
+def test_trials_are_eight_that_differ(grid, words):
     with pytest.raises(UserError, match=words):
-        tries.Tries("Tiny-DTV", {}, {"bc": grid})
+        trials.Trials("Tiny-DTV", {}, {"bc": grid})
 
 
-def test_tries_that_come_to_the_same_plan_are_refused():
-    same = tries.Tries("Tiny-DTV", {}, {"bc": (*tries.CLONING[:7], {"actor_lr": 1e-3})})
+def test_trials_that_come_to_the_same_plan_are_refused():
+    same = trials.Trials("Tiny-DTV", {}, {"bc": (*trials.CLONING[:7], {"actor_lr": 1e-3})})
     with pytest.raises(
-        UserError, match=r"tries of bc\.hierarchy: expected plans that differ, found the same in {} and {'actor_lr': 0.001}"
+        UserError, match=r"trials of bc\.hierarchy: expected plans that differ, found the same in {} and {'actor_lr': 0.001}"
     ):
-        list(tune.cells(dataclasses.replace(TUNED, tries=same), TUNED.preset("tiny"), ["bc.hierarchy"]))
+        list(tune.cells(dataclasses.replace(TUNED, trials=same), TUNED.preset("tiny"), ["bc.hierarchy"]))
 
 
-def test_a_try_changes_what_there_is():
+def test_a_trial_changes_what_there_is():
     plan = plans.plan("routing-synthetic", "iql", "ohio", "quick")
-    found = tries.applied(plan, {"beta": 2.0, "updates": 100, "hidden": 16})
+    found = trials.applied(plan, {"beta": 2.0, "updates": 100, "hidden": 16})
     assert (found.config.beta, found.updates, found.hidden, found.config.actor_lr_decay_steps) == (2.0, 100, 16, 100.0)
     with pytest.raises(UserError, match="unknown field of iql's Config or of Plan 'betta'"):
-        tries.applied(plan, {"betta": 2.0})
+        trials.applied(plan, {"betta": 2.0})
     with pytest.raises(UserError, match="expectile"):
-        tries.applied(plan, {"expectile": 2.0})
+        trials.applied(plan, {"expectile": 2.0})
 
 
 def test_committed_tables_use_the_best_of_what_was_tried():
     """Of every committed run file whose plan was chosen by trying."""
-    for declared, preset in itertools.product(TABLES.values(), ("cpu", "paper")):
+    for declared, preset in ((of, preset) for of in TABLES.values() for preset in of.presets):
         judge = declared.tuned_by or declared
         kept = {
             path.stem: json.loads(path.read_text())
@@ -279,7 +280,7 @@ def test_committed_tables_use_the_best_of_what_was_tried():
             cell = json.loads(path.read_text())
             if not cell.get("selection", "").startswith("tuned"):
                 continue
-            plan, kind = cell["config"]["plan"], tries.kind_of(cell["config"]["interface"])
+            plan, kind = cell["config"]["plan"], trials.kind_of(cell["config"]["interface"])
             means = [np.mean(kept[f"{store.slug(plan['learner'], kind)}.{number}"]["returns"]) for number in range(8)]
             best = kept[f"{store.slug(plan['learner'], kind)}.{int(np.argmax(means))}"]["changes"]
             assert {name: {**plan, **plan["config"]}[name] for name in best} == best, path

@@ -72,7 +72,7 @@ def test_priors_are_as_wide_as_gains_and_speeds_make_them():
     chain = panda.chain()
     site = jax.vmap(lambda state: osc.jacobian(chain, osc.frames(chain, state[:7])) @ state[7:14])
     speed = np.quantile(np.abs(site(logs().state[::SUBSTEPS])), 0.95, axis=0)
-    np.testing.assert_allclose(changed_gains.fastest(SUBSTEPS, logs()), speed, rtol=1e-4)
+    np.testing.assert_allclose(changed_gains.speed_quantiles(SUBSTEPS, logs()), speed, rtol=1e-4)
     segment = jax.tree.map(lambda x: x[0], segments(logs()))
     for gains, expected in {
         "original": RANGE[:6],
@@ -96,7 +96,7 @@ def test_episodes_of_other_gains_have_priors_of_their_own():
     given = segments(logs("all"))
     width = jax.vmap(lambda segment: problem.width(segment, None))(given)
     own = jax.vmap(lambda state: behavior.params.at(behavior.params.which(state)).kp)(given.state[:, 0])
-    speed = changed_gains.fastest(SUBSTEPS, logs("all"))
+    speed = changed_gains.speed_quantiles(SUBSTEPS, logs("all"))
     soft = np.asarray(own)[:, 3] == 50
     np.testing.assert_allclose(width[soft][:, 3:6], np.tile(RANGE[3:6], (soft.sum(), 1)), rtol=1e-4)
     less = 2 * (np.sqrt(150) - np.sqrt(50)) / 50 * speed[3:]

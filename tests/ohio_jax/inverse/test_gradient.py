@@ -36,26 +36,26 @@ def mean_square(A, bound, goal, actions):
 
 def transcribed(actions, last, start=(0.1, 0.1), A=A, bound=1.0):
     """The original's loop (specification, robotics, 2.5) with Adam written out; (goal, least loss, iterations)."""
-    goal, m, v, best, least, bored = np.array(start), np.zeros(2), np.zeros(2), np.array(start), np.inf, 0
+    goal, m, v, best, least, stalled = np.array(start), np.zeros(2), np.zeros(2), np.array(start), np.inf, 0
     for i in range(10_000):
         wish = A @ goal
         off = np.clip(wish, -bound, bound)[None] - actions
         loss = mean_square(A, bound, goal, actions)
-        bored = 0 if least - loss >= 1e-3 else bored + 1
+        stalled = 0 if least - loss >= 1e-3 else stalled + 1
         if loss < least:
             best, least = goal.copy(), loss
         slope = A.T @ (2 / 3 * off * (np.abs(wish) < bound)).sum(axis=0)
         m, v = 0.9 * m + 0.1 * slope, 0.999 * v + 0.001 * slope**2
         step = 0.01 * 0.01 ** (i // 2000) * (m / (1 - 0.9 ** (i + 1))) / (np.sqrt(v / (1 - 0.999 ** (i + 1))) + 1e-8)
         goal = goal - step
-        if bored > 20 or least < 1e-4:
+        if stalled > 20 or least < 1e-4:
             break
     return goal if last else best, least, i + 1
 
 
 def searched(actions, A, bound):
     """The original's cross-entropy method (the same place), on the draws of JAX's generator; (goal, least loss, iterations)."""
-    mean, deviation, answer, least, bored = np.full(2, 0.1), np.array(SPREAD), None, np.inf, 0
+    mean, deviation, answer, least, stalled = np.full(2, 0.1), np.array(SPREAD), None, np.inf, 0
     for i in range(10_000):
         draws = np.asarray(jax.random.normal(jax.random.fold_in(jax.random.key(0), i), (50, 2)))
         goals = mean + deviation * draws
@@ -64,10 +64,10 @@ def searched(actions, A, bound):
         elite = goals[order[:10]]
         mean, deviation = elite.mean(axis=0), elite.std(axis=0, ddof=1)
         if losses[order[0]] < least - 0.1:
-            least, answer, bored = losses[order[0]], mean, 0
+            least, answer, stalled = losses[order[0]], mean, 0
         else:
-            bored += 1
-        if bored == 4 or least < 1e-6:
+            stalled += 1
+        if stalled == 4 or least < 1e-6:
             break
     return answer, least, i + 1
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ohio_bench.experiments import EXPERIMENTS, TABLES, tries_of
+from ohio_bench.experiments import EXPERIMENTS, TABLES, trials_of
 from ohio_bench.report import comparison, marked
 from ohio_bench.report.leaderboard import page
 from ohio_bench.report.leaderboard.submission import submit
@@ -21,7 +21,7 @@ def rebuild(results: Path = RESULTS) -> list[Path]:
     """
     if not any((results / name).is_dir() for name in ("runs", "speed")):
         raise UserError(f"{results}: expected a folder of results, with run files in its folder runs, found none")
-    every = [*EXPERIMENTS.values(), *map(tries_of, TABLES.values())]
+    every = [*EXPERIMENTS.values(), *map(trials_of, TABLES.values())]
     reports = [of.report(results, preset) for of in every for preset in of.presets]
     boards = [of.board for of in reports if of.board and of.files]
     compared = comparison.report([board for board in boards if board.preset != "quick"], results)
@@ -29,13 +29,13 @@ def rebuild(results: Path = RESULTS) -> list[Path]:
     made = [*(of for of in reports if of.board), compared, *(of for of in reports if not of.board), timed]
     listed = [path for of in made for path in of.paths if path.suffix == ".md"]
     pages: dict[Path, bytes] = {}
-    tuned = [found for preset in EXPERIMENTS["finetune"].presets if (found := page.finetuned(results, preset))]
+    fine_tuned = [found for preset in EXPERIMENTS["finetune"].presets if (found := page.finetuned(results, preset))]
     claims = marked.all_of(EXPERIMENTS.values(), results) if boards else {}
     for quick in (False, True):
         shown = [board for board in boards if (board.preset == "quick") == quick]
         files = [str(path.relative_to(results)) for path in listed if path.stem.endswith("-quick") == quick]
         if shown:
-            text = page.text(shown, [of for of in tuned if (of["preset"] == "quick") == quick], files, claims)
+            text = page.text(shown, [of for of in fine_tuned if (of["preset"] == "quick") == quick], files, claims)
             pages[page.path(results, quick)] = text.encode()
     for of in (*made, Report(pages)):
         of.write()

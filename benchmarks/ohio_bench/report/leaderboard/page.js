@@ -336,7 +336,7 @@ at("which").addEventListener("change", ({ target }) => {
   overall();
 });
 at("cards").append(...data.sets.map(card));
-at("collapse").textContent = data.collapse.map(([runs, percent]) => `${percent} % of ${runs}`).join(", ");
+at("collapse").textContent = data.collapse.map(([runs, percent]) => `${percent} % of cells of ${runs} runs`).join(", ");
 restore();
 addEventListener("hashchange", route);
 addEventListener("popstate", () => {

@@ -22,9 +22,9 @@ from ohio_envs import datasets
 from ohio_bench.report import aggregate, finetune
 from ohio_bench.report.aggregate import Aggregate, Board, improvement
 from ohio_bench.report.entries import ENOUGH, Entry, grid, method
-from ohio_bench.report.marked import Found, ending, sentence
+from ohio_bench.report.marked import Found, ending, sentence, title
 from ohio_bench.report.policies import cards
-from ohio_bench.runner.standing import standing
+from ohio_bench.runner.freshness import freshness
 from ohio_bench.runner.store import slug
 from ohio_bench.runner.table import Table
 from ohio_jax.coverage import collapsing, coverage
@@ -122,7 +122,7 @@ def table_of(of: Board) -> dict[str, Any]:
         "key": f"{of.table.name}-{of.preset}",
         "title": of.table.title,
         "preset": of.preset,
-        "note": " ".join(filter(None, (of.standing.text(), of.table.note))),
+        "note": " ".join(filter(None, (of.freshness.text(), of.table.note))),
         "thresholds": tidy(aggregate.THRESHOLDS),
         "aggregates": [_aggregate(of.table, one) for one in of.aggregates],
         "improvement": tidy(improvement(of.aggregates)),
@@ -136,7 +136,7 @@ def finetuned(results: Path, preset: str) -> dict[str, Any] | None:
     cells = finetune.load(results, preset)
     if not cells:
         return None
-    key, some, stale = f"finetune-{preset}", cells[0]["config"], standing(cells, results).text()
+    key, some, stale = f"finetune-{preset}", cells[0]["config"], freshness(cells, results).text()
     stale = f"{stale} " if stale else ""
     return {
         "key": key,
@@ -201,18 +201,18 @@ def _runs(boards: list[Board]) -> set[int]:
     return {entry.seeds for board in boards for entry in board.entries if entry.seeds > 1}
 
 
-def claimed(found: Found, boards: list[Board], tuned: list[dict[str, Any]]) -> list[dict[str, str]]:
+def claimed(found: Found, boards: list[Board], fine_tuned: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Claims about the tables that are shown, in words."""
-    shown = {(board.table.name, board.preset) for board in boards} | {("finetune", of["preset"]) for of in tuned}
+    shown = {(board.table.name, board.preset) for board in boards} | {("finetune", of["preset"]) for of in fine_tuned}
     families = [(name, family) for name, of in found.items() for preset, family in of.items() if (name, preset) in shown]
-    return [{"title": name.capitalize(), "text": f"{sentence(of)} {ending(of)}"} for name, family in families for of in family]
+    return [{"title": title(name), "text": f"{sentence(of)} {ending(of)}"} for name, family in families for of in family]
 
 
-def text(boards: list[Board], tuned: list[dict[str, Any]], files: list[str], found: Found) -> str:
-    """The page. tuned: of `finetuned`. files: other pages beside it, for its foot. found: every claim."""
+def text(boards: list[Board], fine_tuned: list[dict[str, Any]], files: list[str], found: Found) -> str:
+    """The page. fine_tuned: of `finetuned`. files: other pages beside it, for its foot. found: every claim."""
     content = {
-        "claims": claimed(found, boards, tuned),
-        "finetuned": tuned,
+        "claims": claimed(found, boards, fine_tuned),
+        "finetuned": fine_tuned,
         "tables": [table_of(board) for board in boards],
         "cells": [cell for board in boards for cell in _cells(board)],
         "sets": sets(boards),

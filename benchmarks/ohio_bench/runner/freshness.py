@@ -1,11 +1,11 @@
-"""Which stored cells still stand on today's code, and how that is said.
+"""Which stored cells were made by today's code, or by code that is known to return the same.
 
-Run files name their sources, which `results/sources` holds by that name. A cell is `current` where they are today's;
-`equivalent` where a sentinel (`ohio_bench.runner.sentinel`) has shown of all that changed that it changes no return of the table;
-else `stale`, as is one that was made before sources were recorded.
+Run files name their sources, which `results/sources` holds by that name. A cell is `current` where these are today's,
+`equivalent` where a sentinel (`ohio_bench.runner.sentinel`) has shown that what changed since changes no return of the table, and
+else `stale`, also if it was made before sources were recorded.
 
-Pages say how many cells of a table are stale; only commands say which modules changed. So a page changes where cells cease to
-stand or stand again, and not with every commit: who changes shared code reruns a sentinel, or commits pages that say "Stale".
+Pages say how many cells of a table are stale, and only commands say which modules changed, so that not every commit changes a
+page. After a change of shared code a sentinel is rerun, or pages that say "Stale" are committed.
 """
 
 import functools
@@ -39,13 +39,13 @@ def keep(digests: Digests, results: Path = RESULTS) -> str:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How cells stand.
+class Freshness:
+    """How many cells are stale, and why.
 
     Attributes:
-        cells, stale: how many there are, and of them.
+        cells, stale: all of them, and those that are stale.
         unrecorded: stale ones that were made before sources were recorded.
-        changed: modules that differ and are not known to be equivalent, of all others.
+        changed: modules of the other stale ones that differ and are not known to be equivalent.
     """
 
     cells: int = 0
@@ -54,7 +54,7 @@ class Standing:
     changed: tuple[str, ...] = ()
 
     def text(self, named: bool = False) -> str:
-        """One sentence; nothing where all cells stand. named: whether it names modules."""
+        """One sentence; nothing where no cell is stale. named: whether it names modules."""
         if not self.stale:
             return ""
         how, some = "were made by other sources than today's", ", ".join(self.changed[:SHOWN])
@@ -92,18 +92,18 @@ class Sources:
         same = self.stored(cell["sources"]) == self.code.sources(cell["config"])
         return "current" if same else "equivalent"
 
-    def standing(self, cells: Iterable[dict[str, Any]]) -> Standing:
-        """How cells of ours stand; those that others made (`author`) are theirs to judge."""
+    def freshness(self, cells: Iterable[dict[str, Any]]) -> Freshness:
+        """Of our own cells; those of other authors are theirs to judge."""
         found = [self.changed(cell) for cell in cells if "author" not in cell]
         known = [changed for changed in found if changed]
         names = sorted({name for changed in known for name in changed})
-        return Standing(len(found), len(known) + found.count(None), found.count(None), tuple(names))
+        return Freshness(len(found), len(known) + found.count(None), found.count(None), tuple(names))
 
 
-def standing(cells: Iterable[dict[str, Any]], results: Path = RESULTS) -> Standing:
-    """How cells of a folder of results stand. Raises UserError for a damaged file of sources."""
+def freshness(cells: Iterable[dict[str, Any]], results: Path = RESULTS) -> Freshness:
+    """Of cells of a folder of results. Raises UserError for a damaged file of sources."""
     cells = list(cells)
-    return Sources(results).standing(cells) if cells else Standing()
+    return Sources(results).freshness(cells) if cells else Freshness()
 
 
 def record(cell: dict[str, Any], today: Digests, results: Path, note: dict[str, Any]) -> int:

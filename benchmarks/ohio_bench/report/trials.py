@@ -1,4 +1,4 @@
-"""The page of what a table tried: every try with its score, the chosen one marked."""
+"""The page of a table's trials: each with its score, the chosen one marked."""
 
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,12 @@ import numpy as np
 from ohio_bench.report.text import filled, plain, table
 from ohio_bench.runner import store, tune
 from ohio_bench.runner.cell import Report
-from ohio_bench.runner.standing import standing
+from ohio_bench.runner.freshness import freshness
 from ohio_bench.runner.table import Table
-from ohio_bench.runner.tries import TRIES
+from ohio_bench.runner.trials import TRIALS
 from ohio_jax import scores
 
-HEAD = ("try", "score", "of each run")
+HEAD = ("trial", "score", "of each run")
 
 
 def report(declared: Table, results: Path, preset: str) -> Report:
@@ -21,7 +21,7 @@ def report(declared: Table, results: Path, preset: str) -> Report:
     found = tune.records(declared, preset, results)
     if not found:
         return Report({})
-    made, stands = declared.preset(preset), standing(found.values(), results)
+    made, fresh = declared.preset(preset), freshness(found.values(), results)
     best = {of.group.name: of.number for of in tune.chosen(declared, made, preset, results)}
     parts = []
     for group in tune.groups(declared, made):
@@ -37,12 +37,12 @@ def report(declared: Table, results: Path, preset: str) -> Report:
         ]
         title = f"## {plain(group.column.family)} {group.learner.upper()} on {plain(group.row.name)}, for every {group.kind}"
         missing = played.count(None)
-        more = f"{missing} of {TRIES} tries are missing; until all are there, the declared plan is used." if missing else ""
+        more = f"{missing} of {TRIALS} trials are missing; until all are there, the declared plan is used." if missing else ""
         parts += [title, table(HEAD, rows), *filter(None, [more])]
-    given = {"title": declared.title, "name": declared.name, "preset": preset, "tries": TRIES, "runs": tune.RUNS}
-    given |= {"episodes": made.test_episodes, "stale": stands.text(), "groups": "\n\n".join(parts)}
-    text = filled("ohio_bench.report", "tries", given)
-    return Report({results / tune.PLACE / f"{declared.name}-{preset}.md": text.encode()}, standing=stands)
+    given = {"title": declared.title, "name": declared.called, "preset": preset, "trials": TRIALS, "runs": tune.RUNS}
+    given |= {"episodes": made.test_episodes, "stale": fresh.text(), "groups": "\n\n".join(parts)}
+    text = filled("ohio_bench.report", "trials", given)
+    return Report({results / tune.PLACE / f"{declared.name}-{preset}.md": text.encode()}, freshness=fresh)
 
 
 def _line(changes: dict[str, Any], cell: dict[str, Any] | None, best: bool) -> list[str]:
