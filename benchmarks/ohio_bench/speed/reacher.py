@@ -36,7 +36,7 @@ from ohio_jax.task import ActionInterface, Task
 
 MODELS = {"ohio_compat": learned.ORIGINAL, "ohio": LEARNED}  # as the task learns them
 SLOW = ("numerical", "cross_entropy", "implicit", "posterior")  # measured on `few` segments
-ELSEWHERE = ("program", "gradient", "gradient_compat")  # inverses of other low levels
+ELSEWHERE = {"program", "rescaled", *(name for name in INVERSES if name.startswith("gradient"))}  # inverses of other low levels
 
 
 class Budget(NamedTuple):

@@ -12,8 +12,8 @@ from ohio_envs.manipulation import panda
 from ohio_envs.manipulation.policies import RANGE
 from ohio_jax.controllers import mixture, osc
 from ohio_jax.data import Trajectories
-from ohio_jax.inverse import INVERSES
-from ohio_jax.low_level import Problem, Segment
+from ohio_jax.inverse import least_squares
+from ohio_jax.low_level import Problem, Segment, prepare
 from ohio_jax.relabel import segments_of
 from ohio_jax.task import ActionInterface
 
@@ -29,7 +29,7 @@ def problem(params: osc.Params, behavior: ActionInterface) -> Problem:
     Its logged goals are recovered by least squares under behavior's own gains; they are exact where UNIQUE.
     """
     own = _logged(behavior)
-    logged = lambda segment: INVERSES["least_squares"](behavior.problem, segment).goal
+    logged = lambda segment: least_squares.invert(behavior.problem, prepare(behavior.problem, segment)).goal
     rescaled = lambda segment, at: osc.rescaled(own(segment), params, segment.state[0], logged(segment))
     return osc.problem(params)._replace(logged=logged, rescaled=rescaled)
 
