@@ -258,7 +258,7 @@ def add_minutes(command, what: str) -> None:
 def add_to(add: Add) -> None:
     def add_fill(name: str, function, groups: str, cached: bool = True):
         command = add(name, function, cached)
-        command.add_argument("--preset", default="quick", help="quick (minutes), cpu (hours), paper (an accelerator) or another")
+        command.add_argument("--preset", default="quick", help="quick (minutes), cpu (hours), paper (accelerator); others: list")
         command.add_argument("--only", type=names, default=(), help=f"only these {groups} or cells, comma-separated")
         command.add_argument("--force", action="store_true", help="run stored cells again, from recovering actions on")
         command.add_argument("--stale", action="store_true", help="run cells again that were made by other code than today's")
