@@ -12,6 +12,10 @@ class UserError(Exception):
     """
 
 
+class DivergedError(UserError):
+    """Training whose numbers stopped being finite."""
+
+
 def out_of_memory(error: Exception) -> bool:
     """Whether the host or a device has too little memory for what was asked."""
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)

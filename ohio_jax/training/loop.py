@@ -16,7 +16,7 @@ import numpy as np
 
 from ohio_jax import interrupts, mesh
 from ohio_jax.deadline import NEVER, Deadline, OutOfTime
-from ohio_jax.errors import UserError
+from ohio_jax.errors import DivergedError, UserError
 from ohio_jax.progress import progress
 from ohio_jax.training.checkpoint import Run, not_finite
 
@@ -75,7 +75,7 @@ def run_blocks(
         fewest: updates of the shortest block there may be; if no block is longer, the first is not foreseen.
 
     Raises:
-        UserError: at the first block whose metrics are not finite, or the first checkpoint whose agents are not.
+        DivergedError: at the first block whose metrics are not finite, or the first checkpoint whose agents are not.
         Interrupted: after a signal, once what was done is saved.
         OutOfTime: where the run cannot end by the deadline, once what was done is saved.
     """
@@ -157,7 +157,7 @@ def _foresee(
 
 
 def _check_metrics(run: Run, updates: int, metrics: dict[str, np.ndarray]) -> None:
-    """Raises UserError where the metrics of the next block are no finite numbers, one of each seed."""
+    """Raises DivergedError where metrics of the next block are not finite, UserError where they are not a number of each seed."""
     for name, value in metrics.items():
         place = f"{run.title}: updates {run.progress.done + 1} to {run.progress.done + updates}: metric {name}"
         if value.shape != (run.plan.seeds,):
@@ -165,11 +165,11 @@ def _check_metrics(run: Run, updates: int, metrics: dict[str, np.ndarray]) -> No
         if not (finite := np.isfinite(value)).all():
             bad = int(np.argmin(finite))
             found = f"{value[bad]} in seed {run.plan.first_seed + bad}"
-            raise UserError(f"{place}: expected a finite number, found {found}; {TOO_LARGE}")
+            raise DivergedError(f"{place}: expected a finite number, found {found}; {TOO_LARGE}")
 
 
 def _check_agents(run: Run, agents: Any) -> None:
-    """Raises UserError where what would be kept or returned is not finite."""
+    """Raises DivergedError where what would be kept or returned is not finite."""
     if where := not_finite(agents):
         place = f"{run.title}: update {run.progress.done}: {where}"
-        raise UserError(f"{place}: expected finite parameters, found others; {TOO_LARGE}")
+        raise DivergedError(f"{place}: expected finite parameters, found others; {TOO_LARGE}")

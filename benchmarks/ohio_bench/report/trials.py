@@ -47,8 +47,8 @@ def report(declared: Table, results: Path, preset: str) -> Report:
 
 def _line(changes: dict[str, Any], cell: dict[str, Any] | None, best: bool) -> list[str]:
     name = plain(", ".join(f"{field} {value}" for field, value in changes.items()) or "as declared")
-    if cell is None:
-        return [name, "", ""]
+    if cell is None or "diverged" in cell:
+        return [name, "" if cell is None else "diverged", ""]
     reference = cell["reference"]
     runs = scores.normalize(cell["returns"], reference["zero"], reference["full"]).mean(axis=1)
     score = f"{np.mean(runs):.1f}"

@@ -19,7 +19,7 @@ from ohio_bench.runner.cell import RESULTS, Cell
 from ohio_bench.runner.table import Column, Preset, Row, Table, plan_of, train_runs, training_config
 from ohio_bench.runner.trials import Kind, applied, kind_of
 from ohio_bench.runner.work import WorkFolder, tried
-from ohio_jax.errors import UserError
+from ohio_jax.errors import DivergedError, UserError, one_line
 from ohio_jax.streams import Selection
 from ohio_jax.task import Task
 
@@ -84,7 +84,10 @@ def cells(table: Table, made: Preset, names: Iterable[str]) -> Iterator[Cell]:
 
 
 def _run_trial(task: Task, home: Task, row: Row, column: Column, made: Preset, work: WorkFolder) -> dict[str, Any]:
-    cards, trained, seconds = train_runs(task, home, row, column, made, work)
+    try:
+        cards, trained, seconds = train_runs(task, home, row, column, made, work)
+    except DivergedError as error:  # which is what this trial has to say
+        return {"diverged": one_line(str(error)), "seconds": {}}
     plan, mean = plan_of(made, column, row), column.acting == "mean"
     found = tried(task, column.interface, plan, trained, made.test_episodes, Selection(), mean)
     return {"data": cards, **found, "seconds": {**seconds, **found["seconds"]}}
@@ -95,7 +98,10 @@ def _run_trial(task: Task, home: Task, row: Row, column: Column, made: Preset, w
 
 @dataclass(frozen=True)
 class Chosen:
-    """The best trial of a group: the highest mean return, of equals the first. digest: of the records of all."""
+    """The best trial of a group: the highest mean return, of equals the first; one that diverged is below all others.
+
+    digest: of the records of all.
+    """
 
     group: Group
     number: int
@@ -117,9 +123,10 @@ def chosen(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> 
     for group in groups(table, made):
         of = {cell.name: cell.config for cell in cells(table, made, [group.name])}
         if all(name in found and store.same(found[name]["config"], store.plain(config)) for name, config in of.items()):
-            returns = [found[name]["returns"] for name in of]
-            content = {name: {"config": found[name]["config"], "returns": found[name]["returns"]} for name in of}
-            out.append(Chosen(group, int(np.argmax([np.mean(of) for of in returns])), store.digest(content)))
+            returns = {name: found[name].get("returns") for name in of}
+            means = [-np.inf if of is None else np.mean(of) for of in returns.values()]
+            content = {name: {"config": found[name]["config"], "returns": returns[name]} for name in of}
+            out.append(Chosen(group, int(np.argmax(means)), store.digest(content)))
     return out
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ohio_bench.experiments import TABLES, of_table, trials_of
@@ -22,6 +24,7 @@ from ohio_envs import plans
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, outside
 from ohio_jax.streams import Data, Selection, Test
+from ohio_jax.training import offline
 from tests.ohio_bench.tiny import GRID, TINY, TUNED
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -114,6 +117,29 @@ def other_best(results: Path, number: int) -> None:
     path = results / f"selection/routing/tiny/bc.hierarchy.{number}.json"
     cell = json.loads(path.read_text())
     path.write_text(json.dumps({**cell, "returns": [[1e6 for _ in of] for of in cell["returns"]]}))
+
+
+def test_a_trial_that_diverges_is_the_worst(results, monkeypatch):
+    """It has no returns, and keeps no other from being chosen; where all diverge the declared plan stays."""
+    best, page = argmax(results, "bc.hierarchy"), results / "selection/routing-tiny.md"
+    update = LEARNERS["bc"].update
+
+    def diverging(state, batch):
+        state, metrics = update(state, batch)
+        return state, {name: value * jnp.nan for name, value in metrics.items()}
+
+    monkeypatch.setattr(LEARNERS["bc"], "update", diverging)
+    offline.make_block.cache_clear()
+    run(trials_of(TUNED), "tiny", [f"bc.hierarchy.{best}"], results, force=True)
+    cell = records(results)[f"bc.hierarchy.{best}"]
+    assert "returns" not in cell and re.search("expected a finite number, found nan in seed 10000", cell["diverged"])
+    assert "| diverged |" in page.read_text()
+    means = {number: np.mean(records(results)[f"bc.hierarchy.{number}"]["returns"]) for number in range(8) if number != best}
+    second = max(means, key=lambda number: (means[number], -number))
+    assert used(results)[0] == trials.applied(TUNED.preset("tiny").plans["ohio", "bc"], GRID.grid["bc"][second])
+    run(trials_of(TUNED), "tiny", ["bc.hierarchy"], results, force=True)
+    assert used(results)[0] == TUNED.preset("tiny").plans["ohio", "bc"]
+    offline.make_block.cache_clear()
 
 
 def test_of_equals_the_first_is_taken(results):
