@@ -206,9 +206,9 @@ def platform(task: str) -> str:
     return " ".join([*words, f"extensions-{short}", f"jax-{version('jax')}", *simulators])
 
 
-def card(name: str, data_seed: int, split: Split) -> dict[str, Any] | None:
-    """The card of a part as it stands in the cache; None where there is none."""
-    found = read_card(path_of(name, data_seed, split))
+def card(name: str, data_seed: int, split: Split, episodes: int | None = None) -> dict[str, Any] | None:
+    """The card of a part as it stands in the cache; None where there is none. episodes: see `path_of`."""
+    found = read_card(path_of(name, data_seed, split, episodes))
     return found if isinstance(found, dict) and "sha256" in found else None
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ohio_envs import datasets
+
 from ohio_bench.runner import commands, freshness, store
 from ohio_bench.runner.cell import RESULTS, Cell, Experiment, Report
 from ohio_bench.runner.executors import Executor, here
@@ -89,7 +91,8 @@ def run(
 
     def stored(name: str) -> bool:
         found = _read(paths[name], name, experiment.kind(name), check)
-        return store.same(found.get("config"), cells[name].config) and not (stale and sources.state(found) == "stale")
+        as_asked = store.same(found.get("config"), cells[name].config) and not _other_logs(found)
+        return as_asked and not (stale and sources.state(found) == "stale")
 
     other = lambda name: mesh.is_main_process() and not stored(name)
     missing = [cell for name, cell in cells.items() if force or mesh.broadcast_bool(other(name))]
@@ -119,6 +122,16 @@ def run(
         name, error = next(iter(failed.items()))
         raise UserError(f"cell {name}: {error}; {len(failed)} of {len(missing)} cells failed, what the others found is stored")
     return Ran([path for name, path in paths.items() if name not in late], len(missing) - len(late), report, late)
+
+
+def _other_logs(cell: dict[str, Any]) -> bool:
+    """Whether a cell learned from other logs than its data sets in the cache hold, made on the same platform."""
+    config = cell.get("config", {})
+    for made in cell.get("data", []) if "data_set" in config else []:
+        now = datasets.card(config["data_set"], made["data_seed"], "train", config.get("data_episodes"))
+        if now and now.get("platform") == made.get("platform") and now["sha256"] != made.get("source_sha256"):
+            return True
+    return False
 
 
 def _read(path: Path, name: str, kind: str, check: Callable[[dict[str, Any]], None]) -> dict[str, Any]:

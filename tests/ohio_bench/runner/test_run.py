@@ -99,6 +99,20 @@ def test_what_was_made_otherwise_is_run_again(tmp_path):
         run(SUMS, "few", results=tmp_path)
 
 
+def test_a_cell_of_other_logs_is_run_again(tmp_path):
+    """Than those that its data set now is on the platform that made them."""
+    filled = lambda: run(of_table(PART), "tiny", ["tiny-dtv.ohio.bc"], tmp_path)
+    (path,) = filled().paths
+    assert filled().ran == 0
+    cell = json.loads(path.read_text())
+    for platform, ran in (("another", 0), (cell["data"][1]["platform"], 1)):
+        other = json.loads(json.dumps(cell))
+        other["data"][1] |= {"source_sha256": "0" * 64, "platform": platform}
+        path.write_text(json.dumps(other))
+        assert filled().ran == ran
+    assert json.loads(path.read_text())["data"] == cell["data"]
+
+
 def test_an_executor_gets_the_cells_and_how_to_list_them_again(tmp_path):
     seen = []
 
