@@ -132,12 +132,16 @@ def path_of(name: str, data_seed: int, split: Split, episodes: int | None = None
     return folder() / name / str(data_seed) / (split if episodes is None else f"{split}-{episodes}")
 
 
-def make(name: str, data_seed: int, split: Split, episodes: int | None = None, again: bool = False) -> Path:
+def make(
+    name: str, data_seed: int, split: Split, episodes: int | None = None, again: bool = False, sources: str | None = None
+) -> Path:
     """The folder of a part of a data set, made if it is not there.
 
     Args:
         episodes: only the first so many of the part, bit by bit those of the whole.
         again: make it also where it is there.
+        sources: a digest of the code that plays it, which the card notes; what other code made is made again. None: whatever
+            code made it will do.
 
     Raises:
         UserError: as `load_dataset`.
@@ -147,14 +151,16 @@ def make(name: str, data_seed: int, split: Split, episodes: int | None = None, a
     limits.check(f"{name}: episodes", all_of if episodes is None else episodes, (1, all_of))
     path = path_of(name, data_seed, split, None if episodes == all_of else episodes).absolute()
     first, amount = 0 if split == "train" else of.episodes, episodes or all_of
-    is_whole = lambda: path.exists() and not parts.folder(path).exists()
+    as_noted = lambda: sources is None or (read_card(path) or {}).get("sources") == sources
+    is_whole = lambda: path.exists() and not parts.folder(path).exists() and as_noted()
     if again or not mesh.broadcast_bool(is_whole()):  # a whole one may lie where nothing can be written
         try_output(path, folder=True)
         with file_lock(path):
-            if again and mesh.is_main_process() and path.exists():
+            if mesh.is_main_process() and path.exists() and (again or not as_noted()):
                 shutil.rmtree(path)
             if mesh.is_main_process() and not is_whole():
-                collect_to(path, task_of(name), policy_of(name, data_seed), amount, stream.seed, first, min(CHUNK, of.episodes))
+                policy = policy_of(name, data_seed, sources)
+                collect_to(path, task_of(name), policy, amount, stream.seed, first, min(CHUNK, of.episodes))
     _check_recipe(name, path, {"seed": stream.seed, "first_episode": first, "episodes": amount})
     if split == "train" and path.name == split:
         check(name, data_seed)
@@ -178,10 +184,11 @@ def _check_recipe(name: str, path: Path, part: dict[str, int]) -> None:
             raise UserError(f"{path}: field {key}: expected {value}, as data set {name} has it, found {made}; {again}")
 
 
-def policy_of(name: str, data_seed: int) -> BehaviorPolicy:
+def policy_of(name: str, data_seed: int, sources: str | None = None) -> BehaviorPolicy:
     """The policy that plays a data set, with what its card says beside what all cards do."""
     of = recipe(name)
     named = {"data_set": name, "data_seed": data_seed, "platform": platform(of.task)}
+    named |= {} if sources is None else {"sources": sources}
     return scripted_policy(task_of(name), of.behavior_policy)._replace(card=named)
 
 

@@ -111,6 +111,17 @@ def test_the_first_ones_are_those_of_the_whole(episodes):
     assert some.digest == replace(load_dataset(NAME).validation.episodes(0, min(episodes, 3)), card={}).digest
 
 
+def test_what_other_code_made_is_made_again():
+    """Where the caller says by which code; the same code finds it, and who does not care takes it."""
+    path = datasets.make(NAME, 3, "train", 2, sources="a")
+    card = lambda: json.loads((path / "card.json").read_text())
+    first = (path / "card.json").stat().st_mtime_ns
+    for sources in ("a", None):
+        assert datasets.make(NAME, 3, "train", 2, sources=sources) == path
+    assert ((path / "card.json").stat().st_mtime_ns, card()["sources"]) == (first, "a")
+    assert datasets.make(NAME, 3, "train", 2, sources="b") == path and card()["sources"] == "b"
+
+
 def test_a_whole_one_is_read_where_nothing_can_be_written(monkeypatch, tmp_path):
     """Not even a lock; and what is missing there is one line, before the work."""
     made = datasets.make(NAME, 0, "train", 2)

@@ -36,17 +36,19 @@ def listed(args) -> None:
 
 
 def make(args) -> None:
-    """Makes those data sets of a name that are not in the cache yet."""
+    """Makes those data sets of a name that are not in the cache yet, or were made by other code."""
     from ohio_envs import datasets
+
+    from ohio_bench.runner import source
 
     if args.name is None:
         raise UserError(f"NAME: expected one of {', '.join(datasets.RECIPES)}, found none")
-    datasets.recipe(args.name)
+    sources = source.of_data_set(args.name)
     seeds, made = args.data_seed or [0], []
     for seed in seeds:
-        path = datasets.make(args.name, seed, "train", args.episodes, args.again)
+        path = datasets.make(args.name, seed, "train", args.episodes, args.again, sources)
         if args.episodes is None:
-            datasets.make(args.name, seed, "validation", again=args.again)
+            datasets.make(args.name, seed, "validation", again=args.again, sources=sources)
         made.append({"data_seed": seed, "path": str(path if args.episodes else path.parent)})
     found = {"name": args.name, "made": made}
     if args.episodes is None:

@@ -68,13 +68,14 @@ def logs_of(args) -> str | Path:
     """Where the logs lie that a command is given: as a path, or as the name of a data set, which is made if it is not there."""
     from ohio_envs import datasets, registry
 
+    from ohio_bench.runner import source
     from ohio_jax.relabel import check_names
 
     if args.data in datasets.RECIPES and not Path(args.data).exists():
         of = datasets.recipe(args.data)
         task = registry.make(of.task, {**of.settings, **arguments.settings(args.set)})
         check_names(task, args.interface, args.inverse, args.weights)  # before minutes of work
-        return datasets.make(args.data, args.data_seed or 0, "train", args.episodes)
+        return datasets.make(args.data, args.data_seed or 0, "train", args.episodes, sources=source.of_data_set(args.data))
     for flag, given in (("--data-seed", args.data_seed), ("--episodes", args.episodes)):
         if given is not None:
             raise UserError(f"{flag}: expected with the name of a data set, found with {args.data}")

@@ -95,6 +95,12 @@ def named(**config: str) -> str:
     return name_of(Code().sources(config))
 
 
+def of_data_set(name: str) -> str:
+    """The name of the sources of a data set: of its recipe, and of the code that plays it."""
+    of = datasets.recipe(name)
+    return named(task=of.task, policy=of.behavior_policy, data_set=name)
+
+
 class Code:
     """The code as it lies on the disk now: files that are read once for as long as this lives."""
 

@@ -64,7 +64,7 @@ class WorkFolder:
 
     def dataset(self, name: str, data_seed: int, episodes: int | None = None) -> data.Trajectories:
         """What a named data set holds to train on, see `ohio_envs.datasets`, which keeps it for all work folders."""
-        path = datasets.make(name, data_seed, "train", episodes)
+        path = datasets.make(name, data_seed, "train", episodes, sources=source.of_data_set(name))
         return _logs(path, path.stat().st_mtime_ns)
 
     def labeled(
