@@ -62,7 +62,7 @@ class Search(NamedTuple):
     iterations: jax.Array
 
     @property
-    def converged(self) -> jax.Array:
+    def converged(self) -> Bool[Array, ""]:
         return (self.stalled >= PATIENCE) | (self.loss < ENOUGH)
 
 

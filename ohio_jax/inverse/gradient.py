@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 
 from ohio_jax import low_level
 from ohio_jax.errors import UserError
@@ -48,12 +49,12 @@ def regularized(problem: Problem, at: Prepared) -> Recovered:
     return _descend(lambda goal: jnp.sum(jnp.square(product(normal, goal) + right)), problem, at)
 
 
-def released_start(problem: Problem, at: Prepared) -> jax.Array:
+def released_start(problem: Problem, at: Prepared) -> Float[Array, "*goal"]:
     """The original's start, a small rotation, since its derivative at 0 is NaN; ours is not."""
     return _with_first(low_level.start(problem, at), _released(problem)[0])
 
 
-def logged_start(problem: Problem, at: Prepared) -> jax.Array:
+def logged_start(problem: Problem, at: Prepared) -> Float[Array, "*goal"]:
     """The original's other start, the high-level action that was logged."""
     if problem.logged is None:
         raise UserError("inverse 'gradient': expected a low level whose high-level actions were logged, found another")

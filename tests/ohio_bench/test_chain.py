@@ -150,11 +150,11 @@ def test_own_table_from_trials_to_claims(own, capsys, monkeypatch):
         ("tune no_table:", "expected a module 'no_table', found none that can be imported"),
         ("bench json:", "table 'json:': expected a module with a Table TABLE, found NoneType"),
         ("claims json:dumps", "table 'json:dumps': expected module: alone, found a name after it"),
-        ("bench taken:", "table 'taken:': expected a name that is free, found 'routing' taken"),
+        ("bench of_routing:", "table 'of_routing:': expected a name that is free, found 'routing' taken"),
         ("bench cars", "unknown table 'cars'"),
     ],
 )
 def test_what_is_no_table_is_one_line(command, line, words):
-    Path("taken.py").write_text("from ohio_bench.experiments.routing import TABLE\n")
+    Path("of_routing.py").write_text("from ohio_bench.experiments.routing import TABLE\n")
     code, _, err = command(line)
     assert code == 2 and words in err and err.count("\n") == 1
