@@ -26,6 +26,7 @@ SMALL = OnlinePlan(
         ("lift", {"backend": "c", "horizon": 4}),
         pytest.param("lift", {"backend": "mjx", "horizon": 4}, marks=pytest.mark.slow),
         pytest.param("door", {"backend": "c", "horizon": 4}, marks=pytest.mark.slow),
+        pytest.param("door", {"backend": "mjx", "horizon": 4}, marks=pytest.mark.slow),
         pytest.param("reacher-mjx", {"horizon": 4}, marks=pytest.mark.slow),
         pytest.param("reacher-brax", {"backend": "mjx", "horizon": 4}, marks=pytest.mark.slow),
         pytest.param("reacher-brax", {"backend": "generalized", "horizon": 4}, marks=pytest.mark.slow),

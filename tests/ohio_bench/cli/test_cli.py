@@ -213,6 +213,13 @@ def test_oracle_bounds_the_policies(command):
         assert (returns(policy) <= bound + 1e-2).all()
 
 
+def test_no_oracle_is_offered_where_there_is_none(command):
+    """What is said to be expected is what there is."""
+    code, out, err = command("evaluate reacher --policy oracle --episodes 1")
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert "policy for reacher 'oracle': expected one of " in err and "oracle" not in err.partition("expected")[2]
+
+
 def test_hdpo_trains_through_the_simulator(command):
     tail = "--updates 4 --batch 2 --hidden 8 --seeds 2 --out run"
     code, out, _ = command(f"hdpo supply-chain-1w3s --set smooth=1,horizon=4 {tail} --json")
