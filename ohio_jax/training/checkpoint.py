@@ -108,7 +108,7 @@ class Run:
         import orbax.checkpoint as ocp
 
         note = {**self.progress._asdict(), "sha256": tree_digest(states)}
-        args = ocp.args.Composite(states=ocp.args.StandardSave(states), note=ocp.args.JsonSave(note))
+        args = ocp.args.Composite(states=ocp.args.StandardSave(_entries(states)), note=ocp.args.JsonSave(note))
         assert self.directory is not None
         writer = self._writer
         try:
@@ -189,13 +189,14 @@ def _newest(directory: Path) -> int | None:
 def _restore(directory: Path, step: int, like: Any) -> tuple[Any, Progress]:
     import orbax.checkpoint as ocp
 
-    args = ocp.args.Composite(states=ocp.args.StandardRestore(like), note=ocp.args.JsonRestore())
+    args = ocp.args.Composite(states=ocp.args.StandardRestore(_entries(like)), note=ocp.args.JsonRestore())
     try:
         kept: Any = _manager(directory, writes=False).restore(step, args=args)
         note = dict(kept.note)
         saved = note.pop("sha256")
         progress = Progress(**{**note, "curve": tuple(note["curve"])})
-        found = tree_digest(kept.states)
+        states = jax.tree.map(lambda empty, read: empty if read is None else read, like, kept.states)
+        found = tree_digest(states)
     except (PermissionError, MemoryError):  # of which the checkpoint is not to blame
         raise
     except Exception as error:  # Orbax raises many kinds for what it did not write, or what is damaged
@@ -205,7 +206,12 @@ def _restore(directory: Path, step: int, like: Any) -> tuple[Any, Progress]:
         raise UserError(
             f"{directory}: checkpoint {step}: expected the checksum and the number that were saved, found others; {ANEW}"
         )
-    return kept.states, progress
+    return states, progress
+
+
+def _entries(tree: Any) -> Any:
+    """Without the arrays that have no entry, which Orbax cannot write: a scene without bodies to place has some."""
+    return jax.tree.map(lambda x: x if np.size(x) else None, tree)
 
 
 def not_finite(tree: Any) -> str | None:

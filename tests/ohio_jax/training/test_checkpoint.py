@@ -22,7 +22,8 @@ from tests.ohio_jax import toy
 from tests.ohio_jax.runs import assert_same
 
 PLAN = Plan("bc", bc.Config(), hidden=4, updates=6, batch=4, block=2, seeds=2)
-STATES = {"weights": np.arange(6.0, dtype=np.float32).reshape(2, 3)}
+# The second: of a scene that has none of something.
+STATES = {"weights": np.arange(6.0, dtype=np.float32).reshape(2, 3), "bodies": np.zeros((2, 0, 7), np.float32)}
 
 
 def test_a_run_in_memory_keeps_nothing():
@@ -36,7 +37,7 @@ def test_a_run_goes_on_where_it_was_saved(tmp_path):
         run.progress = run.progress.after(2, {"loss": [0.5, number]}, 1.0, 0.25)
     run.save(STATES)
     again = Run("toy", PLAN, {"task": "toy"}, tmp_path / "run")
-    assert_same(again.restore({"weights": np.zeros((2, 3), np.float32)}), STATES)
+    assert_same(again.restore(jax.tree.map(np.zeros_like, STATES)), STATES)
     assert again.progress == run.progress == Progress(4, ({"loss": [0.5, 0.0]}, {"loss": [0.5, 1.0]}), 2.0, 0.5)
     assert not again.finished
 
