@@ -116,6 +116,7 @@ def _cells(table: Table, listed: list[Entry]) -> str:
         "each run",
         "paper",
         "difference",
+        "updates",
         "training, s",
         "hardware",
     ]
@@ -127,7 +128,7 @@ def _cells(table: Table, listed: list[Entry]) -> str:
             continue
         each = ", ".join(f"{run:.1f}" + "‡" * bool(fell) for run, fell in zip(entry.runs, entry.collapsed, strict=True))
         theirs = [entry.paper_text, formatted(entry.difference, "+.1f")]
-        last = [formatted(entry.train, ".0f"), plain(entry.hardware)]
+        last = [f"{entry.cell['config']['plan']['updates']:,}", formatted(entry.train, ".0f"), plain(entry.hardware)]
         score = [entry.text + "†" * ("†" in entry.marks), *_details(table, entry)]
         rows.append([*head, *score, entry.interval_text, each, *theirs, *last])
     return tabled(names, rows, None)
