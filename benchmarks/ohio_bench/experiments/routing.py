@@ -106,7 +106,7 @@ def quick() -> Preset:
 
 
 def cpu() -> Preset:
-    """All of New York, and of Shenzhen the operator by whose data in New York settings are chosen, so that the city alone differs.
+    """All of New York, and of Shenzhen the operator on whose data in New York settings are chosen: the city alone differs.
 
     A method end to end decides on n^2 numbers where OHIO decides on n. Equal updates would cost it four to eight times what it
     has here, which this preset cannot pay: 3,000, 2,000 and 400 updates of BC, IQL and CQL, beside 12,000, 12,000 and 3,000 of
@@ -175,8 +175,8 @@ CLAIMS = (
     Claim("cloning", f"{NEW_YORK} behavior cloning of the same actions.", f"{OHIO} IQL", f"{OHIO} BC", "within", 3.0, NEW_YORKS),
     Claim(
         "shenzhen",
-        "In Shenzhen, on the data of DTV, IQL on recovered actions scores {difference} end-to-end IQL with feasible actions, after "
-        "{updates} and {their_updates} updates.",
+        "In Shenzhen, on the data of DTV, IQL on recovered actions scores {difference} end-to-end IQL with feasible actions, "
+        "after {updates} and {their_updates} updates.",
         ours=f"{OHIO} IQL",
         theirs=f"{FAIR} IQL",
         rows=("Shenzhen-DTV",),

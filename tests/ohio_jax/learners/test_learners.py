@@ -179,15 +179,15 @@ def test_iql_begins_by_cloning_when_told_to():
 
 
 def test_a_periodic_rate_falls_and_rises_along_a_cosine():
-    """That of PyTorch's CosineAnnealingLR beyond its length: (1 + cos(pi t / T)) / 2, by BC's updates of which each moves by it."""
+    """That of PyTorch's CosineAnnealingLR beyond its length, (1 + cos(pi t / T)) / 2; each update of BC moves by it."""
     spec = Spec(3, Simplex(4), mlp_networks(Simplex(4), 5, layers=1))
     batch, length, rate = small_batch(spec), 4, 1e-5  # so small that no gradient changes
     state = begin(bc, spec, bc.Config(actor_lr=rate, actor_lr_decay_steps=float(length), periodic_lr=True))
     update, moved = jax.jit(bc.update), []
     for _ in range(2 * length + 1):
         before, state = state, update(state, batch)[0]
-        gaps = [np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (state.actor.params, before.actor.params)), strict=True)]
-        moved.append(max(gaps))
+        gaps = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), state.actor.params, before.actor.params)
+        moved.append(max(jax.tree.leaves(gaps)))
     expected = rate * (1 + np.cos(np.pi * np.arange(2 * length + 1) / length)) / 2
     np.testing.assert_allclose(moved, expected, atol=0.02 * rate)
 
