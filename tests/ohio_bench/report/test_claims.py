@@ -326,10 +326,10 @@ def test_no_interval_stands_outside_of_markers():
 
 def test_declarations_name_what_exists_and_one_inverse():
     for name, table in TABLES.items():
-        columns = {column.name: column for column in table.columns}
         used = set()
         for of in EXPERIMENTS[name].claims:
             made = table.preset(of.preset)
+            columns = {column.name: column for column in made.columns or table.columns}
             assert of.ours in columns and (of.theirs in {*columns, *made.policies} or isinstance(of.theirs, float))
             assert set(of.rows) <= {row.name for row in made.rows}
             assert of.statistic in {"score", *(metric for metric, _, _ in table.metrics)}
