@@ -60,6 +60,7 @@ class Recipe:
 def _recipes() -> dict[str, Recipe]:
     made = {f"reacher-{policy}-v1": Recipe("reacher", policy, 300, 30) for policy in ("expert", "medium", "mixed")}
     for scene in ("lift", "door"):
+        made |= {f"{scene}-{policy}-v1": Recipe(scene, policy, 200, 20) for policy in ("expert", "medium", "replay")}
         made[f"{scene}-noisy-v1"] = Recipe(scene, "noisy-0.3", 200, 20)
         # Episode by episode under another of the three gains.
         made[f"{scene}-noisy-all-gains-v1"] = Recipe(scene, "noisy-0.3", 200, 20, {"logged": "all"})
