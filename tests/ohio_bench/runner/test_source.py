@@ -329,7 +329,7 @@ def test_equivalence_leads_from_change_to_change(results, suite):
 
 
 def test_what_was_shown_together_is_not_taken_apart(results, suite):
-    """Of two modules that changed together neither is equivalent beside the other's old one, nor are two that changed one by one."""
+    """Of two that changed together neither is equivalent beside the other's old one, nor are two that changed one by one."""
     both = {f"ohio_jax.{name}": suite / f"ohio_jax/{name}.py" for name in ("rollout", "task")}
     old = {name: path.read_text() for name, path in both.items()}
 

@@ -214,7 +214,7 @@ def test_stale_trials_choose_and_pages_say_so(results, monkeypatch, command):
     trials_of(TUNED).report(results, "tiny").write()
     one = lambda of: f"Stale: 2 of {of} cells, trials of bc.hierarchy, were made before sources were recorded."
     text = tuned.read_text()
-    head, hierarchy, flat = re.split("^## ", text, flags=re.MULTILINE)
+    head, flat, hierarchy = re.split("^## ", text, flags=re.MULTILINE)
     assert "for every hierarchy" in hierarchy
     assert [stale(part) for part in (head, hierarchy, flat)] == [[one(16)], [one(8)], []]
     of_table(TUNED).report(results, "tiny").write()
