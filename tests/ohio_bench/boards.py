@@ -95,9 +95,9 @@ def fill(results: Path, preset: str = "cpu") -> None:
 
 
 def finetuned(interface: str, before: float, during: float, after: float) -> dict[str, Any]:
-    """A run file of fine-tuning: two seeds, whose scores differ by one, and ten rounds of two episodes."""
-    about = lambda score: (score + np.array([-0.5, 0.5]))[:, None] + np.zeros((2, EPISODES))
-    tests = {when: {"returns": about(score).tolist()} for when, score in (("start", before), ("end", after))}
+    """A run file of fine-tuning: two seeds, whose scores differ by one, afterwards by half of it; ten rounds of two episodes."""
+    about = lambda score, apart: (score + apart * np.array([-0.5, 0.5]))[:, None] + np.zeros((2, EPISODES))
+    tests = {"start": {"returns": about(before, 1.0).tolist()}, "end": {"returns": about(after, 0.5).tolist()}}
     rounds = np.ones((10, 2))
     made = cell("Reacher-Expert", "OHIO analytical IQL", 0.0)
     plan = {"learner": "iql", "updates": 100, "seeds": 2, "config": {"discount": 0.99}}

@@ -101,7 +101,7 @@ Evidence = dict[tuple[str, str], Measured]  # by row and column; of a scripted p
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim and what the run files say of it. Where they do not compare its methods, `why` says so, and numbers are None.
+    """A claim and what the run files say of it. Where they cannot decide it, `why` says so, and what they do not say is None.
 
     Attributes:
         ours, theirs: mean statistic of either, over rows and runs.
@@ -202,6 +202,8 @@ def _compare(claim: Claim, evidence: Evidence, rows: Sequence[str]) -> _Compared
     if unpaired:
         return nothing(f"logs or test episodes of the two methods differ on {', '.join(unpaired)}")
     kept = tuple(pairs.values())
+    if claim.relation != "equal" and all(theirs and ours.policy == theirs.policy for ours, theirs in kept):
+        return nothing(f"both methods play the same policy on {', '.join(rows)}, which is no comparison")
     learned = [of for pair in kept for of in pair if of and of.seeds]
     seeds = sorted(set.intersection(*(set(of.seeds) for of in learned))) if learned else []
     if len(seeds) < 2:
@@ -264,7 +266,11 @@ def _judged(claim: Claim, of: _Compared, tested: tuple[float, float, float] | No
     if tested is None:
         return Judged(claim, HOLDS if common["same"] == common["rows"] else FAILS, **common)
     p, adjusted, confidence = map(float, tested)
-    _, low, high, _ = scores.paired(of.ours, of.theirs, confidence)
+    effect, low, high, _ = scores.paired(of.ours, of.theirs, confidence)
+    if not math.isfinite(low):
+        most = math.ceil(1 - math.log2(1 - confidence))
+        why = f"all {len(of.ours)} runs differ by the same {effect:.1f}, which decides nothing before there are {most} of them"
+        return Judged(claim, UNDECIDED, why, confidence=confidence, p=p, adjusted=adjusted, **common)
     first, last = claim.region
     verdict = HOLDS if first < low and high < last else FAILS if high <= first or last <= low else UNDECIDED
     return Judged(claim, verdict, low=low, high=high, confidence=confidence, p=p, adjusted=adjusted, **common)

@@ -119,6 +119,35 @@ def test_rows_on_which_the_same_policies_play_count_once():
     assert (judged.rows, judged.runs) == (2, 5) and judged.effect == pytest.approx((2.6 + 10) / 2)
 
 
+def test_one_policy_is_no_comparison():
+    same = {("A", "ours"): cell("a", OURS, "p"), ("A", "theirs"): cell("b", OURS, "p")}
+    for relation, margin in (("above", 0.0), ("below", 0.0), ("within", 5.0)):
+        judged = verdict(claim(relation, margin), same)
+        assert (judged.verdict, judged.effect, judged.p) == ("undecided", None, None)
+        assert judged.why == "both methods play the same policy on A, which is no comparison"
+    both = same | {("B", "ours"): cell("c", OURS), ("B", "theirs"): cell("d", THEIRS)}
+    judged = verdict(claim(), both, "AB")
+    assert (judged.verdict, judged.same) == ("holds", 1) and judged.effect == pytest.approx(1.3)
+
+
+def test_runs_that_all_differ_by_the_same_show_no_small_deviation():
+    """Five such runs decide nothing, however far they are apart; of six the sign test's p value is 1/32."""
+    found = lambda runs: {("A", "ours"): cell("a", [90.0] * runs), ("A", "theirs"): cell("b", [50.0] * runs)}
+    for relation, margin in (("above", 0.0), ("below", 0.0), ("within", 5.0)):
+        judged = verdict(claim(relation, margin), found(5))
+        assert (judged.verdict, judged.low, judged.p) == ("undecided", None, 1 / 16)
+        assert judged.why == "all 5 runs differ by the same 40.0, which decides nothing before there are 6 of them"
+        json.dumps(judged.as_json(), allow_nan=False)
+    assert marked.lines([("toy", judged)]).endswith(f"Claimed: within 5; **undecided**: {judged.why}.")
+    judged = verdict(claim(), found(6))
+    assert (judged.verdict, judged.low, judged.high, judged.p) == ("holds", 40.0, 40.0, 1 / 32)
+    assert verdict(claim("below"), found(6)).verdict == verdict(claim("within", 5.0), found(6)).verdict == "fails"
+    ten = judge([claim(name=name) for name in "abcdefgh"], found(10), ["A"])  # of eight claims each: 8/512
+    assert {of.verdict for of in ten} == {"holds"}
+    seven = judge([claim(name=name) for name in "abcdefgh"], found(7), ["A"])
+    assert seven[0].why.endswith("before there are 9 of them")
+
+
 def test_a_scripted_policy_and_a_number_are_the_same_for_every_run():
     found = one_row() | {("A", "script"): cell("s", [50.0], seeds=())}
     for theirs in ("script", 50.0):
