@@ -16,6 +16,14 @@ class DivergedError(UserError):
     """Training whose numbers stopped being finite."""
 
 
+class TooFewError(UserError):
+    """Too few transitions are left to learn from. cards: of what there was, one for each data set."""
+
+    def __init__(self, message: str, cards: list[dict[str, Any]]):
+        super().__init__(message)
+        self.cards = cards
+
+
 def out_of_memory(error: Exception) -> bool:
     """Whether the host or a device has too little memory for what was asked."""
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)

@@ -165,11 +165,11 @@ def filled(args, experiment, deadline) -> tuple[Found, str]:
     execute = executor(args.executor, args.cell_cpus, args.cell_gpus)
     ran = run(experiment, args.preset, args.only, results, execute, args.force, args.stale, deadline)
     written, board, text = [str(path) for path in ran.report.paths], ran.report.board, io.StringIO()
-    if board and board.entries:
-        markdown.show(board.table, board.entries, text, sys.stdout.isatty())
+    if board and board.shown:
+        markdown.show(board.table, board.shown, text, sys.stdout.isatty())
     if not ran.ran and not ran.late:
         text.write("nothing to run; showing stored results (--force runs them again)\n")
-    cells = markdown.as_json(board.entries) if board else [str(path) for path in ran.paths]
+    cells = markdown.as_json(board.shown) if board else [str(path) for path in ran.paths]
     hours = {name: seconds / 3600 for name, seconds in ran.late.items() if seconds is not None}
     found = {"experiment": experiment.name, "preset": args.preset, "ran": ran.ran, "written": written, "cells": cells}
     found["freshness"] = ran.report.freshness.as_json() if ran.report.freshness else {}

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from ohio_bench.report import policies
-from ohio_bench.report.entries import Entry, columns, entries, grid, load
+from ohio_bench.report.entries import Entry, Shown, Untrained, columns, entries, grid, load, untrained
 from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.freshness import Freshness, freshness
 from ohio_bench.runner.table import Column, Table
@@ -132,10 +132,17 @@ class Board:
     aggregates: list[Aggregate]
     choices: list[Choice]
     freshness: Freshness = Freshness()  # noqa: RUF009  (frozen)
+    untrained: tuple[Untrained, ...] = ()
+
+    @property
+    def shown(self) -> list[Shown]:
+        """Cells with scores, then those without."""
+        return [*self.entries, *self.untrained]
 
 
 def board(table: Table, preset: str, results: Path = RESULTS) -> Board:
     """Everything a table shows, from its run files alone; without entries if there are none."""
     cells = load(table, preset, results)
     listed = entries(table, preset, cells)
-    return Board(table, preset, listed, aggregates(table, listed), choices(table, listed), freshness(cells, results))
+    over_all, tried = aggregates(table, listed), choices(table, listed)
+    return Board(table, preset, listed, over_all, tried, freshness(cells, results), untrained(cells))

@@ -78,7 +78,7 @@ class Measured:
 
     Attributes:
         name: of the cell.
-        values: statistic -> `Float[R]`, a number a run.
+        values: statistic -> `Float[R]`, a number a run; none of a method that was not trained.
         seeds: of the runs; none of a scripted policy, whose one number is compared with every run.
         tests: which episodes it was tested on. data: the logs it learned from, by digest; None of a scripted policy.
         policy: equal of cells that play the same policies with the same returns, see `ohio_bench.report.policies`.
@@ -185,17 +185,20 @@ def _compare(claim: Claim, evidence: Evidence, rows: Sequence[str]) -> _Compared
     nothing = lambda why, missing=(): _Compared(np.zeros(0), np.zeros(0), (), why, tuple(missing))
     constant = not isinstance(claim.theirs, str)
     pairs: dict[tuple[Hashable, Hashable], tuple[Measured, Measured | None]] = {}
-    missing, unpaired = [], []
+    missing, unpaired, untrained = [], [], []
     for row in rows:
         ours = _find(evidence, row, claim.ours, claim.statistic)
         theirs = None if constant else _find(evidence, row, str(claim.theirs), claim.statistic)
         gone = [name for of, name in ((ours, claim.ours), (theirs, claim.theirs)) if of is None and isinstance(name, str)]
+        untrained += [f"{name} on {row}" for name in gone if (of := evidence.get((row, name))) and not of.values]
         missing += [f"{row} {name}" for name in gone]
         if ours is None or gone:
             continue
         if theirs and (ours.tests != theirs.tests or (theirs.data is not None and ours.data != theirs.data)):
             unpaired.append(row)
         pairs.setdefault((ours.policy, theirs.policy if theirs else ""), (ours, theirs))
+    if untrained:
+        return nothing(f"not trained, since too few transitions were left: {', '.join(untrained)}", missing)
     if missing:
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         return nothing(f"no run file with a {claim.statistic} of {', '.join(missing[:NAMED])}{more}", missing)

@@ -15,6 +15,7 @@ from ohio_bench.runner.store import slug
 from ohio_bench.runner.trials import Trials
 from ohio_bench.runner.work import WorkFolder, each_run, joined, tested
 from ohio_jax.deadline import OutOfTime
+from ohio_jax.errors import TooFewError, one_line
 from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.streams import Test
 from ohio_jax.task import Task
@@ -273,7 +274,10 @@ def _run_hdpo(task: Task, plan: Plan, preset: Preset, work: WorkFolder) -> dict[
 
 def _run_learner(task: Task, home: Task, row: Row, column: Column, preset: Preset, work: WorkFolder) -> dict[str, Any]:
     """home: the task the data come from."""
-    cards, trained, seconds = train_runs(task, home, row, column, preset, work)
+    try:
+        cards, trained, seconds = train_runs(task, home, row, column, preset, work)
+    except TooFewError as few:  # which is what the table has to say of this method
+        return {"data": few.cards, "untrained": one_line(str(few)), "seconds": {}}
     plan, mean = plan_of(preset, column, row), column.acting == "mean"
     found = tested(task, column.interface, plan, trained, preset.test_episodes, Test(), mean)
     return {"data": cards, **found, "seconds": {**seconds, **found["seconds"]}}
@@ -286,26 +290,36 @@ def train_runs(
 
     Raises:
         OutOfTime: with what this run needs and those after it.
+        TooFewError: with the cards of all runs, if there is too little for one of them.
     """
     learned_in = home if column.zero_shot or row.unforeseen else task
     # Rows that share what is learned share its folders, and the second finds it finished.
     words = (task.name, row.behavior_policy, column.family, column.learner)
     each, cards, runs = each_run(plan_of(preset, column, row)), [], []
-    clock, seconds = [time.monotonic()], {"collect": 0.0, "invert": 0.0}
+    clock, seconds, refused = [time.monotonic()], {"collect": 0.0, "invert": 0.0}, []
     lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
     for plan in each:
         lap()
         logged = work.dataset(row.data_set, plan.first_seed, preset.data_episodes)
         seconds["collect"] += lap()
-        transitions = work.labeled(learned_in, logged, column.interface, column.inverse, column.weights)
+        try:
+            transitions = work.labeled(learned_in, logged, column.interface, column.inverse, column.weights)
+        except TooFewError as few:
+            refused.append(str(few))
+            cards += few.cards
+            continue
         seconds["invert"] += lap()
         card = transitions.card
         if task.errors is not None:
             card = card | {"label_errors": work.label_errors(task, column.interface, logged, transitions, home)}
             seconds["label_errors"] = seconds.get("label_errors", 0.0) + lap()
         cards.append(card)
+        if refused:
+            continue
         try:
             runs.append(work.trained(plan, learned_in, column.interface, transitions, words))
         except OutOfTime as late:
             raise OutOfTime(late.seconds and late.seconds * (len(each) - len(runs))) from None
+    if refused:
+        raise TooFewError(refused[0], cards)
     return cards, joined(runs), seconds

@@ -290,7 +290,9 @@ def test_a_sentinel_that_returns_otherwise_notes_nothing(results, suite, command
 def test_what_a_sentinel_cannot_compare_with(results, suite):
     with pytest.raises(UserError, match=r"tiny-mars\.json: expected a run file to compare with, found none"):
         rerun(results, "tiny-mars")
-    with pytest.raises(UserError, match=r"tiny\.policy\.none: expected one that learns, found a policy's; --stale runs it again"):
+    with pytest.raises(
+        UserError, match=r"tiny\.policy\.none: expected one that learns, found one that does not; --stale runs it again"
+    ):
         rerun(results, "tiny.policy.none")  # of other logs, say, it would show nothing
     with pytest.raises(UserError, match="--only: expected one cell with --sentinel, found 2"):
         rerun(results, "tiny-dtv.ohio.bc", "tiny-dtv.ohio.iql")

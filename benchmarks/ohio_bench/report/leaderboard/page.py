@@ -28,6 +28,7 @@ from ohio_bench.runner.freshness import freshness
 from ohio_bench.runner.store import slug
 from ohio_bench.runner.table import Table
 from ohio_jax.coverage import collapsing, coverage
+from ohio_jax.relabel import FEWEST
 
 SHOWN = sorted({round(2 ** (k / 2)) for k in range(2 * int(math.log2(aggregate.PULLS)) + 1)})  # pulls of a curve of choices
 CURVE = 50  # points of a learning curve that are shown
@@ -122,13 +123,19 @@ def table_of(of: Board) -> dict[str, Any]:
         "key": f"{of.table.name}-{of.preset}",
         "title": of.table.title,
         "preset": of.preset,
-        "note": " ".join(filter(None, (of.freshness.text(), of.table.note))),
+        "note": " ".join(filter(None, (of.freshness.text(), _untrained(of), of.table.note))),
         "thresholds": tidy(aggregate.THRESHOLDS),
         "aggregates": [_aggregate(of.table, one) for one in of.aggregates],
         "improvement": tidy(improvement(of.aggregates)),
         "pulls": SHOWN,
         "choices": [{"row": c.row, "interface": c.interface, "arms": c.arms, "value": tidy(c.value[pulls])} for c in of.choices],
     }
+
+
+def _untrained(of: Board) -> str:
+    """Which cells have no score, and why."""
+    found = [f"{entry.column} on {entry.row} ({entry.left})" for entry in of.untrained]
+    return f"Not trained, with the transitions that were left (expected {FEWEST}): {', '.join(found)}." if found else ""
 
 
 def finetuned(results: Path, preset: str) -> dict[str, Any] | None:
