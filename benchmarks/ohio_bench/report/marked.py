@@ -83,7 +83,8 @@ def as_table(found: Iterable[tuple[str, Judged]]) -> str:
     rows = []
     for experiment, of in found:
         claim = of.claim
-        page = f"[{title(experiment)}](results/{experiment}-{claim.preset}.md)"
+        domain = title(experiment)  # which has no page before it has run files
+        page = f"[{domain}](results/{experiment}-{claim.preset}.md)" if of.cells else domain
         theirs = claim.theirs if isinstance(claim.theirs, str) else f"{claim.theirs:g}"
         between = "" if of.low is None else f"{of.effect:+.1f} ({of.low:+.1f} to {of.high:+.1f})"
         data = ", ".join(claim.rows) if 0 < len(claim.rows) < 3 else str(of.rows or "")

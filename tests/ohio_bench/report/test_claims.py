@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
-from ohio_bench.experiments import EXPERIMENTS, TABLES, of_table
+from ohio_bench.experiments import EXPERIMENTS, TABLES, manipulation, of_table
 from ohio_bench.report import claims, evidence, marked
 from ohio_bench.report.claims import ALPHA, Claim, Measured, judge
+from ohio_envs.plans import STEPS
 
 from ohio_jax.errors import UserError
 from ohio_jax.files import write_json
@@ -307,8 +308,8 @@ def test_the_command_prints_and_writes(command, tmp_path):
     code, out, _ = command("claims --json --write")
     said = json.loads(out)
     assert code == 0 and {of["verdict"] for of in said["claims"]} == {"undecided"} and said["written"][-1] == "README.md"
-    assert json.loads(Path("results/claims/reacher-cpu.json").read_text())["claims"] == [
-        of for of in said["claims"] if of["experiment"] == "reacher"
+    assert json.loads(Path("results/claims/reacher-horizon.json").read_text())["claims"] == [
+        of for of in said["claims"] if of["experiment"] == "reacher" and of["claim"]["preset"] == "horizon"
     ]
     assert "**undecided**: no run file with" in Path("README.md").read_text()
     code, _, err = command("claims gains")
@@ -355,16 +356,39 @@ def test_no_interval_stands_outside_of_markers():
 
 def test_declarations_name_what_exists_and_one_inverse():
     for name, table in TABLES.items():
-        columns = {column.name: column for column in table.columns}
         used = set()
         for of in EXPERIMENTS[name].claims:
             made = table.preset(of.preset)
+            columns = {column.name: column for column in made.columns or table.columns}
             assert of.ours in columns and (of.theirs in {*columns, *made.policies} or isinstance(of.theirs, float))
             assert set(of.rows) <= {row.name for row in made.rows}
             assert of.statistic in {"score", *(metric for metric, _, _ in table.metrics)}
             if columns[of.ours].interface.startswith("ohio") and columns[of.ours].inverse != "observed":
                 used.add(columns[of.ours].inverse)
         assert len(used) <= 1, name
+
+
+def test_end_to_end_and_hierarchy_are_compared_at_equal_backups():
+    """In low-level steps: a decision of the hierarchy lasts `STEPS` of them. Cloning has no backup."""
+    for name, table in TABLES.items():
+        steps = lambda column, name=name: column.ahead * (1 if column.interface == "end_to_end" else STEPS.get(name, 1))
+        for of in EXPERIMENTS[name].claims:
+            columns = {column.name: column for column in table.preset(of.preset).columns or table.columns}
+            ours, theirs = columns[of.ours], columns.get(str(of.theirs))
+            if theirs and ours.learner != "bc" and (ours.interface == "end_to_end") != (theirs.interface == "end_to_end"):
+                assert steps(ours) == steps(theirs) and not {"discount"} & dict(ours.config + theirs.config).keys(), of.name
+
+
+def test_manipulation_claims_confound_no_range_with_labels():
+    """Methods of which gains have changed differ in their labels or in the range of these, not in both."""
+    columns = {column.name: column for column in manipulation.COLUMNS}
+    wide = {"logged": False, "ohio_equal": False, "ohio": True}
+    label = lambda column: "logged" if column.interface == "logged" else column.inverse
+    pairs = [(columns[of.ours], columns[of.theirs], of) for of in manipulation.CLAIMS if of.theirs in columns]
+    pairs = [(a, b) for a, b, of in pairs if {a.interface, b.interface} <= set(wide) and of.relation != "equal"]
+    assert len(pairs) > 4
+    for ours, theirs in pairs:
+        assert (wide[ours.interface] != wide[theirs.interface]) + (label(ours) != label(theirs)) == 1, (ours.name, theirs.name)
 
 
 def test_reasons_cite_claims_that_exist():
