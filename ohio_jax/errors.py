@@ -44,6 +44,11 @@ def brief(text: Any) -> str:
     return one_line(str(text), LONGEST_VALUE)
 
 
+def counted(number: int, noun: str) -> str:
+    """As in "1 run" and "2,000 runs"."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def one_line(text: str, longest: int = LONGEST_LINE) -> str:
     """The text on one line of printable characters, without its middle where it is longer than `longest`."""
     if len(text) > longest:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ohio_bench.cli.arguments import Add, Number, add_executor, add_processes, names, path_argument, say, show
-from ohio_jax.errors import UserError, unknown
+from ohio_jax.errors import UserError, counted, unknown
 
 Found = dict[str, Any]  # of an experiment, what is shown of it
 
@@ -149,7 +149,7 @@ def not_started(done: Iterable[Found]) -> list[str]:
     hours = [hours for of in done for hours in of["not_started"]["hours"].values()]
     need = f"would need about {number(sum(hours))} h"
     timed = need if len(hours) == len(names) else f"{len(hours)} of them, which were timed, {need}" if hours else ""
-    return [f"not started: {len(names)} cells" + (f"; {timed}" if timed else "")] if names else []
+    return [f"not started: {counted(len(names), 'cell')}" + (f"; {timed}" if timed else "")] if names else []
 
 
 def filled(args, experiment, deadline) -> tuple[Found, str]:

@@ -17,6 +17,7 @@ from ohio_bench.report.text import table as tabled
 from ohio_bench.runner.cell import Report
 from ohio_bench.runner.table import Table
 from ohio_jax.coverage import collapsing, coverage
+from ohio_jax.errors import counted
 from ohio_jax.relabel import FEWEST
 from ohio_jax.scores import FALL
 
@@ -52,8 +53,8 @@ def _markdown(of: Board) -> str:
         "preset": of.preset,
         "command": f"ohio-jax bench {table.called} --preset {of.preset}",
         "hardware": plain(some.hardware),
-        "runs": f"{runs} run{'s' * (runs > 1)}",
-        "episodes": learned[0].episodes if learned else tests,
+        "runs": counted(runs, "run"),
+        "episodes": counted(learned[0].episodes if learned else tests, "test episode"),
         "stale": of.freshness.text(),
         "legend": _legend(learned, bool(of.untrained)),
         "blocks": _blocks(table, every),

@@ -14,7 +14,7 @@ from ohio_bench.report import claims
 from ohio_bench.report.claims import FIELDS, HOLDS, Claim, Judged
 from ohio_bench.report.text import plain, table
 from ohio_bench.runner.cell import RESULTS, Experiment
-from ohio_jax.errors import UserError, short
+from ohio_jax.errors import UserError, counted, short
 
 OPENING = re.compile(r"^<!-- (claims|table): ([^\n]*?) -->$", re.M)
 BLOCK = re.compile(r"^<!-- (claims|table): ([^\n]*?) -->\n(?:(?!<!-- (?:claims|table):).)*?^<!-- /\1 -->$", re.M | re.S)
@@ -62,8 +62,8 @@ def verdict(of: Judged) -> str:
 def counts(of: Judged) -> str:
     """What a verdict rests on."""
     same = f", on {of.same} of which both play the same policy" if of.same else ""
-    collapsed = f"; {of.collapsed} run{'s' * (of.collapsed > 1)} of these methods collapsed" if of.collapsed else ""
-    return f"{of.runs} runs, {of.rows} data set{'s' * (of.rows > 1)}{same}{collapsed}"
+    collapsed = f"; {counted(of.collapsed, 'run')} of these methods collapsed" if of.collapsed else ""
+    return f"{counted(of.runs, 'run')}, {counted(of.rows, 'data set')}{same}{collapsed}"
 
 
 def ending(of: Judged, bold: str = "") -> str:

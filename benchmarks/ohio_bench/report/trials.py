@@ -37,7 +37,7 @@ def report(declared: Table, results: Path, preset: str) -> Report:
         ]
         title = f"## {plain(group.column.family)} {group.learner.upper()} on {plain(group.row.name)}, for every {group.kind}"
         missing = played.count(None)
-        more = f"{missing} of {TRIALS} trials are missing; until all are there, the declared plan is used." if missing else ""
+        more = f"Missing: {missing} of {TRIALS} trials; until all are there, the declared plan is used." if missing else ""
         parts += [title, table(HEAD, rows), *filter(None, [more])]
     given = {"title": declared.title, "name": declared.called, "preset": preset, "trials": TRIALS, "runs": tune.RUNS}
     given |= {"episodes": made.test_episodes, "stale": fresh.text(), "groups": "\n\n".join(parts)}

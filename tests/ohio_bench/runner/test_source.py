@@ -206,7 +206,7 @@ def test_a_changed_learner_makes_its_cells_stale_and_no_others(results, suite):
     assert {name for name, state in states(results).items() if state != "current"} == {"tiny-dtv.ohio.iql"}
     found = fresh(results)
     assert found == freshness.Freshness(5, 1, 0, ("ohio_jax.learners.iql",))
-    assert found.text() == "Stale: 1 of 5 cells were made by other sources than today's."
+    assert found.text() == "Stale: 1 of 5 cells was made by other sources than today's."
     assert found.text(named=True).endswith("than today's (changed: ohio_jax.learners.iql).")
     markdown.report(PART, results, "tiny").write()
     page = (results / "routing-tiny.md").read_text()
@@ -323,7 +323,7 @@ def test_the_command_says_what_is_stale_and_what_to_do(results, suite, command, 
     monkeypatch.setitem(TABLES, "routing", PART)
     edit(suite / "ohio_jax/learners/iql.py", "def update(", "EXTRA = 1\n\n\ndef update(")
     code, out, _ = command("bench routing --preset tiny")
-    line = "Stale: 1 of 5 cells were made by other sources than today's (changed: ohio_jax.learners.iql); --sentinel reruns one"
+    line = "Stale: 1 of 5 cells was made by other sources than today's (changed: ohio_jax.learners.iql); --sentinel reruns one"
     assert code == 0 and out.splitlines()[-1].startswith(line)
     code, out, _ = command("bench routing --preset tiny --sentinel")
     assert (code, out) == (0, "tiny-dtv.ohio.iql: returns as before; 1 changed module is noted as equivalent\n")

@@ -28,6 +28,7 @@ from ohio_bench.runner.freshness import freshness
 from ohio_bench.runner.store import slug
 from ohio_bench.runner.table import Table
 from ohio_jax.coverage import collapsing, coverage
+from ohio_jax.errors import counted
 from ohio_jax.relabel import FEWEST
 
 SHOWN = sorted({round(2 ** (k / 2)) for k in range(2 * int(math.log2(aggregate.PULLS)) + 1)})  # pulls of a curve of choices
@@ -150,8 +151,8 @@ def finetuned(results: Path, preset: str) -> dict[str, Any] | None:
         "title": "Offline-to-online fine-tuning",
         "preset": preset,
         "note": (
-            f"{stale}Mean and 95 % t interval over {some['offline']['seeds']} runs. Before and after: "
-            f"{some['test_episodes']} test episodes, with the mean action. While learning: the last tenth of the episodes, with "
+            f"{stale}Mean and 95 % t interval over {counted(some['offline']['seeds'], 'run')}. Before and after: "
+            f"{counted(some['test_episodes'], 'test episode')}, with the mean action. While learning: the last tenth of the episodes, with "
             "sampled actions. Updates: gradient updates online. Infeasible requests and units above storage: means while "
             f"learning. Made by `ohio-jax finetune --preset {preset}`."
         ),
