@@ -32,11 +32,8 @@ def train_command(args) -> None:
     trained = train(plan, task, interface, transitions, Path(args.out), args.data_on)
     last = {name: value[-1].tolist() for name, value in trained.curve.items()}
     found = {"out": args.out, "updates": plan.updates, "seeds": plan.seeds, "seconds": trained.seconds, "metrics": last}
-    show(
-        args,
-        found,
-        f"{args.out}: {counted(plan.updates, 'update')} of {counted(plan.seeds, 'seed')} of {args.learner}, {summary(trained)}",
-    )
+    done = f"{counted(plan.updates, 'update')} of {counted(plan.seeds, 'seed')} of {args.learner}"
+    show(args, found, f"{args.out}: {done}, {summary(trained)}")
 
 
 def online_command(args) -> None:
@@ -62,11 +59,8 @@ def online_command(args) -> None:
     trained = online(plan, task, args.interface, Path(args.out))
     last = {name: value[-1].tolist() for name, value in trained.curve.items()}
     found = {"out": args.out, "decisions": plan.decisions, "seeds": args.seeds, "seconds": trained.seconds, "metrics": last}
-    show(
-        args,
-        found,
-        f"{args.out}: {counted(plan.decisions, 'decision')} of {counted(args.seeds, 'seed')} of {args.learner}, {summary(trained)}",
-    )
+    done = f"{counted(plan.decisions, 'decision')} of {counted(args.seeds, 'seed')} of {args.learner}"
+    show(args, found, f"{args.out}: {done}, {summary(trained)}")
 
 
 def hdpo_command(args) -> None:

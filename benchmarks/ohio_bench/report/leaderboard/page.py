@@ -152,9 +152,9 @@ def finetuned(results: Path, preset: str) -> dict[str, Any] | None:
         "preset": preset,
         "note": (
             f"{stale}Mean and 95 % t interval over {counted(some['offline']['seeds'], 'run')}. Before and after: "
-            f"{counted(some['test_episodes'], 'test episode')}, with the mean action. While learning: the last tenth of the episodes, with "
-            "sampled actions. Updates: gradient updates online. Infeasible requests and units above storage: means while "
-            f"learning. Made by `ohio-jax finetune --preset {preset}`."
+            f"{counted(some['test_episodes'], 'test episode')}, with the mean action. While learning: the last tenth of the "
+            "episodes, with sampled actions. Updates: gradient updates online. Infeasible requests and units above storage: "
+            f"means while learning. Made by `ohio-jax finetune --preset {preset}`."
         ),
         "files": [["figure", f"{key}.png"], ["table", f"{key}.md"], ["curves", f"{key}.csv"]],
         "runs": [_finetuned(run) for run in map(finetune.run_of, cells)],
