@@ -43,7 +43,7 @@ def difference(of: Judged) -> str:
 
 
 def sentence(of: Judged) -> str:
-    count = lambda number: f"{number:,}" if number else "an unknown number of"
+    count = lambda number: f"{number:,}" if number else "?"
     numbers = dict(zip(FIELDS[1:], map(count, (of.runs, of.rows, *of.updates)), strict=True))
     return of.claim.sentence.format(difference=difference(of), **numbers)
 
