@@ -32,7 +32,7 @@ def cell(row: str, column: str, score: float, **more: Any) -> dict[str, Any]:
         config |= {"behavior_policy": "mixed", "data_seed": 1000, "data_episodes": 300, "test_seed": 10}
         config["data_settings"] = {"horizon": 1000, "steps": 10}
     # Runs are paired: what is end to end does well where the others do badly. No two methods differ alike in both.
-    apart = 0.501 if column.endswith("IQL") else 0.5
+    apart = 0.5 + 1e-4 * len(column) * column.endswith("IQL")
     luck = [apart, -apart] if column.startswith("End") else [-apart, apart]
     returns = 9.806 * (score + np.add.outer(luck, np.linspace(-1.0, 1.0, EPISODES)))
     data = {

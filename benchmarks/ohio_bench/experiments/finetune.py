@@ -238,10 +238,10 @@ def _claims() -> Iterator[Claim]:
         made = functools.partial(Claim, ours="OHIO SAC", rows=rows)
         after = f"After fine-tuning {where}, SAC with OHIO scores {{difference}}"
         yield made(name, f"{after} before.", theirs=0.0, statistic="gain")
-        fair = {"theirs": "E2E (fair) SAC"}
+        fair = "E2E (fair) SAC"
         during = f"In the last tenth of fine-tuning {where}, while it explores, SAC with OHIO scores {{difference}}"
-        yield made(f"{name}-while", f"{during} SAC with feasible end-to-end actions, {updates}.", statistic="while", **fair)
-        yield made(f"{name}-fair", f"{after} SAC with feasible end-to-end actions, {updates}.", statistic="after", **fair)
+        yield made(f"{name}-while", f"{during} SAC with feasible end-to-end actions, {updates}.", theirs=fair, statistic="while")
+        yield made(f"{name}-fair", f"{after} SAC with feasible end-to-end actions, {updates}.", theirs=fair, statistic="after")
         original = f"{after} SAC with the original's end-to-end actions, {updates}."
         yield made(f"{name}-paper", original, theirs="E2E (paper) SAC", statistic="after")
 
