@@ -61,7 +61,7 @@ def labels_command(args) -> None:
     task = arguments.task_of(args.data, transitions.card, arguments.settings(args.set))
     found = label_errors(task, transitions.card["interface"], logs, transitions, home, args.episodes)
     errors = ", ".join(f"{name} {value:.3g}" for name, value in found.items() if name != "segments")
-    show(args, found, f"{args.data}: root mean square over {counted(found['segments'], 'segment')}: {errors}")
+    show(args, found, f"{args.data}: root mean square over {counted(int(found['segments']), 'segment')}: {errors}")
 
 
 def logs_of(args) -> str | Path:
