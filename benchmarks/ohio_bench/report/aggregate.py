@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ohio_bench.report import policies
+from ohio_bench.report import policies, trials
 from ohio_bench.report.entries import Entry, Shown, Untrained, columns, entries, grid, load, untrained
 from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.freshness import Freshness, freshness
@@ -124,7 +124,7 @@ def choices(table: Table, listed: list[Entry]) -> list[Choice]:
 
 @dataclass(frozen=True)
 class Board:
-    """A filled table of one preset."""
+    """A filled table of one preset. selection: how the plans of its cells were chosen."""
 
     table: Table
     preset: str
@@ -132,6 +132,7 @@ class Board:
     aggregates: list[Aggregate]
     choices: list[Choice]
     freshness: Freshness = Freshness()  # noqa: RUF009  (frozen)
+    selection: str = ""
     untrained: tuple[Untrained, ...] = ()
 
     @property
@@ -144,5 +145,6 @@ def board(table: Table, preset: str, results: Path = RESULTS) -> Board:
     """Everything a table shows, from its run files alone; without entries if there are none."""
     cells = load(table, preset, results)
     listed = entries(table, preset, cells)
+    fresh, selection = freshness(cells, results), trials.note(table, preset, cells, results)
     over_all, tried = aggregates(table, listed), choices(table, listed)
-    return Board(table, preset, listed, over_all, tried, freshness(cells, results), untrained(cells))
+    return Board(table, preset, listed, over_all, tried, fresh, selection, untrained(cells))

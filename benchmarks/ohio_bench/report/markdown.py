@@ -56,6 +56,7 @@ def _markdown(of: Board) -> str:
         "runs": counted(runs, "run"),
         "episodes": counted(learned[0].episodes if learned else tests, "test episode"),
         "stale": of.freshness.text(),
+        "selection": of.selection,
         "legend": _legend(learned, bool(of.untrained)),
         "blocks": _blocks(table, every),
         "shared": _shared(table, learned),
