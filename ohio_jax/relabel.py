@@ -24,7 +24,8 @@ Update = Callable[[int], Any]  # is told how many more segments are done
 
 CHUNK = 4096  # segments a compiled call, on each device
 LANES = 64  # segments side by side on a CPU: what they touch stays in its cache; accelerators take whole chunks
-FEW = {"least_squares": 8, "posterior": 8, "implicit": 8}  # where a slow one, searching several times as long, holds up the rest
+# Where a slow one, searching several times as long, holds up the rest.
+FEW = dict.fromkeys(("least_squares", "posterior", "implicit", *(name for name in INVERSES if name.startswith("gradient"))), 8)
 PART = 1 << 16  # segments that are kept together until all are done: seconds to minutes of work
 LARGEST_LOSS = 0.2  # of the original's filter
 FEWEST = 16  # segments of weight above 0 that must be left, or half of all where these are fewer than twice as many

@@ -46,6 +46,7 @@ _INVERSES: dict[str, Callable[[Problem, Prepared], Recovered]] = {
     "gradient_compat": functools.partial(gradient.matching, last=True),
     "gradient_compat_cem": functools.partial(gradient.matching, last=True, cem=True),
     "gradient_released": functools.partial(gradient.matching, last=True, start=gradient.released_start, cem=True),
+    "gradient_released_best": functools.partial(gradient.matching, start=gradient.released_start, cem=True),
     "gradient_released_no_cem": functools.partial(gradient.matching, last=True, start=gradient.released_start),
     "gradient_logged": functools.partial(gradient.matching, last=True, start=gradient.logged_start, cem=True),
     "gradient_logged_no_cem": functools.partial(gradient.matching, last=True, start=gradient.logged_start),

@@ -19,6 +19,8 @@ class Config(struct.PyTreeNode):
 
     actor_lr: float = 1e-4  # Adam's learning rate
     actor_lr_decay_steps: float = 0.0  # updates over which the actor's rate falls to zero along a cosine; 0 keeps it
+    # Compat: the rate follows the cosine beyond them, up again and down, as the original's end-to-end cloning in vehicle routing.
+    periodic_lr: bool = struct.field(pytree_node=False, default=False)
 
 
 class State(struct.PyTreeNode):
@@ -45,6 +47,6 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, Float[Array, ""
         return -jnp.mean(batch.weight * log_prob)
 
     loss, gradient = jax.value_and_grad(actor_loss)(state.actor.params)
-    actor = common.adam_step(state.actor, gradient, config.actor_lr, config.actor_lr_decay_steps)
+    actor = common.adam_step(state.actor, gradient, config.actor_lr, config.actor_lr_decay_steps, config.periodic_lr)
 
     return state.replace(actor=actor), {"actor_loss": loss}

@@ -92,14 +92,20 @@ class TrainState(NamedTuple):
 
 
 def adam_step(
-    model: TrainState, gradient: Any, rate: float | Float[Array, ""], decay: float | Float[Array, ""] = 0.0
+    model: TrainState,
+    gradient: Any,
+    rate: float | Float[Array, ""],
+    decay: float | Float[Array, ""] = 0.0,
+    periodic: bool = False,
 ) -> TrainState:
     """One step of Adam; `rate` and `decay` may be traced, so one compilation serves every schedule.
 
     Args:
         decay: steps over which the rate falls to zero along a cosine; 0 keeps it constant.
+        periodic: whether it then follows the cosine up again, and so on, and does not stay at zero.
     """
-    elapsed = jnp.minimum(model.step / jnp.maximum(decay, 1.0), 1.0)  # not optax's schedule, whose length cannot be traced
+    elapsed = model.step / jnp.maximum(decay, 1.0)  # not optax's schedule, whose length cannot be traced
+    elapsed = elapsed if periodic else jnp.minimum(elapsed, 1.0)
     rate = rate * jnp.where(decay > 0.0, 0.5 * (1.0 + jnp.cos(jnp.pi * elapsed)), 1.0)
     change, opt_state = optax.adam(rate).update(gradient, model.opt_state)
     return TrainState(optax.apply_updates(model.params, change), opt_state)

@@ -1,5 +1,6 @@
 """Implicit Q-learning (Kostrikov, Nair, Levine 2022): values by expectile regression, no unseen actions asked about."""
 
+import functools
 from typing import Any, Literal
 
 import jax
@@ -27,6 +28,10 @@ class Config(struct.PyTreeNode):
     beta: float = 3.0  # how strongly the actor prefers actions of high advantage
     exp_adv_max: float = 100.0  # of a sample in the actor's loss, before the batch's own weight
     reward_scale: float = 1.0  # multiplies rewards before learning
+    # Updates in which the actor only clones and nothing else learns, with which the original's code for vehicle routing begins.
+    bc_warmup: int = struct.field(pytree_node=False, default=0)
+    # Norm at which a critic's gradient is clipped, as in the original's code for manipulation; 0: none.
+    max_grad_norm: float = struct.field(pytree_node=False, default=0.0)
     # Where the target critics are asked for the value's regression: at (s, action), or, as the original's code for the
     # reacher, manipulation and supply chain does, at (s', action).
     v_target: Literal["s", "s_next"] = struct.field(pytree_node=False, default="s")
@@ -74,6 +79,9 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, Float[Array, ""
     advantage = q_target - spec.value(value_params, batch.obs)
     # The same as min(exp(b A), largest), without its overflow.
     weight = jnp.exp(jnp.minimum(config.beta * advantage, jnp.log(config.exp_adv_max)))
+    clones = state.actor.step < config.bc_warmup
+    if config.bc_warmup:
+        weight = jnp.where(clones, 1.0, weight)
 
     def actor_loss(params: Any):
         log_prob = spec.action.log_prob(spec.actor(params, batch.obs), batch.action)
@@ -91,10 +99,18 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, Float[Array, ""
         return mean(jnp.sum(jnp.square(q - backup[None]), axis=0)), q
 
     (loss_q, q), gradient = jax.value_and_grad(critic_loss, has_aux=True)(state.critic.params)
+    if config.max_grad_norm:
+        clip = optax.clip_by_global_norm(config.max_grad_norm).update
+        gradient, _ = jax.vmap(clip)(gradient, optax.EmptyState())  # of each critic by itself
     critic = common.adam_step(state.critic, gradient, config.critic_lr)
 
     # --- Targets
     target = optax.incremental_update(critic.params, state.target, config.tau)
+
+    learned = {"critic": critic, "value": value, "target": target}
+    if config.bc_warmup:
+        before = {name: getattr(state, name) for name in learned}
+        learned = jax.tree.map(functools.partial(jnp.where, clones), before, learned)
 
     metrics = {
         "actor_loss": loss_pi,
@@ -104,4 +120,4 @@ def update(state: State, batch: Batch) -> tuple[State, dict[str, Float[Array, ""
         "advantage": jnp.mean(advantage),
         "saturated": jnp.mean(weight >= config.exp_adv_max * (1.0 - 1e-6)),
     }
-    return state.replace(actor=actor, critic=critic, value=value, target=target), metrics
+    return state.replace(actor=actor, **learned), metrics

@@ -77,7 +77,7 @@ RELEASED_CQL = {
 }
 # Rates, discount, share kept, scale of rewards, expectile, inverse temperature, largest weight, updates, batch.
 RELEASED_IQL = {
-    "routing-nyc": (1e-4, 3e-4, 0.97, 0.995, 0.01, 0.9, 3.0, 100.0, 200_000, 100),
+    "routing-nyc": (1e-4, 3e-4, 0.97, 0.995, 0.01, 0.9, 3.0, 100.0, 200_500, 100),
     "supply-chain-1w3s": (1e-4, 3e-4, 0.99, 0.995, 0.1, 0.9, 3.0, 100.0, 500_000, 100),
     "lift": (1e-4, 3e-4, 0.99, 0.995, 1.0, 0.7, 3.0, 100.0, 1_000_000, 100),
     "door": (1e-4, 3e-4, 0.99, 0.995, 1.0, 0.9, 0.1, 100.0, 1_000_000, 100),
@@ -103,6 +103,25 @@ def test_iql_as_released(name):
     assert (*rates, plan.updates, plan.batch) == RELEASED_IQL[name]
     assert (plan.hidden, plan.normalize, c.value_update, plan.ahead) == (256, False, "old", 1)
     assert c.v_target == ("s" if name == "routing-nyc" else "s_next")
+    assert c.max_grad_norm == (1.0 if name in ("lift", "door") else 0.0)
+
+
+def test_routings_script_clones_before_iql_above_the_low_level_alone():
+    """Its default `bc_steps`, 500 and 0; the 200,000 updates come after."""
+    high, flat = (plans.plan("routing-nyc", "iql", of, "released") for of in ("ohio_compat", "end_to_end_compat"))
+    assert (high.config.bc_warmup, high.updates, flat.config.bc_warmup, flat.updates) == (500, 200_500, 0, 200_000)
+
+
+def test_end_to_end_the_rate_of_cloning_is_periodic_as_released():
+    """CosineAnnealingLR of length 10,000 over 20,000 updates; above the low level there is none."""
+    flat, high = (plans.plan("routing-nyc", "bc", of, "released") for of in ("end_to_end_compat", "ohio_compat"))
+    assert (flat.config.actor_lr_decay_steps, flat.config.periodic_lr, flat.updates) == (10_000.0, True, 20_000)
+    assert (high.config.actor_lr_decay_steps, high.config.periodic_lr, high.updates) == (0.0, False, 20_000)
+
+
+def test_supply_chains_iql_is_clipped_end_to_end_alone_as_released():
+    of = lambda interface: plans.plan("supply-chain-1w3s", "iql", interface, "released").config.max_grad_norm
+    assert (of("end_to_end_compat"), of("ohio")) == (10.0, 0.0)
 
 
 def test_the_supply_chains_cql_as_released_has_no_penalty():

@@ -55,6 +55,12 @@ def stack(trees):
     return jax.tree.map(lambda *x: np.stack(x), *trees)
 
 
+def clipped(gradient, most):
+    norm = np.sqrt(sum(np.sum(g**2) for g in jax.tree.leaves(gradient)))
+    assert norm > most, "the test means to clip"
+    return jax.tree.map(lambda g: g * most / norm, gradient)
+
+
 def average(target, params, keep):
     return jax.tree.map(lambda t, p: keep * np.asarray(t, np.float64) + (1.0 - keep) * p, target, params)
 
@@ -106,6 +112,8 @@ def iql_update(state, batch):
 
     backup = c.reward_scale * b.reward + c.discount * b.discount * heard.forward(b.next_obs)[:, 0]
     of_critic, critic_loss = twin_regression(state.critic.params, b, backup, share)
+    if c.max_grad_norm:
+        of_critic = stack([clipped(pick(of_critic, i), c.max_grad_norm) for i in (0, 1)])
     new_critic = first_adam_step(state.critic.params, of_critic, c.critic_lr)
 
     return {
@@ -158,9 +166,7 @@ def cql_update(state, batch):
         q = critic.forward(critic_input(b.obs, b.action))[:, 0]
         of_data, _ = critic.backward((share * (2.0 * (q - backup) - c.cql_alpha))[:, None])
         gradient = add(of_proposals, of_data)
-        norm = np.sqrt(sum(np.sum(g**2) for g in jax.tree.leaves(gradient)))
-        assert norm > c.max_grad_norm, "the test means to clip"
-        gradients.append(jax.tree.map(lambda g, norm=norm: g * c.max_grad_norm / norm, gradient))
+        gradients.append(clipped(gradient, c.max_grad_norm))
         critic_loss += np.sum(share * ((q - backup) ** 2 + c.cql_alpha * (highest - q)))
         penalty += np.sum(share * (highest - q)) / 2.0
     new_critic = first_adam_step(state.critic.params, stack(gradients), c.critic_lr)

@@ -67,10 +67,11 @@ def stale(args, report) -> list[str]:
 
 
 def tune_command(args) -> None:
-    """choose a table's settings: run its trials on the selection episodes; the table uses the best once all are there"""
+    """choose a table's settings: run its trials on the selection episodes, and the best once more with twice the updates"""
     from ohio_bench.experiments import table_of, trials_of
     from ohio_bench.runner.table import with_learner
     from ohio_bench.runner.tune import require
+    from ohio_jax.deadline import Deadline
     from ohio_jax.learners import outside
 
     table, flag = table_of(args.table), ""
@@ -78,7 +79,13 @@ def tune_command(args) -> None:
         table, flag = with_learner(table, args.preset, outside.find(args.learner)), f" --learner {shlex.quote(args.learner)}"
     require(table, args.preset)
     experiment = trials_of(table)
-    fill(args, replace(experiment, command=f"{experiment.command}{flag}"))
+    experiment, deadline = replace(experiment, command=f"{experiment.command}{flag}"), Deadline.after(args.minutes)
+    found, text = filled(args, experiment, deadline)
+    if found["ran"]:  # which may have made known the best of a group
+        args.force = False
+        more, again = filled(args, experiment, deadline)
+        found, text = {**more, "ran": found["ran"] + more["ran"]}, again if more["ran"] else text
+    show(args, found, "\n".join([*filter(None, [text]), *not_started([found])]))
 
 
 def finetune_command(args) -> None:

@@ -44,6 +44,7 @@ def trials_of(declared: Table) -> Experiment:
         cells=functools.partial(tune.cells, declared),
         report=functools.partial(trials.report, declared),
         presets=declared.presets,
+        settled=functools.partial(tune.with_best, declared),
         place=tune.PLACE,
     )
 

@@ -99,7 +99,7 @@ def cpu() -> Preset:
 
 def horizon() -> Preset:
     """Methods of equal horizon, by discounts that are equal per unit of time and n-step returns; an hour on two cores."""
-    return Preset(ROWS, BUDGETS["cpu"](), runs=5, test_episodes=100, policies=POLICIES, columns=EQUAL)
+    return Preset(ROWS, BUDGETS["cpu"](), runs=5, test_episodes=100, policies=POLICIES, columns=EQUAL, tuned_as="cpu")
 
 
 def paper() -> Preset:

@@ -124,6 +124,7 @@ def _cells(table: Table, listed: Sequence[Shown]) -> str:
         "each run",
         "paper",
         "difference",
+        "updates",
         "training, s",
         "hardware",
     ]
@@ -136,7 +137,7 @@ def _cells(table: Table, listed: Sequence[Shown]) -> str:
             continue
         each = ", ".join(f"{run:.1f}" + "‡" * bool(fell) for run, fell in zip(entry.runs, entry.collapsed, strict=True))
         theirs = [entry.paper_text, formatted(entry.difference, "+.1f")]
-        last = [formatted(entry.train, ".0f"), plain(entry.hardware)]
+        last = [f"{entry.cell['config']['plan']['updates']:,}", formatted(entry.train, ".0f"), plain(entry.hardware)]
         score = [entry.text + "†" * ("†" in entry.marks), *_details(table, entry)]
         rows.append([*head, *score, entry.interval_text, each, *theirs, *last])
     return tabled(names, rows, None)

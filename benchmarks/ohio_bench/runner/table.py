@@ -98,6 +98,8 @@ class Preset:
         data_episodes: only the first so many of a data set's.
         columns: those of the table, unless some are named here.
         hdpo: how the policy of that name is trained through the smooth simulator, for a table that shows one.
+        tuned_as: the preset by whose trials the plans are chosen, where it is not this one.
+        best: of a table's trials, the number of the best one of each group whose trials are all there, see `runner.tune`.
         selection: "tuned" and the digest of its records for each (interface, learner) whose plan was chosen by trials.
         dearest: names of columns whose cells are run first, since nothing cheaper replaces them, those of one instance family
             before those of the next, and scripted policies last. Without: policies, then column by column.
@@ -112,6 +114,8 @@ class Preset:
     columns: tuple[Column, ...] = ()
     hdpo: Plan | None = None
     dearest: tuple[str, ...] = ()
+    tuned_as: str = ""
+    best: dict[str, int] = field(default_factory=dict)
     selection: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def learned(self, columns: Iterable[Column], rows: Iterable[Row]) -> list[tuple[Column, Row]]:

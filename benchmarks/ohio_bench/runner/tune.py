@@ -18,7 +18,7 @@ from ohio_envs import datasets, plans, registry
 from ohio_bench.runner import methods, store
 from ohio_bench.runner.cell import RESULTS, Cell
 from ohio_bench.runner.table import Column, Preset, Row, Table, plan_of, training_config, words_of
-from ohio_bench.runner.trials import Kind, applied, kind_of
+from ohio_bench.runner.trials import TRIALS, Kind, applied, kind_of
 from ohio_jax.errors import UserError
 from ohio_jax.streams import Selection
 
@@ -60,7 +60,9 @@ def groups(table: Table, made: Preset) -> list[Group]:
 
 
 def cells(table: Table, made: Preset, names: Iterable[str]) -> Iterator[Cell]:
-    """The trials of the groups of these names, group by group. Raises UserError for trials that come to the same plan."""
+    """The trials of the groups of these names, group by group; where the best is known (`Preset.best`), last that one again with
+    twice the updates, which is shown and never chosen. Raises UserError for trials that come to the same plan.
+    """
     if table.trials is None:
         return
     wanted = set(names)
@@ -68,6 +70,9 @@ def cells(table: Table, made: Preset, names: Iterable[str]) -> Iterator[Cell]:
         home, row, column = datasets.task_of(group.row.data_set), group.row, group.column
         task = home if row.changes is None else registry.make(row.task, row.changes)
         trials, declared = table.trials.grid[group.learner], plans.find(made.plans, column.interface, group.learner, row.task)
+        if group.name in made.best:
+            best = trials[made.best[group.name]]
+            trials = *trials, {**best, "updates": 2 * applied(declared, best).updates}
         tried_plans = [replace(applied(declared, changes), first_seed=FIRST_SEED) for changes in trials]
         for number, (changes, plan) in enumerate(zip(trials, tried_plans, strict=True)):
             if (first := tried_plans.index(plan)) != number:
@@ -99,10 +104,20 @@ class Chosen:
 
 
 def records(table: Table, preset: str, results: Path = RESULTS) -> dict[str, dict[str, Any]]:
+    """Run files of trials by name, without those of twice the updates. Raises UserError as `every_record`."""
+    return {name: cell for name, cell in every_record(table, preset, results).items() if cell["number"] < TRIALS}
+
+
+def every_record(table: Table, preset: str, results: Path = RESULTS) -> dict[str, dict[str, Any]]:
     """Run files of trials by name. Raises UserError for a damaged one, and for one of another table or preset."""
     place = store.folder(table.name, preset, results, PLACE)
     check = functools.partial(store.check_place, table.name, preset)
     return {path.stem: store.read(path, KIND, check) for path in sorted(place.glob("*.json"))}
+
+
+def with_best(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> Preset:
+    """A preset that knows the best trial of each group whose trials are all there."""
+    return replace(made, best={of.group.name: of.number for of in chosen(table, made, preset, results)})
 
 
 def chosen(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> list[Chosen]:
@@ -126,13 +141,11 @@ def digest(found: dict[str, dict[str, Any]]) -> str:
 
 def settled(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> Preset:
     """A preset with the plans that were chosen, and for each (interface, learner) how: see `Preset.selection`."""
-    judge = table.tuned_by or table
-    if judge.trials is None or preset in PUBLISHED or preset not in judge.presets:
+    judge, trials_of = table.tuned_by or table, made.tuned_as or preset
+    if judge.trials is None or trials_of in PUBLISHED or trials_of not in judge.presets:
         return made
-    found = {
-        (of.group.learner, of.group.kind): of
-        for of in chosen(judge, judge.preset(preset) if table.tuned_by else made, preset, results)
-    }
+    tried = judge.preset(trials_of) if table.tuned_by or made.tuned_as else made
+    found = {(of.group.learner, of.group.kind): of for of in chosen(judge, tried, trials_of, results)}
     plans_of, selection = dict(made.plans), {}
     for key, plan in made.plans.items():
         *_, interface, learner = key
@@ -144,10 +157,14 @@ def settled(table: Table, made: Preset, preset: str, results: Path = RESULTS) ->
 
 
 def require(table: Table, preset: str) -> None:
-    """Raises UserError for a preset of published hyperparameters, and for a table without trials for a preset's learners."""
+    """Raises UserError for a preset whose hyperparameters are published or chosen by another's trials, and for a table without
+    trials for a preset's learners.
+    """
     made = table.preset(preset)
     if preset in PUBLISHED:
         raise UserError(f"preset {preset}: expected another, since its hyperparameters are the published ones")
+    if made.tuned_as:
+        raise UserError(f"preset {preset}: expected {made.tuned_as}, by whose trials its plans are chosen")
     if not groups(table, made):
         learners = dict.fromkeys(column.learner for column in made.columns or table.columns)
         raise UserError(f"table {table.name}: expected trials declared for {', '.join(learners)}, found none")

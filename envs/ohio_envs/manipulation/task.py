@@ -154,7 +154,7 @@ def _interfaces(name: str, largest: tuple[float, float], gains: Gains, behavior:
     - ohio: goals within the paper's range.
     - ohio_equal: within the range that behavior had.
     - logged: the goals behavior gave, as its own gains explain them (exact where the inverse says UNIQUE), followed under the
-      gains of the setting; the paper's baseline.
+      gains of the setting; the paper's baseline. logged_wide: learned on the same, but free to ask for the paper's range.
     - hrl_joint, hrl_osc: what joints or gripper are to reach, followed by a network that was taught to, whatever the gains.
     - end_to_end: torques.
 
@@ -174,6 +174,7 @@ def _interfaces(name: str, largest: tuple[float, float], gains: Gains, behavior:
         "ohio": recovered(wide),
         "ohio_equal": recovered(RANGE[:6]),
         "logged": _goals(name, controller(gains, RANGE[:6]), behavior.problem),
+        "logged_wide": _goals(name, controller(gains, wide), behavior.problem),
         **{interface: _learned(name, interface) for interface in low_levels.INTERFACES},
         "end_to_end": _space(name, torque, direct, bounds, direct.problem(bounds), steps=1),
     }

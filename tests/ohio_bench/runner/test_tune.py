@@ -32,9 +32,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """Results of all trials of `TUNED`: BC of a hierarchy and end to end."""
+    """Results of all trials of `TUNED`, BC of a hierarchy and end to end, then of the best with twice the updates."""
     folder = tmp_path_factory.mktemp("trials") / "results"
-    run(trials_of(TUNED), "tiny", results=folder)
+    assert [run(trials_of(TUNED), "tiny", results=folder).ran for _ in range(3)] == [16, 2, 0]
     return folder
 
 
@@ -61,16 +61,17 @@ def used(results: Path, learner: str = "bc", interface: str = "ohio"):
 
 def test_every_learner_and_kind_has_eight_trials_of_two_runs_on_the_selection_stream(made):
     found = records(made)
-    assert set(found) == {f"bc.{kind}.{number}" for kind in ("hierarchy", "end-to-end") for number in range(8)}
+    assert set(found) == {f"bc.{kind}.{number}" for kind in ("hierarchy", "end-to-end") for number in range(9)}
     for name, cell in found.items():
         group, _, number = name.rpartition(".")
-        assert (cell["group"], cell["number"]) == (group, int(number)) and cell["changes"] == dict(GRID.grid["bc"][int(number)])
+        best = {**GRID.grid["bc"][argmax(made, group)], "updates": 20}
+        assert (cell["group"], cell["number"]) == (group, int(number))
+        assert cell["changes"] == (best if number == "8" else dict(GRID.grid["bc"][int(number)]))
         config = cell["config"]
         assert (config["selection_stream"], config["selection_episodes"], len(cell["returns"])) == ("selection", 4, trial_runs())
         assert not {"test_stream", "test_seed", "test_episodes"} & set(config)
         assert config["plan"]["first_seed"] == tune.FIRST_SEED and len({card["sha256"] for card in cell["data"]}) == trial_runs()
         assert cell["command"] == f"ohio-jax tune routing --preset tiny --only {name} --force" and cell["sources"]
-    assert run(trials_of(TUNED), "tiny", results=made).ran == 0
 
 
 def trial_runs() -> int:
@@ -173,6 +174,36 @@ def test_every_trial_is_on_the_page_and_the_best_is_marked(results):
     assert "2 runs each" in text and "4 episodes of the selection stream" in text
 
 
+def test_twice_the_updates_are_shown_and_never_chosen(results):
+    """The best plan, whose falling rate falls over as many; its difference from the best is a paired one of two runs."""
+    best = argmax(results, "bc.hierarchy")
+    path, before = results / "selection/routing/tiny/bc.hierarchy.8.json", used(results)
+    cell, first = json.loads(path.read_text()), records(results)[f"bc.hierarchy.{best}"]
+    plan, config = cell["config"]["plan"], first["config"]["plan"]["config"]
+    assert (plan["updates"], first["config"]["plan"]["updates"]) == (20, 10)
+    falls = config["actor_lr_decay_steps"] == 10
+    assert plan["config"] == {**config, "actor_lr_decay_steps": 20.0 if falls else config["actor_lr_decay_steps"]}
+    path.write_text(json.dumps({**cell, "returns": [[1e6 + value for value in of] for of in first["returns"]]}))
+    assert used(results) == before
+    text = trials_of(TUNED).report(results, "tiny").write().paths[0].read_text()
+    more = 1e8 / (first["reference"]["full"] - first["reference"]["zero"])  # the same for both runs
+    said = "The last line is the best trial with twice the updates, which is not chosen: "
+    assert f"{said}{more:.1f} ({more:.1f} to {more:.1f}) above it." in text and text.count(said) == 2
+    other_best(results, (best + 1) % 8)  # by which the longer one is of another plan
+    assert trials_of(TUNED).report(results, "tiny").write().paths[0].read_text().count(said) == 1
+
+
+def test_presets_are_tuned_as_another(results):
+    made = dataclasses.replace(TUNED.preset("tiny"), tuned_as="tiny")
+    both = dataclasses.replace(TUNED, presets={**TUNED.presets, "other": lambda: made})
+    preset = tune.settled(both, made, "other", results)
+    assert (preset.plans["ohio", "bc"], preset.selection["ohio", "bc"]) == used(results)
+    with pytest.raises(UserError, match="preset other: expected tiny, by whose trials its plans are chosen"):
+        tune.require(both, "other")
+    for name, preset in (("reacher", "horizon"), ("manipulation", "gradient")):
+        assert TABLES[name].preset(preset).tuned_as == "cpu"
+
+
 def test_tuning_goes_on_after_kills(made, tmp_path):
     """Killed -9 in the middle, twice, it ends with the numbers of an undisturbed one."""
     script = (
@@ -189,7 +220,7 @@ def test_tuning_goes_on_after_kills(made, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
     subprocess.run([sys.executable, "-c", script], check=True, env=env, capture_output=True, cwd=tmp_path)
-    found, whole = records(tmp_path / "results"), records(made)
+    found, whole = records(tmp_path / "results"), records(made)  # one call: what twice the updates do is not known yet
     assert set(found) == {f"bc.hierarchy.{number}" for number in range(8)}
     for name, cell in found.items():
         assert (cell["config"], cell["returns"]) == (whole[name]["config"], whole[name]["returns"])
@@ -240,7 +271,7 @@ def test_an_own_learner_gets_its_trials_by_declaration(tmp_path, monkeypatch, co
         code, out, err = command("tune routing --preset tiny --learner own_cloner: --only own_cloner.hierarchy --json")
         assert code == 0, err
         found = json.loads(out)
-        assert found["ran"] == 8 and found["written"] == ["results/selection/routing-tiny.md"]
+        assert found["ran"] == 9 and found["written"] == ["results/selection/routing-tiny.md"]
         code, _, err = command("tune routing --preset tiny --learner iql")
         assert code == 2 and "table routing: expected trials declared for iql, found none" in err
         code, _, err = command("bench routing --preset tiny --learner own_cloner: --only tiny-dtv.ohio.own_cloner")
@@ -330,10 +361,10 @@ def test_a_trial_changes_what_there_is():
 def test_committed_tables_use_the_best_of_what_was_tried():
     """Of every committed run file whose plan was chosen by trying."""
     for declared, preset in ((of, preset) for of in TABLES.values() for preset in of.presets):
-        judge = declared.tuned_by or declared
+        judge, as_which = declared.tuned_by or declared, declared.preset(preset).tuned_as or preset
         kept = {
             path.stem: json.loads(path.read_text())
-            for path in store.folder(judge.name, preset, ROOT / "results", "selection").glob("*.json")
+            for path in store.folder(judge.name, as_which, ROOT / "results", "selection").glob("*.json")
         }
         for path in store.folder(declared.name, preset, ROOT / "results").glob("*.json"):
             cell = json.loads(path.read_text())

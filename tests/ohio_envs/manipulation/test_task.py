@@ -30,7 +30,8 @@ pytest.importorskip("mujoco")
 def test_spaces_follow_the_gains(name, gains, kp, zeta, lift, door):
     """Specification, robotics, 2.3, variants. The behavior policy keeps the original gains whatever learners get."""
     task = registry.make(name, {"gains": gains})
-    ranges = {"ohio": lift if name == "lift" else door, "ohio_equal": (0.05, 0.5), "logged": (0.05, 0.5)}
+    largest = lift if name == "lift" else door
+    ranges = {"ohio": largest, "logged_wide": largest, "ohio_equal": (0.05, 0.5), "logged": (0.05, 0.5)}
     assert set(task.interfaces) == {*ranges, "hrl_joint", "hrl_osc", "end_to_end"}
     for interface, (far, wide) in ranges.items():
         chosen = task.interfaces[interface]

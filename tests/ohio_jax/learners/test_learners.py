@@ -149,7 +149,7 @@ def test_the_compat_value_target_is_another_algorithm():
 # --- One update against NumPy
 
 
-@pytest.mark.parametrize("fields", [{}, {"v_target": "s_next"}, {"value_update": "new"}], ids=str)
+@pytest.mark.parametrize("fields", [{}, {"v_target": "s_next"}, {"value_update": "new"}, {"max_grad_norm": 0.1}], ids=str)
 def test_an_iql_update_equals_numpy(fields, x64):
     spec = Spec(3, Simplex(4), mlp_networks(Simplex(4), 5, layers=1))
     config = iql.Config(reward_scale=0.01, **fields)
@@ -160,6 +160,36 @@ def test_an_iql_update_equals_numpy(fields, x64):
     assert_trees_close(after.target, expected["target"])
     for name in ("actor_loss", "critic_loss", "value_loss"):
         assert float(metrics[name]) == pytest.approx(float(expected[name]), rel=1e-5)
+
+
+def test_iql_begins_by_cloning_when_told_to():
+    """Two updates that are BC's, with nothing else learned; then IQL's, from what cloning left."""
+    spec = Spec(3, Simplex(4), mlp_networks(Simplex(4), 5, layers=1))
+    batch, first = small_batch(spec), begin(iql, spec, iql.Config(bc_warmup=2))
+    update, clone = jax.jit(iql.update), jax.jit(bc.update)
+    cloned, state = begin(bc, spec, bc.Config(actor_lr=first.config.actor_lr)).replace(actor=first.actor), first
+    for _ in range(2):
+        cloned, state = clone(cloned, batch)[0], update(state, batch)[0]
+    assert relative_gap(state.actor.params, cloned.actor.params) < 1e-6
+    for name in ("critic", "value", "target"):
+        assert_trees_close(getattr(state, name), getattr(first, name), rtol=0.0, atol=0.0)
+    after, plain = update(state, batch)[0], update(state.replace(config=state.config.replace(bc_warmup=0)), batch)[0]
+    assert_trees_close(after.replace(config=None), plain.replace(config=None), rtol=1e-6)
+    assert relative_gap(after.critic.params, first.critic.params) > 0
+
+
+def test_a_periodic_rate_falls_and_rises_along_a_cosine():
+    """That of PyTorch's CosineAnnealingLR beyond its length, (1 + cos(pi t / T)) / 2; each update of BC moves by it."""
+    spec = Spec(3, Simplex(4), mlp_networks(Simplex(4), 5, layers=1))
+    batch, length, rate = small_batch(spec), 4, 1e-5  # so small that no gradient changes
+    state = begin(bc, spec, bc.Config(actor_lr=rate, actor_lr_decay_steps=float(length), periodic_lr=True))
+    update, moved = jax.jit(bc.update), []
+    for _ in range(2 * length + 1):
+        before, state = state, update(state, batch)[0]
+        gaps = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), state.actor.params, before.actor.params)
+        moved.append(max(jax.tree.leaves(gaps)))
+    expected = rate * (1 + np.cos(np.pi * np.arange(2 * length + 1) / length)) / 2
+    np.testing.assert_allclose(moved, expected, atol=0.02 * rate)
 
 
 def test_a_step_is_one_of_adam_along_optaxs_cosine():
