@@ -13,53 +13,32 @@ import platform as machine
 import re
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
 from ohio_envs import files, registry
+from ohio_envs.recipe import SPLITS, Recipe, Split, play
 from ohio_jax import data, limits, mesh
-from ohio_jax.collect import CHUNK, collect_to
 from ohio_jax.data import Trajectories, parts
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.files import file_lock, read_card, try_output
-from ohio_jax.rollout import BehaviorPolicy, scripted_policy
-from ohio_jax.streams import Data
 from ohio_jax.task import Task
 
+DIGESTS = "datasets.json"  # of the package; `scripts/dataset_digests.py` adds to it
 VARIABLE = "OHIO_DATASETS"  # a folder for data sets, instead of the user's cache
 EXTENSIONS = re.compile(r"avx\w*|amx\w*|fma\w*|sse4\w*|asimd\w*|sve\w*|bf16|f16c")  # of a processor, by which programs differ
 MUJOCO = ("lift", "door")  # tasks whose physics MuJoCo steps
 DEVICES = "--xla_force_host_platform_device_count"  # the one flag of XLA that changes no bits
 
-Split = Literal["train", "validation"]
-SPLITS: tuple[Split, ...] = ("train", "validation")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What makes a data set.
-
-    Attributes:
-        settings: of the task in which the policy plays, where they are not the task's defaults.
-        behavior_policy: a scripted policy of the task.
-        episodes, validation_episodes: to train on and to validate with.
-    """
-
-    task: str
-    behavior_policy: str
-    episodes: int
-    validation_episodes: int
-    settings: dict[str, Any] = field(default_factory=dict)
-
 
 def _recipes() -> dict[str, Recipe]:
     made = {f"reacher-{policy}-v1": Recipe("reacher", policy, 300, 30) for policy in ("expert", "medium", "mixed")}
     for scene in ("lift", "door"):
+        made |= {f"{scene}-{policy}-v1": Recipe(scene, policy, 200, 20) for policy in ("expert", "medium", "replay")}
         made[f"{scene}-noisy-v1"] = Recipe(scene, "noisy-0.3", 200, 20)
         # Episode by episode under another of the three gains.
         made[f"{scene}-noisy-all-gains-v1"] = Recipe(scene, "noisy-0.3", 200, 20, {"logged": "all"})
@@ -147,10 +126,9 @@ def make(
         UserError: as `load_dataset`.
     """
     of = recipe(name)
-    stream, all_of = Data(data_seed), of.episodes if split == "train" else of.validation_episodes
-    limits.check(f"{name}: episodes", all_of if episodes is None else episodes, (1, all_of))
-    path = path_of(name, data_seed, split, None if episodes == all_of else episodes).absolute()
-    first, amount = 0 if split == "train" else of.episodes, episodes or all_of
+    whole, part = of.part(split, data_seed), of.part(split, data_seed, episodes)
+    limits.check(f"{name}: episodes", part["episodes"], (1, whole["episodes"]))
+    path = path_of(name, data_seed, split, None if part == whole else episodes).absolute()
     as_noted = lambda: sources is None or (read_card(path) or {}).get("sources") == sources
     is_whole = lambda: path.exists() and not parts.folder(path).exists() and as_noted()
     if again or not mesh.broadcast_bool(is_whole()):  # a whole one may lie where nothing can be written
@@ -159,11 +137,11 @@ def make(
             if mesh.is_main_process() and path.exists() and (again or not as_noted()):
                 shutil.rmtree(path)
             if mesh.is_main_process() and not is_whole():
-                policy = policy_of(name, data_seed, sources)
-                collect_to(path, task_of(name), policy, amount, stream.seed, first, min(CHUNK, of.episodes))
-    _check_recipe(name, path, {"seed": stream.seed, "first_episode": first, "episodes": amount})
-    if split == "train" and path.name == split:
-        check(name, data_seed)
+                named = {"data_set": name, "data_seed": data_seed, "platform": platform(of.task)}
+                play(of, task_of(name), part, {**named, **({} if sources is None else {"sources": sources})}, path)
+    _check_recipe(name, path, part)
+    if part == whole:
+        check(name, data_seed, split)
     return path
 
 
@@ -182,14 +160,6 @@ def _check_recipe(name: str, path: Path, part: dict[str, int]) -> None:
         if made != value:
             again = "`ohio-jax data make --again` makes it anew; what a version means never changes"
             raise UserError(f"{path}: field {key}: expected {value}, as data set {name} has it, found {made}; {again}")
-
-
-def policy_of(name: str, data_seed: int, sources: str | None = None) -> BehaviorPolicy:
-    """The policy that plays a data set, with what its card says beside what all cards do."""
-    of = recipe(name)
-    named = {"data_set": name, "data_seed": data_seed, "platform": platform(of.task)}
-    named |= {} if sources is None else {"sources": sources}
-    return scripted_policy(task_of(name), of.behavior_policy)._replace(card=named)
 
 
 # --- Digests ----------------------------------------------------------------------------------------------------------
@@ -242,20 +212,21 @@ def verify(name: str, data_seed: int) -> int:
 
 
 @functools.cache
-def shipped() -> dict[str, dict[str, dict[str, str]]]:
-    """name -> data seed -> platform -> digest of the part to train on, of the file that the package holds."""
-    return json.loads(resources.files("ohio_envs").joinpath("datasets.json").read_text(encoding="utf-8"))
+def shipped() -> dict[str, dict[str, dict[str, dict[Split, str]]]]:
+    """name -> data seed -> platform -> part -> digest, of the file that the package holds."""
+    return json.loads(resources.files("ohio_envs").joinpath(DIGESTS).read_text(encoding="utf-8"))
 
 
-def check(name: str, data_seed: int) -> bool:
-    """Whether a digest is shipped for the platform that made the part to train on. Raises UserError where the two differ."""
-    made = card(name, data_seed, "train") or {}
-    expected, found = shipped().get(name, {}).get(str(data_seed), {}).get(made.get("platform", "")), made.get("sha256")
+def check(name: str, data_seed: int, split: Split) -> bool:
+    """Whether a digest is shipped for the platform that made a part in the cache. Raises UserError where the two differ."""
+    made = card(name, data_seed, split) or {}
+    places = shipped().get(name, {}).get(str(data_seed), {})
+    expected, found = places.get(made.get("platform", ""), {}).get(split), made.get("sha256")
     if expected is None:
         return False
     if expected != found:
         again = f"`ohio-jax data make {name} --data-seed {data_seed} --again` makes it anew"
-        place = f"data set {name}, data seed {data_seed}"
+        place = f"data set {name}, data seed {data_seed}, {split}"
         raise UserError(f"{place}: expected SHA-256 {expected} on its platform, found {found}; {again}")
     return True
 

@@ -51,13 +51,13 @@ def make(name: str, settings: dict[str, Any] | None = None, **more: Any) -> Task
 
 
 def policies() -> dict[str, list[str]]:
-    """Names of the scripted policies of each family of tasks; "oracle" is the task's bound, for `evaluate` only."""
+    """Names of the policies of each family of tasks; "oracle" is the task's bound, for `evaluate` only."""
     return {
         "routing": [*routing_policies.POLICIES, "oracle"],
         "supply-chain": [*supply_chain_policies.NAMES, "oracle"],
         "inventory": [*classical.NAMES, "oracle"],
         "reacher": [*reacher_policies.POLICIES],
-        "manipulation": [*manipulation_policies.POLICIES],
+        "manipulation": [*manipulation_policies.POLICIES["lift"]],
     }
 
 

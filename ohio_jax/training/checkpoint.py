@@ -1,6 +1,6 @@
 """A training run as an object: which it is, how far it has come, and the directory that keeps both.
 
-In the directory `run.json` says which run it is, `checkpoint/` is Orbax's.
+In the directory `run.json` says which run it is, `checkpoint/` is Orbax's and notes the digest of what `run.json` said.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from ohio_jax.task import Task
 from ohio_jax.training.plan import Plan, initial_agents
 from ohio_jax.training.sharding import SeedSharding
 
-FORMAT = 6  # of a directory; raised when what an older one holds can no longer be used
+FORMAT = 7  # of a directory; raised when what an older one holds can no longer be used
 KINDS = {"task": str, "settings": dict, "interface": str, "plan": dict, "extended": list}  # of what `run.json` may hold
 LARGEST = 16 * 2**20  # bytes of `run.json`
 ANEW = "train anew in another directory"
@@ -107,7 +107,7 @@ class Run:
         """Writes the whole carry; Orbax renames the finished folder, so a kill leaves the older checkpoint."""
         import orbax.checkpoint as ocp
 
-        note = {**self.progress._asdict(), "sha256": tree_digest(states)}
+        note = {**self.progress._asdict(), "sha256": tree_digest(states), "run": _run_digest(self._identity)}
         args = ocp.args.Composite(states=ocp.args.StandardSave(_entries(states)), note=ocp.args.JsonSave(note))
         assert self.directory is not None
         writer = self._writer
@@ -127,7 +127,7 @@ class Run:
             return states
         if step > self.plan.updates:
             raise UserError(f"{self.directory}: expected checkpoints up to {self.plan.updates}, found {step}; {ANEW}")
-        states, self.progress = _restore(self.directory, step, jax.tree.map(np.asarray, states))
+        states, self.progress, _ = _restore(self.directory, step, jax.tree.map(np.asarray, states))
         logging.info("resuming %s at update %d", self.directory, step)
         return states
 
@@ -186,14 +186,15 @@ def _newest(directory: Path) -> int | None:
     return _manager(directory, writes=False).latest_step()
 
 
-def _restore(directory: Path, step: int, like: Any) -> tuple[Any, Progress]:
+def _restore(directory: Path, step: int, like: Any) -> tuple[Any, Progress, str]:
+    """(states, progress, digest of the run that saved them)."""
     import orbax.checkpoint as ocp
 
     args = ocp.args.Composite(states=ocp.args.StandardRestore(_entries(like)), note=ocp.args.JsonRestore())
     try:
         kept: Any = _manager(directory, writes=False).restore(step, args=args)
         note = dict(kept.note)
-        saved = note.pop("sha256")
+        saved, run = note.pop("sha256"), note.pop("run")
         progress = Progress(**{**note, "curve": tuple(note["curve"])})
         states = jax.tree.map(lambda empty, read: empty if read is None else read, like, kept.states)
         found = tree_digest(states)
@@ -206,7 +207,7 @@ def _restore(directory: Path, step: int, like: Any) -> tuple[Any, Progress]:
         raise UserError(
             f"{directory}: checkpoint {step}: expected the checksum and the number that were saved, found others; {ANEW}"
         )
-    return states, progress
+    return states, progress, run
 
 
 def _entries(tree: Any) -> Any:
@@ -228,6 +229,12 @@ def tree_digest(tree: Any) -> str:
     for leaf in jax.tree.leaves(tree):
         sha.update(np.ascontiguousarray(leaf).tobytes())
     return sha.hexdigest()
+
+
+def _run_digest(run: dict[str, Any]) -> str:
+    """SHA-256 of what `run.json` says of a run, but for the shorter ones that it goes on from."""
+    said = {name: value for name, value in run.items() if name != "extended"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def read_run(directory: str | Path) -> dict[str, Any]:
@@ -270,7 +277,9 @@ def load_policy(directory: str | Path, make_task: Callable[[str, dict[str, Any]]
     if step is None or step != plan.updates:
         raise UserError(f"{directory}: expected a finished run of {plan.updates} updates, found {step}")
     like = jax.tree.map(np.asarray, initial_agents(plan, task, run["interface"])[0])
-    states = _restore(directory, step, like)[0]
+    states, _, noted = _restore(directory, step, like)
+    if noted != _run_digest(run):
+        raise UserError(f"{described}: expected what checkpoint {step} was trained by, found another run; {ANEW}")
     if where := not_finite(states):
         raise UserError(f"{directory}: checkpoint {step}: expected finite weights, found others in {where}; {ANEW}")
     return task, run["interface"], plan, states

@@ -8,12 +8,14 @@ import jax
 import numpy as np
 import pytest
 from ohio_bench import experiments
+from ohio_bench.runner import source
 from ohio_envs import datasets, load_dataset, registry
 
 from ohio_jax import data
-from ohio_jax.collect import collect, collect_to
+from ohio_jax.collect import collect
 from ohio_jax.errors import UserError
 from ohio_jax.streams import Data
+from scripts import dataset_digests
 
 NAME = "tiny-city-v1"
 SMALL = datasets.Recipe("routing-synthetic", "dtv", 70, 7, {"regions": 4, "horizon": 5})  # more than one chunk
@@ -96,7 +98,7 @@ def test_the_episodes_of_a_data_seed():
 
 def test_made_once(monkeypatch):
     found = load_dataset(NAME)
-    monkeypatch.setattr(datasets, "collect_to", None)
+    monkeypatch.setattr(datasets, "play", None)
     assert load_dataset(NAME).train.digest == found.train.digest
     assert list(datasets.cached(NAME)) == [0] and datasets.digest(NAME, 0) == found.train.digest
 
@@ -136,10 +138,7 @@ def test_a_whole_one_is_read_where_nothing_can_be_written(monkeypatch, tmp_path)
 
 def test_a_killed_call_goes_on(monkeypatch):
     """With the chunk that it had finished, which is not played again."""
-    whole, played = load_dataset(NAME, 1).train.digest, []
-    path = datasets.path_of(NAME, 2, "train")
-    who = datasets.policy_of(NAME, 2)
-    real = data.write
+    real, played = data.write, []
 
     def killed(*of):
         list(of[2].items())
@@ -147,11 +146,11 @@ def test_a_killed_call_goes_on(monkeypatch):
 
     monkeypatch.setattr(data, "write", killed)
     with pytest.raises(KeyboardInterrupt):
-        collect_to(path, datasets.task_of(NAME), who, SMALL.episodes, Data(2).seed, 0, 64)
+        datasets.make(NAME, 2, "train")
     monkeypatch.setattr(data, "write", real)
     monkeypatch.setattr("ohio_jax.collect._log", lambda *of: played.append(of))
     found = datasets.make(NAME, 2, "train")
-    assert data.load(found, "trajectories").card["episodes"] == SMALL.episodes and not played and whole
+    assert data.load(found, "trajectories").card["episodes"] == SMALL.episodes and not played
 
 
 def test_what_is_wrong_is_one_line():
@@ -163,18 +162,20 @@ def test_what_is_wrong_is_one_line():
         load_dataset(NAME, -1)
 
 
-def test_another_digest_than_the_shipped_one_is_refused(monkeypatch):
-    load_dataset(NAME)
-    found = datasets.digest(NAME, 0)
+@pytest.mark.parametrize("split", datasets.SPLITS)
+def test_another_digest_than_the_shipped_one_is_refused(monkeypatch, split):
+    found = getattr(load_dataset(NAME), split).digest
     here = datasets.platform(SMALL.task)
-    shipped = lambda digest, where=here: lambda: {NAME: {"0": {where: digest}}}
+    shipped = lambda digest, where=here: lambda: {NAME: {"0": {where: {split: digest}}}}
     monkeypatch.setattr(datasets, "shipped", shipped(found))
-    assert datasets.check(NAME, 0) and not datasets.check(NAME, 1)
+    assert datasets.check(NAME, 0, split) and not datasets.check(NAME, 1, split)
+    assert [datasets.check(NAME, 0, of) for of in datasets.SPLITS].count(True) == 1
     load_dataset(NAME)
     monkeypatch.setattr(datasets, "shipped", shipped("0" * 64))
-    with pytest.raises(UserError, match=f"data set {NAME}, data seed 0: expected SHA-256 {'0' * 64} on its .*, found {found}"):
+    message = f"data set {NAME}, data seed 0, {split}: expected SHA-256 {'0' * 64} on its .*, found {found}"
+    with pytest.raises(UserError, match=message):
         load_dataset(NAME)
-    load_dataset(NAME, 0, 5)  # of which nothing is shipped
+    datasets.make(NAME, 0, split, 5)  # of which nothing is shipped
     monkeypatch.setattr(datasets, "shipped", shipped("0" * 64, "another processor"))
     load_dataset(NAME)
 
@@ -207,9 +208,33 @@ def test_a_setting_that_came_later_makes_no_other_data(monkeypatch):
 def test_shipped_digests_are_of_data_sets_that_there_are():
     for name, seeds in datasets.shipped().items():
         assert name in datasets.RECIPES and all(seed.isdecimal() for seed in seeds)
-        assert all(len(digest) == 64 for places in seeds.values() for digest in places.values())
+        found = [splits for places in seeds.values() for splits in places.values()]
+        assert all(splits and splits.keys() <= set(datasets.SPLITS) for splits in found)
+        assert all(len(digest) == 64 for splits in found for digest in splits.values())
     plain = datasets.platform("reacher")
     assert jax.devices()[0].platform in plain and "mujoco" not in plain
+
+
+def test_digests_of_the_cache_are_added_to_those_shipped(tmp_path, monkeypatch):
+    """Of what today's code made, beside those of other platforms; one that differs is refused, and the file left alone."""
+    path, today = tmp_path / "datasets.json", source.of_data_set(NAME)
+    path.write_text(json.dumps({NAME: {"0": {"another processor": {"train": "0" * 64}}}}))
+    for seed, split, episodes, by in ((0, "train", None, today), (0, "validation", None, today), (2, "train", None, today),
+                                      (1, "train", None, "other"), (3, "train", 5, today)):  # fmt: skip
+        datasets.make(NAME, seed, split, episodes, sources=by)
+    assert dataset_digests.ship(path) == (3, 1)
+    found, here = json.loads(path.read_text())[NAME], datasets.platform(SMALL.task)
+    parts = lambda seed: {split: card["sha256"] for split in datasets.SPLITS if (card := datasets.card(NAME, seed, split))}
+    assert found == {"0": {"another processor": {"train": "0" * 64}, here: parts(0)}, "2": {here: parts(2)}}
+    assert set(parts(0)) == {"train", "validation"}
+    assert dataset_digests.ship(path) == (0, 1) and json.loads(path.read_text())[NAME] == found
+    monkeypatch.setattr(datasets, "shipped", lambda: json.loads(path.read_text()))
+    assert datasets.check(NAME, 0, "validation") and datasets.check(NAME, 2, "train") and not datasets.check(NAME, 1, "train")
+    found["2"][here]["train"] = "1" * 64
+    path.write_text(json.dumps({NAME: found}))
+    with pytest.raises(UserError, match=f"data seed 2, train, platform .*: expected SHA-256 {'1' * 64}, found .* in the cache"):
+        dataset_digests.ship(path)
+    assert json.loads(path.read_text()) == {NAME: found}
 
 
 def test_the_command(command):

@@ -80,13 +80,17 @@ def verify(args) -> None:
         text = f"{args.name}: {found['kind']}, {found['rows']} rows, sound: SHA-256 {found['sha256']}"
         return show(args, {**found, "chunks": chunks}, text)
     cities = [] if args.name else files.verify()
+    known = lambda name, seed: [split for split in datasets.SPLITS if datasets.check(name, seed, split)]
     checked = [
-        {"name": name, "data_seed": seed, "chunks": datasets.verify(name, seed), "shipped": datasets.check(name, seed)}
+        {"name": name, "data_seed": seed, "chunks": datasets.verify(name, seed), "shipped": known(name, seed)}
         for name in ([args.name] if args.name else datasets.RECIPES)
         for seed in datasets.cached(name)
     ]
-    against = lambda of: "as shipped for this platform" if of["shipped"] else "no digest shipped for this platform"
-    lines = [f"{of['name']}, data seed {of['data_seed']}: {of['chunks']} chunks, sound; {against(of)}" for of in checked]
+    against = lambda of: f"{' and '.join(of['shipped'])} as shipped" if of["shipped"] else "no digest shipped"
+    lines = [
+        f"{of['name']}, data seed {of['data_seed']}: {of['chunks']} chunks, sound; {against(of)} for this platform"
+        for of in checked
+    ]
     lines += [f"{file.name:<40} {file.path or 'not found'}" for file in cities]
     show(args, {"data_sets": checked, "files": _files(cities)}, "\n".join(lines) or f"no data sets in {datasets.folder()}")
 

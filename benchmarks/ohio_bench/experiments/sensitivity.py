@@ -32,6 +32,7 @@ SIZES = {
 }
 # These get `few` segments.
 SLOW = ("numerical", "cross_entropy", "program", *(name for name in INVERSES if name.startswith("gradient")))
+HOSTED = ("convex",)  # controllers whose optimum is solved for outside compiled code, a millisecond each: a sixteenth of segments
 FACTORS = (0.5, 0.9, 1.1, 1.5)
 ENDS = dict.fromkeys(("masses", "gear", "damping"), (FACTORS[0], FACTORS[-1]))
 # Of what domains' inverses are told, see `ohio_bench.runner.sensitivity.domains`.
@@ -206,7 +207,10 @@ def of_domains(b: Budget) -> Listed:
 
 def of_controllers(b: Budget) -> Listed:
     for name in b.controllers:
-        given = {"controller": name, "slow": SLOW, "segments": b.segments, "few": b.few, "runs": b.runs}
+        amounts = {"segments": b.segments, "few": b.few}
+        if name in HOSTED:
+            amounts = {key: max(2, amount // 16) for key, amount in amounts.items()}
+        given = {"controller": name, "slow": SLOW, **amounts, "runs": b.runs}
         yield (name,), domains.of_controller, given
 
 

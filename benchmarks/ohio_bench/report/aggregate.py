@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ohio_bench.report import policies
+from ohio_bench.report import policies, trials
 from ohio_bench.report.entries import Entry, columns, entries, grid, load
 from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.freshness import Freshness, freshness
@@ -124,7 +124,7 @@ def choices(table: Table, listed: list[Entry]) -> list[Choice]:
 
 @dataclass(frozen=True)
 class Board:
-    """A filled table of one preset."""
+    """A filled table of one preset. selection: how the plans of its cells were chosen."""
 
     table: Table
     preset: str
@@ -132,10 +132,12 @@ class Board:
     aggregates: list[Aggregate]
     choices: list[Choice]
     freshness: Freshness = Freshness()  # noqa: RUF009  (frozen)
+    selection: str = ""
 
 
 def board(table: Table, preset: str, results: Path = RESULTS) -> Board:
     """Everything a table shows, from its run files alone; without entries if there are none."""
     cells = load(table, preset, results)
     listed = entries(table, preset, cells)
-    return Board(table, preset, listed, aggregates(table, listed), choices(table, listed), freshness(cells, results))
+    fresh, selection = freshness(cells, results), trials.note(table, preset, cells, results)
+    return Board(table, preset, listed, aggregates(table, listed), choices(table, listed), fresh, selection)

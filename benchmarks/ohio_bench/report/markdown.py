@@ -50,6 +50,7 @@ def _markdown(of: Board) -> str:
         "runs": f"{some.seeds} run{'s' * (some.seeds > 1)}",
         "episodes": some.episodes,
         "stale": of.freshness.text(),
+        "selection": of.selection,
         "legend": _legend(learned),
         "blocks": _blocks(table, learned),
         "shared": _shared(table, learned),

@@ -1,4 +1,4 @@
-"""The page of a table's trials: each with its score, the chosen one marked."""
+"""The page of a table's trials: each with its score, the chosen one marked; and what the table's page says of them."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from ohio_bench.report.text import filled, plain, table
 from ohio_bench.runner import store, tune
 from ohio_bench.runner.cell import Report
-from ohio_bench.runner.freshness import freshness
+from ohio_bench.runner.freshness import Sources, freshness
 from ohio_bench.runner.table import Table
 from ohio_bench.runner.trials import TRIALS
 from ohio_jax import scores
@@ -21,7 +21,7 @@ def report(declared: Table, results: Path, preset: str) -> Report:
     found = tune.records(declared, preset, results)
     if not found:
         return Report({})
-    made, fresh = declared.preset(preset), freshness(found.values(), results)
+    made, sources = declared.preset(preset), Sources(results)
     best = {of.group.name: of.number for of in tune.chosen(declared, made, preset, results)}
     parts = []
     for group in tune.groups(declared, made):
@@ -38,11 +38,33 @@ def report(declared: Table, results: Path, preset: str) -> Report:
         title = f"## {plain(group.column.family)} {group.learner.upper()} on {plain(group.row.name)}, for every {group.kind}"
         missing = played.count(None)
         more = f"{missing} of {TRIALS} trials are missing; until all are there, the declared plan is used." if missing else ""
-        parts += [title, table(HEAD, rows), *filter(None, [more])]
+        stale = sources.freshness(filter(None, played)).text()
+        parts += [title, table(HEAD, rows), *filter(None, [more, stale])]
+    fresh = sources.freshness(found.values())
     given = {"title": declared.title, "name": declared.called, "preset": preset, "trials": TRIALS, "runs": tune.RUNS}
     given |= {"episodes": made.test_episodes, "stale": fresh.text(), "groups": "\n\n".join(parts)}
     text = filled("ohio_bench.report", "trials", given)
     return Report({results / tune.PLACE / f"{declared.name}-{preset}.md": text.encode()}, freshness=fresh)
+
+
+def note(declared: Table, preset: str, cells: list[dict[str, Any]], results: Path) -> str:
+    """How the plans of a table's learned cells were chosen, and if by trials that are stale or gone; "" if nothing was tried."""
+    judge, chosen = declared.tuned_by or declared, [cell["selection"] for cell in cells if "selection" in cell]
+    groups: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, cell in tune.records(judge, preset, results).items():
+        groups.setdefault(cell["group"], {})[name] = cell
+    by = {f"tuned {tune.digest(of)}": list(of.values()) for of in groups.values()}
+    tuned = [how for how in chosen if how != "declared"]
+    if not (tuned or by):
+        return ""
+    gone = sum(how not in by for how in tuned)
+    said = [
+        f"Plans of {len(tuned)} of {len(chosen)} learned cells were chosen by [trials]({tune.PLACE}/{judge.name}-{preset}.md)"
+        f"{'' if len(tuned) == len(chosen) else '; the others are as declared'}.",
+        f"{gone} of them by trials that are no longer there." if gone else "",
+        freshness((cell for how in sorted({*tuned} & by.keys()) for cell in by[how]), results).text(),
+    ]
+    return " ".join(filter(None, said))
 
 
 def _line(changes: dict[str, Any], cell: dict[str, Any] | None, best: bool) -> list[str]:

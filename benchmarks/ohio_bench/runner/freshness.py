@@ -1,14 +1,16 @@
 """Which stored cells were made by today's code, or by code that is known to return the same.
 
-Run files name their sources, which `results/sources` holds by that name. A cell is `current` where these are today's,
+Run files name their sources, which `results/sources/<preset>` holds by that name. A cell is `current` where these are today's,
 `equivalent` where a sentinel (`ohio_bench.runner.sentinel`) has shown that what changed since changes no return of the table, and
-else `stale`, also if it was made before sources were recorded.
+else `stale`, also if it was made before sources were recorded. What a sentinel shows holds for all that changed together: of two
+modules of a cell, it says nothing of a new one beside an old one.
 
 Pages say how many cells of a table are stale, and only commands say which modules changed, so that not every commit changes a
 page. After a change of shared code a sentinel is rerun, or pages that say "Stale" are committed.
 """
 
 import functools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +25,19 @@ from ohio_jax.files import file_lock, write_json
 State = Literal["current", "equivalent", "stale"]
 
 LARGEST = 2**20  # bytes of a file of sources
+EQUIVALENT = "equivalent.json"  # beside the sources: what sentinels have shown
+WHEN = ("before", "after")  # fields of what a sentinel has shown: names of the sources of its two runs
+NAME = re.compile("[0-9a-f]{12}")  # of sources
 SHOWN = 6  # modules that a sentence names
 
 
-def folder(results: Path = RESULTS) -> Path:
-    return results / "sources"
+def folder(preset: str, results: Path = RESULTS) -> Path:
+    return results / "sources" / preset
 
 
-def keep(digests: Digests, results: Path = RESULTS) -> str:
+def keep(digests: Digests, preset: str, results: Path = RESULTS) -> str:
     """Keeps sources under their name, which it returns."""
-    path = folder(results) / f"{name_of(digests)}.json"
+    path = folder(preset, results) / f"{name_of(digests)}.json"
     if not path.exists():
         write_json(path, digests)
     return path.stem
@@ -46,12 +51,14 @@ class Freshness:
         cells, stale: all of them, and those that are stale.
         unrecorded: stale ones that were made before sources were recorded.
         changed: modules of the other stale ones that differ and are not known to be equivalent.
+        groups: of trials, those that have stale ones.
     """
 
     cells: int = 0
     stale: int = 0
     unrecorded: int = 0
     changed: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     def text(self, named: bool = False) -> str:
         """One sentence; nothing where no cell is stale. named: whether it names modules."""
@@ -63,41 +70,51 @@ class Freshness:
             how, some = "were made before sources were recorded", ""
         elif self.unrecorded:
             how += f", {self.unrecorded} of them before sources were recorded"
-        return f"Stale: {self.stale} of {self.cells} cells {how}" + (f" (changed: {some}{more})" if named and some else "") + "."
+        of = f"cells, trials of {', '.join(self.groups)}," if self.groups else "cells"
+        return f"Stale: {self.stale} of {self.cells} {of} {how}" + (f" (changed: {some}{more})" if named and some else "") + "."
 
     def as_json(self) -> dict[str, Any]:
-        return {"cells": self.cells, "stale": self.stale, "unrecorded": self.unrecorded, "changed": list(self.changed)}
+        return {name: list(of) if isinstance(of, tuple) else of for name, of in vars(self).items()}
 
 
 class Sources:
     """The sources of a folder of results beside the code as it lies on the disk now."""
 
     def __init__(self, results: Path = RESULTS):
-        self.results, self.code = results, Code()
-        self.stored = functools.cache(functools.partial(_stored, results))
-        self.proved = _proved(results)
+        self.code = Code()
+        self.kept = functools.cache(functools.partial(_kept, results))
+        self.shown = functools.cache(functools.partial(_shown, results))
+
+    def stored(self, cell: dict[str, Any]) -> Digests:
+        """Those that a run file names."""
+        return self.kept(cell.get("preset", ""), cell["sources"])
 
     def changed(self, cell: dict[str, Any]) -> dict[str, tuple[str | None, str | None]] | None:
         """Modules that differ from those that made a run file, see `changes`, but for equivalent ones; None if it names none."""
         if "sources" not in cell:
             return None
-        found = changes(self.stored(cell["sources"]), self.code.sources(cell["config"]))
-        pairs = [record["modules"] for record in self.proved.get(_table(cell), ())]
-        return {name: pair for name, pair in found.items() if not _joined([of[name] for of in pairs if name in of], *pair)}
+        today, reached = self.code.sources(cell["config"]), [self.stored(cell)]
+        preset = cell.get("preset", "")
+        shown = [[self.kept(preset, note[when]) for when in WHEN] for note in self.shown(preset).get(cell.get("table", ""), ())]
+        for known in reached:  # which grows
+            for before, after in [pair for pair in shown for pair in (pair, pair[::-1])]:
+                more = _as_shown(known, today, before, after)
+                reached += [] if more is None or more in reached else [more]
+        return min((changes(known, today) for known in reached), key=len)
 
     def state(self, cell: dict[str, Any]) -> State:
         changed = self.changed(cell)
         if changed is None or changed:
             return "stale"
-        same = self.stored(cell["sources"]) == self.code.sources(cell["config"])
-        return "current" if same else "equivalent"
+        return "current" if self.stored(cell) == self.code.sources(cell["config"]) else "equivalent"
 
     def freshness(self, cells: Iterable[dict[str, Any]]) -> Freshness:
         """Of our own cells; those of other authors are theirs to judge."""
-        found = [self.changed(cell) for cell in cells if "author" not in cell]
-        known = [changed for changed in found if changed]
-        names = sorted({name for changed in known for name in changed})
-        return Freshness(len(found), len(known) + found.count(None), found.count(None), tuple(names))
+        found = [(cell, self.changed(cell)) for cell in cells if "author" not in cell]
+        stale = [(cell, changed) for cell, changed in found if changed is None or changed]
+        names = sorted({name for _, changed in stale for name in changed or ()})
+        groups = sorted({cell["group"] for cell, _ in stale if "group" in cell})
+        return Freshness(len(found), len(stale), [of for _, of in stale].count(None), tuple(names), tuple(groups))
 
 
 def freshness(cells: Iterable[dict[str, Any]], results: Path = RESULTS) -> Freshness:
@@ -115,44 +132,46 @@ def record(cell: dict[str, Any], today: Digests, results: Path, note: dict[str, 
     Returns:
         How many modules changed.
     """
-    path, modules = folder(results) / "equivalent.json", changes(_stored(results, cell["sources"]), today)
+    preset, table = cell["preset"], cell["table"]
+    path, changed = folder(preset, results) / EQUIVALENT, changes(_kept(results, preset, cell["sources"]), today)
     with file_lock(path):
-        proved = _proved(results)
-        if modules:
-            write_json(path, proved | {_table(cell): [*proved.get(_table(cell), ()), {**note, "modules": modules}]})
-    return len(modules)
+        known = _shown(results, preset)
+        if changed:
+            both = dict(zip(WHEN, (cell["sources"], keep(today, preset, results)), strict=True))
+            write_json(path, known | {table: [*known.get(table, ()), {**note, **both}]})
+    return len(changed)
 
 
-def _table(cell: dict[str, Any]) -> str:
-    return f"{cell.get('table')}/{cell.get('preset')}"
+def _as_shown(known: Digests, today: Digests, before: Digests, after: Digests) -> Digests | None:
+    """What sources of a cell become where those of another cell were shown to be equivalent before and after a change.
+
+    None where the two cells differ in a module that both have. today: the cell's, by which modules may be new.
+    """
+    if any(known[name] != before.get(name, after.get(name)) for name in known.keys() & (before.keys() | after.keys())):
+        return None
+    gone = before.keys() - after.keys() - today.keys()
+    new = {name: after[name] for name in after.keys() & (known.keys() | today.keys())}
+    return {name: digest for name, digest in {**known, **new}.items() if name not in gone}
 
 
-def _joined(pairs: Iterable[Iterable[str | None]], old: str | None, new: str | None) -> bool:
-    """Whether pairs of equivalent digests lead from one to the other."""
-    reached, pairs = {old}, [set(pair) for pair in pairs]
-    while more := set().union(*(pair for pair in pairs if pair & reached)) - reached:
-        reached |= more
-    return new in reached
-
-
-def _stored(results: Path, name: str) -> Digests:
+def _kept(results: Path, preset: str, name: str) -> Digests:
     """Nothing if there is no such file."""
-    path = folder(results) / f"{name}.json"
+    path = folder(preset, results) / f"{name}.json"
     found = _read(path) if path.exists() else {}
     if found and (not all(isinstance(value, str) for value in found.values()) or name_of(found) != name):
         raise UserError(f"{path}: expected sources whose digest is {name}, found others")
     return found
 
 
-def _proved(results: Path) -> dict[str, list[dict[str, Any]]]:
-    """Notes of `record`, by table and preset."""
-    path = folder(results) / "equivalent.json"
+def _shown(results: Path, preset: str) -> dict[str, list[dict[str, Any]]]:
+    """Notes of `record`, by table."""
+    path = folder(preset, results) / EQUIVALENT
     found = _read(path) if path.exists() else {}
     for notes in found.values():
         for note in notes if isinstance(notes, list) else [None]:
-            modules = note.get("modules") if isinstance(note, dict) else None
-            if not isinstance(modules, dict) or not all(isinstance(pair, list) and len(pair) == 2 for pair in modules.values()):
-                raise UserError(f"{path}: expected a list of notes for each table, each with modules, found damage")
+            names = [note.get(when) if isinstance(note, dict) else None for when in WHEN]
+            if not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):
+                raise UserError(f"{path}: expected a list of notes for each table, each with {' and '.join(WHEN)}, found damage")
     return found
 
 

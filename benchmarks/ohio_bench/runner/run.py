@@ -110,7 +110,7 @@ def run(
         try:
             if isinstance(outcome, UserError):
                 raise outcome
-            head["sources"] = freshness.keep(made_by[name], results)
+            head["sources"] = freshness.keep(made_by[name], preset, results)
             store.write(paths[name], {**head, **cell.head, "config": cell.config, **outcome}, experiment.kind(name))
         except UserError as error:
             failed[name] = error

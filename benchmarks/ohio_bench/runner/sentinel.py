@@ -1,8 +1,8 @@
 """A sentinel: the first run of one cell of a table, rerun in a folder of its own after the cell's code has changed.
 
-If all its returns are the same, that is taken to show that the modules that changed are equivalent, and is noted for all cells
-of the table that share them. Modules that it does not use, such as another learner, need a sentinel of their own. It shows
-nothing of code in its modules that only other cells use, so the cell with most modules is picked.
+If all its returns are the same, that is taken to show that its sources before and after the change are equivalent, also for
+all cells of the table that agree with it in the modules they share. Modules that it does not use, such as another learner, need
+a sentinel of their own. It shows nothing of code in its modules that only other cells use, hence the one with most is picked.
 """
 
 import contextlib
@@ -96,7 +96,7 @@ def _pick(experiment: Experiment, preset: str, only: tuple[str, ...], results: P
     able = {name: cell for name, cell in stale.items() if "sources" in cell and "policy" not in cell["config"]}
     if stale and not able:
         raise UserError(f"{place}: expected a stale cell that learns and names its sources, found none; --stale runs them again")
-    dear = lambda item: (-len(sources.stored(item[1]["sources"])), sum(item[1]["seconds"].values()))
+    dear = lambda item: (-len(sources.stored(item[1])), sum(item[1]["seconds"].values()))
     return min(able.items(), key=dear, default=("", {}))
 
 

@@ -1,10 +1,10 @@
 """Which code makes a cell: its modules by digest, kept with its run file; and what of that code is another today.
 
 A cell's sources are the modules that collect, relabel, train and evaluate, those that its settings name (its task's family, its
-inverse, its learner) and whatever these import of the suite; of a learner or task from elsewhere also what lies beside it. Of a
-registry only what it says of the chosen names counts, so that a new learner changes nothing for the others. Digests are of syntax
-trees without comments and docstrings, the same under every version of Python. The runner itself does not count: what it does with
-a cell is the cell's configuration.
+inverse, its learner), the part of the runner that calls these, and whatever they import of the suite, with the packages that hold
+them; of a learner or task from elsewhere also what lies beside it. Of a registry only what it says of the chosen names counts, so
+that a new learner changes nothing for the others. Digests are of syntax trees without comments and docstrings, the same for all
+versions of Python. What declares tables, plans and recipes does not count: what it says of a cell is the cell's configuration.
 """
 
 import ast
@@ -34,7 +34,14 @@ RELABELED = ("ohio_jax.relabel", "ohio_jax.inverse", "ohio_jax.labels")
 LEARNED = ("ohio_jax.learners",)
 FINE_TUNED = ("ohio_jax.training.online", "ohio_bench.runner.finetune")
 MEASURED = tuple(f"ohio_bench.runner.sensitivity.{name}" for name in ("recovery", "score", "domains", "cost"))
-FOLLOWED = ("ohio_jax.", "ohio_envs.", "ohio_bench.runner.sensitivity.", "ohio_bench.speed.work", "ohio_bench.speed.timing")
+RUNNER = (
+    "ohio_bench.runner.methods",
+    "ohio_bench.runner.work",
+)  # of what these import a cell uses what its configuration chooses
+FOLLOWED = (
+    *("ohio_jax.", "ohio_envs.", "ohio_bench.runner.sensitivity.", "ohio_bench.runner.work"),
+    *("ohio_bench.speed.work", "ohio_bench.speed.timing"),
+)
 LEFT = ("ohio_jax", "ohio_envs", "ohio_envs.plans", "ohio_envs.datasets")  # what these say of a cell is its configuration
 ASSETS = (".npz", ".xml", ".json")  # that a module of `ohio_envs` may read beside it
 UNSEEN = ("ctx", "kind", "type_comment", "type_ignores")  # fields of a syntax tree that change no program
@@ -66,6 +73,7 @@ def chosen(config: dict[str, Any]) -> Choice:
         for name in names
         if name in registered
     ]
+    makers += ("ohio_envs.recipe",) if of("data_set") else ()
     outside = [name.partition(":")[0] for name in of("learner_from")]
     roots = dict.fromkeys([*makers, *map(module_of, found), *outside])
     return Choice(tuple(roots), (*learners, *inverses, *tasks), tuple(of("data_set")))
@@ -91,8 +99,11 @@ def _texts(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def named(**config: str) -> str:
-    """The name of the sources of a part of a cell, as they lie on the disk now: `named(task="reacher", inverse="ridge")`."""
-    return name_of(Code().sources(config))
+    """The name of the sources of a part of a cell, as they lie on the disk now: `named(task="reacher", inverse="ridge")`.
+
+    Those that make it, not the runner, which only keeps it.
+    """
+    return name_of(Code().of(chosen(config)))
 
 
 def of_data_set(name: str) -> str:
@@ -110,7 +121,9 @@ class Code:
 
     def sources(self, config: dict[str, Any]) -> Digests:
         """The sources of a cell of this configuration."""
-        return self.of(chosen(config))
+        choice = chosen(config)
+        of_a_table = "task" in config and "online" not in config
+        return self.of(choice._replace(roots=(*choice.roots, *RUNNER)) if of_a_table else choice)
 
     def _of(self, choice: Choice) -> Digests:
         own = {root.partition(".")[0] for root in choice.roots} - SUITE.keys()
@@ -129,10 +142,14 @@ class Code:
                 out |= {f"{name}[{key}]": entries[key] for key in choice.names if key in entries}
                 continue
             out[name], imports = _module(name, path, changed)
+            if name in RUNNER:
+                continue
             if name.startswith("ohio_envs.") and name.count(".") > 1:
                 out |= _assets(name, path)
             imported = (next((found for found in names if found in files), None) for names in imports)
             waiting += [found for found in imported if found and found not in LEFT and f"{found}.".startswith(followed)]
+        for package in {above for name in out for above in _above(name)} & files.keys() - out.keys():
+            out[package] = _package(files[package], files[package].stat().st_mtime_ns)
         return dict(sorted(out.items()))
 
 
@@ -173,10 +190,32 @@ def _module(name: str, path: Path, changed: int) -> _Module:
     return _Module(_short(out), tuple(dict.fromkeys(imports)))
 
 
+def _above(name: str) -> list[str]:
+    """The packages that a module lies in."""
+    words = name.split(".")
+    return [".".join(words[:place]) for place in range(1, len(words))]
+
+
+@functools.lru_cache(maxsize=64)
+def _package(path: Path, changed: int) -> str:
+    """Digest of what is run as a module of a package is imported, without what the package offers: imports, names, entries."""
+    tree, names = ast.parse(path.read_bytes()), ("__all__", "__version__")
+    offers = lambda node: (
+        isinstance(node, ast.Import | ast.ImportFrom)
+        or (isinstance(node, ast.Assign) and all(isinstance(target, ast.Name) and target.id in names for target in node.targets))
+    )
+    tree.body = [node for node in tree.body if not offers(node)]
+    return _without_entries(tree)[0]
+
+
 @functools.lru_cache(maxsize=16)
 def _registry(path: Path, changed: int) -> tuple[str, Digests]:
     """Digests of a registry without its imports and entries, and of its entries by name."""
-    tree, entries = ast.parse(path.read_bytes()), {}
+    return _without_entries(ast.parse(path.read_bytes()))
+
+
+def _without_entries(tree: ast.Module) -> tuple[str, Digests]:
+    entries: dict[str, list[str]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             node.names = []

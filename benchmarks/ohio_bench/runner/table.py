@@ -1,24 +1,18 @@
 """What a results table is made of, and its cells: scripted policies, then each method on each dataset."""
 
 import functools
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-import jax
-import numpy as np
 from ohio_envs import datasets, plans, registry
 
+from ohio_bench.runner import methods
 from ohio_bench.runner.cell import Cell, preset_of
 from ohio_bench.runner.store import slug
 from ohio_bench.runner.trials import Trials
-from ohio_bench.runner.work import WorkFolder, each_run, joined, tested
-from ohio_jax.deadline import OutOfTime
-from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.streams import Test
 from ohio_jax.task import Task
-from ohio_jax.training.loop import Trained
 from ohio_jax.training.plan import Plan
 
 KIND = "cell"  # of run files, see `ohio_bench.runner.schema`
@@ -203,19 +197,19 @@ def cells(table: Table, preset: Preset, names: Iterable[str]) -> Iterator[Cell]:
 def _scripted(preset: Preset, tasks: dict[str, Task]) -> Iterator[Cell]:
     """The cells of scripted policies in the tasks of these places."""
     for place, task in tasks.items():
-        made = {policy: ({}, functools.partial(_run_policy, task, policy, preset)) for policy in preset.policies}
+        made = {policy: ({}, functools.partial(methods.policy, task)) for policy in preset.policies}
         if preset.hdpo:
             plan = replace(preset.hdpo, seeds=preset.runs)
-            made["hdpo"] = {"plan": plan.as_json()}, functools.partial(_run_hdpo, task, plan, preset)
-        for policy, (more, work_of) in made.items():
+            made["hdpo"] = {"plan": plan.as_json()}, functools.partial(methods.hdpo, task, plan)
+        for policy, (more, play) in made.items():
             config = {"task": task.name, "settings": task.settings, "policy": policy, **more, **_test(preset)}
-            yield Cell(slug(place, "policy", policy), config, work_of, _head(place, policy, task))
+            yield Cell(slug(place, "policy", policy), config, functools.partial(play, config), _head(place, policy, task))
 
 
 def _learned_cell(preset: Preset, column: Column, row: Row, task: Task, home: Task) -> Cell:
     """The cell of a method on a row. home: the task its data come from."""
     config = {**training_config(preset, column, row, task), **_test(preset)}
-    learn = functools.partial(_run_learner, task, home, row, column, preset)
+    learn = functools.partial(methods.learned, task, home, plan_of(preset, column, row), config, words_of(column, row))
     head = {
         **_head(row.name, column.name, task),
         "selection": preset.selection.get((column.interface, column.learner), "declared"),
@@ -239,6 +233,11 @@ def training_config(preset: Preset, column: Column, row: Row, task: Task) -> dic
     }
 
 
+def words_of(column: Column, row: Row) -> tuple[str, ...]:
+    """Of the names of checkpoints. Rows that share what is learned share its folders, and the second finds it finished."""
+    return row.task, row.behavior_policy, column.family, column.learner
+
+
 def plan_of(preset: Preset, column: Column, row: Row) -> Plan:
     """The training plan of a method on a row, of as many seeds as a cell has runs."""
     found = plans.find(preset.plans, column.interface, column.learner, row.task)
@@ -253,59 +252,3 @@ def _test(preset: Preset) -> dict[str, Any]:
 
 def _head(row: str, column: str, task: Task) -> dict[str, Any]:
     return {"row": row, "column": column, "reference": asdict(task.reference)}
-
-
-def _run_policy(task: Task, policy: str, preset: Preset, work: WorkFolder) -> dict[str, Any]:
-    start = time.monotonic()
-    played = jax.tree.map(np.asarray, evaluate_policy(task, policy, preset.test_episodes, Test().seed))
-    return {
-        "returns": [played.returns.tolist()],
-        "metrics": {name: [value.tolist()] for name, value in played.metrics.items()},
-        "seconds": {"evaluate": time.monotonic() - start},
-    }
-
-
-def _run_hdpo(task: Task, plan: Plan, preset: Preset, work: WorkFolder) -> dict[str, Any]:
-    """Trained on smooth quantities, tested on the task as it is."""
-    trained = work.trained_hdpo(plan, task, "ohio")
-    return tested(task, "ohio", plan, trained, preset.test_episodes, Test())
-
-
-def _run_learner(task: Task, home: Task, row: Row, column: Column, preset: Preset, work: WorkFolder) -> dict[str, Any]:
-    """home: the task the data come from."""
-    cards, trained, seconds = train_runs(task, home, row, column, preset, work)
-    plan, mean = plan_of(preset, column, row), column.acting == "mean"
-    found = tested(task, column.interface, plan, trained, preset.test_episodes, Test(), mean)
-    return {"data": cards, **found, "seconds": {**seconds, **found["seconds"]}}
-
-
-def train_runs(
-    task: Task, home: Task, row: Row, column: Column, preset: Preset, work: WorkFolder
-) -> tuple[list[dict[str, Any]], Trained, dict[str, float]]:
-    """The runs of a method on a row: (cards of what each learned from, policies and curves of all, seconds of making the data).
-
-    Raises:
-        OutOfTime: with what this run needs and those after it.
-    """
-    learned_in = home if column.zero_shot or row.unforeseen else task
-    # Rows that share what is learned share its folders, and the second finds it finished.
-    words = (task.name, row.behavior_policy, column.family, column.learner)
-    each, cards, runs = each_run(plan_of(preset, column, row)), [], []
-    clock, seconds = [time.monotonic()], {"collect": 0.0, "invert": 0.0}
-    lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
-    for plan in each:
-        lap()
-        logged = work.dataset(row.data_set, plan.first_seed, preset.data_episodes)
-        seconds["collect"] += lap()
-        transitions = work.labeled(learned_in, logged, column.interface, column.inverse, column.weights)
-        seconds["invert"] += lap()
-        card = transitions.card
-        if task.errors is not None:
-            card = card | {"label_errors": work.label_errors(task, column.interface, logged, transitions, home)}
-            seconds["label_errors"] = seconds.get("label_errors", 0.0) + lap()
-        cards.append(card)
-        try:
-            runs.append(work.trained(plan, learned_in, column.interface, transitions, words))
-        except OutOfTime as late:
-            raise OutOfTime(late.seconds and late.seconds * (len(each) - len(runs))) from None
-    return cards, joined(runs), seconds

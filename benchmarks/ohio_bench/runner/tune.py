@@ -1,7 +1,8 @@
 """Choosing the settings of a table: trials as cells, scored on the selection stream, and the plans of the best ones.
 
 A trial has `RUNS` runs, which learn from data sets of their own and are scored on `streams.Selection` alone. Their run files are
-in `results/selection`. A table uses the declared plans until all trials of a learner and kind are there. Methods as released, and
+in `results/selection`. A table uses the declared plans until all trials of a learner and kind are there. Stale ones still choose,
+which pages say (`ohio_bench.report.trials`): else a change of code would bring back the declared plans. Methods as released, and
 presets of published hyperparameters, are not tuned.
 """
 
@@ -14,14 +15,12 @@ from typing import Any
 import numpy as np
 from ohio_envs import datasets, plans, registry
 
-from ohio_bench.runner import store
+from ohio_bench.runner import methods, store
 from ohio_bench.runner.cell import RESULTS, Cell
-from ohio_bench.runner.table import Column, Preset, Row, Table, plan_of, train_runs, training_config
+from ohio_bench.runner.table import Column, Preset, Row, Table, plan_of, training_config, words_of
 from ohio_bench.runner.trials import Kind, applied, kind_of
-from ohio_bench.runner.work import WorkFolder, tried
-from ohio_jax.errors import DivergedError, UserError, one_line
+from ohio_jax.errors import UserError
 from ohio_jax.streams import Selection
-from ohio_jax.task import Task
 
 KIND = "trial"  # of run files, see `ohio_bench.runner.schema`
 PLACE = "selection"  # of run files in a folder of results
@@ -79,18 +78,9 @@ def cells(table: Table, made: Preset, names: Iterable[str]) -> Iterator[Cell]:
             played = {"selection_stream": Selection().name, "selection_episodes": made.test_episodes}
             head = {"row": row.name, "column": column.name, "reference": asdict(task.reference)}
             head |= {"group": group.name, "number": number, "changes": changes}
-            work = functools.partial(_run_trial, task, home, row, column, once)
-            yield Cell(f"{group.name}.{number}", {**training_config(once, column, row, task), **played}, work, head)
-
-
-def _run_trial(task: Task, home: Task, row: Row, column: Column, made: Preset, work: WorkFolder) -> dict[str, Any]:
-    try:
-        cards, trained, seconds = train_runs(task, home, row, column, made, work)
-    except DivergedError as error:  # which is what this trial has to say
-        return {"diverged": one_line(str(error)), "seconds": {}}
-    plan, mean = plan_of(made, column, row), column.acting == "mean"
-    found = tried(task, column.interface, plan, trained, made.test_episodes, Selection(), mean)
-    return {"data": cards, **found, "seconds": {**seconds, **found["seconds"]}}
+            config = {**training_config(once, column, row, task), **played}
+            given = task, home, plan_of(once, column, row), config, words_of(column, row)
+            yield Cell(f"{group.name}.{number}", config, functools.partial(methods.trial, *given), head)
 
 
 # --- What they chose --------------------------------------------------------------------------------------------------
@@ -123,11 +113,15 @@ def chosen(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> 
     for group in groups(table, made):
         of = {cell.name: cell.config for cell in cells(table, made, [group.name])}
         if all(name in found and store.same(found[name]["config"], store.plain(config)) for name, config in of.items()):
-            returns = {name: found[name].get("returns") for name in of}
-            means = [-np.inf if of is None else np.mean(of) for of in returns.values()]
-            content = {name: {"config": found[name]["config"], "returns": returns[name]} for name in of}
-            out.append(Chosen(group, int(np.argmax(means)), store.digest(content)))
+            tried = {name: found[name] for name in of}
+            means = [np.mean(cell["returns"]) if "returns" in cell else -np.inf for cell in tried.values()]
+            out.append(Chosen(group, int(np.argmax(means)), digest(tried)))
     return out
+
+
+def digest(found: dict[str, dict[str, Any]]) -> str:
+    """Of the records of a group's trials, by name."""
+    return store.digest({name: {"config": cell["config"], "returns": cell.get("returns")} for name, cell in found.items()})
 
 
 def settled(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> Preset:

@@ -1,10 +1,12 @@
-"""Scripted behavior: goals (displacement, rotation vector, command) read off what is seen, with noise of any size on them.
+"""Behavior: goals (displacement, rotation vector, command) of scripts, with noise of any size on them, and of trained agents.
 
-Both are state machines without a memory: which phase it is follows from where the gripper is, and how long it has been closing
-from what it is told, which moves by a twentieth of its range a decision.
+The scripts read their goals off what is seen. Both are state machines without a memory: which phase it is follows from where the
+gripper is, and how long it has been closing from what it is told, which moves by a twentieth of its range a decision. For the
+agents see `ohio_envs.agents`.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -12,10 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ohio_envs.agents import Agents
+from ohio_envs.manipulation.features import FEATURES
 from ohio_envs.manipulation.scenes import Seen
 from ohio_envs.manipulation.simulator import Manipulation, Moment
 from ohio_jax.controllers.osc import rotation_of, vector_of
 from ohio_jax.environment import State
+from ohio_jax.networks import heads
 from ohio_jax.task import Policy
 
 RANGE = np.array([0.05] * 3 + [0.5] * 3 + [1.0], np.float32)  # m, rad, and the gripper's command: the largest goals of behavior
@@ -98,7 +103,7 @@ def matrix(quaternion: Float[Array, "4"]) -> Float[Array, "3 3"]:
     )
 
 
-def expert(*noises: float) -> Policy:
+def script(*noises: float) -> Policy:
     """Asks for what the scene's script wishes, plus normal noise, as a share of the range; one of these deviations an episode."""
 
     def policy(env: Manipulation, key: jax.Array, state: State) -> jax.Array:
@@ -128,12 +133,22 @@ def draw_lots(joints: Float[Array, "7"], tickets: int) -> Int[Array, ""]:
 
 
 SCRIPTS: dict[str, Callable[[Moment, Seen], Wish]] = {"lift": lift, "door": door}
-POLICIES: dict[str, Policy] = {
-    "expert": expert(0.0),
-    "noisy-0.3": expert(0.3),
-    "noisy-0.7": expert(0.7),
-    "noisy-1.0": expert(1.0),
-    "mixed": expert(0.0, 0.3, 0.7, 1.0),
+GOALS = heads.Box(tuple(RANGE.tolist()))
+AGENTS = {name: Agents(Path(__file__).with_name(f"{name}_agents.npz"), GOALS, FEATURES[name]) for name in SCRIPTS}
+SCRIPTED: dict[str, Policy] = {
+    "script": script(0.0),
+    "noisy-0.3": script(0.3),
+    "noisy-0.7": script(0.7),
+    "noisy-1.0": script(1.0),
+    "mixed": script(0.0, 0.3, 0.7, 1.0),
     "random": random,
     "none": none,
 }
+
+
+def lottery(state: State, tickets: int) -> Int[Array, ""]:
+    """See `draw_lots`."""
+    return draw_lots(state.pipeline_state.joints, tickets)
+
+
+POLICIES = {name: {**agents.policies(lottery), **SCRIPTED} for name, agents in AGENTS.items()}  # of each scene

@@ -54,7 +54,7 @@ RANGES = {
     "lift": {"original": (0.05, 0.5), "stiffness": (0.4, 1.6), "damping": (0.4, 1.6)},
     "door": {"original": (0.3, 0.7), "stiffness": (0.5, 1.6), "damping": (0.4, 1.5)},
 }
-EXPERT = {"lift": 410.0, "door": 256.8}  # mean returns of `expert` on the reference stream
+EXPERT = {"lift": 418.8, "door": 429.6}  # mean returns of `expert` on the reference stream
 ALL = "all"  # of GAINS, each episode another
 # gains, logged: one of GAINS, of learners and of behavior. rotation_kp, position_zeta: single numbers of the learners' [1 / s^2,
 # 1]. payload, friction: see `Arm`; controllers do not know of them. horizon: decisions.
@@ -100,12 +100,12 @@ def _task(scene: Scene, values: dict[str, Any]) -> Task:
         controller_obs=low_level_view,
         next_controller_obs=low_level_view,
         interfaces=_interfaces(name, RANGES[name][values["gains"]], _gains(values), behavior),
-        policies={policy: HighLevelPolicy(goal, behavior) for policy, goal in POLICIES.items()},
+        policies={policy: HighLevelPolicy(goal, behavior) for policy, goal in POLICIES[name].items()},
         instances=instances_of(env),
         reference=Reference(
             zero=0.0,
             full=EXPERT[name] * horizon / HORIZON,
-            how=f"0 is no reward at all; 100 is the return of the best script (`ohio-jax evaluate {name} --policy expert "
+            how=f"0 is no reward at all; 100 is the mean return of the expert agent (`ohio-jax evaluate {name} --policy expert "
             f"--stream reference --episodes 100`), at horizons other than {HORIZON} in proportion",
         ),
         render=functools.partial(draw, env),

@@ -1,26 +1,26 @@
 """Behavior policies of the reacher: functions (environment, key, state) -> torques `Float[2]`.
 
 `pd` finds the joint angles that put the finger on the target and drives there by proportional-derivative control; the agents
-learned by soft actor-critic, see `agents`. Mixtures choose who acts once an episode, by the bits of its target.
+learned by soft actor-critic, see `ohio_envs.agents`. Mixtures choose who acts once an episode, by the bits of its target.
 """
+
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ohio_envs.reacher import agents
+from ohio_envs.agents import Agents
+from ohio_envs.reacher.features import features
 from ohio_envs.reacher.simulator import LINK, Reacher
 from ohio_jax.environment import State
+from ohio_jax.networks import heads
 
 STIFFNESS = np.array([16.0, 8.0], np.float32)  # torque a rad, as a share of the gear
 DAMPING = np.array([0.5, 0.2], np.float32)  # and a rad/s
 NOISE = 2.0  # deviation of `noisy`'s torques
-
-
-expert = agents.play(lambda stages, state: jnp.int32(stages - 1))
-medium = agents.play(lambda stages, state: jnp.int32(agents.MEDIUM))
-replay = agents.play(lambda stages, state: lottery(state, stages))
+AGENTS = Agents(Path(__file__).with_name("agents.npz"), heads.Box((1.0, 1.0)), features)
 
 
 def pd(env: Reacher, key: PRNGKeyArray, state: State) -> Float[Array, "2"]:
@@ -43,7 +43,7 @@ def random(env: Reacher, key: PRNGKeyArray, state: State) -> Float[Array, "2"]:
 
 def mixed(env: Reacher, key: PRNGKeyArray, state: State) -> Float[Array, "2"]:
     """The expert, the medium agent or random torques, a third of the episodes each."""
-    return jax.lax.switch(lottery(state, 3), (expert, medium, random), env, key, state)
+    return jax.lax.switch(lottery(state, 3), (TRAINED["expert"], TRAINED["medium"], random), env, key, state)
 
 
 def lottery(state: State, tickets: int) -> Int[Array, ""]:
@@ -60,11 +60,10 @@ def inverse_kinematics(target: Float[Array, "2"], q: Float[Array, "2"]) -> Float
     return jnp.stack([jnp.arctan2(y, x) - bend / 2.0, bend])  # links of the same length
 
 
+TRAINED = AGENTS.policies(lottery)
 POLICIES = {
-    "expert": expert,
-    "medium": medium,
+    **TRAINED,
     "mixed": mixed,
-    "replay": replay,
     "random": random,
     "pd": pd,
     "noisy": noisy,

@@ -29,8 +29,8 @@ def config(**more):
 
 @pytest.fixture
 def suite(tmp_path, monkeypatch) -> Path:
-    """A copy of the method and the tasks, whose files a test may change; it is what `Code` reads."""
-    for name in ("ohio_jax", "ohio_envs"):
+    """A copy of the method, the tasks and the runner, whose files a test may change; it is what `Code` reads."""
+    for name in ("ohio_jax", "ohio_envs", "ohio_bench"):
         shutil.copytree(source.SUITE[name], tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         monkeypatch.setitem(source.SUITE, name, tmp_path / name)
     return tmp_path
@@ -44,30 +44,43 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def test_what_counts_is_what_a_cell_imports():
     found = source.Code().sources(config())
-    for name in (
-        "training.offline",
-        "relabel",
-        "collect",
-        "evaluate",
-        "streams",
-        "labels",
-        "learners.iql",
-        "inverse.least_squares",
-        "controllers.lqr",
-    ):
-        assert f"ohio_jax.{name}" in found
+    used = "training.offline relabel collect evaluate streams labels learners.iql inverse.least_squares controllers.lqr"
+    assert {f"ohio_jax.{name}" for name in used.split()} <= set(found)
     assert {"ohio_envs.reacher.task", "ohio_envs.reacher.policies", "ohio_envs.reacher/agents.npz"} <= set(found)
     assert {"ohio_jax.learners[iql]", "ohio_jax.inverse[least_squares]", "ohio_envs.registry[reacher]"} <= set(found)
-    assert "ohio_envs.datasets[reacher-expert-v1]" in found
+    assert {"ohio_envs.datasets[reacher-expert-v1]", "ohio_envs.recipe"} <= set(found)
+    assert {"ohio_bench.runner.methods", "ohio_bench.runner.work", "ohio_jax.controllers", "ohio_jax.training"} <= set(found)
     others = (
         "ohio_jax.learners.td3_bc",
         "ohio_jax.inverse.gradient",
         "ohio_envs.routing",
         "ohio_jax.training.online",
-        "ohio_bench",
+        "ohio_jax.training.hdpo",
+        "ohio_bench.experiments",
+        "ohio_bench.report",
+        "ohio_bench.runner.table",
     )
     assert not [name for name in found if name.startswith(others)]
-    assert "ohio_jax.inverse.least_squares" not in source.Code().sources({"task": "reacher", "settings": {}, "policy": "expert"})
+    policy = source.Code().sources({"task": "reacher", "settings": {}, "policy": "expert"})
+    assert "ohio_jax.inverse.least_squares" not in policy and "ohio_envs.recipe" not in policy
+    assert {"ohio_bench.runner.methods", "ohio_bench.runner.work"} <= set(policy)
+
+
+def test_who_runs_a_cell_counts_by_its_kind():
+    """Fine-tuning and sensitivity have files of their own; what is kept for several cells depends on none of them."""
+    kinds = {
+        "table": config(),
+        "fine-tuning": {**config(online={"plan": PLAN}), "method": {"name": "IQL"}},
+        "sensitivity": {"belief": {"mass": 1.0}, "steps": 5},
+    }
+    found = {
+        kind: {name for name in source.Code().sources(of) if name.startswith("ohio_bench.runner.")} for kind, of in kinds.items()
+    }
+    work = "ohio_bench.runner.work"
+    assert found["table"] == {work, "ohio_bench.runner.methods"} and found["fine-tuning"] == {work, "ohio_bench.runner.finetune"}
+    assert {work, "ohio_bench.runner.sensitivity", "ohio_bench.runner.sensitivity.score"} <= found["sensitivity"]
+    of_part = source.Code().of(source.chosen({"task": "reacher", "inverse": "least_squares"}))
+    assert not [name for name in of_part if name.startswith("ohio_bench")]
 
 
 def test_sources_of_every_committed_cell_are_found_quickly():
@@ -84,9 +97,21 @@ def test_committed_sources_are_those_of_committed_cells():
     if listed.returncode or not listed.stdout:
         pytest.skip("not a git checkout: which results are committed is not known")
     files = [RUNS.parents[1] / line for line in listed.stdout.splitlines()]
-    kept = {path.stem for path in files if path.parent.name == "sources"} - {"equivalent"}
-    cells = [path for path in files if {"runs", "selection"} & set(path.parts) and path.suffix == ".json"]
-    assert kept == {cell["sources"] for cell in (json.loads(path.read_text()) for path in cells) if "sources" in cell}
+    kept = {path for path in files if path.parent.parent.name == "sources"}
+    notes = {path for path in kept if path.name == freshness.EQUIVALENT}
+    cells = [json.loads(path.read_text()) for path in files if {"runs", "selection"} & set(path.parts) and path.suffix == ".json"]
+    named = {(cell["preset"], cell["sources"]) for cell in cells if "sources" in cell}
+    shown = [(path.parent.name, note) for path in notes for of in json.loads(path.read_text()).values() for note in of]
+    named |= {(preset, note[when]) for preset, note in shown for when in freshness.WHEN}
+    assert {(path.parent.name, path.stem) for path in kept - notes} == named
+
+
+def test_sources_of_quick_cells_are_ignored_like_their_run_files(tmp_path):
+    places = [freshness.folder(preset, Path("results")) / "0123456789ab.json" for preset in ("quick", "cpu")]
+    asked = subprocess.run(["git", "check-ignore", *map(str, places)], cwd=RUNS.parents[1], capture_output=True, text=True)
+    if asked.returncode == 128:
+        pytest.skip("not a git checkout")
+    assert asked.stdout.split() == [str(places[0])]
 
 
 @pytest.mark.parametrize(
@@ -103,6 +128,22 @@ def test_committed_sources_are_those_of_committed_cells():
         ("ohio_jax/learners/__init__.py", '    "bc": bc,', '    "bc": bc,\n    "copy": bc,', []),
         ("ohio_jax/learners/__init__.py", '    "iql": iql,', '    "iql": riql,', ["ohio_jax.learners[iql]"]),
         ("ohio_jax/inverse/__init__.py", "of_logged(problem", "of_log(problem", ["ohio_jax.inverse"]),
+        # Who runs the cell and logs its data; a package on the way.
+        (
+            "ohio_bench/runner/work.py",
+            "stream.seed, deterministic)",
+            "stream.seed + 1, deterministic)",
+            ["ohio_bench.runner.work"],
+        ),
+        ("ohio_bench/runner/methods.py", "home if config", "task if config", ["ohio_bench.runner.methods"]),
+        ("ohio_envs/recipe.py", "min(CHUNK", "max(CHUNK", ["ohio_envs.recipe"]),
+        ("ohio_jax/controllers/__init__.py", "", "\nEXTRA = 1\n", ["ohio_jax.controllers"]),
+        # Declarations, and what packages offer.
+        ("ohio_bench/experiments/reacher.py", "Score = 100 J / J_ref", "Scores are J / J_ref", []),
+        ("ohio_bench/runner/table.py", "", "\nEXTRA = 1\n", []),
+        ("ohio_envs/datasets.py", "", "\nEXTRA = 1\n", []),
+        ("ohio_jax/controllers/__init__.py", '    "pd": pd,', '    "pd": pd,\n    "p_d": pd,', []),
+        ("ohio_jax/__init__.py", "__version__ = ", "__version__ = '9' + ", []),
     ],
 )
 def test_what_changes_a_digest(suite, file, old, new, moved):
@@ -195,7 +236,7 @@ def rerun(results: Path, *only: str):
 def test_cells_name_their_sources(results):
     for path in (results / "runs").rglob("*.json"):
         cell = json.loads(path.read_text())
-        kept = json.loads((results / "sources" / f"{cell['sources']}.json").read_text())
+        kept = json.loads((results / "sources/tiny" / f"{cell['sources']}.json").read_text())
         assert kept == source.Code().sources(cell["config"]) and source.name_of(kept) == cell["sources"]
     assert fresh(results) == freshness.Freshness(5)
     assert "Stale" not in (results / "routing-tiny.md").read_text()
@@ -258,8 +299,10 @@ def test_a_sentinel_that_returns_the_same_keeps_what_shares_its_code(results, su
     assert rerun(results) == sentinel.Rerun(learned[1], 2), "the only stale one"
     assert fresh(results).stale == 0 and rerun(results) is None
     assert {path: path.read_bytes() for path in before} == before
-    notes = json.loads((results / "sources/equivalent.json").read_text())["routing/tiny"]
-    assert [(note["cell"], set(note)) for note in notes] == [(name, {"cell", "time", "revision", "modules"}) for name in learned]
+    notes = json.loads((results / "sources/tiny/equivalent.json").read_text())["routing"]
+    fields = {"cell", "time", "revision", "before", "after"}
+    assert [(note["cell"], set(note)) for note in notes] == [(name, fields) for name in learned]
+    assert all((results / "sources/tiny" / f"{note[when]}.json").exists() for note in notes for when in freshness.WHEN)
     # A second change of the same module is another one; where it is taken back, what was shown holds.
     edit(suite / "ohio_jax/rollout.py", "EXTRA = 1", "EXTRA = 2")
     assert fresh(results).stale == 5
@@ -275,6 +318,29 @@ def test_equivalence_leads_from_change_to_change(results, suite):
         assert set(states(results).values()) == {"equivalent"}
 
 
+def test_what_was_shown_together_is_not_taken_apart(results, suite):
+    """Of two that changed together neither is equivalent beside the other's old one, nor are two that changed one by one."""
+    both = {f"ohio_jax.{name}": suite / f"ohio_jax/{name}.py" for name in ("rollout", "task")}
+    old = {name: path.read_text() for name, path in both.items()}
+
+    def written(*changed: str) -> set[str]:
+        for name, path in both.items():
+            path.write_text(old[name] + "\nEXTRA = 1\n" * (name in changed))
+        return set(states(results).values())
+
+    assert written(*both) == {"stale"}
+    rerun(results, "tiny-dtv.ohio.iql")
+    assert written(*both) == {"equivalent"} and written() == {"current"}
+    for name in both:
+        assert written(name) == {"stale"} and fresh(results).changed == (name,)
+    (results / "sources/tiny/equivalent.json").unlink()
+    for name in both:
+        written(name)
+        rerun(results, "tiny-dtv.ohio.iql")
+        assert written(name) == {"equivalent"}
+    assert written(*both) == {"stale"}, "each was shown beside the other's old one"
+
+
 def test_a_sentinel_that_returns_otherwise_notes_nothing(results, suite, command):
     edit(suite / "ohio_jax/rollout.py", "def episode_keys", "EXTRA = 1\n\n\ndef episode_keys")
     path = results / "runs/routing/tiny/tiny-dtv.ohio.bc.json"
@@ -284,7 +350,7 @@ def test_a_sentinel_that_returns_otherwise_notes_nothing(results, suite, command
     message = r"^cell tiny-dtv\.ohio\.bc: expected the returns of its run file, found others in 1 of 4 episodes .episode 2: "
     with pytest.raises(UserError, match=message):
         rerun(results, "tiny-dtv.ohio.bc")
-    assert not (results / "sources/equivalent.json").exists() and set(states(results).values()) == {"stale"}
+    assert not (results / "sources/tiny/equivalent.json").exists() and set(states(results).values()) == {"stale"}
 
 
 def test_what_a_sentinel_cannot_compare_with(results, suite):
@@ -306,14 +372,14 @@ def test_what_a_sentinel_cannot_compare_with(results, suite):
 
 
 def test_damaged_sources_are_named(results):
-    kept = sorted((results / "sources").glob("*.json"))
+    kept = sorted((results / "sources/tiny").glob("*.json"))
     kept[0].write_text('{"ohio_jax.rollout": "0123456789ab"}')
     with pytest.raises(UserError, match=f"{kept[0].name}: expected sources whose digest is {kept[0].stem}, found others"):
         fresh(results)
-    for text in ('{"routing/tiny": 1}', '{"routing/tiny": [{"modules": {"a": 1}}]}', "[]"):
-        (results / "sources/equivalent.json").write_text(text)
+    for text in ('{"routing": 1}', '{"routing": [{"before": "a", "after": "b"}]}', "[]"):
+        (results / "sources/tiny/equivalent.json").write_text(text)
         with pytest.raises(UserError, match=r"equivalent\.json: expected an? "):
-            freshness.Sources(results)
+            fresh(results)
 
 
 def test_the_command_says_what_is_stale_and_what_to_do(results, suite, command, monkeypatch):
@@ -326,7 +392,7 @@ def test_the_command_says_what_is_stale_and_what_to_do(results, suite, command, 
     code, out, _ = command("bench routing --preset tiny --sentinel")
     assert (code, out) == (0, "tiny-dtv.ohio.iql: returns as before; 1 changed module is noted as equivalent\n")
     code, out, _ = command("bench routing --preset tiny --sentinel --json")
-    expected = {"cells": 5, "stale": 0, "unrecorded": 0, "changed": []}
+    expected = {"cells": 5, "stale": 0, "unrecorded": 0, "changed": [], "groups": []}
     assert json.loads(out) == {"sentinel": None, "modules": 0, "freshness": expected}
     code, _, err = command("bench routing --preset tiny --sentinel --force")
     assert code == 2 and "--force: expected without --sentinel" in err

@@ -195,6 +195,39 @@ def test_tuning_goes_on_after_kills(made, tmp_path):
         assert (cell["config"], cell["returns"]) == (whole[name]["config"], whole[name]["returns"])
 
 
+def test_stale_trials_choose_and_pages_say_so(results, monkeypatch, command):
+    """That of the trials for each group, that of the table, and the command."""
+    stale = lambda text: re.findall(r"Stale: .*? (?:recorded|today's)\.", text)
+    tuned, page = (results / "selection/routing-tiny.md"), results / "routing-tiny.md"
+    trials_of(TUNED).report(results, "tiny").write()
+    assert not stale(tuned.read_text())
+    before = used(results)
+    run(of_table(TUNED), "tiny", ["tiny-dtv.ohio.bc", "tiny-dtv.ohio.iql"], results)
+    said = "Plans of 1 of 2 learned cells were chosen by [trials](selection/routing-tiny.md); the others are as declared."
+    assert f"\n{said}\n" in page.read_text()
+    for number in (1, 2):
+        path = results / f"selection/routing/tiny/bc.hierarchy.{number}.json"
+        cell = json.loads(path.read_text())
+        del cell["sources"]
+        path.write_text(json.dumps(cell))
+    assert used(results) == before, "they still choose"
+    trials_of(TUNED).report(results, "tiny").write()
+    one = lambda of: f"Stale: 2 of {of} cells, trials of bc.hierarchy, were made before sources were recorded."
+    text = tuned.read_text()
+    head, flat, hierarchy = re.split("^## ", text, flags=re.MULTILINE)
+    assert "for every hierarchy" in hierarchy
+    assert [stale(part) for part in (head, hierarchy, flat)] == [[one(16)], [one(8)], []]
+    of_table(TUNED).report(results, "tiny").write()
+    assert f"\n{said} {one(8)}\n" in page.read_text()
+    monkeypatch.setitem(TABLES, "routing", TUNED)
+    code, out, _ = command(f"tune routing --preset tiny --results {results}")
+    assert code == 0 and out.splitlines()[-1] == f"{one(16)[:-1]}; --stale runs them again"
+    # Trials that came out otherwise since are others.
+    other_best(results, 3)
+    of_table(TUNED).report(results, "tiny").write()
+    assert f"\n{said} 1 of them by trials that are no longer there.\n" in page.read_text()
+
+
 OWN_GRID = ({}, *({"actor_lr": rate} for rate in (1e-3, 3e-3, 1e-2)), *({"batch": size} for size in (4, 8, 32, 64)))
 MINE = "from ohio_jax.learners.bc import Config, init, update, act\n"
 

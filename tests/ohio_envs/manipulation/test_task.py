@@ -94,13 +94,13 @@ def test_single_gains_replace_those_of_their_setting():
     np.testing.assert_allclose(task.interfaces["ohio"].spec.limits, [0.5] * 3 + [1.6] * 3 + [1.0], rtol=1e-6)
     task = registry.make("door", {"gains": "stiffness", "rotation_kp": "25"})
     assert (task.interfaces["logged"].params.kp == jnp.array([150.0] * 3 + [25.0] * 3)).all()
-    assert (task.policies["expert"].interface.params.kp == 150.0).all()
+    assert (task.policies["script"].interface.params.kp == 150.0).all()
 
 
 def test_behavior_under_several_gains():
     """Each episode has its own of the three, and `logged` is explained by it."""
     task = registry.make("door", {"logged": "all"})
-    interface = task.policies["expert"].interface
+    interface = task.policies["script"].interface
     assert interface.controller is mixture and (task.interfaces["logged"].params.kp == 150.0).all()
     seen = task.instances(0, 64).joints
     state = jnp.concatenate([seen, jnp.zeros_like(seen), seen], axis=1)
@@ -145,13 +145,13 @@ def test_features_are_near_one_and_fourfold():
         np.testing.assert_allclose(each[1, 2], features.FEATURES[name](obs[1, 2]), rtol=1e-6)
 
 
-def test_the_expert_lifts_and_is_logged():
+def test_the_script_lifts_and_is_logged():
     """Two episodes until after the cube is lifted; torques are those of the goals, and the same run again is the same."""
     task = registry.make("lift", {"horizon": "150"})
-    logs = collect(task, "expert", 2, 10)
+    logs = collect(task, "script", 2, 10)
     rewards = logs.reward.reshape(2, -1, SUBSTEPS)
     assert (rewards[:, :, :-1] == 0).all() and (rewards[:, -10:, -1] == 1.0).all()
-    assert logs.card["behavior_policy"] == "expert" and logs.truncated.sum() == 2 and not logs.terminated.any()
+    assert logs.card["behavior_policy"] == "script" and logs.truncated.sum() == 2 and not logs.terminated.any()
     obs = logs.obs[logs.obs_index]
     np.testing.assert_allclose(np.cos(logs.state[:, :7]), obs[:, :7], atol=1e-6)
     np.testing.assert_array_equal(logs.state[:, 14:], np.repeat(task.instances(10, 2).joints, 150 * SUBSTEPS, axis=0))
@@ -191,12 +191,12 @@ def test_many_episodes_on_all_devices_end():
 @pytest.mark.parametrize(
     ("name", "policy", "solved", "low", "high"),
     [
-        ("lift", "expert", (20, 20), 400, 425),
+        ("lift", "script", (20, 20), 400, 425),
         ("lift", "noisy-0.3", (19, 20), 350, 410),
         ("lift", "noisy-0.7", (7, 17), 130, 260),
         ("lift", "noisy-1.0", (1, 10), 80, 190),
         ("lift", "none", (0, 0), 2, 12),
-        ("door", "expert", (20, 20), 235, 275),
+        ("door", "script", (20, 20), 235, 275),
         ("door", "noisy-0.3", (19, 20), 205, 255),
         ("door", "noisy-0.7", (13, 20), 115, 190),
         ("door", "noisy-1.0", (1, 12), 65, 120),

@@ -1,38 +1,21 @@
-"""The agents kept as behavior: what the file holds, how well they play, and how such a file is made."""
+"""Trained agents as behavior, mixtures of policies, and what learners see of an observation."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ohio_envs import registry
-from ohio_envs.reacher import agents, policies
+from ohio_envs import agents, registry
+from ohio_envs.reacher import policies
 from ohio_envs.reacher.features import features, features_and_angles
 from ohio_envs.reacher.simulator import Arm, Body, Reacher, joints
 
-from ohio_jax.errors import UserError
-from ohio_jax.learners import LEARNERS
 from ohio_jax.rollout import episode_keys, rollouts
-from ohio_jax.training import online
-from ohio_jax.training.plan import Plan
-from scripts import reacher_agents
-
-
-def test_the_file_holds_finite_agents_of_one_training():
-    card, stages, stacked = agents.load()
-    assert stages == len(card["runs"]) == len(jax.tree.leaves(stacked)[0]) and 0 < agents.MEDIUM < stages - 1
-    updates = [run["plan"]["updates"] for run in card["runs"]]
-    assert updates == sorted(set(updates))
-    assert all((run["task"], run["interface"]) == ("reacher", "end_to_end") for run in card["runs"])
-    assert all(np.isfinite(x).all() for x in jax.tree.leaves(stacked))
-    width = [stacked["params"]["Perceptron_0"][name]["kernel"].shape[1:] for name in card["layers"]]
-    assert width == [(6, card["hidden"]), (card["hidden"],) * 2, (card["hidden"], 4)]
-
 
 # --- How well they play
 
 
 def one_of(env, key, state, which):
-    return jax.lax.switch(which, [policies.expert, policies.medium, policies.replay, policies.random], env, key, state)
+    return jax.lax.switch(which, [policies.POLICIES[name] for name in ("expert", "medium", "replay", "random")], env, key, state)
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +53,16 @@ def test_the_lottery_is_even():
 def test_mixtures_choose_once_an_episode():
     """What `mixed` and `replay` do is, in every step of an episode, what the policy drawn for it does."""
     env, key = Reacher(Body(), 30), jax.random.key(0)
-    stages = [agents.play(lambda stages, state, stage=stage: jnp.int32(stage)) for stage in range(agents.load()[1])]
-    members = {policies.mixed: (policies.expert, policies.medium, policies.random), policies.replay: stages}
+    stages = range(agents.load(policies.AGENTS.file)[1])
+    each = [policies.AGENTS.play(lambda stages, state, stage=stage: jnp.int32(stage)) for stage in stages]
+    thirds = [policies.POLICIES[name] for name in ("expert", "medium", "random")]
+    members = {policies.mixed: thirds, policies.POLICIES["replay"]: each}
 
     @jax.jit
     @jax.vmap
     def episode(instance):
         def step(state, key):
-            action = {mixture: mixture(env, key, state) for mixture in (policies.mixed, policies.replay)}
+            action = {mixture: mixture(env, key, state) for mixture in members}
             each = {mixture: jnp.stack([one(env, key, state) for one in members[mixture]]) for mixture in action}
             match = [jnp.all(jnp.abs(each[name] - action[name][None]) < 1e-4, axis=1) for name in action]
             tickets = [policies.lottery(state, len(members[name])) for name in action]
@@ -89,41 +74,6 @@ def test_mixtures_choose_once_an_episode():
     for match, ticket in zip(matches, tickets, strict=True):
         assert (ticket == ticket[:, :1]).all() and len(np.unique(ticket)) == match.shape[2]
         np.testing.assert_array_equal(np.take_along_axis(np.asarray(match), np.asarray(ticket)[..., None], axis=2), True)
-
-
-# --- How the file is made
-
-
-@pytest.mark.parametrize("name", ["bc", pytest.param("sac", marks=pytest.mark.slow)])
-def test_pack_writes_what_load_reads(name, tmp_path):
-    """A tiny training online, twice: the agents of the file act as the trained learners do, whose actors are alike."""
-    learner = LEARNERS[name]
-    task = registry.make("reacher", {"horizon": "10"})
-    runs, states = [], []
-    for updates in (4, 8):
-        plan = Plan(name, learner.Config(), hidden=8, updates=updates, batch=8, block=4, seeds=1)
-        directory = tmp_path / f"run{updates}"
-        trained = online.online(
-            online.OnlinePlan(plan, envs=2, updates_per_step=2, learning_starts=0, buffer_size=32), task, "end_to_end", directory
-        )
-        runs.append(str(directory))
-        states.append(trained.states.of_seed(0))
-    reacher_agents.pack(runs, tmp_path / "agents.npz")
-    card, stages, _ = agents.load(tmp_path / "agents.npz")
-    assert stages == 2 and card["hidden"] == 8 and [run["plan"]["updates"] for run in card["runs"]] == [4, 8]
-    state, key = task.env.reset_to(task.instances(1, 1)[0]), jax.random.key(2)
-    actions = []
-    for stage, trained in enumerate(states):
-        policy = agents.play(lambda stages, state, stage=stage: jnp.int32(stage), tmp_path / "agents.npz")
-        actions.append(policy(task.env, key, state))
-        np.testing.assert_allclose(actions[-1], trained.act(learner, state.obs, key, False), rtol=1e-5)
-    assert not np.allclose(*actions)
-
-
-def test_pack_refuses_what_is_no_run(tmp_path):
-    with pytest.raises(UserError, match=r"run\.json"):
-        reacher_agents.pack([str(tmp_path)], tmp_path / "agents.npz")
-    assert not (tmp_path / "agents.npz").exists()
 
 
 # --- What learners are shown

@@ -186,6 +186,27 @@ def test_what_is_no_run(tmp_path, changes, words):
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]
 
 
+def test_a_run_json_that_was_edited_is_refused(tmp_path):
+    """Also where the edited plan would fit the weights; what it goes on from is no part of the run."""
+    task, described = toy.line_task(), tmp_path / "run" / "run.json"
+    transitions = relabel(collect(task, "half", 4, 1), task, "ohio", "analytic")
+    trained = train(PLAN, task, "ohio", transitions, tmp_path / "run")
+    load = lambda: load_policy(tmp_path / "run", lambda name, settings: task)
+    whole = json.loads(described.read_text())
+    edited = {**whole, "plan": {**whole["plan"], "batch": 8}}, {**whole, "settings": {"horizon": 7}}, {**whole, "more": 1}
+    for other in edited:
+        described.write_text(json.dumps(other))
+        with pytest.raises(
+            UserError, match=r"run\.json: expected what checkpoint 6 was trained by, found another run; train anew"
+        ):
+            load()
+    described.write_text(json.dumps(whole, indent=3, sort_keys=True))
+    assert_same(load()[3], trained.states)
+    longer = dataclasses.replace(PLAN, updates=8)
+    train(longer, task, "ohio", transitions, tmp_path / "run")
+    assert json.loads(described.read_text())["extended"] == [6] and load()[2] == longer
+
+
 def test_a_file_where_a_folder_should_be(tmp_path):
     (tmp_path / "run").write_text("mine")
     for use in (lambda: Run("toy", PLAN, {"task": "toy"}, tmp_path / "run"), lambda: load_policy(tmp_path / "run", None)):

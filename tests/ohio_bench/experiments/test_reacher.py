@@ -1,0 +1,52 @@
+"""The reacher under equal horizons and backups, as an independent measurement found it."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ohio_bench.experiments.reacher import TABLE
+from ohio_bench.runner.table import plan_of, train_runs
+from ohio_bench.runner.tune import FIRST_SEED
+from ohio_bench.runner.work import WorkFolder, tried
+from ohio_envs import datasets
+from scipy.stats import t
+
+from ohio_jax.streams import Selection
+
+# Scores of IQL on Reacher-Medium, 8,000 updates: means of two runs on a hundred episodes of their own, measured at 0277efd.
+FOUND = {
+    "OHIO least squares": 81.8,
+    "Observed state": 83.8,
+    "End-to-end, discount 0.99": 59.4,
+    "End-to-end": 61.2,
+    "End-to-end, 5-step": 82.7,
+    "End-to-end, 25-step": 91.1,
+}
+THEIR_RUNS, EPISODES = 2, 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FOUND)
+def test_scores_on_medium_data_are_those_measured_before(family, tmp_path):
+    """Five runs on data sets of their own, played on selection episodes; about two minutes each.
+
+    The difference of two means of independent runs on independent episodes lies within its 95 % interval, whose variance is that
+    between our runs, for 5 and 2 of them, and that between episodes, for a hundred on either side.
+    """
+    made = TABLE.preset("horizon")
+    plans = {key: replace(plan, first_seed=FIRST_SEED) for key, plan in made.plans.items()}
+    made = replace(made, plans=plans)
+    row = next(row for row in made.rows if row.name == "Reacher-Medium")
+    column = next(column for column in made.columns if (column.family, column.learner) == (family, "iql"))
+    task = datasets.task_of(row.data_set)
+    _, trained, _ = train_runs(task, task, row, column, made, WorkFolder(tmp_path))
+    played = tried(task, column.interface, plan_of(made, column, row), trained, EPISODES, Selection())
+    scores = task.score(np.array(played["returns"]))
+    runs, episodes = scores.mean(axis=1), scores.mean(axis=0)
+    between_runs = runs.var(ddof=1) * (1 / len(runs) + 1 / THEIR_RUNS)
+    between_episodes = 2 * episodes.var(ddof=1) / EPISODES
+    half = t.ppf(0.975, len(runs) - 1) * math.sqrt(between_runs + between_episodes)
+    print(f"{family}: {runs.mean():.1f}, runs {runs.round(1)}, found before {FOUND[family]}, +- {half:.1f}")
+    assert abs(runs.mean() - FOUND[family]) < half
+    assert half < 15  # or it would say nothing
