@@ -70,8 +70,9 @@ def provenance() -> dict[str, Any]:
 
 def scored(config: dict[str, Any], score: float) -> dict[str, Any]:
     """What a cell of kind "score" is configured by and finds; the smallest run file there is. config: what tells cells apart."""
-    arm = {"belief": {"factor": 1.0, "share": 0.0}, "steps": 1, "noise": 0.0, "inverse": "analytic"}
-    return {"config": {**arm, **config}, "found": {"score": score, "score_deviation": 0.0}}
+    belief = {"quantity": "masses", "factor": 1.0, "share": 0.0, "noise": 0.0}
+    arm = {"belief": belief, "steps": 1, "noise": 0.0, "inverse": "analytic"}
+    return {"config": {**arm, **config}, "found": {"scores": [score]}}
 
 
 def scripted(column: str, score: float) -> dict[str, Any]:

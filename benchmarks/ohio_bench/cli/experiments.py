@@ -293,7 +293,7 @@ def add_to(add: Add) -> None:
     )
     add_processes(command)
     add_fill("finetune", finetune_command, "domains")
-    add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, cost)", cached=False)
+    add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, domain, controller, cost)", cached=False)
 
     add_results(add("leaderboard", leaderboard_command))
 
