@@ -16,6 +16,14 @@ class DivergedError(UserError):
     """Training whose numbers stopped being finite."""
 
 
+class TooFewError(UserError):
+    """Too few transitions are left to learn from. cards: of what there was, one for each data set."""
+
+    def __init__(self, message: str, cards: list[dict[str, Any]]):
+        super().__init__(message)
+        self.cards = cards
+
+
 def out_of_memory(error: Exception) -> bool:
     """Whether the host or a device has too little memory for what was asked."""
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
@@ -34,6 +42,11 @@ def short(value: Any) -> str:
 def brief(text: Any) -> str:
     """Words of others, such as a library's error, as a message quotes them."""
     return one_line(str(text), LONGEST_VALUE)
+
+
+def counted(number: int, noun: str) -> str:
+    """As in "1 run" and "2,000 runs"."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def one_line(text: str, longest: int = LONGEST_LINE) -> str:

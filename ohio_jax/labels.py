@@ -36,7 +36,7 @@ def label_errors(
     kind of machine, are left out.
 
     Args:
-        trajectories: the logs, of a seed's episodes from the first on.
+        trajectories: the logs, of a seed's episodes from the first on, or from the card's `first_episode`.
         transitions: what an inverse made of them; of any weight above 0.
         home: the task with the settings under which the logs were made; None: `task`.
         episodes: the first so many are replayed.
@@ -81,7 +81,9 @@ def _replayed(home: Task, logs: Trajectories) -> tuple[Any, np.ndarray]:
     at = np.arange(lengths.max())
     rows = logs.offset[:-1, None] + np.minimum(at, lengths[:, None] - 1)
     actions = np.asarray(logs.action[rows.reshape(-1)]).reshape(*rows.shape, *logs.action.shape[1:])
-    states, seen = _replay(home.env, home.controller_obs, home.instances(seed, len(lengths)), actions)
+    first = logs.card.get("first_episode", 0)  # of the seed's
+    instances = jax.tree.map(lambda x: x[first:], home.instances(seed, first + len(lengths)))
+    states, seen = _replay(home.env, home.controller_obs, instances, actions)
     taken = at < lengths[:, None]
     states, seen = jax.tree.map(lambda x: x[taken], (states, seen))
     logged = np.asarray(logs.state)

@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from ohio_jax import data, mesh, precision
 from ohio_jax.data import Trajectories, Transitions, parts
-from ohio_jax.errors import UserError, short, unknown
+from ohio_jax.errors import TooFewError, UserError, short, unknown
 from ohio_jax.inverse import INVERSES
 from ohio_jax.inverse.result import Recovered
 from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem, Segment
@@ -206,13 +206,7 @@ def joined(of: Relabeling, made: list[dict[str, Any]], weights: str | None) -> t
     if failed.all():
         raise UserError(f"dataset: expected segments of finite numbers, found none that inverse {of.inverse!r} could use")
     weight = np.where(failed, 0.0, WEIGHTS[weights](found)).astype(np.float32)
-    fewest, left = min(FEWEST, -(-len(weight) // 2)), int(np.count_nonzero(weight))
-    if left < fewest:
-        counts = f"{count(AMBIGUOUS)} ambiguous, {count(UNEXPLAINED)} unexplained, {count(FAILED)} failed"
-        raise UserError(
-            f"dataset: expected at least {fewest} segments of weight above 0 under weights {weights!r}, found {left} of"
-            f" {len(weight)} ({counts})"
-        )
+    left = int(np.count_nonzero(weight))
     card = {
         **{k: v for k, v in of.logs.card.items() if k not in ("format", "kind", "sha256", "sha256_v1")},
         "settings": of.task.settings,
@@ -231,6 +225,13 @@ def joined(of: Relabeling, made: list[dict[str, Any]], weights: str | None) -> t
         "unexplained": count(UNEXPLAINED),
         "failed": count(FAILED),
     }
+    if left < (fewest := min(FEWEST, -(-len(weight) // 2))):
+        counts = f"{count(AMBIGUOUS)} ambiguous, {count(UNEXPLAINED)} unexplained, {count(FAILED)} failed"
+        raise TooFewError(
+            f"dataset: expected at least {fewest} segments of weight above 0 under weights {weights!r}, found {left} of"
+            f" {len(weight)} ({counts})",
+            [card],
+        )
     names = [field.name for field in fields(Transitions) if field.name in made[0]]
     arrays = {name: [part[name] for part in made] for name in names}
     return arrays | {"weight": [weight], "episode_return": [of.logs.returns]}, card
@@ -247,8 +248,8 @@ def relabel(trajectories: Trajectories, task: Task, interface: str, inverse: str
 
     Raises:
         UserError: for an unknown interface, inverse or weights, an inverse the low level does not offer, a dataset of another
-            task or of other sizes than the task and its low level have, and where fewer segments than FEWEST
-            and than half of all keep a weight above 0.
+            task or of other sizes than the task and its low level have.
+        TooFewError: where fewer segments than FEWEST and than half of all keep a weight above 0.
     """
     _weights(weights, inverse)
     of = relabeling(trajectories, task, interface, inverse)

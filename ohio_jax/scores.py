@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 from ohio_jax.errors import UserError
 
 LEVEL = 0.05  # of tests, and of what intervals leave out
+ROUNDING = 1e-6  # of scores, which are made of returns in float32, relative: differences that are closer are the same
 FALL = 10.0  # a run that has collapsed lies at least so far below the cell's median
 
 
@@ -140,7 +141,12 @@ def _half_width(values: np.ndarray, confidence: float) -> np.ndarray:
 
 
 def paired(ours: ArrayLike, theirs: ArrayLike, confidence: float = 1 - LEVEL) -> Difference:
-    """Student's paired comparison: run r of both has the same data and test episodes. Of a single run nothing is known: p is 1.
+    """Student's paired comparison: run r of both has the same data and test episodes.
+
+    Where all differences are the same, Student's statistic would divide by a deviation that nobody has seen. The sign test needs
+    none: R differences of one sign have p = 2^(1 - R), and between the least and the greatest of them lies their median with
+    confidence 1 - 2^(1 - R); at any higher one the interval is infinitely wide. So 5 runs that differ alike decide nothing at
+    95 %, 6 do; and of a single run nothing is known.
 
     Args:
         ours, theirs: `Float[R]`.
@@ -153,12 +159,15 @@ def paired(ours: ArrayLike, theirs: ArrayLike, confidence: float = 1 - LEVEL) ->
     ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     if ours.shape != theirs.shape or ours.ndim != 1 or not len(ours):
         raise UserError(f"paired: expected two lists of as many runs, found {ours.shape} and {theirs.shape}")
-    less = ours - theirs
-    effect, error = float(np.mean(less)), float(np.std(less, ddof=1)) / math.sqrt(len(less)) if len(less) > 1 else math.inf
-    statistic = abs(effect) / error if error else math.inf if effect else 0.0
-    p = 2 * float(stdtr(len(less) - 1, -statistic)) if len(less) > 1 else 1.0
+    less, rounding = ours - theirs, ROUNDING * max(np.abs(ours).max(), np.abs(theirs).max())
+    effect, runs = float(np.mean(less)), len(less)
+    if np.ptp(less) <= rounding:
+        chance = 2.0 ** (1 - runs)
+        half = 0.0 if chance <= 1 - confidence else math.inf
+        return Difference(effect, effect - half, effect + half, chance if abs(effect) > rounding else 1.0)
+    statistic = abs(effect) / float(np.std(less, ddof=1)) * math.sqrt(runs)
     low, high = t_interval(less, confidence)
-    return Difference(effect, float(low), float(high), p)
+    return Difference(effect, float(low), float(high), 2 * float(stdtr(runs - 1, -statistic)))
 
 
 def holm(p: ArrayLike) -> Float64[np.ndarray, " N"]:

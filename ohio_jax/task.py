@@ -17,11 +17,14 @@ import numpy as np
 from ohio_jax import low_level, scores
 from ohio_jax.agent import Features, as_given
 from ohio_jax.data import Trajectories, Transitions
+from ohio_jax.data import arrays as forms
 from ohio_jax.environment import Environment, HighLevelEnv, State
-from ohio_jax.errors import UserError, brief, unknown
+from ohio_jax.errors import UserError, brief, short, unknown
 from ohio_jax.low_level import Controller, Problem, Segment
 from ohio_jax.networks import Networks
 from ohio_jax.networks.heads import ActionSpec
+
+FAR, HUGE = 1e3, 1e30  # times the largest action of an interface, or 1; a number beyond all that have a bound
 
 # A scripted low-level policy: (environment, key, state) -> low-level action.
 Policy = Callable[[Any, jax.Array, State], jax.Array]
@@ -170,14 +173,27 @@ def of_logs(name: str, observation_size: int, interfaces: dict[str, ActionInterf
 
 
 def check_transitions(transitions: Transitions, task: Task, interface: str) -> None:
-    """Whether transitions are of the sizes that the learners of an interface are made for; else they would be broadcast.
+    """Whether transitions are those of an interface of a task: by their card, as far as it says, and by sizes, without which they
+    would be broadcast. Actions out of its range are for learners to project; what is `FAR` beyond it is no action of it.
 
     Raises:
         UserError: naming the field, and for an unknown interface.
     """
-    size, shape = task.env.observation_size, tuple(_interface(task, interface).spec.shape)
+    chosen, of, card = _interface(task, interface), f"{task.name} {interface}", transitions.card
+    said = {name: card[name] for name in ("task", "interface", "steps") if name in card}
+    said |= {f"settings.{name}": value for name, value in card.get("settings", {}).items() if name in task.settings}
+    meant = {"task": task.name, "interface": interface, "steps": chosen.steps}
+    meant |= {f"settings.{name}": value for name, value in task.settings.items()}
+    for name, found in said.items():
+        if found != meant[name] and name != "settings.backend":  # which engine steps the physics is the machine's choice
+            expected = f"{short(meant[name])}, as {of} has it"
+            raise UserError(f"transitions: field card.{name}: expected {expected}, found {short(found)}")
+    size, shape = task.env.observation_size, tuple(chosen.spec.shape)
     for field, expected in {"obs": (size,), "next_obs": (size,), "action": shape}.items():
-        _agree("transitions", f"field {field}", expected, np.shape(getattr(transitions, field))[1:], f"{task.name} {interface}")
+        _agree("transitions", f"field {field}", expected, np.shape(getattr(transitions, field))[1:], of)
+    ends = [np.abs(chosen.spec.project(jnp.full(shape, end, jnp.float32))).max() for end in (-HUGE, HUGE)]
+    most = FAR * max(1.0, *map(float, ends))
+    forms.check_range("transitions", "action", transitions.action, -most, most, f"an action of {of}, within {most:g}")
 
 
 def check_trajectories(trajectories: Trajectories, task: Task, interface: str) -> None:

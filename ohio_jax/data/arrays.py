@@ -44,6 +44,7 @@ CARD = {
     "settings": ("an object", lambda x: isinstance(x, dict)),
     "corruption": ("a list", lambda x: isinstance(x, list)),
     "steps": ("a whole number from 1 on", lambda x: type(x) is int and 1 <= x <= WHOLE.max),
+    "first_episode": ("a whole number from 0 on", lambda x: type(x) is int and x >= 0),
     "nonfinite_steps": ("a whole number from 0 on", lambda x: type(x) is int and x >= 0),
 }
 

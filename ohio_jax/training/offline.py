@@ -74,7 +74,7 @@ def train(
         data_on: "device" or "host", see `host_batches`; None: by size. Programs differ, and so do results, in the last bits.
 
     Raises:
-        UserError: for an unknown sampling, data that `Transitions.check` refuses or of other sizes than the task's, a directory
+        UserError: for an unknown sampling, data that `Transitions.check` or `check_transitions` refuses, a directory
             that holds another run or a checkpoint that cannot be read, and where numbers stop being finite.
         OutOfTime: where it cannot end by the deadline; what was done is kept.
     """

@@ -5,10 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ohio_bench.runner.sensitivity.low_levels import follow, plant
 
 from ohio_jax.controllers import lqr, mpc
 from ohio_jax.dynamics.model import Model
-from ohio_jax.low_level import Segment
 
 STEPS = 5
 
@@ -17,11 +17,6 @@ def system(n, m, seed=0):
     random = np.random.default_rng(seed)
     A = np.eye(n) + 0.3 * random.normal(size=(n, n)) / np.sqrt(n)
     return A, random.normal(size=(n, m)), random.normal(size=n)
-
-
-def plant(constants, x, u):
-    A, B, c = constants
-    return A @ x + B @ u + c
 
 
 def lqr_params(bound=1e6, steps=STEPS, drift=True, n=3, m=2):
@@ -37,15 +32,7 @@ def mpc_params(bound, m=2, horizon=5, steps=STEPS):
 
 def play(controller, p, x, goal):
     """The segment that the controller itself makes of a goal."""
-
-    def step(carry, _):
-        x, memory = carry
-        u, memory = controller.act(p, memory, x, goal)
-        after = p.model.step(x, u)
-        return (after, memory), (x, u, after)
-
-    memory = controller.plan(p, controller.init(p), x, goal)
-    return Segment(*jax.lax.scan(step, (x, memory), None, p.steps)[1])
+    return follow(controller, p, p.model.step, p.steps, x, goal)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ohio_bench.runner.sensitivity import low_levels
 
 from ohio_jax import low_level
 from ohio_jax.controllers import CONTROLLERS, osc
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES
 from ohio_jax.low_level import AMBIGUOUS, UNIQUE, ActionModel, Problem, Segment, StateModel
-from tests.ohio_jax import low_levels
 
 LASTING = ("lqr", "mpc", "ilqr", "convex", "pd", "joint_impedance", "osc", "recurrent", "mixture", "relative")
 # In deviations of the noise: what float32 leaves, of a convex program's solver and of states that a plant amplifies.
@@ -22,9 +22,16 @@ each = pytest.mark.parametrize("name", CONTROLLERS)
 
 
 @functools.cache
+def case_of(name):
+    if name == "convex":
+        pytest.importorskip("cvxpy")
+    return low_levels.case(name, 8)
+
+
+@functools.cache
 def compiled(name):
     """All that the models say of a goal and a segment, in one program for all tests of a low level."""
-    case = low_levels.case(name)
+    case = case_of(name)
     problem = case.controller.problem(case.params)
 
     def of_one(goal, segment):
@@ -48,7 +55,7 @@ def compiled(name):
 
 def of_all(name, segments=None):
     """`compiled` of all segments of a case, or of others that were made of them, at the goals that were asked for."""
-    case = low_levels.case(name)
+    case = case_of(name)
     segments = cut(case.segments) if segments is None else segments
     return jax.tree.map(np.asarray, compiled(name)(case.goals, segments))
 
@@ -75,7 +82,7 @@ def test_what_a_low_level_did_its_models_explain(name):
 @each
 def test_the_affine_form_is_the_models_derivative(name):
     """Where nothing is on a bound; of logged actions on one both leave the entry out."""
-    case = low_levels.case(name)
+    case = case_of(name)
     problem = case.controller.problem(case.params)
     if not low_level.is_affine(problem):
         pytest.skip("not affine")
@@ -92,7 +99,7 @@ def test_the_affine_form_is_the_models_derivative(name):
 @pytest.mark.parametrize("inverse", ["analytic", "program"])
 def test_accelerations_are_the_models_answer(name, inverse):
     """Wherever both say UNIQUE: the same goal, or, of low levels that round, one that does exactly the same."""
-    case = low_levels.case(name)
+    case = case_of(name)
     problem = case.controller.problem(case.params)
     if problem.program is None if inverse == "program" else problem.closed_form is None and not low_level.is_affine(problem):
         pytest.skip("not offered")
@@ -116,7 +123,7 @@ def test_accelerations_are_the_models_answer(name, inverse):
 @pytest.mark.parametrize("name", LASTING)
 def test_a_segment_cut_short_is_explained_by_the_same_goal(name):
     """Also where what stands in the place of steps that were not taken is a different action: the mask is heeded."""
-    case = low_levels.case(name)
+    case = case_of(name)
     off = lambda segments: of_all(name, segments)["residual"]
     steps = case.segments.action.shape[1]
     if name == "recurrent":  # goals are what was reached, which after fewer steps is something else
@@ -131,7 +138,7 @@ def test_a_segment_cut_short_is_explained_by_the_same_goal(name):
 
 @pytest.mark.parametrize("name", ["lqr", "osc", "recurrent", "inventory"])
 def test_no_mask_means_all_steps(name):
-    case = low_levels.case(name)
+    case = case_of(name)
     problem = case.controller.problem(case.params)
     off = jax.jit(jax.vmap(lambda goal, segment: low_level.residual(problem, goal, low_level.prepare(problem, segment))))
     np.testing.assert_allclose(off(case.goals, case.segments), of_all(name)["residual"], atol=EXACT[name])
@@ -139,7 +146,7 @@ def test_no_mask_means_all_steps(name):
 
 @pytest.mark.parametrize("name", ["lqr", "pd", "osc", "relative"])
 def test_goals_come_back_from_segments_cut_short(name):
-    case = low_levels.case(name)
+    case = case_of(name)
     problem = case.controller.problem(case.params)
     found = jax.jit(jax.vmap(functools.partial(INVERSES["least_squares"], problem)))(cut(case.segments, 3))
     sure = np.asarray(found.status) == UNIQUE
@@ -149,7 +156,7 @@ def test_goals_come_back_from_segments_cut_short(name):
 
 def test_a_command_that_comes_once_counts_once():
     """A gripper's: at the first step, in one entry of the residual, and in no action that is executed step by step."""
-    case = low_levels.case("osc")
+    case = case_of("osc")
     problem = osc.problem(case.params)
     segment, goal = jax.tree.map(lambda leaf: leaf[0], case.segments), jnp.asarray(case.goals[0])
     look = jax.jit(lambda goal, segment: low_level.signed_residual(problem, goal, low_level.prepare(problem, segment)))

@@ -110,11 +110,26 @@ def test_paired_equals_scipys_test(of):
 
 
 def test_paired_at_its_edges():
-    assert scores.paired([3.0, 4.0], [1.0, 2.0]) == (2.0, 2.0, 2.0, 0.0)  # always the same difference
-    assert scores.paired([3.0, 4.0], [3.0, 4.0]) == (0.0, 0.0, 0.0, 1.0)
+    assert scores.paired([3.0, 4.0], [3.0, 4.0]) == (0.0, -np.inf, np.inf, 1.0)
     assert scores.paired([3.0], [1.0]) == (2.0, -np.inf, np.inf, 1.0)
     with pytest.raises(UserError, match=r"paired: expected two lists of as many runs, found \(2,\) and \(3,\)"):
         scores.paired([1.0, 2.0], [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("runs", [2, 5, 6, 10])
+def test_differences_that_are_all_the_same_count_as_in_the_sign_test(runs):
+    """No deviation was seen, so no p value is smaller than that of so many heads in a row; nor is one of rounding."""
+    theirs = np.linspace(40.0, 60.0, runs)
+    expected = scipy.stats.binomtest(runs, runs).pvalue
+    for ours in (theirs + 0.1, theirs + 0.1 + 1e-7 * np.sin(np.arange(runs))):
+        effect, low, high, p = scores.paired(ours, theirs)
+        assert (effect, p) == (pytest.approx(0.1), expected)
+        assert (high - low == 0.0) if expected <= 0.05 else (low, high) == (-np.inf, np.inf)
+        assert np.isfinite(scores.paired(ours, theirs, 1 - 1.01 * expected).low)
+        assert np.isinf(scores.paired(ours, theirs, 1 - 0.99 * expected).low)
+    assert scores.paired(theirs, theirs).p == 1.0
+    apart = theirs + 0.1 + 1e-3 * np.arange(runs)  # which is a deviation
+    assert scores.paired(apart, theirs).p == pytest.approx(scipy.stats.ttest_rel(apart, theirs).pvalue)
 
 
 def test_holm_by_hand():
@@ -143,8 +158,9 @@ def test_ranks():
     apart = [[1.0, 2.0, 3.0, 4.0], [11.0, 12.0, 13.1, 14.0], [5.0, 6.2, 7.0, 8.0]]
     assert scores.ranks(apart).tolist() == [[3, 3], [1, 1], [2, 2]]
     assert scores.ranks([[3.0, 1.0]]).tolist() == [[1, 1]] and scores.ranks([]).shape == (0, 2)
-    # Runs that are apart only in the mean are tied; those of which pairs differ alike are not.
-    assert scores.ranks([[0.0, 50.0, 100.0], [1.0, 51.0, 101.0]]).tolist() == [[2, 2], [1, 1]]
+    # Runs that are apart only in the mean are tied; not those of which pairs differ nearly alike. Three that do exactly are few.
+    assert scores.ranks([[0.0, 50.0, 100.0], [1.0, 51.1, 101.0]]).tolist() == [[2, 2], [1, 1]]
+    assert scores.ranks([[0.0, 50.0, 100.0], [1.0, 51.0, 101.0]]).tolist() == [[1, 2], [1, 2]]
     assert scores.ranks([[0.0, 50.0, 100.0], [101.0, 1.0, 51.0]]).tolist() == [[1, 2], [1, 2]]
     # p is 0.03 alone, and 0.06 as one of two of three comparisons: the correction decides.
     ours, theirs = np.array([2.0, 3.0, 4.6, 5.0, 1.5]), np.array([0.0, 1.0, 4.0, 1.0, 1.0])
@@ -152,7 +168,7 @@ def test_ranks():
     assert scores.ranks([ours, theirs]).tolist() == [[1, 1], [2, 2]]
     assert scores.ranks([ours, theirs, ours + np.array([0.1, -0.1, 0.0, 0.0, 0.0])]).tolist() == [[1, 3]] * 3
     # Where one has more runs than the other, those that both have are compared.
-    assert scores.ranks([[5.0, 6.0, 7.0, -90.0, 0.0], [1.0, 2.0, 3.0]]).tolist() == [[1, 1], [2, 2]]
+    assert scores.ranks([[5.0, 6.0, 7.1, -90.0, 0.0], [1.0, 2.0, 3.0]]).tolist() == [[1, 1], [2, 2]]
 
 
 @given(runs(4, 3))

@@ -139,7 +139,7 @@ def test_transitions_of_other_sizes_are_refused(task):
             check_transitions(replace(goals, **{field: np.zeros(shape)}), task, "ohio")
     # Goals of one number are not those of a box of two.
     interface = replace(task.interfaces["ohio"], spec=Box((1.0, 1.0)))
-    with pytest.raises(UserError, match=r"field action: expected shape \(2,\) a row, as line wide has it, found \(1,\)"):
-        check_transitions(goals, replace(task, interfaces={"wide": interface}), "wide")
+    with pytest.raises(UserError, match=r"field action: expected shape \(2,\) a row, as line ohio has it, found \(1,\)"):
+        check_transitions(goals, replace(task, interfaces={"ohio": interface}), "ohio")
     with pytest.raises(UserError, match=r"where searches start: expected shape \(2,\) a row"):
         check_trajectories(logged(), replace(task, interfaces={"wide": interface}), "wide")

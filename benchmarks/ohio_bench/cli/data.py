@@ -3,7 +3,7 @@
 from typing import Any
 
 from ohio_bench.cli.arguments import Add, Number, path_argument, show
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, counted
 
 ACTIONS = ("list", "make", "fetch", "verify")
 
@@ -77,7 +77,7 @@ def verify(args) -> None:
     if args.name is not None and args.name not in datasets.RECIPES:
         dataset, chunks = data.verify(args.name)
         found = {"path": args.name, "kind": dataset.card["kind"], "sha256": dataset.digest, "rows": len(dataset.reward)}
-        text = f"{args.name}: {found['kind']}, {found['rows']} rows, sound: SHA-256 {found['sha256']}"
+        text = f"{args.name}: {found['kind']}, {counted(found['rows'], 'row')}, sound: SHA-256 {found['sha256']}"
         return show(args, {**found, "chunks": chunks}, text)
     cities = [] if args.name else files.verify()
     known = lambda name, seed: [split for split in datasets.SPLITS if datasets.check(name, seed, split)]
@@ -87,10 +87,8 @@ def verify(args) -> None:
         for seed in datasets.cached(name)
     ]
     against = lambda of: f"{' and '.join(of['shipped'])} as shipped" if of["shipped"] else "no digest shipped"
-    lines = [
-        f"{of['name']}, data seed {of['data_seed']}: {of['chunks']} chunks, sound; {against(of)} for this platform"
-        for of in checked
-    ]
+    said = lambda of: f"{counted(of['chunks'], 'chunk')}, sound; {against(of)} for this platform"
+    lines = [f"{of['name']}, data seed {of['data_seed']}: {said(of)}" for of in checked]
     lines += [f"{file.name:<40} {file.path or 'not found'}" for file in cities]
     show(args, {"data_sets": checked, "files": _files(cities)}, "\n".join(lines) or f"no data sets in {datasets.folder()}")
 

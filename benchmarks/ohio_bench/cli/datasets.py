@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ohio_bench.cli import arguments
 from ohio_bench.cli.arguments import Add, Number, path_argument, show
-from ohio_jax.errors import UserError, unknown
+from ohio_jax.errors import UserError, counted, unknown
 
 
 def collect_command(args) -> None:
@@ -23,7 +23,7 @@ def collect_command(args) -> None:
         policy = trained_policy(task, interface, plan.learner, state, not args.sample_actions)
     trajectories = collect_to(out, task, policy, args.episodes, args.seed)
     card = {**trajectories.card, "file": str(out), "sha256": trajectories.digest}
-    show(args, card, f"{out}: {args.episodes} episodes, mean return {card['return_mean']:.1f}")
+    show(args, card, f"{out}: {counted(args.episodes, 'episode')}, mean return {card['return_mean']:.1f}")
 
 
 def invert_command(args) -> None:
@@ -47,7 +47,7 @@ def invert_command(args) -> None:
         relabeling.fill(execute, Path(logs), task, args.interface, args.inverse, out)
     transitions = relabel_to(out, trajectories, task, args.interface, args.inverse, weights)
     card = {**transitions.card, "file": str(out), "sha256": transitions.digest}
-    text = f"{out}: {card['transitions']} transitions, largest residual {card['residual_max']:.3g}"
+    text = f"{out}: {counted(card['transitions'], 'transition')}, largest residual {card['residual_max']:.3g}"
     show(args, card, ", ".join([text, *(f"{card[status]} {status}" for status in ("ambiguous", "unexplained", "failed"))]))
 
 
@@ -61,7 +61,7 @@ def labels_command(args) -> None:
     task = arguments.task_of(args.data, transitions.card, arguments.settings(args.set))
     found = label_errors(task, transitions.card["interface"], logs, transitions, home, args.episodes)
     errors = ", ".join(f"{name} {value:.3g}" for name, value in found.items() if name != "segments")
-    show(args, found, f"{args.data}: root mean square over {found['segments']} segments: {errors}")
+    show(args, found, f"{args.data}: root mean square over {counted(int(found['segments']), 'segment')}: {errors}")
 
 
 def logs_of(args) -> str | Path:

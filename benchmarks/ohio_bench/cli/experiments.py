@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ohio_bench.cli.arguments import Add, Number, add_executor, add_processes, names, path_argument, say, show
-from ohio_jax.errors import UserError, unknown
+from ohio_jax.errors import UserError, counted, unknown
 
 Found = dict[str, Any]  # of an experiment, what is shown of it
 
@@ -156,7 +156,7 @@ def not_started(done: Iterable[Found]) -> list[str]:
     hours = [hours for of in done for hours in of["not_started"]["hours"].values()]
     need = f"would need about {number(sum(hours))} h"
     timed = need if len(hours) == len(names) else f"{len(hours)} of them, which were timed, {need}" if hours else ""
-    return [f"not started: {len(names)} cells" + (f"; {timed}" if timed else "")] if names else []
+    return [f"not started: {counted(len(names), 'cell')}" + (f"; {timed}" if timed else "")] if names else []
 
 
 def filled(args, experiment, deadline) -> tuple[Found, str]:
@@ -172,11 +172,11 @@ def filled(args, experiment, deadline) -> tuple[Found, str]:
     execute = executor(args.executor, args.cell_cpus, args.cell_gpus)
     ran = run(experiment, args.preset, args.only, results, execute, args.force, args.stale, deadline)
     written, board, text = [str(path) for path in ran.report.paths], ran.report.board, io.StringIO()
-    if board and board.entries:
-        markdown.show(board.table, board.entries, text, sys.stdout.isatty())
+    if board and board.shown:
+        markdown.show(board.table, board.shown, text, sys.stdout.isatty())
     if not ran.ran and not ran.late:
         text.write("nothing to run; showing stored results (--force runs them again)\n")
-    cells = markdown.as_json(board.entries) if board else [str(path) for path in ran.paths]
+    cells = markdown.as_json(board.shown) if board else [str(path) for path in ran.paths]
     hours = {name: seconds / 3600 for name, seconds in ran.late.items() if seconds is not None}
     found = {"experiment": experiment.name, "preset": args.preset, "ran": ran.ran, "written": written, "cells": cells}
     found["freshness"] = ran.report.freshness.as_json() if ran.report.freshness else {}
@@ -293,7 +293,7 @@ def add_to(add: Add) -> None:
     )
     add_processes(command)
     add_fill("finetune", finetune_command, "domains")
-    add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, cost)", cached=False)
+    add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, domain, controller, cost)", cached=False)
 
     add_results(add("leaderboard", leaderboard_command))
 

@@ -6,7 +6,7 @@ from typing import Any
 from ohio_bench.cli import arguments
 from ohio_bench.cli.arguments import Add, Number, path_argument, show
 from ohio_jax import limits
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, counted
 
 CHANGES = ("seeds", "first_seed", "batch", "hidden", "sampling", "normalize", "ahead")  # flags of `train`, fields of a plan
 
@@ -32,7 +32,8 @@ def train_command(args) -> None:
     trained = train(plan, task, interface, transitions, Path(args.out), args.data_on)
     last = {name: value[-1].tolist() for name, value in trained.curve.items()}
     found = {"out": args.out, "updates": plan.updates, "seeds": plan.seeds, "seconds": trained.seconds, "metrics": last}
-    show(args, found, f"{args.out}: {plan.updates} updates of {plan.seeds} seeds of {args.learner}, {summary(trained)}")
+    done = f"{counted(plan.updates, 'update')} of {counted(plan.seeds, 'seed')} of {args.learner}"
+    show(args, found, f"{args.out}: {done}, {summary(trained)}")
 
 
 def online_command(args) -> None:
@@ -58,7 +59,8 @@ def online_command(args) -> None:
     trained = online(plan, task, args.interface, Path(args.out))
     last = {name: value[-1].tolist() for name, value in trained.curve.items()}
     found = {"out": args.out, "decisions": plan.decisions, "seeds": args.seeds, "seconds": trained.seconds, "metrics": last}
-    show(args, found, f"{args.out}: {plan.decisions} decisions of {args.seeds} seeds of {args.learner}, {summary(trained)}")
+    done = f"{counted(plan.decisions, 'decision')} of {counted(args.seeds, 'seed')} of {args.learner}"
+    show(args, found, f"{args.out}: {done}, {summary(trained)}")
 
 
 def hdpo_command(args) -> None:
@@ -74,7 +76,7 @@ def hdpo_command(args) -> None:
     trained = hdpo(plan, task, args.interface, Path(args.out))
     found = {"out": args.out, "updates": args.updates, "seeds": args.seeds, "seconds": trained.seconds}
     found["return"] = trained.curve["return"][-1].tolist()
-    show(args, found, f"{args.out}: {args.updates} updates of {args.seeds} seeds, {summary(trained)}")
+    show(args, found, f"{args.out}: {counted(args.updates, 'update')} of {counted(args.seeds, 'seed')}, {summary(trained)}")
 
 
 def summary(trained: Any) -> str:

@@ -227,42 +227,25 @@ def paper() -> tuple[Budget, ...]:
     return tuple(Budget(domain(), (*FLAT, "ohio"), 256, updates, **amounts) for domain in (routing_domain, supply_chain_domain))
 
 
-CHAIN, CITY = ("1W3S-HEUR",), ("NYC-DISP",)
-CLAIMS = (
-    Claim(
-        "supply-chain",
-        "After fine-tuning, SAC with OHIO scores {difference} before, on the supply chain.",
-        "OHIO SAC",
-        0.0,
-        rows=CHAIN,
-        statistic="gain",
-    ),
-    Claim(
-        "routing",
-        "After fine-tuning, SAC with OHIO scores {difference} before, in New York.",
-        "OHIO SAC",
-        0.0,
-        rows=CITY,
-        statistic="gain",
-    ),
-    Claim(
-        "supply-chain-paper",
-        "After fine-tuning on the supply chain, SAC with OHIO scores {difference} SAC with the original's end-to-end actions.",
-        ours="OHIO SAC",
-        theirs="E2E (paper) SAC",
-        rows=CHAIN,
-        statistic="after",
-    ),
-    Claim(
-        "routing-paper",
-        "After fine-tuning in New York, SAC with OHIO scores {difference} SAC with the original's end-to-end actions, after "
-        "{updates} and {their_updates} updates.",
-        ours="OHIO SAC",
-        theirs="E2E (paper) SAC",
-        rows=CITY,
-        statistic="after",
-    ),
-)
+# Domains as claims name them; in each, all action interfaces have the same number of decisions and of updates.
+PLACES = {"supply-chain": (("1W3S-HEUR",), "on the supply chain"), "routing": (("NYC-DISP",), "in New York")}
+
+
+def _claims() -> Iterator[Claim]:
+    """Before, while and after, in each domain; against actions that are feasible end to end, and against the original's."""
+    updates = "after {updates} and {their_updates} updates"
+    for name, (rows, where) in PLACES.items():
+        made = functools.partial(Claim, ours="OHIO SAC", rows=rows)
+        after = f"After fine-tuning {where}, SAC with OHIO scores {{difference}}"
+        yield made(name, f"{after} before.", theirs=0.0, statistic="gain")
+        fair = "E2E (fair) SAC"
+        during = f"In the last tenth of fine-tuning {where}, while it explores, SAC with OHIO scores {{difference}}"
+        yield made(f"{name}-while", f"{during} SAC with feasible end-to-end actions, {updates}.", theirs=fair, statistic="while")
+        yield made(f"{name}-fair", f"{after} SAC with feasible end-to-end actions, {updates}.", theirs=fair, statistic="after")
+        original = f"{after} SAC with the original's end-to-end actions, {updates}."
+        yield made(f"{name}-paper", original, theirs="E2E (paper) SAC", statistic="after")
+
+
 EXPERIMENT = Experiment(
     name="finetune",
     command="finetune",
@@ -272,6 +255,6 @@ EXPERIMENT = Experiment(
     cells=cells,
     report=page.report,
     presets={"quick": quick, "cpu": cpu, "paper": paper},
-    claims=CLAIMS,
+    claims=tuple(_claims()),
     measured=evidence.of_finetuning,
 )

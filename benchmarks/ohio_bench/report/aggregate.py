@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from ohio_bench.report import policies, trials
-from ohio_bench.report.entries import Entry, columns, entries, grid, load
+from ohio_bench.report.entries import Entry, Shown, Untrained, columns, entries, grid, load, untrained
 from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.freshness import Freshness, freshness
 from ohio_bench.runner.table import Column, Table
@@ -133,6 +133,12 @@ class Board:
     choices: list[Choice]
     freshness: Freshness = Freshness()  # noqa: RUF009  (frozen)
     selection: str = ""
+    untrained: tuple[Untrained, ...] = ()
+
+    @property
+    def shown(self) -> list[Shown]:
+        """Cells with scores, then those without."""
+        return [*self.entries, *self.untrained]
 
 
 def board(table: Table, preset: str, results: Path = RESULTS) -> Board:
@@ -140,4 +146,5 @@ def board(table: Table, preset: str, results: Path = RESULTS) -> Board:
     cells = load(table, preset, results)
     listed = entries(table, preset, cells)
     fresh, selection = freshness(cells, results), trials.note(table, preset, cells, results)
-    return Board(table, preset, listed, aggregates(table, listed), choices(table, listed), fresh, selection)
+    over_all, tried = aggregates(table, listed), choices(table, listed)
+    return Board(table, preset, listed, over_all, tried, fresh, selection, untrained(cells))

@@ -78,7 +78,7 @@ class Measured:
 
     Attributes:
         name: of the cell.
-        values: statistic -> `Float[R]`, a number a run.
+        values: statistic -> `Float[R]`, a number a run; none of a method that was not trained.
         seeds: of the runs; none of a scripted policy, whose one number is compared with every run.
         tests: which episodes it was tested on. data: the logs it learned from, by digest; None of a scripted policy.
         policy: equal of cells that play the same policies with the same returns, see `ohio_bench.report.policies`.
@@ -101,7 +101,7 @@ Evidence = dict[tuple[str, str], Measured]  # by row and column; of a scripted p
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim and what the run files say of it. Where they do not compare its methods, `why` says so, and numbers are None.
+    """A claim and what the run files say of it. Where they cannot decide it, `why` says so, and what they do not say is None.
 
     Attributes:
         ours, theirs: mean statistic of either, over rows and runs.
@@ -185,23 +185,28 @@ def _compare(claim: Claim, evidence: Evidence, rows: Sequence[str]) -> _Compared
     nothing = lambda why, missing=(): _Compared(np.zeros(0), np.zeros(0), (), why, tuple(missing))
     constant = not isinstance(claim.theirs, str)
     pairs: dict[tuple[Hashable, Hashable], tuple[Measured, Measured | None]] = {}
-    missing, unpaired = [], []
+    missing, unpaired, untrained = [], [], []
     for row in rows:
         ours = _find(evidence, row, claim.ours, claim.statistic)
         theirs = None if constant else _find(evidence, row, str(claim.theirs), claim.statistic)
         gone = [name for of, name in ((ours, claim.ours), (theirs, claim.theirs)) if of is None and isinstance(name, str)]
+        untrained += [f"{name} on {row}" for name in gone if (of := evidence.get((row, name))) and not of.values]
         missing += [f"{row} {name}" for name in gone]
         if ours is None or gone:
             continue
         if theirs and (ours.tests != theirs.tests or (theirs.data is not None and ours.data != theirs.data)):
             unpaired.append(row)
         pairs.setdefault((ours.policy, theirs.policy if theirs else ""), (ours, theirs))
+    if untrained:
+        return nothing(f"not trained, since too few transitions were left: {', '.join(untrained)}", missing)
     if missing:
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         return nothing(f"no run file with a {claim.statistic} of {', '.join(missing[:NAMED])}{more}", missing)
     if unpaired:
         return nothing(f"logs or test episodes of the two methods differ on {', '.join(unpaired)}")
     kept = tuple(pairs.values())
+    if claim.relation != "equal" and all(theirs and ours.policy == theirs.policy for ours, theirs in kept):
+        return nothing(f"both methods play the same policy on {', '.join(rows)}, which is no comparison")
     learned = [of for pair in kept for of in pair if of and of.seeds]
     seeds = sorted(set.intersection(*(set(of.seeds) for of in learned))) if learned else []
     if len(seeds) < 2:
@@ -264,7 +269,11 @@ def _judged(claim: Claim, of: _Compared, tested: tuple[float, float, float] | No
     if tested is None:
         return Judged(claim, HOLDS if common["same"] == common["rows"] else FAILS, **common)
     p, adjusted, confidence = map(float, tested)
-    _, low, high, _ = scores.paired(of.ours, of.theirs, confidence)
+    effect, low, high, _ = scores.paired(of.ours, of.theirs, confidence)
+    if not math.isfinite(low):
+        most = math.ceil(1 - math.log2(1 - confidence))
+        why = f"all {len(of.ours)} runs differ by the same {effect:.1f}, which decides nothing before there are {most} of them"
+        return Judged(claim, UNDECIDED, why, confidence=confidence, p=p, adjusted=adjusted, **common)
     first, last = claim.region
     verdict = HOLDS if first < low and high < last else FAILS if high <= first or last <= low else UNDECIDED
     return Judged(claim, verdict, low=low, high=high, confidence=confidence, p=p, adjusted=adjusted, **common)

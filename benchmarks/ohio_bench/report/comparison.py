@@ -116,7 +116,7 @@ def compared(board: Board) -> list[Compared]:
 
 def _section(board: Board, found: list[Compared]) -> str:
     between = lambda low, high: f"{low:.1f} to {high:.1f}"
-    run = [of.entry for of in found if of.entry]
+    run, without = [of.entry for of in found if of.entry], {(entry.row, entry.column) for entry in board.untrained}
     apart = [of.entry.difference > 0 for of in found if of.entry and of.ours == "no"]
     met, open_ = (sum(of.ours == verdict for of in found) for verdict in ("yes", "undecided"))
     why: dict[str, str] = {}  # reason -> the letter that stands for it
@@ -124,7 +124,8 @@ def _section(board: Board, found: list[Compared]) -> str:
     for of in found:
         first = [plain(of.row), plain(of.column), published_text(of.theirs)]
         if (entry := of.entry) is None:
-            rows.append([*first, "not run", "", between(*of.interval), "", "", of.updates, ""])
+            state = "not trained" if (of.row, of.column) in without else "not run"
+            rows.append([*first, state, "", between(*of.interval), "", "", of.updates, ""])
             continue
         numbers = [entry.text + entry.marks, f"{entry.difference:+.1f}", between(*of.interval), entry.interval_text]
         letter = "" if of.ours != "no" else why.setdefault(of.reason, ascii_lowercase[len(why)])

@@ -1,9 +1,9 @@
 """Run files as the numbers of a table: scores with intervals and ranks, in rows and blocks."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,8 +31,40 @@ def published_text(figure: Paper) -> str:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One cell as the table shows it.
+class Shown:
+    """One cell as the table shows it, with scores (`Entry`) or without (`Untrained`)."""
+
+    row: str
+    column: str
+    cell: dict[str, Any]
+
+    @property
+    def scripted(self) -> bool:
+        return "policy" in self.cell["config"]
+
+    @property
+    def hardware(self) -> str:
+        machine = self.cell["provenance"]["hardware"]
+        return f"{machine['cpu']}, {machine['cores']} cores" if machine["platform"] == "cpu" else str(machine["device"])
+
+
+@dataclass(frozen=True)
+class Untrained(Shown):
+    """The cell of a method for which too few transitions were left in one of its runs."""
+
+    @property
+    def left(self) -> str:
+        """Transitions that could be trained on: least and most over the runs."""
+        return policies.counts([policies.trained_on(card) for card in policies.cards(self.cell)])
+
+    @property
+    def text(self) -> str:
+        return f"not trained: {self.left} transitions"
+
+
+@dataclass(frozen=True)
+class Entry(Shown):
+    """One cell with scores.
 
     Attributes:
         runs: `Float[R]`, mean score of each run; of a scripted policy one.
@@ -47,8 +79,6 @@ class Entry:
         same: row and column of the cell that is printed for this policy and outcome; None if it is this one.
     """
 
-    row: str
-    column: str
     runs: np.ndarray
     episodes: int
     score: float
@@ -61,7 +91,6 @@ class Entry:
     paper: tuple[float, float] | None
     train: float
     seconds: float
-    cell: dict[str, Any]
     same: tuple[str, str] | None
 
     @property
@@ -122,10 +151,6 @@ class Entry:
         return said.get("behavior_policy", "")
 
     @property
-    def scripted(self) -> bool:
-        return "policy" in self.cell["config"]
-
-    @property
     def best(self) -> bool:
         """Whether no other method of the row may be as good."""
         return self.rank == (1, 1)
@@ -135,10 +160,8 @@ class Entry:
         first, last = self.rank
         return "" if not first else f"{first}" if first == last else f"{first} to {last}"
 
-    @property
-    def hardware(self) -> str:
-        machine = self.cell["provenance"]["hardware"]
-        return f"{machine['cpu']}, {machine['cores']} cores" if machine["platform"] == "cpu" else str(machine["device"])
+
+Of = TypeVar("Of", bound=Shown)
 
 
 def load(table: Table, preset: str, results: Path = RESULTS) -> list[dict[str, Any]]:
@@ -157,13 +180,19 @@ def check_limits(table: Table, cell: dict[str, Any]) -> None:
     horizon = cell["config"]["settings"].get("horizon")
     steps = table.each_step if isinstance(horizon, int) else ()
     for name, most in {**dict.fromkeys(table.shares, 1), **dict.fromkeys(steps, horizon)}.items():
-        values = {"returns": cell["returns"], **named(cell, "metrics")}.get(name, [[0.0]])
+        values = {"returns": cell.get("returns", [[0.0]]), **named(cell, "metrics")}.get(name, [[0.0]])
         if (found := max(map(max, values))) > most * (1 + ROUNDING):
             raise UserError(f"field {name}: expected at most {most} an episode, found {found:g}")
 
 
-def entries(table: Table, preset: str, cells: list[dict[str, Any]]) -> list[Entry]:
-    """One Entry a cell. The bound comes from the oracle cell of the same city."""
+def untrained(cells: Iterable[dict[str, Any]]) -> tuple[Untrained, ...]:
+    """Those of the cells that have no scores."""
+    return tuple(Untrained(cell["row"], cell["column"], cell) for cell in cells if "untrained" in cell)
+
+
+def entries(table: Table, preset: str, cells: Iterable[dict[str, Any]]) -> list[Entry]:
+    """One Entry a cell that has scores. The bound comes from the oracle cell of the same city."""
+    cells = [cell for cell in cells if "untrained" not in cell]
     rows = {row.name: row for row in table.preset(preset).rows}
     bounds = {cell["row"]: float(np.mean(cell["returns"])) for cell in cells if cell["column"] == "oracle"}
     normal = [scores.normalize(c["returns"], Reference(**c["reference"]).zero, c["reference"]["full"]) for c in cells]
@@ -243,7 +272,7 @@ def method(cell: dict[str, Any]) -> tuple[str, str]:
     return family, learner.lower()
 
 
-def columns(table: Table, listed: list[Entry]) -> list[Column]:
+def columns(table: Table, listed: Sequence[Shown]) -> list[Column]:
     """The table's columns, then those that only other cells have: submitted ones, and those of learners from elsewhere."""
     found = {column.name: column for column in table.columns}
     for entry in listed:
@@ -256,8 +285,8 @@ def columns(table: Table, listed: list[Entry]) -> list[Column]:
     return list(found.values())
 
 
-def grid(table: Table, listed: list[Entry]) -> list[tuple[str, dict[str, Entry | None]]]:
-    """Rows of learned cells in order of declaration: (row name, {column name: Entry})."""
+def grid(table: Table, listed: Sequence[Of]) -> list[tuple[str, dict[str, Of | None]]]:
+    """Rows of learned cells in order of declaration: (row name, {column name: Entry or Untrained})."""
     names = list(dict.fromkeys(entry.row for entry in listed if not entry.scripted))
     declared = sorted((preset().rows for preset in table.presets.values()), key=len)  # of which the longest is heard last
     order = {row.name: i for rows in declared for i, row in enumerate(rows)}
@@ -266,7 +295,7 @@ def grid(table: Table, listed: list[Entry]) -> list[tuple[str, dict[str, Entry |
     return [(name, {column.name: by.get((name, column.name)) for column in columns(table, listed)}) for name in names]
 
 
-def blocks(table: Table, listed: list[Entry]) -> Iterator[tuple[str, list[str], list[tuple[str, list[Entry | None]]]]]:
+def blocks(table: Table, listed: Sequence[Of]) -> Iterator[tuple[str, list[str], list[tuple[str, list[Of | None]]]]]:
     """What is printed as one block: (title, its columns' names, its lines as (name, entries)).
 
     With many datasets a method is a block, datasets are its lines and learners its columns; with many methods a learner is

@@ -14,13 +14,16 @@ from ohio_jax import scores
 
 
 def of_table(table: Table, results: Path, preset: str) -> Evidence:
-    """The cells of a results table: `score`, and the table's metrics in the units that it shows."""
+    """The cells of a results table: `score`, and the table's metrics in the units that it shows; none of what was not trained."""
     factors, sources, out = {name: factor for name, _, factor in table.metrics}, Sources(results), {}
     for cell in (cell for cell in entries.load(table, preset, results) if "author" not in cell):
+        name, plan = f"{cell['row']} {cell['column']}", cell["config"].get("plan", {})
+        if "untrained" in cell:
+            out[cell["row"], cell["column"]] = _measured(sources, cell, name, {}, plan, None)
+            continue
         reference, metrics = cell["reference"], cell["metrics"]
         values = {name: factors[name] * np.mean(of, axis=1) for name, of in metrics.items() if name in factors}
         values["score"] = scores.normalize(cell["returns"], reference["zero"], reference["full"]).mean(axis=1)
-        name, plan = f"{cell['row']} {cell['column']}", cell["config"].get("plan", {})
         out[cell["row"], cell["column"]] = _measured(sources, cell, name, values, plan, policies.outcome_of(cell))
     return out
 
@@ -38,7 +41,7 @@ def of_finetuning(results: Path, preset: str) -> Evidence:
 def _measured(
     sources: Sources, cell: dict[str, Any], name: str, values: dict[str, np.ndarray], plan: dict[str, Any], policy: Hashable
 ) -> Measured:
-    config, runs, first = cell["config"], len(next(iter(values.values()))), plan.get("first_seed", 0)
+    config, runs, first = cell["config"], len(next(iter(values.values()), [])), plan.get("first_seed", 0)
     learned = "policy" not in config
     return Measured(
         name=name,

@@ -16,6 +16,7 @@ from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
 from ohio_bench.runner.freshness import freshness
 from ohio_jax import scores
+from ohio_jax.errors import counted
 
 KIND = "finetune"  # of run files, see `ohio_bench.runner.schema`
 INTERFACES = {"ohio": "OHIO", "end_to_end": "E2E (fair)", "end_to_end_compat": "E2E (paper)"}
@@ -142,6 +143,8 @@ def text(cells: list[dict[str, Any]], runs: list[Run], preset: str, stale: str =
         "stale": stale,
         "command": f"ohio-jax finetune --preset {preset}",
         "share": 100 * SMOOTH,
+        "runs": counted(cells[0]["config"]["offline"]["seeds"], "run"),
+        "episodes": counted(cells[0]["config"]["test_episodes"], "test episode"),
         "domains": "\n\n".join(parts),
         "provenance": machine(cells[0]["provenance"]),
     }

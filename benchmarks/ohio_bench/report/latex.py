@@ -1,6 +1,8 @@
 """A results table as LaTeX, for papers: one booktabs tabular a block. Needs `\\usepackage{booktabs}`."""
 
-from ohio_bench.report.entries import Entry, blocks
+from collections.abc import Sequence
+
+from ohio_bench.report.entries import Entry, Shown, Untrained, blocks
 from ohio_bench.runner.table import Table
 
 SPECIAL = {
@@ -29,10 +31,10 @@ def _numbers(text: str) -> str:
     return f"${text.replace('±', chr(92) + 'pm')}$" if text else ""
 
 
-def _cell(entry: Entry | None, beside: bool) -> list[str]:
+def _cell(entry: Shown | None, beside: bool) -> list[str]:
     """Ours, and with `beside` the paper's figure and the difference."""
-    if entry is None:
-        return [""] * (3 if beside else 1)
+    if not isinstance(entry, Entry):
+        return [plain(entry.text) if isinstance(entry, Untrained) else "", *[""] * (2 * beside)]
     ours = f"= {plain(entry.same_text)}"
     if entry.same is None:
         ours = _numbers(entry.text)
@@ -41,8 +43,8 @@ def _cell(entry: Entry | None, beside: bool) -> list[str]:
     return [ours, _numbers(entry.paper_text), _numbers(f"{entry.difference:+.1f}" if entry.paper else "")] if beside else [ours]
 
 
-def _block(title: str, names: list[str], lines: list[tuple[str, list[Entry | None]]]) -> list[str]:
-    beside = [any(entry.paper for _, row in lines if (entry := row[i])) for i in range(len(names))]
+def _block(title: str, names: list[str], lines: list[tuple[str, list[Shown | None]]]) -> list[str]:
+    beside = [any(entry.paper for _, row in lines if isinstance(entry := row[i], Entry)) for i in range(len(names))]
     spans, rules, second, first = [], [], [], 2
     for name, more in zip(names, beside, strict=True):
         width = 3 if more else 1
@@ -65,7 +67,7 @@ def _block(title: str, names: list[str], lines: list[tuple[str, list[Entry | Non
     ]
 
 
-def text(table: Table, preset: str, learned: list[Entry]) -> str:
+def text(table: Table, preset: str, learned: Sequence[Shown]) -> str:
     """Every block of the table, marked as in the page."""
     lines = [f"% {table.title}, preset {preset}: mean and standard deviation over episodes and runs. Needs booktabs."]
     lines.append("% Bold: better than all other methods on the same data, by paired comparisons with Holm's correction.")

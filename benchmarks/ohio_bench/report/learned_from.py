@@ -1,12 +1,12 @@
 """What methods learned from: the number of transitions, and the errors of their high-level actions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from ohio_bench.report.entries import Entry, grid
-from ohio_bench.report.policies import cards
+from ohio_bench.report.entries import Shown, grid
+from ohio_bench.report.policies import cards, counts, trained_on
 from ohio_bench.report.text import filled, formatted, plain
 from ohio_bench.report.text import table as tabled
 from ohio_bench.runner.table import Table
@@ -19,7 +19,7 @@ ERRORS = {
 }
 
 
-def section(table: Table, listed: list[Entry]) -> str:
+def section(table: Table, listed: Sequence[Shown]) -> str:
     """A line for each data set and family of methods; nothing if no errors are known and no transitions are dropped."""
     rows = list(dict.fromkeys(_rows(table, listed)))
     if not any(of[2] for of in rows):
@@ -29,27 +29,11 @@ def section(table: Table, listed: list[Entry]) -> str:
     return filled("ohio_bench.report", "learned_from", {"table": tabled(names, shown, None)})
 
 
-def _rows(table: Table, listed: list[Entry]) -> Iterator[tuple[Any, ...]]:
+def _rows(table: Table, listed: Sequence[Shown]) -> Iterator[tuple[Any, ...]]:
     for entry in (entry for _, row in grid(table, listed) for entry in row.values() if entry):
         found = cards(entry.cell)
         errors = [card.get("label_errors", {}) for card in found]
         more = any(errors) or any(card.get("weights") == "drop" for card in found)
         means = [factor * np.mean([of.get(name, np.nan) for of in errors] or [np.nan]) for name, (_, factor) in ERRORS.items()]
         family = entry.column.rpartition(" ")[0]
-        yield entry.row, family, more, _counts([trained_on(card) for card in found]), *(formatted(float(x), ".3g") for x in means)
-
-
-def _counts(numbers: list[float]) -> str:
-    """Least and most over the runs."""
-    if not numbers or np.isnan(numbers).any():
-        return ""
-    return f"{min(numbers):,.0f}" if min(numbers) == max(numbers) else f"{min(numbers):,.0f} to {max(numbers):,.0f}"
-
-
-def trained_on(card: dict[str, Any]) -> float:
-    """Transitions of weight above 0; NaN if that is not known."""
-    if "trained_on" in card or "transitions" not in card:
-        return card.get("trained_on", float("nan"))
-    # Earlier cards do not count them: weights were 0 where the inverse failed, and where what is not exact was dropped.
-    without = ("failed", "ambiguous", "unexplained")[: 3 if card.get("weights") == "drop" else 1]
-    return card["transitions"] - sum(card.get(name, 0) for name in without)
+        yield entry.row, family, more, counts([trained_on(card) for card in found]), *(formatted(float(x), ".3g") for x in means)

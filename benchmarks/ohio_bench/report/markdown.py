@@ -3,6 +3,7 @@
 import csv
 import functools
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -10,21 +11,23 @@ import numpy as np
 
 from ohio_bench.report import charts, latex, learned_from, policies
 from ohio_bench.report.aggregate import PULLS, Aggregate, Board, Choice, board
-from ohio_bench.report.entries import ENOUGH, Entry, blocks, grid
+from ohio_bench.report.entries import ENOUGH, Entry, Shown, Untrained, blocks, grid
 from ohio_bench.report.text import between, filled, formatted, plain
 from ohio_bench.report.text import table as tabled
 from ohio_bench.runner.cell import Report
 from ohio_bench.runner.table import Table
 from ohio_jax.coverage import collapsing, coverage
+from ohio_jax.errors import counted
+from ohio_jax.relabel import FEWEST
 from ohio_jax.scores import FALL
 
 TRIED = (1, 8, 32, PULLS)  # online evaluations that the table of choices shows
 
 
-def _blocks(table: Table, listed: list[Entry]) -> str:
-    def shown(entry: Entry | None) -> str:
-        if entry is None:
-            return ""
+def _blocks(table: Table, listed: Sequence[Shown]) -> str:
+    def shown(entry: Shown | None) -> str:
+        if not isinstance(entry, Entry):
+            return plain(entry.text) if isinstance(entry, Untrained) else ""
         if entry.same is not None:
             ours = f"= {plain(entry.same_text)}"
         else:
@@ -41,29 +44,32 @@ def _blocks(table: Table, listed: list[Entry]) -> str:
 def _markdown(of: Board) -> str:
     table, listed = of.table, of.entries
     learned = [entry for entry in listed if not entry.scripted]
-    some = learned[0] if learned else listed[0]
+    every: list[Shown] = [*learned, *of.untrained]
+    some = [*every, *listed][0]
+    plan, tests = some.cell["config"].get("plan", {}), some.cell["config"].get("test_episodes", 0)
+    runs = learned[0].seeds if learned else plan.get("seeds", 1)
     given = {
         "table": table,
         "preset": of.preset,
         "command": f"ohio-jax bench {table.called} --preset {of.preset}",
         "hardware": plain(some.hardware),
-        "runs": f"{some.seeds} run{'s' * (some.seeds > 1)}",
-        "episodes": some.episodes,
+        "runs": counted(runs, "run"),
+        "episodes": counted(learned[0].episodes if learned else tests, "test episode"),
         "stale": of.freshness.text(),
         "selection": of.selection,
-        "legend": _legend(learned),
-        "blocks": _blocks(table, learned),
+        "legend": _legend(learned, bool(of.untrained)),
+        "blocks": _blocks(table, every),
         "shared": _shared(table, learned),
         "over_all": _over_all(of.aggregates),
         "choices": _choices(of.choices),
         "scripted": _scripted(table, listed),
-        "learned_from": learned_from.section(table, learned),
-        "cells": _cells(table, listed),
+        "learned_from": learned_from.section(table, every),
+        "cells": _cells(table, [*listed, *of.untrained]),
     }
     return filled("ohio_bench.report", "table", given)
 
 
-def _legend(learned: list[Entry]) -> str:
+def _legend(learned: list[Entry], untrained: bool) -> str:
     """What marks mean, and the coverage of intervals of so many runs."""
     counts = sorted({*(entry.seeds for entry in learned), ENOUGH, 2 * ENOUGH} - {1})
     covered = ", ".join(f"{100 * coverage(collapsing, runs):.0f} % of cells of {runs} runs" for runs in counts)
@@ -74,6 +80,7 @@ def _legend(learned: list[Entry]) -> str:
         f"‡: a run collapsed: it scores less than half of the cell's median, and at least {FALL:g} below it."
         if any(entry.collapsed.any() for entry in learned)
         else "",
+        f"*not trained*: a run has fewer than {FEWEST} transitions of weight above 0." if untrained else "",
         "Cells of one run have no interval and no rank." if any(entry.seeds < 2 for entry in learned) else "",
         "No interval has its nominal coverage if runs collapse: if one run in ten does, 95 % t intervals cover the mean in "
         f"{covered} (simulated).",
@@ -105,7 +112,7 @@ def _scripted(table: Table, listed: list[Entry]) -> str:
     return f"## Scripted policies and the upper bound, on the same test episodes\n\n{tabled(names, rows, None)}"
 
 
-def _cells(table: Table, listed: list[Entry]) -> str:
+def _cells(table: Table, listed: Sequence[Shown]) -> str:
     labels = _labels(table)
     names = [
         "data",
@@ -123,9 +130,10 @@ def _cells(table: Table, listed: list[Entry]) -> str:
     ]
     rows = []
     for entry in (entry for _, row in grid(table, listed) for entry in row.values() if entry):
-        head = [plain(entry.row), plain(entry.column), entry.rank_text]
-        if entry.same is not None:
-            rows.append([*head, f"= {plain(entry.same_text)}", *[""] * (len(names) - 4)])
+        head = [plain(entry.row), plain(entry.column), entry.rank_text if isinstance(entry, Entry) else ""]
+        if not isinstance(entry, Entry) or entry.same is not None:
+            said = f"= {plain(entry.same_text)}" if isinstance(entry, Entry) else plain(getattr(entry, "text", ""))
+            rows.append([*head, said, *[""] * (len(names) - 4)])
             continue
         each = ", ".join(f"{run:.1f}" + "‡" * bool(fell) for run, fell in zip(entry.runs, entry.collapsed, strict=True))
         theirs = [entry.paper_text, formatted(entry.difference, "+.1f")]
@@ -173,14 +181,15 @@ def _choices(found: list[Choice]) -> str:
     return filled("ohio_bench.report", "choices", {"choices": choices}) if found else ""
 
 
-def _csv(table: Table, listed: list[Entry]) -> str:
+def _csv(table: Table, listed: list[Entry], untrained: Sequence[Untrained]) -> str:
     text = io.StringIO()
     names = ["row", "column", "seeds", "episodes", "score", "spread", "seed_std", "low", "high", "mean_return", "of_bound"]
     writer = csv.writer(text, lineterminator="\n")
     metrics = [name for name, _, _ in table.metrics]
     last = ["paper", "paper_spread", "difference", "first_rank", "last_rank", "train", "seconds", "hardware", "author"]
     last += ["runs", "collapsed", "same_row", "same_column"]
-    writer.writerow([*names, *metrics, *last])
+    whole = [*names, *metrics, *last, "untrained"]
+    writer.writerow(whole)
     for entry in listed:
         fields = [getattr(entry, name) for name in names]
         fields = [("" if np.isinf(x) else f"{x:.4f}") if isinstance(x, float) else x for x in fields]
@@ -190,7 +199,9 @@ def _csv(table: Table, listed: list[Entry]) -> str:
         fields += [*(entry.paper or ("", "")), formatted(entry.difference, ".4f"), *rank, formatted(entry.train, ".1f")]
         fields += [f"{entry.seconds:.1f}", entry.hardware, entry.cell.get("author", "")]
         collapsed = "" if entry.scripted else int(entry.collapsed.sum())
-        writer.writerow([*fields, " ".join(f"{run:.4f}" for run in entry.runs), collapsed, *(entry.same or ("", ""))])
+        writer.writerow([*fields, " ".join(f"{run:.4f}" for run in entry.runs), collapsed, *(entry.same or ("", "")), ""])
+    for entry in untrained:
+        writer.writerow([entry.row, entry.column, *[""] * (len(whole) - 3), entry.text])
     return text.getvalue()
 
 
@@ -199,22 +210,23 @@ def report(table: Table, results: Path, preset: str) -> Report:
     found = board(table, preset, results)
     learned = [entry for entry in found.entries if not entry.scripted]
     stem, made = results / f"{table.name}-{preset}", {}
-    if found.entries:
-        made = {".md": _markdown(found).encode(), ".csv": _csv(table, found.entries).encode()}
+    if found.shown:
+        made = {".md": _markdown(found).encode(), ".csv": _csv(table, found.entries, found.untrained).encode()}
     if learned:
-        made[".tex"] = latex.text(table, preset, learned).encode()
+        made[".tex"] = latex.text(table, preset, [*learned, *found.untrained]).encode()
         made[".png"] = (table.chart or functools.partial(charts.bars, table))(found.entries)
     return Report({stem.with_suffix(suffix): content for suffix, content in made.items()}, found, found.freshness)
 
 
-def as_json(listed: list[Entry]) -> list[dict[str, Any]]:
-    """The numbers that `--json` prints."""
+def as_json(listed: Sequence[Shown]) -> list[dict[str, Any]]:
+    """What `--json` prints of cells."""
     names = ("row", "column", "seeds", "episodes", "score", "spread", "low", "high", "mean_return")
     number = lambda value: None if isinstance(value, float) and np.isinf(value) else value
-    return [{name: number(getattr(entry, name)) for name in names} for entry in listed]
+    said = lambda entry: names if isinstance(entry, Entry) else ("row", "column", "text")
+    return [{name: number(getattr(entry, name)) for name in said(entry)} for entry in listed]
 
 
-def show(table: Table, listed: list[Entry], out: TextIO, colors: bool) -> None:
+def show(table: Table, listed: Sequence[Shown], out: TextIO, colors: bool) -> None:
     """Prints the score table, the paper's figures in gray where the terminal has colors."""
     dim, plain = ("\033[2m", "\033[0m") if colors else ("", "")
     found = list(blocks(table, listed))
@@ -224,12 +236,15 @@ def show(table: Table, listed: list[Entry], out: TextIO, colors: bool) -> None:
         for name, row in lines:
             shown = f"{name:<{first}}"
             for entry in row:
-                success = f"; {entry.success:.0f} %" if entry and entry.success is not None else ""
-                ours = f"{entry.text + entry.marks + success if entry else '':<21}"
-                theirs = f"(paper {entry.paper_text})" if entry and entry.paper else ""
-                shown += f"{ours}{dim}{theirs:<22}{plain}"
+                if not isinstance(entry, Entry):
+                    shown += f"{entry.text if isinstance(entry, Untrained) else '':<43}"
+                    continue
+                success = f"; {entry.success:.0f} %" if entry.success is not None else ""
+                theirs = f"(paper {entry.paper_text})" if entry.paper else ""
+                shown += f"{entry.text + entry.marks + success:<21}{dim}{theirs:<22}{plain}"
             print(shown.rstrip(), file=out)
-    scripted = sorted((entry for entry in listed if entry.scripted), key=lambda entry: (entry.row, entry.mean_return))
+    scripted = [entry for entry in listed if isinstance(entry, Entry) and entry.scripted]
+    scripted.sort(key=lambda entry: (entry.row, entry.mean_return))
     wide = 2 + max((len(entry.column) for entry in scripted), default=0)
     print(f"\n{'policy':<{first + wide}}{'score':<15}{table.unit:>9}", file=out)
     for entry in scripted:

@@ -14,7 +14,7 @@ from ohio_bench.report import claims
 from ohio_bench.report.claims import FIELDS, HOLDS, Claim, Judged
 from ohio_bench.report.text import plain, table
 from ohio_bench.runner.cell import RESULTS, Experiment
-from ohio_jax.errors import UserError, short
+from ohio_jax.errors import UserError, counted, short
 
 OPENING = re.compile(r"^<!-- (claims|table): ([^\n]*?) -->$", re.M)
 BLOCK = re.compile(r"^<!-- (claims|table): ([^\n]*?) -->\n(?:(?!<!-- (?:claims|table):).)*?^<!-- /\1 -->$", re.M | re.S)
@@ -43,7 +43,7 @@ def difference(of: Judged) -> str:
 
 
 def sentence(of: Judged) -> str:
-    count = lambda number: f"{number:,}" if number else "an unknown number of"
+    count = lambda number: f"{number:,}" if number else "?"
     numbers = dict(zip(FIELDS[1:], map(count, (of.runs, of.rows, *of.updates)), strict=True))
     return of.claim.sentence.format(difference=difference(of), **numbers)
 
@@ -62,8 +62,8 @@ def verdict(of: Judged) -> str:
 def counts(of: Judged) -> str:
     """What a verdict rests on."""
     same = f", on {of.same} of which both play the same policy" if of.same else ""
-    collapsed = f"; {of.collapsed} run{'s' * (of.collapsed > 1)} of these methods collapsed" if of.collapsed else ""
-    return f"{of.runs} runs, {of.rows} data set{'s' * (of.rows > 1)}{same}{collapsed}"
+    collapsed = f"; {counted(of.collapsed, 'run')} of these methods collapsed" if of.collapsed else ""
+    return f"{counted(of.runs, 'run')}, {counted(of.rows, 'data set')}{same}{collapsed}"
 
 
 def ending(of: Judged, bold: str = "") -> str:
@@ -83,7 +83,8 @@ def as_table(found: Iterable[tuple[str, Judged]]) -> str:
     rows = []
     for experiment, of in found:
         claim = of.claim
-        page = f"[{title(experiment)}](results/{experiment}-{claim.preset}.md)"
+        domain = title(experiment)  # which has no page before it has run files
+        page = f"[{domain}](results/{experiment}-{claim.preset}.md)" if of.cells else domain
         theirs = claim.theirs if isinstance(claim.theirs, str) else f"{claim.theirs:g}"
         between = "" if of.low is None else f"{of.effect:+.1f} ({of.low:+.1f} to {of.high:+.1f})"
         data = ", ".join(claim.rows) if 0 < len(claim.rows) < 3 else str(of.rows or "")

@@ -1,6 +1,10 @@
-"""Which cells hold the same trained policy: one policy is one unit of evidence, however many cells it fills."""
+"""Which cells hold the same trained policy: one policy is one unit of evidence, however many cells it fills.
+
+And what policies learned from, as the cards of run files say.
+"""
 
 import json
+import math
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -9,6 +13,22 @@ def cards(cell: dict[str, Any]) -> list[dict[str, Any]]:
     """The cards of the transitions that a cell learned from, one for each data set; none of a scripted policy."""
     found = cell.get("data") or []
     return found if isinstance(found, list) else [found]
+
+
+def counts(numbers: list[float]) -> str:
+    """Least and most over the runs; nothing where they are not known."""
+    if not numbers or any(map(math.isnan, numbers)):
+        return ""
+    return f"{min(numbers):,.0f}" if min(numbers) == max(numbers) else f"{min(numbers):,.0f} to {max(numbers):,.0f}"
+
+
+def trained_on(card: dict[str, Any]) -> float:
+    """Transitions of weight above 0; NaN if that is not known."""
+    if "trained_on" in card or "transitions" not in card:
+        return card.get("trained_on", float("nan"))
+    # Earlier cards do not count them: weights were 0 where the inverse failed, and where what is not exact was dropped.
+    without = ("failed", "ambiguous", "unexplained")[: 3 if card.get("weights") == "drop" else 1]
+    return card["transitions"] - sum(card.get(name, 0) for name in without)
 
 
 def logs_of(cell: dict[str, Any]) -> tuple[Any, ...]:

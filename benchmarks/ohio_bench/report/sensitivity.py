@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from ohio_bench.report import sensitivity_cells as runs
-from ohio_bench.report.sensitivity_plots import draw_accuracy, draw_cost, draw_learning, draw_noise
+from ohio_bench.report.sensitivity_plots import draw_accuracy, draw_controllers, draw_cost, draw_learning, draw_noise
 from ohio_bench.report.text import filled, machine, number, origin, table
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
 from ohio_bench.runner.freshness import freshness
 
-KINDS = ("recovery", "calibration", "score", "cost")  # of run files, see `ohio_bench.runner.schema`
+KINDS = ("recovery", "calibration", "score", "domain", "controller", "cost")  # of run files, see `ohio_bench.runner.schema`
 
 
 def kind(name: str) -> str:
@@ -47,26 +47,21 @@ def power_of(points: np.ndarray) -> float:
     return float(np.polyfit(x, y, 1)[0])
 
 
-def _shown(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
-
-
 def learning(found: runs.Found) -> list[str]:
     steps, cells, shown = runs.learned(found)
     parts, rows = [], []
     for cell in cells:
-        medians = [_shown(runs.value(found, cell, name, key), ".2g") for key, _ in runs.MEASURES for name in shown]
-        played = [runs.value(found, cell, name, "score") for name in shown]
-        model = [runs.belief(cell["config"]), f"{cell['found']['model_error']:.2g}"]
-        rows.append([*model, *medians, *(_shown(x, ".1f") for x in played)])
+        medians = [runs.shown(runs.measure(found, cell, name, key)) for key, _ in runs.MEASURES for name in shown]
+        played = [runs.shown(runs.measure(found, cell, name, "score"), ".1f") for name in shown]
+        rows.append([runs.belief(cell["config"]), f"{runs.model_error(cell):.2g}", *medians, *played])
     heads = [f"{what}, {name}" for what in ("error", "true residual", "score") for name in shown]
     if rows:
         parts.append(table([f"model, h = {steps}", "model error", *heads], rows))
     key = shown[-1] if shown else ""
-    medians_of = {runs.belief(c["config"]): runs.value(found, c, key, "error_that_shows") for c in cells}
+    medians_of = {runs.belief(c["config"]): runs.mean(runs.measure(found, c, key, "error_that_shows")) for c in cells}
     median = {name: error for name, error in medians_of.items() if error is not None}
     for name, error in median.items():
-        if name.startswith("masses"):
+        if not name.startswith(("true", "learned")):
             better = [other for other, x in median.items() if other.startswith("learned") and x <= error]
             which = f"from {better[0]} on" if better else "at no share"
             parts.append(f"- {key}: learned models recover actions at least as well as {name} {which} (error {error:.2g}).")
@@ -80,54 +75,76 @@ def accuracy(found: runs.Found) -> list[str]:
             cells = runs.pick(found["recovery"], steps=steps, noise=noise)
             if not cells:
                 continue
-            names = list(cells[0]["found"]["inverses"])
+            names, first = runs.inverses(cells[0]), cells[0]["found"]["runs"]
             rows = []
             for cell in cells:
-                of = [cell["found"]["inverses"].get(name) for name in names]
-                texts = [runs.text(one) if one else "" for one in of]
-                rows.append([runs.belief(cell["config"]), f"{cell['found']['model_error']:.2g}", *texts])
-            first = cells[0]["found"]
+                texts = [runs.text(cell, name) if name in runs.inverses(cell) else "" for name in names]
+                rows.append([runs.belief(cell["config"]), f"{runs.model_error(cell):.2g}", *texts])
+            of = lambda key, first=first: np.mean([run[key] for run in first])
             parts += [
-                f"### h = {steps}, torque noise {noise:g}",
-                f"{first['directions_that_show']:.2f} of {len(first['spread'])} directions of a high-level action are "
-                f"identifiable on average; {100 * first['torques_on_their_bounds']:.1f} % of torques are at their bounds.",
+                f"### Reacher, h = {steps}, torque noise {noise:g}",
+                f"{of('directions_that_show'):.2f} of {len(first[0]['spread'])} directions of a high-level action are "
+                f"identifiable on average; {100 * of('torques_on_their_bounds'):.1f} % of torques are at their bounds.",
                 table(["model", "model error", *names], rows),
             ]
     steepest = []
     for steps in runs.values(runs.pick(found["recovery"], noise=0.0), "steps"):
         for inverse, points in runs.curves(found, steps):
-            seen = partial(runs.value, found, inverse=inverse, of="error_that_shows")
-            error = np.array([[at, seen(cell)] for at, cell in points if at > runs.LEFT and seen(cell)])
+            seen = [(at, runs.mean(runs.each(cell, inverse, "error_that_shows"))) for at, cell in points]
+            error = np.array([point for point in seen if point[0] > runs.LEFT and point[1]])
             if len(error) > 2:
                 steepest.append((steps, inverse, power_of(error)))
     if steepest:
         parts.append("Exponent with which recovery error grows with model error (least-squares fit of logarithms):")
         lengths = sorted({steps for steps, *_ in steepest})
         by = {(steps, inverse): power for steps, inverse, power in steepest}
-        powers = lambda name: [_shown(by.get((h, name)), ".2f") for h in lengths]
+        powers = lambda name: [f"{by[h, name]:.2f}" if (h, name) in by else "" for h in lengths]
         rows = [[name, *powers(name)] for name in dict.fromkeys(name for _, name, _ in steepest)]
         parts.append(table(["inverse", *(f"h = {h}" for h in lengths)], rows))
+    return parts + elsewhere(found)
+
+
+def elsewhere(found: runs.Found) -> list[str]:
+    """Wrong models of other domains."""
+    parts = []
+    for (domain, quantity), cells in runs.told(found).items():
+        rows = []
+        for cell in cells:
+            for name in runs.inverses(cell):
+                numbers = [runs.shown(runs.each(cell, name, key)) for key in ("error_that_shows", "error", "true_residual")]
+                unexplained = runs.shown(runs.share(cell, name, "unexplained", "failed"), ".3g")
+                most = max(x for x in runs.each(cell, name, "change") if x is not None)
+                change = f"{most:.2g}" if most else "none"
+                rows.append(
+                    [f"{cell['config']['factor']:g}, {name}", f"{runs.model_error(cell):.2g}", *numbers, unexplained, change]
+                )
+        heads = ["model error", "error", "all entries", "true residual", "unexplained, %", "largest change of an answer"]
+        parts += [f"### {domain.capitalize()}: {quantity} wrong by a factor", table(["factor, inverse", *heads], rows)]
     return parts
 
 
 def noise(found: runs.Found) -> list[str]:
     rows = []
     for cell in sorted(found["calibration"], key=lambda c: (c["config"]["steps"], runs.rank(c["config"]), c["config"]["noise"])):
-        config = cell["config"]
-        for name, of in cell["found"]["estimates"].items():
-            numbers = [f"{of[key]:.3g}" for key in ("bias", "slope", "variance", "coverage", "bar")]
-            rows.append([f"h = {config['steps']}, {runs.belief(config)}, {config['noise']:g}, {name}", *numbers, runs.text(of)])
-    parts = [table(["", "bias", "slope", "variance", "coverage", "bar", "error"], rows)] if rows else []
-    cells = [cell for cell in found["score"] if cell["config"]["inverse"] in ("least_squares", "posterior")]
-    steps, noises, lines = runs.middle(cells), runs.values(cells, "noise"), {}
-    for cell in runs.pick(cells, steps=steps):
-        of = lines.setdefault(f"{cell['config']['inverse']}, {runs.belief(cell['config'])}", {})
-        of[cell["config"]["noise"]] = f"{cell['found']['score']:.1f} ± {cell['found']['score_deviation']:.1f}"
+        config, each = cell["config"], cell["found"]["runs"]
+        for name in each[0]:
+            numbers = [runs.shown([run[name][key] for run in each], ".3g") for key in CALIBRATION]
+            errors = [run[name]["error_that_shows"] for run in each]
+            last = runs.shown([error and error[runs.MEDIAN] for error in errors])
+            rows.append([f"h = {config['steps']}, {runs.belief(config)}, {config['noise']:g}, {name}", *numbers, last])
+    parts = [table(["", *CALIBRATION, "error"], rows)] if rows else []
+    cells = [cell for cell in found["score"] if runs.belief(cell["config"]) == "true"]
+    noises, lines = runs.values(cells, "noise"), {}
+    for cell in cells:
+        lines.setdefault(cell["config"]["inverse"], {})[cell["config"]["noise"]] = runs.shown(cell["found"]["scores"], ".1f")
     rows = [[name, *(of[x] for x in noises)] for name, of in lines.items() if len(of) == len(noises)]
-    if rows:
-        parts.append(f"Scores, h = {steps}, tested under the same noise; posterior weights transitions:")
+    if rows and len(noises) > 1:
+        parts.append("Scores, true model, tested under the same noise; posterior weights transitions:")
         parts.append(table(["", *(f"noise {x:g}" for x in noises)], rows))
     return parts
+
+
+CALIBRATION = ("bias", "slope", "variance", "coverage", "bar")
 
 
 def growth(found: runs.Found) -> list[str]:
@@ -138,12 +155,13 @@ def growth(found: runs.Found) -> list[str]:
             rows, powers = [], {}
             for cell in cells:
                 for name, of in cell["found"].items():
-                    each = of["temporary"] / of["segments"]
-                    powers.setdefault(name, []).append((cell["config"]["size"], 1 / of["rate"]["best"]))
-                    rate, compiling = of["rate"], of["compile_seconds"]
-                    numbers = (of["segments"], rate["best"], rate["median"], of["temporary"], each, compiling)
-                    rows.append([f"{cell['config']['size']}, {name}", *map(number, numbers), f"{of['error']:.2g}"])
-            columns = ["segments", "a second, best", "median", "temporary bytes", "a segment", "compile, s", "error"]
+                    powers.setdefault(name, []).append((cell["config"]["size"], 1 / np.mean(of["rates"])))
+                    numbers = map(number, (of["temporary"], of["temporary"] / of["segments"], of["compile_seconds"]))
+                    rate = f"{number(np.mean(of['rates']))} ± {number(runs.half_width(of['rates']))}"
+                    rows.append(
+                        [f"{cell['config']['size']}, {name}", number(of["segments"]), rate, *numbers, runs.shown(of["errors"])]
+                    )
+            columns = ["segments", "a second", "temporary bytes", "a segment", "compile, s", "error"]
             parts += [f"### {platform}: {runs.GROWTH[kind]}", table(["", *columns], rows)] if rows else []
             for name, points in powers.items():
                 last = np.array(points[len(points) // 2 :])
@@ -153,17 +171,34 @@ def growth(found: runs.Found) -> list[str]:
     return parts
 
 
-# Question -> its title, plot and text, and the kind of cells without which it is not asked.
+def controllers(found: runs.Found) -> list[str]:
+    """C1: one table."""
+    rows = []
+    for cell in found["controller"]:
+        seen = np.mean([run["directions_that_show"] for run in cell["found"]["runs"]])
+        of = f"{cell['config']['controller']} ({seen:.1f} of {len(cell['found']['runs'][0]['spread'])})"
+        for name in runs.inverses(cell):
+            errors = [runs.shown(runs.each(cell, name, "error_that_shows", at)) for at in (runs.MEDIAN, runs.LAST)]
+            status = [runs.shown(runs.share(cell, name, status), ".3g") for status in ("unique", "ambiguous", "unexplained")]
+            rate = number(runs.mean(runs.each(cell, name, "rate")))
+            count = number(cell["found"]["runs"][0]["inverses"][name]["segments"])
+            rows.append([of, name, *errors, *status, rate, count])
+    heads = ["error, median", "95 %", "unique, %", "ambiguous, %", "unexplained, %", "segments a second", "segments a run"]
+    return [table(["controller (identifiable directions)", "inverse", *heads], rows, 2)]
+
+
+# Question -> its title, plot and text, and the kinds of cells without any of which it is not asked.
 QUESTIONS = {
     "q1": (
         "How does OHIO with dynamics learned from scratch compare with a given approximate model?",
         draw_learning,
         learning,
-        "recovery",
+        ("recovery",),
     ),
-    "q2": ("How sensitive is OHIO to the accuracy of the dynamics?", draw_accuracy, accuracy, "recovery"),
-    "q4": ("How does a stochastic low level affect it?", draw_noise, noise, "calibration"),
-    "q5": ("What does the inverse cost, and how does the cost grow with the problem?", draw_cost, growth, "cost"),
+    "q2": ("How sensitive is OHIO to the accuracy of the dynamics?", draw_accuracy, accuracy, ("recovery", "domain")),
+    "q4": ("How does a stochastic low level affect it?", draw_noise, noise, ("calibration",)),
+    "q5": ("What does the inverse cost, and how does the cost grow with the problem?", draw_cost, growth, ("cost",)),
+    "c1": ("Which inverses recover high-level actions under which controllers?", draw_controllers, controllers, ("controller",)),
 }
 
 
@@ -171,8 +206,8 @@ def text(found: runs.Found, drawn: dict[str, Path], preset: str, stale: str = ""
     """The page, from run files alone."""
     latest = max((cell for cells in found.values() for cell in cells), key=lambda cell: cell["provenance"]["time"])
     parts = []
-    for question, (title, _, make, kind) in QUESTIONS.items():
-        if found[kind]:
+    for question, (title, _, make, kinds) in QUESTIONS.items():
+        if any(found[kind] for kind in kinds):
             parts += [f"## {question.upper()}: {title}"]
             parts += [f"![{question}]({drawn[question].name})"] if question in drawn else []
             parts += make(found)

@@ -1,10 +1,14 @@
 """Run files of the sensitivity experiment as its page and its plots read them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
+from ohio_jax.scores import t_interval
+
 Found = dict[str, list[dict[str, Any]]]  # run files by kind
-MIDDLE = 1  # the median among `recovery.QUANTILES`
+MEDIAN, LAST = 1, 2  # the median and the 95 % quantile among `answers.QUANTILES`
 LEFT = 1e-4  # where the true model stands on a logarithmic axis of model error
 MEASURES = (
     ("error_that_shows", "recovery error, standard deviations"),
@@ -15,21 +19,24 @@ GROWTH = {
     "horizon": "steps a segment, h",
     "dimension": "entries of a high-level action",
     "regions": "regions of the city",
+    "stores": "stores of the warehouse",
 }
+Values = Sequence[float | None]
 
 
 def belief(config: dict[str, Any]) -> str:
     """How a model is called on the page."""
-    share, factor = config["belief"]["share"], config["belief"]["factor"]
-    if share:
-        return f"learned, {100 * share:g} %"
-    return "true" if factor == 1 else f"masses {100 * (factor - 1):+g} %"
+    of = config["belief"]
+    if of["share"]:
+        return f"learned, {100 * of['share']:g} %" + (f", A and B off by {100 * of['noise']:g} %" if of["noise"] else "")
+    return "true" if of["factor"] == 1 else f"{of['quantity']} {100 * (of['factor'] - 1):+g} %"
 
 
-def rank(config: dict[str, Any]) -> tuple[float, float]:
-    """True first, then masses, then learned models by share."""
-    share, factor = config["belief"]["share"], config["belief"]["factor"]
-    return share, 0.0 if factor == 1 else factor
+def rank(config: dict[str, Any]) -> tuple[float, float, str, float]:
+    """True first, then wrong constants, then learned models by share, then those with noise."""
+    of = config["belief"]
+    known = not of["share"] and of["factor"] == 1
+    return of["share"], of["noise"], "" if known else of["quantity"], 0.0 if known else of["factor"]
 
 
 def pick(cells: list[dict[str, Any]], **wanted: Any) -> list[dict[str, Any]]:
@@ -53,14 +60,49 @@ def grown(found: Found, kind: str, platform: str) -> list[dict[str, Any]]:
     return sorted(pick(found["cost"], kind=kind, platform=platform), key=lambda cell: cell["config"]["size"])
 
 
-def value(found: Found, cell: dict[str, Any], inverse: str, of: str) -> float | None:
-    """The median of a measure in a cell of recovery, or the score of behavior cloning on such actions; None if there is none."""
+# --- Runs -------------------------------------------------------------------------------------------------------------
+
+
+def mean(of: Values) -> float | None:
+    """Of the runs that have a value; None if none has."""
+    known = [x for x in of if x is not None]
+    return float(np.mean(known)) if known else None
+
+
+def half_width(of: Values) -> float:
+    """Of the mean's 95 % t interval; 0 where there is none, as of a single run."""
+    known = [x for x in of if x is not None]
+    low, high = t_interval(known) if len(known) > 1 else (0.0, 0.0)
+    return float(high - low) / 2
+
+
+def shown(of: Values, form: str = ".2g") -> str:
+    """Mean over runs and half the width of its interval."""
+    middle, half = mean(of), half_width(of)
+    return "" if middle is None else format(middle, form) + (f" ± {half:{form}}" if half else "")
+
+
+def each(cell: dict[str, Any], inverse: str, of: str, at: int = MEDIAN) -> list[float | None]:
+    """Of each run of a cell of recovered actions, a quantile over segments, or a number; nothing for another inverse."""
+    found = [run["inverses"][inverse][of] for run in cell["found"]["runs"] if inverse in run["inverses"]]
+    return [x[at] if isinstance(x, list) else x for x in found]
+
+
+def inverses(cell: dict[str, Any]) -> list[str]:
+    return list(cell["found"]["runs"][0]["inverses"])
+
+
+def model_error(cell: dict[str, Any]) -> float:
+    return mean([run["model_error"] for run in cell["found"]["runs"]]) or 0.0
+
+
+def measure(found: Found, cell: dict[str, Any], inverse: str, of: str) -> Values:
+    """Of each run the median of a measure in a cell of recovery, or the score of behavior cloning on such actions."""
     if of != "score":
-        found_by = cell["found"]["inverses"].get(inverse)
-        return found_by[of][MIDDLE] if found_by else None
+        return each(cell, inverse, of)
     same = {key: cell["config"][key] for key in ("belief", "steps", "noise")}
     cells = pick(found["score"], **same, inverse=inverse)
-    return cells[0]["found"]["score"] if cells else None
+    return cells[0]["found"]["scores"] if cells else []
 
 
 def learned(found: Found) -> tuple[int, list[dict[str, Any]], list[str]]:
@@ -68,16 +110,31 @@ def learned(found: Found) -> tuple[int, list[dict[str, Any]], list[str]]:
     steps = middle(found["score"] or found["recovery"])
     cells = pick(found["recovery"], steps=steps, noise=0.0)
     names = ("analytic", "ridge", "least_squares")
-    return steps, cells, [name for name in names if cells and name in cells[0]["found"]["inverses"]]
+    return steps, cells, [name for name in names if cells and name in inverses(cells[0])]
 
 
 def curves(found: Found, steps: int) -> Iterator[tuple[str, list[tuple[float, dict[str, Any]]]]]:
     """For each inverse, points (model error, cell) in order of model error, without noise."""
-    cells = sorted(pick(found["recovery"], steps=steps, noise=0.0), key=lambda cell: cell["found"]["model_error"])
-    for inverse in cells[0]["found"]["inverses"] if cells else ():
-        yield inverse, [(cell["found"]["model_error"], cell) for cell in cells if inverse in cell["found"]["inverses"]]
+    cells = sorted(pick(found["recovery"], steps=steps, noise=0.0), key=model_error)
+    for inverse in inverses(cells[0]) if cells else ():
+        yield inverse, [(model_error(cell), cell) for cell in cells if inverse in inverses(cell)]
 
 
-def text(of: dict[str, Any]) -> str:
+def told(found: Found) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Cells of other domains by (domain, quantity), in order of the factor."""
+    by: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for cell in sorted(found["domain"], key=lambda cell: cell["config"]["factor"]):
+        by.setdefault((cell["config"]["domain"], cell["config"]["quantity"]), []).append(cell)
+    return dict(sorted(by.items()))
+
+
+def text(cell: dict[str, Any], inverse: str) -> str:
     """Recovery error as the page has it: in directions that show, and in all entries."""
-    return f"{of['error_that_shows'][MIDDLE]:.2g} ({of['error'][MIDDLE]:.2g})"
+    whole = mean(each(cell, inverse, "error"))
+    return shown(each(cell, inverse, "error_that_shows")) + (f" ({whole:.2g})" if whole is not None else "")
+
+
+def share(cell: dict[str, Any], inverse: str, *statuses: str) -> list[float]:
+    """Of each run, how many of a hundred segments have one of these statuses."""
+    of = [run["inverses"][inverse] for run in cell["found"]["runs"]]
+    return [100 * sum(one[status] for status in statuses) / one["segments"] for one in of]

@@ -1,6 +1,9 @@
 """The plots of `ohio-jax sensitivity`, one a question."""
 
+from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
 
 from ohio_bench.report import plots
 from ohio_bench.report import sensitivity_cells as runs
@@ -19,67 +22,85 @@ def png(made: Any, title: str) -> bytes:
     return plots.png(made)
 
 
+def line(axis: Any, points: Iterable[tuple[float, runs.Values]], style: str, **options: Any) -> None:
+    """Means over runs with their intervals, of points that have a value."""
+    known = [(at, runs.mean(of), runs.half_width(of)) for at, of in points if runs.mean(of) is not None]
+    x, y, half = zip(*known, strict=True) if known else ((), (), ())
+    axis.errorbar(x, y, yerr=half, fmt=style, capsize=2, elinewidth=1, **options)
+
+
 def draw_learning(found: runs.Found) -> bytes | None:
     """Q1: recovery error, residual and score against the share of the logs a model was learned from."""
     steps, cells, inverses = runs.learned(found)
     if not inverses:
         return None
     made, axes = figure(1, 3)
+    exact = [cell for cell in cells if not cell["config"]["belief"]["noise"]]
     share = lambda cell: 100 * cell["config"]["belief"]["share"]
-    measures = (*runs.MEASURES, ("score", "score"))
-    for axis, (of, label) in zip(axes[0], measures, strict=True):
-        known = [(cell, inverse, runs.value(found, cell, inverse, of)) for cell in cells for inverse in inverses]
-        known = [point for point in known if point[2] is not None]
+    for axis, (of, label) in zip(axes[0], (*runs.MEASURES, ("score", "score")), strict=True):
         for i, inverse in enumerate(inverses):
-            points = [(share(cell), height) for cell, name, height in known if name == inverse and share(cell)]
-            axis.plot(*zip(*points, strict=True) if points else ([], []), "o-", color=f"C{i}", label=f"{inverse}, learned")
-        for cell, inverse, height in known:
-            if inverse == inverses[-1] and not share(cell):
-                name = runs.belief(cell["config"])
+            points = [(share(cell), runs.measure(found, cell, inverse, of)) for cell in exact if share(cell)]
+            line(axis, points, "o-", color=f"C{i}", label=f"{inverse}, learned")
+        for cell in exact:
+            name, height = runs.belief(cell["config"]), runs.mean(runs.measure(found, cell, inverses[-1], of))
+            if height is not None and (name == "true" or name.startswith("masses")):
                 axis.axhline(height, color="black" if name == "true" else "0.6", linestyle="--", linewidth=1)
                 axis.annotate(name, (1.0, height), xycoords=("axes fraction", "data"), fontsize=7, va="center")
         scale = "linear" if of == "score" else "log"
         axis.set(xscale="log", xlabel="share of the logs learned from, %", yscale=scale, ylabel=label)
     axes[0, 0].legend(fontsize=8)
-    return png(made, f"Q1: learned models beside given ones (dashed, {inverses[-1]}), h = {steps}, medians")
+    return png(made, f"Q1: learned models beside given ones (dashed, {inverses[-1]}), h = {steps}, medians, 95 % intervals")
+
+
+# Which models a curve of Q2 is made of -> its style.
+MODELS = {"masses": ".-", "gear": "^-", "damping": "v-", "learned": "x--", "A and B": "+:"}
+
+
+def of_kind(config: dict[str, Any]) -> str:
+    """Name in MODELS; the true one is where the masses begin."""
+    of = config["belief"]
+    return ("A and B" if of["noise"] else "learned") if of["share"] else of["quantity"]
 
 
 def draw_accuracy(found: runs.Found) -> bytes | None:
-    """Q2: recovery error and score against model error; a line an inverse, a panel a segment length."""
-    lengths = runs.values(runs.pick(found["recovery"], noise=0.0), "steps")
-    if not lengths:
+    """Q2: recovery error and score against model error; a panel a segment length, and one each of other domains' quantities."""
+    lengths, told = runs.values(runs.pick(found["recovery"], noise=0.0), "steps"), runs.told(found)
+    told = {name: cells for name, cells in told.items() if len(cells) > 1}
+    if not lengths and not told:
         return None
-    made, axes = figure(2, len(lengths), sharex=True, sharey="row")
+    made, axes = figure(2, max(len(lengths) + len(told), 1))
     for column, steps in enumerate(lengths):
         top, bottom = axes[:, column]
         for i, (inverse, points) in enumerate(runs.curves(found, steps)):
-            for style, learned in ((".-", False), ("x--", True)):
-                kind = [(max(at, runs.LEFT), cell) for at, cell in points if bool(cell["config"]["belief"]["share"]) == learned]
-                of = lambda what, kind=kind, inverse=inverse: [(at, runs.value(found, cell, inverse, what)) for at, cell in kind]
-                error = zip(*of("error_that_shows"), strict=True) if kind else ([], [])
-                top.loglog(*error, style, color=f"C{i}", label=None if learned else inverse)
-                scored = [point for point in of("score") if point[1] is not None]
-                if scored:
-                    bottom.plot(*zip(*scored, strict=True), style, color=f"C{i}")
-        top.set_title(f"h = {steps}")
-        bottom.set_xlabel("error of a predicted step, share of its change")
-    axes[0, 0].set_ylabel(runs.MEASURES[0][1])
-    axes[1, 0].set_ylabel("score")
-    axes[0, -1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return png(
-        made,
-        f"Q2: sensitivity to model error, medians, no noise (dots: masses, the true ones at {runs.LEFT:g}; crosses: learned)",
-    )
+            for kind, style in MODELS.items():
+                own = [(max(at, runs.LEFT), cell) for at, cell in points if of_kind(cell["config"]) == kind]
+                of = lambda what, own=own, inverse=inverse: [(at, runs.measure(found, cell, inverse, what)) for at, cell in own]
+                line(top, of("error_that_shows"), style, color=f"C{i}", label=inverse if kind == "masses" else None)
+                line(bottom, of("score"), style, color=f"C{i}")
+        top.set(title=f"reacher, h = {steps}", xscale="log", yscale="log", ylabel=runs.MEASURES[0][1])
+        bottom.set(xlabel="error of a predicted step, share of its change", xscale="log", ylabel="score")
+        top.legend(fontsize=6)
+    for column, ((domain, quantity), cells) in enumerate(told.items(), len(lengths)):
+        for axis, of in zip(axes[:, column], ("error_that_shows", "true_residual"), strict=True):
+            for i, inverse in enumerate(runs.inverses(cells[0])):
+                points = [(cell["config"]["factor"], runs.each(cell, inverse, of)) for cell in cells]
+                line(axis, points, "o-", color=f"C{i}", label=inverse)
+            axis.set(
+                xlabel=f"factor of {quantity}", ylabel=dict(runs.MEASURES)[of].replace("dynamics, standard", "model, standard")
+            )
+        axes[0, column].set_title(domain)
+        axes[0, column].legend(fontsize=6)
+    where = f"dots: masses, the true ones at {runs.LEFT:g}; triangles: gear, damping; crosses: learned; plus: noise on A and B"
+    return png(made, f"Q2: sensitivity to model error, medians, no noise ({where})")
 
 
 def draw_noise(found: runs.Found) -> bytes | None:
     """Q4: shrinkage, calibration and score against torque noise, with the true model."""
-    cells = [cell for cell in found["calibration"] if runs.rank(cell["config"]) == (0.0, 0.0)]
+    cells = [cell for cell in found["calibration"] if runs.belief(cell["config"]) == "true"]
     steps = runs.middle(found["score"]) if found["score"] else runs.middle(cells)
     cells = sorted(runs.pick(cells, steps=steps), key=lambda cell: cell["config"]["noise"])
     if not cells:
         return None
-    noises = [cell["config"]["noise"] for cell in cells]
     panels = (
         ("slope", "recovered on true action, slope", 1.0),
         ("variance", "variance of error over its error bar", 1.0),
@@ -87,24 +108,22 @@ def draw_noise(found: runs.Found) -> bytes | None:
     )
     made, axes = figure(1, 4)
     for axis, (key, label, ideal) in zip(axes[0], panels, strict=False):
-        for i, name in enumerate(cells[0]["found"]["estimates"]):
-            heights = [cell["found"]["estimates"].get(name, {}).get(key, float("nan")) for cell in cells]
-            axis.plot(noises, heights, "o-", color=f"C{i}", label=name)
+        for i, name in enumerate(cells[0]["found"]["runs"][0]):
+            points = [(c["config"]["noise"], [run[name][key] for run in c["found"]["runs"] if name in run]) for c in cells]
+            line(axis, points, "o-", color=f"C{i}", label=name)
         axis.axhline(ideal, color="black", linestyle="--", linewidth=1)
         axis.set(xscale="log", xlabel="torque noise, share of the gear", ylabel=label)
     axes[0, 1].set_yscale("log")
-    models = {runs.belief(cell["config"]): cell["config"]["belief"] for cell in found["score"]}
-    for inverse, style in (("least_squares", "o-"), ("posterior", "s--")):
-        for color, (name, model) in zip(("C0", "C3"), models.items(), strict=False):
-            played = runs.pick(found["score"], steps=steps, inverse=inverse, belief=model)
-            points = sorted((cell["config"]["noise"], cell["found"]["score"]) for cell in played)
-            if len(points) > 1:
-                axes[0, 3].plot(*zip(*points, strict=True), style, color=color, label=f"{inverse}, {name}")
+    played = [cell for cell in runs.pick(found["score"], steps=steps) if runs.belief(cell["config"]) == "true"]
+    for style, inverse in zip(("o-", "s--"), ("least_squares", "posterior"), strict=True):
+        points = sorted((cell["config"]["noise"], cell["found"]["scores"]) for cell in runs.pick(played, inverse=inverse))
+        if len(points) > 1:
+            line(axes[0, 3], points, style, label=inverse)
     axes[0, 3].set(xlabel="torque noise, share of the gear", ylabel="score")
     for axis in (axes[0, 0], axes[0, 3]):
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=7)
-    return png(made, f"Q4: a stochastic low level, h = {steps}, true model in the first three")
+    return png(made, f"Q4: a stochastic low level, h = {steps}, true model, 95 % intervals")
 
 
 def draw_cost(found: runs.Found) -> bytes | None:
@@ -119,13 +138,45 @@ def draw_cost(found: runs.Found) -> bytes | None:
             names = list(dict.fromkeys(name for cell in cells for name in cell["found"]))
             for i, name in enumerate(names):
                 rows = [(cell["config"]["size"], cell["found"][name]) for cell in cells if name in cell["found"]]
-                sizes = [size for size, _ in rows]
-                time = [1e6 / row["rate"]["best"] for _, row in rows]
-                memory = [max(row["temporary"], 1) / row["segments"] for _, row in rows]
-                axes[0, column].loglog(sizes, time, style, color=f"C{i}", label=f"{name}, {platform}")
-                axes[1, column].loglog(sizes, memory, style, color=f"C{i}")
-        axes[1, column].set_xlabel(runs.GROWTH[kind])
+                label = f"{name}, {platform}"
+                line(
+                    axes[0, column],
+                    [(size, [1e6 / x for x in row["rates"]]) for size, row in rows],
+                    style,
+                    color=f"C{i}",
+                    label=label,
+                )
+                line(
+                    axes[1, column],
+                    [(size, [max(row["temporary"], 1) / row["segments"]]) for size, row in rows],
+                    style,
+                    color=f"C{i}",
+                )
+        axes[1, column].set(xlabel=runs.GROWTH[kind], xscale="log", yscale="log")
+        axes[0, column].set(xscale="log", yscale="log")
     axes[0, 0].set_ylabel("microseconds a segment")
     axes[1, 0].set_ylabel("temporary bytes a segment")
     axes[0, 0].legend(fontsize=8)
     return png(made, "Q5: what an inverse costs")
+
+
+def draw_controllers(found: runs.Found) -> bytes | None:
+    """C1: recovery error of every inverse under every controller that offers what it asks for."""
+    cells = found["controller"]
+    names = list(dict.fromkeys(name for cell in cells for name in runs.inverses(cell)))
+    if not cells:
+        return None
+    error = np.full((len(cells), len(names)), np.nan)
+    for i, cell in enumerate(cells):
+        for name in runs.inverses(cell):
+            seen = runs.mean(runs.each(cell, name, "error_that_shows"))
+            error[i, names.index(name)] = np.nan if seen is None else np.log10(max(seen, 10.0**LEAST))
+    made, axes = plots.subplots(1, 1, (1.5 + 0.55 * len(names), 1.5 + 0.35 * len(cells)))
+    image = axes[0, 0].imshow(error, cmap="viridis_r", vmin=LEAST, vmax=0.0, aspect="auto")
+    axes[0, 0].set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
+    axes[0, 0].set_yticks(range(len(cells)), [cell["config"]["controller"] for cell in cells], fontsize=7)
+    made.colorbar(image, label="decimal logarithm of the median error")
+    return png(made, "C1: every controller, every inverse")
+
+
+LEAST = -6  # decimal logarithm of the smallest error that colors tell apart

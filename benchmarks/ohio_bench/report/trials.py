@@ -39,7 +39,7 @@ def report(declared: Table, results: Path, preset: str) -> Report:
         ]
         title = f"## {plain(group.column.family)} {group.learner.upper()} on {plain(group.row.name)}, for every {group.kind}"
         missing = played[:TRIALS].count(None)
-        more = f"{missing} of {TRIALS} trials are missing; until all are there, the declared plan is used." if missing else ""
+        more = f"Missing: {missing} of {TRIALS} trials; until all are there, the declared plan is used." if missing else ""
         twice = _twice(played[best[group.name]], played[TRIALS]) if group.name in best else ""
         stale = sources.freshness(filter(None, played)).text()
         parts += [title, table(HEAD, rows), *filter(None, [more, twice, stale])]

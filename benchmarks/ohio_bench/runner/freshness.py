@@ -64,10 +64,11 @@ class Freshness:
         """One sentence; nothing where no cell is stale. named: whether it names modules."""
         if not self.stale:
             return ""
-        how, some = "were made by other sources than today's", ", ".join(self.changed[:SHOWN])
+        were = "was" if self.stale == 1 else "were"
+        how, some = f"{were} made by other sources than today's", ", ".join(self.changed[:SHOWN])
         more = f" and {len(self.changed) - SHOWN} more" if len(self.changed) > SHOWN else ""
         if self.stale == self.unrecorded:
-            how, some = "were made before sources were recorded", ""
+            how, some = f"{were} made before sources were recorded", ""
         elif self.unrecorded:
             how += f", {self.unrecorded} of them before sources were recorded"
         of = f"cells, trials of {', '.join(self.groups)}," if self.groups else "cells"

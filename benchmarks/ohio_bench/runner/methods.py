@@ -13,7 +13,7 @@ import numpy as np
 
 from ohio_bench.runner.work import WorkFolder, each_run, joined, tested, tried
 from ohio_jax.deadline import OutOfTime
-from ohio_jax.errors import DivergedError, one_line
+from ohio_jax.errors import DivergedError, TooFewError, one_line
 from ohio_jax.evaluate import evaluate_policy
 from ohio_jax.streams import Selection, Test
 from ohio_jax.task import Task
@@ -47,7 +47,10 @@ def learned(task: Task, home: Task, plan: Plan, config: Config, words: Words, wo
     def play(trained: Trained) -> dict[str, Any]:
         return tested(task, config["interface"], plan, trained, config["test_episodes"], Test(), _by_mean(config))
 
-    return _played(task, home, plan, config, words, work, play)
+    try:
+        return _played(task, home, plan, config, words, work, play)
+    except TooFewError as few:  # which is what the table has to say of this method
+        return {"data": few.cards, "untrained": one_line(str(few)), "seconds": {}}
 
 
 def trial(task: Task, home: Task, plan: Plan, config: Config, words: Words, work: WorkFolder) -> dict[str, Any]:
@@ -81,24 +84,34 @@ def _train_runs(
 
     Raises:
         OutOfTime: with what this run needs and those after it.
+        TooFewError: with the cards of all runs, if there is too little for one of them.
     """
     learned_in, interface = home if config.get("zero_shot") else task, config["interface"]
     each, cards, runs = each_run(plan), [], []
-    clock, seconds = [time.monotonic()], {"collect": 0.0, "invert": 0.0}
+    clock, seconds, refused = [time.monotonic()], {"collect": 0.0, "invert": 0.0}, []
     lap = lambda: clock.append(time.monotonic()) or clock[-1] - clock[-2]
     for once in each:
         lap()
         logged = work.dataset(config["data_set"], once.first_seed, config.get("data_episodes"))
         seconds["collect"] += lap()
-        transitions = work.labeled(learned_in, logged, interface, config["inverse"], config.get("weights"))
+        try:
+            transitions = work.labeled(learned_in, logged, interface, config["inverse"], config.get("weights"))
+        except TooFewError as few:
+            refused.append(str(few))
+            cards += few.cards
+            continue
         seconds["invert"] += lap()
         card = transitions.card
         if task.errors is not None:
             card = card | {"label_errors": work.label_errors(task, interface, logged, transitions, home)}
             seconds["label_errors"] = seconds.get("label_errors", 0.0) + lap()
         cards.append(card)
+        if refused:
+            continue
         try:
             runs.append(work.trained(once, learned_in, interface, transitions, words))
         except OutOfTime as late:
             raise OutOfTime(late.seconds and late.seconds * (len(each) - len(runs))) from None
+    if refused:
+        raise TooFewError(refused[0], cards)
     return cards, joined(runs), seconds

@@ -87,17 +87,22 @@ def _pick(experiment: Experiment, preset: str, only: tuple[str, ...], results: P
         if not path.exists():
             raise UserError(f"{path}: expected a run file to compare with, found none")
         cell = store.read(path, experiment.kind(only[0]))
-        if "policy" in cell["config"]:  # which neither logs nor learns, and leaves most of its task's low level alone
-            raise UserError(f"cell {only[0]}: expected one that learns, found a policy's; --stale runs it again")
+        if not _learns(cell):
+            raise UserError(f"cell {only[0]}: expected one that learns, found one that does not; --stale runs it again")
         return only[0], cell
     names = [path.relative_to(place).with_suffix("").as_posix() for path in sorted(place.rglob("*.json"))]
     cells = {name: store.read(place / f"{name}.json", experiment.kind(name)) for name in names}
     stale = {name: cell for name, cell in cells.items() if sources.state(cell) == "stale"}
-    able = {name: cell for name, cell in stale.items() if "sources" in cell and "policy" not in cell["config"]}
+    able = {name: cell for name, cell in stale.items() if "sources" in cell and _learns(cell)}
     if stale and not able:
         raise UserError(f"{place}: expected a stale cell that learns and names its sources, found none; --stale runs them again")
     dear = lambda item: (-len(sources.stored(item[1])), sum(item[1]["seconds"].values()))
     return min(able.items(), key=dear, default=("", {}))
+
+
+def _learns(cell: dict[str, Any]) -> bool:
+    """Not so a scripted policy, nor what too few transitions were left for: they leave most of the code of a table alone."""
+    return "policy" not in cell["config"] and "untrained" not in cell
 
 
 def _check(cell: Cell, stored: dict[str, Any]) -> None:

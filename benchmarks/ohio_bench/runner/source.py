@@ -33,7 +33,7 @@ ALWAYS = ("ohio_jax.evaluate", "ohio_jax.collect", "ohio_jax.streams", "ohio_env
 RELABELED = ("ohio_jax.relabel", "ohio_jax.inverse", "ohio_jax.labels")
 LEARNED = ("ohio_jax.learners",)
 FINE_TUNED = ("ohio_jax.training.online", "ohio_bench.runner.finetune")
-MEASURED = tuple(f"ohio_bench.runner.sensitivity.{name}" for name in ("arm", "recovery", "score", "cost"))
+MEASURED = tuple(f"ohio_bench.runner.sensitivity.{name}" for name in ("recovery", "score", "domains", "cost"))
 RUNNER = (
     "ohio_bench.runner.methods",
     "ohio_bench.runner.work",

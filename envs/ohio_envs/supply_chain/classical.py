@@ -82,8 +82,7 @@ def task_of(name: str, s: Scenario, values: dict[str, Any]) -> Task:
     cost = optimum.lost_sales_bound(s) if theory is None else theory.cost
     paid = s.horizon - s.free
     seen = functools.partial(_seen, s)
-    mean, deviation = lead_time_demand(s)
-    low = order_up_to.Params(jnp.asarray(mean + WIDEST * deviation, jnp.float32))
+    low = low_level(s)
     task = Task(
         name=name,
         settings=values,
@@ -104,6 +103,12 @@ def task_of(name: str, s: Scenario, values: dict[str, Any]) -> Task:
         + f", {cost:.3f} $ in each of {paid} periods (`--policy oracle`)"
     )
     return replace(task, reference=Reference(zero, task.reference.full, how))
+
+
+def low_level(s: Scenario) -> order_up_to.Params:
+    """Its largest levels cover the demand ahead of each node's orders and WIDEST deviations more."""
+    mean, deviation = lead_time_demand(s)
+    return order_up_to.Params(jnp.asarray(mean + WIDEST * deviation, jnp.float32))
 
 
 def _seen(s: Scenario, state: State) -> jax.Array:

@@ -6,13 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ohio_bench.experiments.reacher import TABLE
-from ohio_bench.runner.table import plan_of, train_runs
+from ohio_bench.runner import methods
+from ohio_bench.runner.table import plan_of, training_config
 from ohio_bench.runner.tune import FIRST_SEED
-from ohio_bench.runner.work import WorkFolder, tried
+from ohio_bench.runner.work import WorkFolder
 from ohio_envs import datasets
 from scipy.stats import t
-
-from ohio_jax.streams import Selection
 
 # Scores of IQL on Reacher-Medium, 8,000 updates: means of two runs on a hundred episodes of their own, measured at 0277efd.
 FOUND = {
@@ -40,8 +39,8 @@ def test_scores_on_medium_data_are_those_measured_before(family, tmp_path):
     row = next(row for row in made.rows if row.name == "Reacher-Medium")
     column = next(column for column in made.columns if (column.family, column.learner) == (family, "iql"))
     task = datasets.task_of(row.data_set)
-    _, trained, _ = train_runs(task, task, row, column, made, WorkFolder(tmp_path))
-    played = tried(task, column.interface, plan_of(made, column, row), trained, EPISODES, Selection())
+    config = {**training_config(made, column, row, task), "selection_episodes": EPISODES}
+    played = methods.trial(task, task, plan_of(made, column, row), config, (row.name, family), WorkFolder(tmp_path))
     scores = task.score(np.array(played["returns"]))
     runs, episodes = scores.mean(axis=1), scores.mean(axis=0)
     between_runs = runs.var(ddof=1) * (1 / len(runs) + 1 / THEIR_RUNS)

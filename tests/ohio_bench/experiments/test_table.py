@@ -13,14 +13,19 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from ohio_bench.experiments import TABLES, gains, of_table
+from ohio_bench.report import claims
 from ohio_bench.report import markdown as render
+from ohio_bench.report.claims import Claim
+from ohio_bench.report.leaderboard import page
 from ohio_bench.runner import executors, store, table
 from ohio_bench.runner.run import chosen, run
 from ohio_envs import registry
 from ohio_envs.plans import INTERFACES
 
+from ohio_jax import relabel
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, outside
 from tests.ohio_bench.tiny import CITY, COLUMNS, TINY, tiny
@@ -189,6 +194,45 @@ def test_one_run_has_no_interval(filled, tmp_path):
     shutil.copy(next(path for path in paths if path.name.endswith("policy.none.json")), place)
     render.report(TINY, tmp_path, "tiny").write()
     assert "Scripted policies" in text()
+
+
+def test_too_few_transitions_are_a_cell_that_says_so(tmp_path, monkeypatch):
+    """Of the runs of one cell 20 and 4 of 30 transitions are exact, and 15 are expected."""
+    left = iter((20, 4))
+    monkeypatch.setitem(relabel.WEIGHTS, "drop", lambda found: np.arange(len(found("status"))) < next(left))
+    exact = table.Column("OHIO, exact segments only", "ohio", "analytic", "bc", "drop")
+    columns = (COLUMNS[0], exact)
+    made = dataclasses.replace(tiny(), rows=tiny().rows[:1], columns=columns, policies=())
+    declared = dataclasses.replace(TINY, presets={"tiny": lambda: made})
+    claims_of = [
+        Claim("few", "It scores {difference} the other.", exact.name, columns[0].name, preset="tiny"),
+        Claim("absent", "It scores {difference} the other.", "None BC", columns[0].name, preset="tiny"),
+    ]
+    experiment = of_table(declared, tuple(claims_of))
+    ran = run(experiment, "tiny", results=tmp_path)
+    cell = store.read(ran.paths[1], table.KIND)
+    assert cell["untrained"].startswith(
+        "dataset: expected at least 15 segments of weight above 0 under weights 'drop', found 4 of 30"
+    )
+    assert [card["trained_on"] for card in cell["data"]] == [20, 4] and not {"returns", "metrics", "curve"} & set(cell)
+    assert run(experiment, "tiny", results=tmp_path).ran == 0  # it is no cell that is missing
+    board, files = ran.report.board, {path.suffix: content.decode("latin-1") for path, content in ran.report.files.items()}
+    assert [entry.column for entry in board.entries] == [of.column.name for of in board.aggregates] == [columns[0].name]
+    said = "not trained: 4 to 20 transitions"
+    assert files[".md"].count(f"| {said} |") == 2 and "a run has fewer than 16 transitions" in files[".md"]
+    assert "| Tiny-DTV | OHIO, exact segments only | 4 to 20 |" in files[".md"] and said in files[".tex"]
+    (line,) = [of for of in csv.DictReader(io.StringIO(files[".csv"])) if of["column"] == exact.name]
+    assert (line["untrained"], line["score"]) == (said, "")
+    shown = io.StringIO()
+    render.show(declared, board.shown, shown, False)
+    assert said in shown.getvalue() and render.as_json(board.shown)[1]["text"] == said
+    few, absent = claims.of_experiment(experiment, tmp_path)["tiny"]
+    assert few.why == "not trained, since too few transitions were left: OHIO, exact segments only BC on Tiny-DTV"
+    assert absent.why == "no run file with a score of Tiny-DTV None BC"
+    assert "OHIO, exact segments only BC on Tiny-DTV (4 to 20)" in page.text([board], [], [], {})
+    ran.paths[0].unlink()  # of a table that has no other cell there is a page all the same
+    alone = experiment.report(tmp_path, "tiny")
+    assert [path.suffix for path in alone.files] == [".md", ".csv"] and said in next(iter(alone.files.values())).decode()
 
 
 def test_a_damaged_run_file_is_named(filled, tmp_path):

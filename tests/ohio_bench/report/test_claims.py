@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
-from ohio_bench.experiments import EXPERIMENTS, TABLES, of_table
+from ohio_bench.experiments import EXPERIMENTS, TABLES, manipulation, of_table
 from ohio_bench.report import claims, evidence, marked
 from ohio_bench.report.claims import ALPHA, Claim, Measured, judge
+from ohio_envs.plans import STEPS
 
 from ohio_jax.errors import UserError
 from ohio_jax.files import write_json
@@ -117,6 +118,35 @@ def test_rows_on_which_the_same_policies_play_count_once():
     found |= {("C", "ours"): cell("c", [60.0] * 5), ("C", "theirs"): cell("d", [50.0] * 5)}
     judged = verdict(claim(), found, "ABC")
     assert (judged.rows, judged.runs) == (2, 5) and judged.effect == pytest.approx((2.6 + 10) / 2)
+
+
+def test_one_policy_is_no_comparison():
+    same = {("A", "ours"): cell("a", OURS, "p"), ("A", "theirs"): cell("b", OURS, "p")}
+    for relation, margin in (("above", 0.0), ("below", 0.0), ("within", 5.0)):
+        judged = verdict(claim(relation, margin), same)
+        assert (judged.verdict, judged.effect, judged.p) == ("undecided", None, None)
+        assert judged.why == "both methods play the same policy on A, which is no comparison"
+    both = same | {("B", "ours"): cell("c", OURS), ("B", "theirs"): cell("d", THEIRS)}
+    judged = verdict(claim(), both, "AB")
+    assert (judged.verdict, judged.same) == ("holds", 1) and judged.effect == pytest.approx(1.3)
+
+
+def test_runs_that_all_differ_by_the_same_show_no_small_deviation():
+    """Five such runs decide nothing, however far they are apart; of six the sign test's p value is 1/32."""
+    found = lambda runs: {("A", "ours"): cell("a", [90.0] * runs), ("A", "theirs"): cell("b", [50.0] * runs)}
+    for relation, margin in (("above", 0.0), ("below", 0.0), ("within", 5.0)):
+        judged = verdict(claim(relation, margin), found(5))
+        assert (judged.verdict, judged.low, judged.p) == ("undecided", None, 1 / 16)
+        assert judged.why == "all 5 runs differ by the same 40.0, which decides nothing before there are 6 of them"
+        json.dumps(judged.as_json(), allow_nan=False)
+    assert marked.lines([("toy", judged)]).endswith(f"Claimed: within 5; **undecided**: {judged.why}.")
+    judged = verdict(claim(), found(6))
+    assert (judged.verdict, judged.low, judged.high, judged.p) == ("holds", 40.0, 40.0, 1 / 32)
+    assert verdict(claim("below"), found(6)).verdict == verdict(claim("within", 5.0), found(6)).verdict == "fails"
+    ten = judge([claim(name=name) for name in "abcdefgh"], found(10), ["A"])  # of eight claims each: 8/512
+    assert {of.verdict for of in ten} == {"holds"}
+    seven = judge([claim(name=name) for name in "abcdefgh"], found(7), ["A"])
+    assert seven[0].why.endswith("before there are 9 of them")
 
 
 def test_a_scripted_policy_and_a_number_are_the_same_for_every_run():
@@ -278,8 +308,8 @@ def test_the_command_prints_and_writes(command, tmp_path):
     code, out, _ = command("claims --json --write")
     said = json.loads(out)
     assert code == 0 and {of["verdict"] for of in said["claims"]} == {"undecided"} and said["written"][-1] == "README.md"
-    assert json.loads(Path("results/claims/reacher-cpu.json").read_text())["claims"] == [
-        of for of in said["claims"] if of["experiment"] == "reacher"
+    assert json.loads(Path("results/claims/reacher-horizon.json").read_text())["claims"] == [
+        of for of in said["claims"] if of["experiment"] == "reacher" and of["claim"]["preset"] == "horizon"
     ]
     assert "**undecided**: no run file with" in Path("README.md").read_text()
     code, _, err = command("claims gains")
@@ -336,6 +366,29 @@ def test_declarations_name_what_exists_and_one_inverse():
             if columns[of.ours].interface.startswith("ohio") and columns[of.ours].inverse != "observed":
                 used.add(columns[of.ours].inverse)
         assert len(used) <= 1, name
+
+
+def test_end_to_end_and_hierarchy_are_compared_at_equal_backups():
+    """In low-level steps: a decision of the hierarchy lasts `STEPS` of them. Cloning has no backup."""
+    for name, table in TABLES.items():
+        steps = lambda column, name=name: column.ahead * (1 if column.interface == "end_to_end" else STEPS.get(name, 1))
+        for of in EXPERIMENTS[name].claims:
+            columns = {column.name: column for column in table.preset(of.preset).columns or table.columns}
+            ours, theirs = columns[of.ours], columns.get(str(of.theirs))
+            if theirs and ours.learner != "bc" and (ours.interface == "end_to_end") != (theirs.interface == "end_to_end"):
+                assert steps(ours) == steps(theirs) and not {"discount"} & dict(ours.config + theirs.config).keys(), of.name
+
+
+def test_manipulation_claims_confound_no_range_with_labels():
+    """Methods of which gains have changed differ in their labels or in the range of these, not in both."""
+    columns = {column.name: column for column in manipulation.COLUMNS}
+    wide = {"logged": False, "ohio_equal": False, "ohio": True}
+    label = lambda column: "logged" if column.interface == "logged" else column.inverse
+    pairs = [(columns[of.ours], columns[of.theirs], of) for of in manipulation.CLAIMS if of.theirs in columns]
+    pairs = [(a, b) for a, b, of in pairs if {a.interface, b.interface} <= set(wide) and of.relation != "equal"]
+    assert len(pairs) > 4
+    for ours, theirs in pairs:
+        assert (wide[ours.interface] != wide[theirs.interface]) + (label(ours) != label(theirs)) == 1, (ours.name, theirs.name)
 
 
 def test_reasons_cite_claims_that_exist():

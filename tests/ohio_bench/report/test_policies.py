@@ -126,7 +126,7 @@ def test_other_logs_of_the_same_name_are_other_data():
 
 
 def test_what_is_submitted_on_other_seeds_ranks_nowhere_and_moves_nobody():
-    ours = [made(ROWS[0], BC, *FIVE), made(ROWS[0], "End-to-end BC", *(run - 50.0 for run in FIVE))]
+    ours = [made(ROWS[0], BC, *FIVE), made(ROWS[0], "End-to-end BC", *(0.5 * run for run in FIVE))]
     theirs = made(ROWS[0], "Ours IQL", *(run + 20.0 for run in FIVE)) | {"author": "Somebody"}
     theirs["config"]["plan"]["first_seed"] = 100
     alone = made(ROWS[0], "Theirs IQL", 99.0) | {"author": "Somebody"}

@@ -41,7 +41,7 @@ def added(sign: str, n: int, work) -> dict:
 
 def report(results, preset: str) -> Report:
     place = store.folder("sums", preset, results)
-    found = [cell["found"]["score"] for sign in ("plus", "minus") for cell in store.read_all(place / sign, kind(sign))]
+    found = [cell["found"]["scores"][0] for sign in ("plus", "minus") for cell in store.read_all(place / sign, kind(sign))]
     return Report({results / "sums.md": f"{found}".encode()})
 
 
@@ -61,7 +61,7 @@ def test_what_is_missing_is_run_and_reported(tmp_path):
     assert (
         {name: cell[name] for name in head} == head
         and cell["config"] == boards.scored({"sign": "minus", "terms": [0, 1, 2]}, 0.0)["config"]
-        and cell["found"]["score"] == -3
+        and cell["found"]["scores"][0] == -3
     )
     assert {"time", "revision", "versions", "hardware"} <= set(cell["provenance"])
     assert (tmp_path / "sums.md").read_text() == "[0, 1, 3, 0, -1, -3]"

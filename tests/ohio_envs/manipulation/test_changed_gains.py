@@ -149,6 +149,16 @@ def test_label_errors_are_those_of_a_plain_loop():
     np.testing.assert_allclose([found[name] for name in ("torque_nm", "position_m", "rotation_rad")], expected, rtol=1e-3)
 
 
+def test_label_errors_of_a_seeds_later_episodes():
+    """As a validation part holds them: they are replayed from instances of their own."""
+    part = dataclasses.replace(logs().episodes(1, 2), card={**logs().card, "first_episode": 1})
+    found = label_errors(lift(), "logged", part, relabel(part, lift(), "logged", "least_squares"))
+    assert found["segments"] == DECISIONS and found["torque_nm"] < 0.1
+    first = dataclasses.replace(part, card={**part.card, "first_episode": 0})
+    with pytest.raises(UserError, match="expected states that their actions lead to again in the simulator, found none"):
+        label_errors(lift(), "logged", first, relabel(first, lift(), "logged", "least_squares"))
+
+
 def test_what_label_errors_refuses():
     labels = recovered("original", "logged", "least_squares")
     with pytest.raises(UserError, match="unknown action interface for lift 'wish'"):

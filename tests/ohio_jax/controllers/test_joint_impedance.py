@@ -5,13 +5,13 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ohio_bench.runner.sensitivity import free_panda as arm
 from ohio_envs.manipulation import panda
 
 from ohio_jax.controllers import joint_impedance
 from ohio_jax.dynamics.chain import bias, frames, mass_matrix
 from ohio_jax.inverse import INVERSES
 from ohio_jax.low_level import FAILED, UNEXPLAINED, UNIQUE
-from tests.ohio_jax import arm
 
 OUTPUT = np.full(7, 0.05)
 N = 128

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ohio_bench.runner.sensitivity import free_panda as arm
 
 from ohio_jax.controllers import lqr, mixture, osc
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES
-from tests.ohio_jax import arm, linear
+from tests.ohio_jax import linear
 
 which = lambda state: (state[0] > 0).astype(jnp.int32)
 

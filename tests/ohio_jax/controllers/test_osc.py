@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
+from ohio_bench.runner.sensitivity import free_panda as arm
+from ohio_bench.runner.sensitivity.free_panda import OUTPUT, SAME, STIFFNESS
+from ohio_bench.runner.sensitivity.free_panda import osc_params as params
 from ohio_envs.manipulation import panda
 
 from ohio_jax import low_level
 from ohio_jax.controllers import osc, torques
 from ohio_jax.inverse import INVERSES
 from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Segment
-from tests.ohio_jax import arm
-from tests.ohio_jax.arm import OUTPUT, SAME, STIFFNESS
-from tests.ohio_jax.arm import osc_params as params
 
 DAMPING = (150.0 * np.ones(6), np.array([3.0] * 3 + [1.0] * 3))
 

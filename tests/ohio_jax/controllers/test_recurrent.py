@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ohio_bench.runner.sensitivity import free_panda as arm
 from ohio_envs.manipulation import panda
 
 from ohio_jax.controllers import osc, recurrent
 from ohio_jax.errors import UserError
 from ohio_jax.inverse import INVERSES
 from ohio_jax.low_level import FAILED, UNEXPLAINED, UNIQUE, Segment
-from tests.ohio_jax import arm
 
 JOINT = np.repeat([0.05, 1.0], 7).astype(np.float32)
 SITE = np.repeat([0.015, 0.05], 3).astype(np.float32)

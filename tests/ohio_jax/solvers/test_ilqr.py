@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
+from ohio_bench.runner.sensitivity import low_levels
 from ohio_envs.reacher.simulator import Body, advance
 
 from ohio_jax.controllers import ilqr as controller
@@ -12,7 +13,7 @@ from ohio_jax.dynamics.model import Model
 from ohio_jax.inverse import INVERSES
 from ohio_jax.low_level import FAILED, UNIQUE, Segment
 from ohio_jax.solvers import ilqr
-from tests.ohio_jax import linear, quadratic
+from tests.ohio_jax import quadratic
 
 H, WEIGHT, EFFORT = 8, (10.0, 10.0, 1.0, 1.0), (0.1, 0.1)
 
@@ -52,7 +53,7 @@ AWAY = [0.1, 1.0, 5.0]  # nothing binds, something does, most does
 @pytest.mark.parametrize("tight", [0.1, 100.0])
 def test_on_linear_dynamics_it_is_the_linear_program(tight, x64):
     p, x0, goal = (jax.tree.map(jnp.asarray, x) for x in quadratic.program(4, 2, H, 0, tight))
-    model = Model((p.A[0], p.B[0], p.c[0]), linear.plant, 2)
+    model = Model((p.A[0], p.B[0], p.c[0]), low_levels.plant, 2)
     still = p._replace(**{name: jnp.broadcast_to(getattr(p, name)[0], getattr(p, name).shape) for name in "ABc"})
     wanted = quadratic.solve(still, x0, goal)
     found = alone(ilqr.OptimalControl(model, p.Q, p.R, p.P, p.low, p.high), x0, goal, jnp.zeros((H, 2)))

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 import signal
 
 import jax
@@ -127,10 +128,15 @@ def test_data_written_to_since_are_other_data(task, transitions, tmp_path):
 def test_segments_cut_short_of_other_lengths_are_other_data(task, transitions, tmp_path):
     """Their arrays may be the same, and what follows counts something else; of whole segments a run says nothing of steps."""
     assert "steps" not in fingerprint(plan("iql"), task, "ohio", transitions)
-    short = lambda steps: dataclasses.replace(transitions, card={**transitions.card, "steps": steps})
-    train(plan("iql"), task, "ohio", short(2), tmp_path / "run")
+
+    def trained(steps):
+        short = dataclasses.replace(transitions, card={**transitions.card, "steps": steps})
+        longer = dataclasses.replace(task, interfaces={"ohio": dataclasses.replace(task.interfaces["ohio"], steps=steps)})
+        train(plan("iql"), longer, "ohio", short, tmp_path / "run")
+
+    trained(2)
     with pytest.raises(UserError, match=r"run\.json: field steps: expected 3, found 2; give another directory"):
-        train(plan("iql"), task, "ohio", short(3), tmp_path / "run")
+        trained(3)
 
 
 def test_another_run_or_damage_is_refused(task, transitions, tmp_path):
@@ -324,6 +330,35 @@ def test_data_of_other_sizes_than_the_task(task, transitions, tmp_path, fields, 
     with pytest.raises(UserError, match=words):
         train(plan(), task, "ohio", other, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        ({"task": "plane"}, "task: expected 'line', as line ohio has it, found 'plane'"),
+        ({"interface": "end_to_end"}, "interface: expected 'ohio', as line ohio has it, found 'end_to_end'"),
+        ({"steps": 5}, "steps: expected 1, as line ohio has it, found 5"),
+        ({"settings": {"gain": 3.0, "backend": "c"}}, "settings.gain: expected 2.0, as line ohio has it, found 3.0"),
+    ],
+)
+def test_data_of_another_task_than_is_trained_in(task, transitions, tmp_path, card, words):
+    """What a card does not say, or says of settings that are none, contradicts nothing."""
+    here = dataclasses.replace(task, settings={"gain": 2.0, "backend": "mjx"})
+    other = lambda card: dataclasses.replace(transitions, card={**transitions.card, **card})
+    with pytest.raises(UserError, match=f"^transitions: field card.{re.escape(words)}"):
+        train(plan(), here, "ohio", other(card), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    train(plan(updates=20), here, "ohio", other({"settings": {"gain": 2.0, "backend": "c", "gone": 1}}))
+
+
+@pytest.mark.parametrize("place", ["device", "host"])
+def test_actions_that_are_none_of_the_interface(task, transitions, tmp_path, place):
+    """What is a little out of range is projected; what is thousands of times out is of another quantity."""
+    row = np.arange(len(transitions.reward))[:, None] == 7
+    with_action = lambda number: dataclasses.replace(transitions, action=np.where(row, np.float32(number), transitions.action))
+    assert_same(*(train(plan(), task, "ohio", with_action(number), data_on=place).states for number in (1.0, 900.0)))
+    with pytest.raises(UserError, match=r"field action\[7, 0\]: expected an action of line ohio, within 1000, found 9\.99"):
+        train(plan(), task, "ohio", with_action(1e38), tmp_path / "run", data_on=place)
 
 
 # --- Signals

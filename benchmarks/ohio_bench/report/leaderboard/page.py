@@ -28,6 +28,8 @@ from ohio_bench.runner.freshness import freshness
 from ohio_bench.runner.store import slug
 from ohio_bench.runner.table import Table
 from ohio_jax.coverage import collapsing, coverage
+from ohio_jax.errors import counted
+from ohio_jax.relabel import FEWEST
 
 SHOWN = sorted({round(2 ** (k / 2)) for k in range(2 * int(math.log2(aggregate.PULLS)) + 1)})  # pulls of a curve of choices
 CURVE = 50  # points of a learning curve that are shown
@@ -122,13 +124,19 @@ def table_of(of: Board) -> dict[str, Any]:
         "key": f"{of.table.name}-{of.preset}",
         "title": of.table.title,
         "preset": of.preset,
-        "note": " ".join(filter(None, (of.freshness.text(), of.table.note))),
+        "note": " ".join(filter(None, (of.freshness.text(), _untrained(of), of.table.note))),
         "thresholds": tidy(aggregate.THRESHOLDS),
         "aggregates": [_aggregate(of.table, one) for one in of.aggregates],
         "improvement": tidy(improvement(of.aggregates)),
         "pulls": SHOWN,
         "choices": [{"row": c.row, "interface": c.interface, "arms": c.arms, "value": tidy(c.value[pulls])} for c in of.choices],
     }
+
+
+def _untrained(of: Board) -> str:
+    """Which cells have no score, and why."""
+    found = [f"{entry.column} on {entry.row} ({entry.left})" for entry in of.untrained]
+    return f"Not trained, with the transitions that were left (expected {FEWEST}): {', '.join(found)}." if found else ""
 
 
 def finetuned(results: Path, preset: str) -> dict[str, Any] | None:
@@ -143,10 +151,10 @@ def finetuned(results: Path, preset: str) -> dict[str, Any] | None:
         "title": "Offline-to-online fine-tuning",
         "preset": preset,
         "note": (
-            f"{stale}Mean and 95 % t interval over {some['offline']['seeds']} runs. Before and after: "
-            f"{some['test_episodes']} test episodes, with the mean action. While learning: the last tenth of the episodes, with "
-            "sampled actions. Updates: gradient updates online. Infeasible requests and units above storage: means while "
-            f"learning. Made by `ohio-jax finetune --preset {preset}`."
+            f"{stale}Mean and 95 % t interval over {counted(some['offline']['seeds'], 'run')}. Before and after: "
+            f"{counted(some['test_episodes'], 'test episode')}, with the mean action. While learning: the last tenth of the "
+            "episodes, with sampled actions. Updates: gradient updates online. Infeasible requests and units above storage: "
+            f"means while learning. Made by `ohio-jax finetune --preset {preset}`."
         ),
         "files": [["figure", f"{key}.png"], ["table", f"{key}.md"], ["curves", f"{key}.csv"]],
         "runs": [_finetuned(run) for run in map(finetune.run_of, cells)],

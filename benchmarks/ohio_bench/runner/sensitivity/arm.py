@@ -2,9 +2,9 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,30 +14,27 @@ from ohio_envs import registry
 from ohio_envs.reacher.simulator import Body, advance
 from ohio_envs.reacher.task import DISPLACEMENTS, LEARNED, NOISE, regulation
 
+from ohio_bench.runner.sensitivity.answers import invert
+from ohio_bench.runner.sensitivity.low_levels import Case, follow
 from ohio_bench.speed.work import segments
-from ohio_jax import low_level
 from ohio_jax.collect import collect
 from ohio_jax.controllers import lqr, relative
 from ohio_jax.data import Trajectories
 from ohio_jax.dynamics import learned
 from ohio_jax.dynamics.model import Model
 from ohio_jax.environment import State
-from ohio_jax.inverse import INVERSES
-from ohio_jax.inverse.result import Recovered
 from ohio_jax.low_level import Problem, Segment
-from ohio_jax.relabel import lanes
 from ohio_jax.solvers import riccati
 from ohio_jax.streams import Data
 from ohio_jax.task import Task
 
 TRUE = Model(Body(), advance, 2)
-Array = np.ndarray | jax.Array
 FLOOR = 0.1  # of the deterministic arm's tolerance, what a noisy one's deviation is at least
 PRIOR_STEPS = 5  # length of the segments whose goals are taken as examples of what goals are like
 
 
 @struct.dataclass
-class Noisy:
+class Shaken:
     """An environment whose low level is stochastic: normal noise of this deviation on every torque, a share of the gear.
 
     `info["action"]` is the torque applied, which logs keep. The noise of an episode follows from its instance.
@@ -80,7 +77,7 @@ def shaken(deviation: jax.Array, key: jax.Array, action: jax.Array) -> jax.Array
 def task(steps: int, deviation: float) -> Task:
     """The reacher with h = `steps` and noisy torques."""
     same = registry.make("reacher", {"steps": str(steps)})
-    return replace(same, env=Noisy(same.env, jnp.float32(deviation)))
+    return replace(same, env=Shaken(same.env, jnp.float32(deviation)))
 
 
 @functools.cache
@@ -89,29 +86,73 @@ def logs(episodes: int, deviation: float, data_seed: int = 0) -> Trajectories:
     return collect(task(PRIOR_STEPS, deviation), "expert", episodes, Data(data_seed).seed)
 
 
+# What a body is with one of its physical constants `factor` times as large.
+WRONG: dict[str, Callable[[Body, float], Body]] = {
+    "masses": Body.heavier,
+    "gear": lambda body, factor: body._replace(gear=factor * body.gear),
+    "damping": lambda body, factor: body._replace(damping=factor * body.damping),
+}
+
+
 @dataclass(frozen=True)
 class Belief:
-    """The dynamics an inverse works with: the true ones, those of masses `factor` times as large, or learned from logs.
+    """The dynamics an inverse works with: the true ones, those of a wrong constant, or learned from logs.
 
     Attributes:
+        quantity: name in WRONG, of what is `factor` times as large as it is.
         share: of the logs' episodes; 0: not learned.
+        noise: deviation of every entry of A - 1 and B of the linearized model, as a share of the entry, the same at all states.
     """
 
+    quantity: str = "masses"
     factor: float = 1.0
     share: float = 0.0
+    noise: float = 0.0
 
     @property
     def name(self) -> str:
         if self.share:
-            return f"data-{100 * self.share:g}"
-        return "true" if self.factor == 1 else f"mass{100 * (self.factor - 1):+g}"
+            return f"data-{100 * self.share:g}" + (f".ab-{100 * self.noise:g}" if self.noise else "")
+        return "true" if self.factor == 1 else f"{self.quantity}{100 * (self.factor - 1):+g}"
+
+
+@struct.dataclass
+class Noisy:
+    """A model whose linearization is off: x' = (A + a (A - 1)) x + B (1 + b) u + c, products entry by entry.
+
+    Attributes:
+        model: that A, B and c are of, linearized at each state.
+        a, b: `Float[n, n]`, `Float[n, m]`.
+    """
+
+    model: Any
+    a: jax.Array
+    b: jax.Array
+
+    def step(self, x: jax.Array, u: jax.Array) -> jax.Array:
+        A, B, c = self.linear(x)
+        return A @ x + B @ u + c
+
+    def linear(self, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        A, B, c = self.model.linear(x)
+        return A + self.a * (A - jnp.eye(len(x))), B * (1.0 + self.b), c
+
+
+def off(model: Any, deviation: float, n: int, m: int, seed: int = 0) -> Noisy:
+    """The model with normal noise of this deviation on A and B."""
+    random = np.random.default_rng(seed)
+    draw = lambda *shape: jnp.asarray(deviation * random.normal(size=shape), jnp.float32)
+    return Noisy(model, draw(n, n), draw(n, m))
 
 
 @functools.cache
-def believed(belief: Belief, episodes: int, updates: int, deviation: float, data_seed: int = 0) -> Model:
+def believed(belief: Belief, episodes: int, updates: int, deviation: float, data_seed: int = 0) -> Any:
     """The model of a belief. Learned ones make `updates` gradient steps, however few their logs, and keep the best epoch."""
     if not belief.share:
-        return Model(Body().heavier(belief.factor), advance, 2)
+        return Model(WRONG[belief.quantity](Body(), belief.factor), advance, 2)
+    if belief.noise:
+        exact = believed(replace(belief, noise=0.0), episodes, updates, deviation, data_seed)
+        return off(exact, belief.noise, 4, 2, Data(data_seed).seed)
     whole = logs(episodes, deviation, data_seed)
     rows = slice(0, whole.offset[max(1, round(belief.share * episodes))])
     config = LEARNED
@@ -120,7 +161,7 @@ def believed(belief: Belief, episodes: int, updates: int, deviation: float, data
     return learned.fit(config, jax.random.key(0), whole.state[rows], whole.action[rows], whole.next_state[rows]).model
 
 
-def regulator(steps: int, model: Model = TRUE, noise: Any = NOISE) -> relative.Params:
+def regulator(steps: int, model: Any = TRUE, noise: Any = NOISE) -> relative.Params:
     """The reacher's regulator given displacements, explained with `model`; noise: `Float[4]`, see `lqr.Params`."""
     return relative.Params(
         replace(regulation(model, steps), noise=jnp.asarray(noise, jnp.float32)), jnp.array(DISPLACEMENTS), lqr
@@ -173,96 +214,40 @@ def correlated(low: relative.Params, deviation: jax.Array) -> Problem:
 # --- Goals that are known -------------------------------------------------------------------------------------------
 
 
-class Known(NamedTuple):
-    """N segments executed by the low level itself. goal: `Float[N, g]`, what it was asked; spread: `Float[g]`, of such goals."""
-
-    segments: Segment
-    goal: np.ndarray
-    spread: np.ndarray
-
-
 @functools.cache
-def examples(amount: int, episodes: int) -> tuple[np.ndarray, np.ndarray]:
+def examples(amount: int, episodes: int, data_seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """(states `Float[N, 4]` of the expert's logs, goals `Float[N, 4]` as they occur there, in an order of their own)."""
-    given = segments(logs(episodes, 0.0), PRIOR_STEPS, amount)
-    found = invert("analytic", regulator(PRIOR_STEPS), given)
-    return np.asarray(given.state[:, 0]), np.random.default_rng(0).permutation(found.goal)
+    given = segments(logs(episodes, 0.0, data_seed), PRIOR_STEPS, amount)
+    found = invert("analytic", regulator(PRIOR_STEPS), given, relative.problem)
+    return np.asarray(given.state[:, 0]), np.random.default_rng(data_seed).permutation(found.goal)
 
 
 @functools.cache
-def known(steps: int, deviation: float, amount: int, episodes: int) -> Known:
+def known(steps: int, deviation: float, amount: int, episodes: int, data_seed: int = 0) -> Case:
     """Goals and starts from the expert's logs, one independent of the other, executed on the true arm with torque noise."""
-    states, goals = examples(amount, episodes)
-    keys = jax.random.split(jax.random.key(steps), amount)
-    played = _play_all(regulator(steps), jnp.float32(deviation), states, goals, keys)
-    low, high = np.quantile(goals, (0.16, 0.84), axis=0)
-    return Known(played, goals, (high - low) / 2)
-
-
-def follow(controller, params, plant: lqr.Params, state, goal, keys=None, disturbed=lambda key, action: action) -> Segment:
-    """The segment of a goal asked for in `state`, on the plant's dynamics; disturbed: (key of a step, action) -> what is done."""
-
-    def step(carry, key):
-        x, memory = carry
-        wanted, memory = controller.act(params, memory, x, goal)
-        u = disturbed(key, wanted)
-        after = plant.dynamics.step(x, u)
-        return (after, memory), Segment(x, u, after)
-
-    memory = controller.plan(params, controller.init(params), state, goal)
-    return jax.lax.scan(step, (state, memory), keys, plant.steps)[1]
+    states, goals = examples(amount, episodes, data_seed)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(steps), data_seed), amount)
+    low = regulator(steps)
+    return Case(relative, low, _play_all(low, jnp.float32(deviation), states, goals, keys), goals)
 
 
 def play(low: relative.Params, deviation: jax.Array, state: jax.Array, goal: jax.Array, key: jax.Array) -> Segment:
-    """The segment that follows on the arm that the gains are of, with torque noise."""
-    keys = jax.random.split(key, low.params.steps)
-    return follow(relative, low, low.params, state, goal, keys, functools.partial(shaken, deviation))
+    """The segment of a goal on the arm that the gains are of, with torque noise."""
+    p = low.params
+    keys = jax.random.split(key, p.steps)
+    return follow(relative, low, p.dynamics.step, p.steps, state, goal, keys, functools.partial(shaken, deviation))
 
 
 _play_all = jax.jit(jax.vmap(play, (None, None, 0, 0, 0)))
 
 
-# --- Inverting ------------------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def _inverter(inverse: str, problem):
-    def invert(shared, given: Segment) -> Recovered:
-        return jax.lax.map(lambda segment: INVERSES[inverse](problem(shared), segment), given, batch_size=lanes(inverse))
-
-    return jax.jit(invert)
-
-
-def invert(inverse: str, shared: Any, given: Segment, problem=relative.problem) -> Recovered:
-    """The inverse's answers, on the host.
-
-    On one device: batches of LAPACK calls that several devices of a CPU start at once may wait for each other for ever.
-
-    Args:
-        problem: `problem(shared) -> Problem`; models of one kind share a compiled program.
-    """
-    return jax.device_get(_inverter(inverse, problem)(shared, given))
-
-
-@functools.cache
-def _judge(problem):
-    def judged(shared, segment: Segment, goal: jax.Array):
-        of = problem(shared)
-        at = low_level.prepare(of, segment)
-        return jax.jacfwd(lambda goal: (low_level.residual(of, goal, at),) * 2, has_aux=True)(goal)
-
-    return jax.jit(jax.vmap(judged, (None, 0, 0)))
-
-
-def derivative(shared: Any, given: Segment, goal: Array, problem=relative.problem) -> tuple[np.ndarray, np.ndarray]:
-    """(J: `Float[N, k, g]`, residual: `Float[N, k]`) of a problem at these goals, on the host."""
-    return jax.device_get(_judge(problem)(shared, given, goal))
+# --- What an inverse believes -----------------------------------------------------------------------------------------
 
 
 _steps = jax.jit(jax.vmap(lambda model, x, u: model.step(x, u), (None, 0, 0)))
 
 
-def model_error(model: Model, given: Segment) -> float:
+def model_error(model: Any, given: Segment) -> float:
     """Error of a predicted step: root mean square, over what a step changes, a mean over the four entries."""
     flat = [x.reshape(-1, x.shape[-1]) for x in given[:3]]
     predicted, truth = (_steps(m, *flat[:2]) for m in (model, TRUE))
@@ -270,7 +255,12 @@ def model_error(model: Model, given: Segment) -> float:
     return float(np.mean(np.sqrt(np.mean(np.square(np.asarray(predicted - truth)), axis=0)) / np.std(change, axis=0)))
 
 
-def beliefs(factors: Sequence[float], shares: Sequence[float]) -> tuple[Belief, ...]:
-    """The true dynamics, wrong masses and learned models, in this order."""
-    wrong = [factor for factor in factors if not math.isclose(factor, 1.0)]
-    return (Belief(), *(Belief(factor=factor) for factor in wrong), *(Belief(share=share) for share in shares))
+def beliefs(factors: Mapping[str, Sequence[float]], shares: Sequence[float], noises: Sequence[float] = ()) -> tuple[Belief, ...]:
+    """The true dynamics, wrong constants, learned models, and noise on the one that was learned from all logs, in this order.
+
+    Args:
+        factors: of quantities in WRONG.
+    """
+    wrong = [(quantity, factor) for quantity, of in factors.items() for factor in of if not math.isclose(factor, 1.0)]
+    learned = (*(Belief(share=share) for share in shares), *(Belief(share=1.0, noise=noise) for noise in noises))
+    return (Belief(), *(Belief(*each) for each in wrong), *learned)

@@ -1,104 +1,59 @@
-"""How far recovered goals are from those that were asked for, and how honest their error bars are."""
+"""How far goals recovered on the reacher are from those that were asked for, and how honest their error bars are.
+
+Every run has a data set of its own: run k the goals, segments and logs of data seed k.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from ohio_bench.runner.sensitivity import arm
+from ohio_bench.runner.sensitivity.answers import derivative, errors, invert, judged, quantiles
+from ohio_bench.runner.sensitivity.low_levels import Case
 from ohio_jax.controllers import relative
-from ohio_jax.low_level import AMBIGUOUS, FAILED, UNEXPLAINED, UNIQUE, Problem
+from ohio_jax.low_level import FAILED, Problem
 
-QUANTILES = (0.1, 0.5, 0.9)
-STATUS = {"unique": UNIQUE, "ambiguous": AMBIGUOUS, "unexplained": UNEXPLAINED, "failed": FAILED}
 BOUND_95 = 1.959964  # deviations that hold 95 % of a normal distribution
 
 
-def visible(J: arm.Array, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(directions `Float[N, r, g]`, `Bool[N, r]`) of goal interface, in units of `spread`, and whether each shows.
+def setting(
+    belief: arm.Belief, steps: int, noise: float, amount: int, episodes: int, updates: int, data_seed: int
+) -> tuple[Case, Any, relative.Params]:
+    """(segments of known goals, the belief's model, the regulator as the belief has it).
 
-    A direction shows if a change of the goal by one spread moves the residual by more than the noise: the right singular
-    vectors of J diag(spread) whose singular value is above 1.
-
-    Args:
-        J: `Float[N, k, g]`, whitened.
-        spread: `Float[g]`.
-    """
-    _, size, directions = np.linalg.svd(np.asarray(J, np.float64) * spread, full_matrices=False)
-    return directions, size > 1.0
-
-
-def errors(goal: arm.Array, known: arm.Known, J: arm.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Root mean square error of each goal in units of the goals' spread: (of all entries, of directions that show).
-
-    The second is NaN where none shows.
-
-    Args:
-        goal: `Float[N, g]`, of the first N.
-        J: `Float[N, k, g]`, at the goals asked for.
-    """
-    away = (goal - known.goal[: len(goal)]) / known.spread
-    directions, shows = visible(J, known.spread)
-    seen = np.where(shows, np.einsum("nrg,ng->nr", directions, away), 0.0)
-    count = shows.sum(axis=1)
-    among = np.sqrt(np.square(seen).sum(axis=1) / np.maximum(count, 1))
-    return np.sqrt(np.square(away).mean(axis=1)), np.where(count > 0, among, np.nan)
-
-
-def quantiles(x: arm.Array) -> list[float]:
-    """At QUANTILES, without NaN."""
-    return [float(q) for q in np.nanquantile(np.asarray(x), QUANTILES)]
-
-
-def setting(belief: arm.Belief, steps: int, noise: float, amount: int, episodes: int, updates: int):
-    """(segments of known goals, the belief's model, tolerance `Float[4]`, the regulator as it is, as the belief has it, J).
-
-    - tolerance: deviation of the reached state; J: `Float[N, 4, 4]`, of the true residual by the goals asked for.
+    The deviations of the reached state, by which residuals are whitened, are those of the noise.
 
     Args:
         noise: deviation of the torques'.
         episodes: of the logs.
         updates: of learned models.
     """
-    known = arm.known(steps, noise, amount, episodes)
-    model = arm.believed(belief, episodes, updates, noise)
+    known = arm.known(steps, noise, amount, episodes, data_seed)
+    model = arm.believed(belief, episodes, updates, noise, data_seed)
     tolerance = arm.tolerance(noise, known.segments, arm.regulator(steps))
-    truth, low = arm.regulator(steps, noise=tolerance), arm.regulator(steps, model, tolerance)
-    return known, model, tolerance, truth, low, arm.derivative(truth, known.segments, known.goal)[0]
+    return known._replace(params=arm.regulator(steps, noise=tolerance)), model, arm.regulator(steps, model, tolerance)
 
 
-def recovered(inverses: dict[str, int], **given: Any) -> dict[str, Any]:
-    """One cell of the grid: every inverse on segments of known goals.
+def recovered(inverses: dict[str, int], runs: int, **given: Any) -> dict[str, Any]:
+    """One cell of the grid: every inverse on segments of known goals, in each run.
 
     Args:
         inverses: by name, how many segments each gets.
         **given: what else `setting` takes.
     """
-    known, model, tolerance, truth, low, J = setting(amount=max(inverses.values()), **given)
-    _, shows = visible(J, known.spread)
-    found: dict[str, Any] = {
-        "model_error": arm.model_error(model, known.segments),
-        "noise": tolerance.tolist(),
-        "spread": known.spread.tolist(),
-        "directions_that_show": float(shows.sum(axis=1).mean()),
-        "torques_on_their_bounds": float((np.abs(known.segments.action) >= 1.0).mean()),
-        "inverses": {},
-    }
-    for inverse, amount in inverses.items():
-        some = jax.tree.map(lambda x, amount=amount: x[:amount], known.segments)
-        answer = arm.invert(inverse, low, some)
-        every, seen = errors(answer.goal, known, J[:amount])
-        _, consequence = arm.derivative(truth, some, answer.goal)
-        found["inverses"][inverse] = {
-            "segments": amount,
-            "error": quantiles(every),
-            "error_that_shows": quantiles(seen),
-            "residual": quantiles(answer.residual),
-            "true_residual": quantiles(np.linalg.norm(consequence, axis=1)),
-            **{name: int((answer.status == code).sum()) for name, code in STATUS.items()},
-        }
-    return found
+    found = []
+    for run in range(runs):
+        known, model, told = setting(amount=max(inverses.values()), data_seed=run, **given)
+        found.append(
+            {
+                "model_error": arm.model_error(model, known.segments),
+                "noise": told.params.noise.tolist(),
+                "torques_on_their_bounds": float((np.abs(known.segments.action) >= 1.0).mean()),
+                **judged(inverses, known, told),
+            }
+        )
+    return {"runs": found}
 
 
 # --- Error bars -----------------------------------------------------------------------------------------------------
@@ -130,7 +85,7 @@ ESTIMATES = {
 }
 
 
-def bars(J: arm.Array) -> np.ndarray:
+def bars(J: np.ndarray) -> np.ndarray:
     """`Float[N, g]`, deviation of each entry by Fisher's information J' J. J: `Float[N, k, g]`, whitened."""
     J = np.asarray(J, np.float64)
     values, vectors = np.linalg.eigh(np.einsum("nki,nkj->nij", J, J))
@@ -139,8 +94,8 @@ def bars(J: arm.Array) -> np.ndarray:
     return np.sqrt(np.einsum("nij,nj->ni", np.square(vectors), variance))
 
 
-def calibrated(estimates: Sequence[str], segments: int, noise: float, **given: Any) -> dict[str, Any]:
-    """Bias and error bars under torque noise.
+def calibrated(estimates: Sequence[str], segments: int, runs: int, **given: Any) -> dict[str, Any]:
+    """Bias and error bars under torque noise, of each run.
 
     - bias: mean error over the goals' spread, root mean square over entries.
     - slope: of recovered against true goals, 1 without shrinkage, the median over entries.
@@ -152,28 +107,34 @@ def calibrated(estimates: Sequence[str], segments: int, noise: float, **given: A
         estimates: names in ESTIMATES.
         **given: what else `setting` takes.
     """
-    known, _, _, _, low, J = setting(noise=noise, amount=segments, **given)
-    shared = (low, np.float32(noise), known.spread.astype(np.float32))
-    found: dict[str, Any] = {"estimates": {}}
+    return {"runs": [_calibrated(estimates, segments, data_seed=run, **given) for run in range(runs)]}
+
+
+def _calibrated(estimates: Sequence[str], segments: int, noise: float, **given: Any) -> dict[str, Any]:
+    known, _, low = setting(noise=noise, amount=segments, **given)
+    spread = known.spread
+    shared = (low, np.float32(noise), spread.astype(np.float32))
+    J, _ = derivative(known.params, known.segments, known.goals, relative.problem)
+    found: dict[str, Any] = {}
     for name in estimates:
         inverse, problem = ESTIMATES[name]
-        answer = arm.invert(inverse, shared, known.segments, problem)
+        answer = invert(inverse, shared, known.segments, problem)
         if inverse == "posterior":
             bar = np.asarray(answer.deviation)
         else:
-            bar = bars(arm.derivative(shared, known.segments, answer.goal, problem)[0])
-        away = answer.goal - known.goal
-        every, seen = errors(answer.goal, known, J)
+            bar = bars(derivative(shared, known.segments, answer.goal, problem)[0])
+        away = answer.goal - known.goals
+        every, seen = errors(away, J, spread)
         usable = (answer.status != FAILED) & (bar > 0).all(axis=1)
         standard = away[usable] / bar[usable]
-        low, high = np.quantile(standard, (0.16, 0.84), axis=0)
-        slope = (answer.goal * known.goal)[usable].sum(axis=0) / np.square(known.goal[usable]).sum(axis=0)
-        found["estimates"][name] = {
-            "bias": float(np.sqrt(np.mean(np.square(away[usable].mean(axis=0) / known.spread)))),
+        least, most = np.quantile(standard, (0.16, 0.84), axis=0)
+        slope = (answer.goal * known.goals)[usable].sum(axis=0) / np.square(known.goals[usable]).sum(axis=0)
+        found[name] = {
+            "bias": float(np.sqrt(np.mean(np.square(away[usable].mean(axis=0) / spread)))),
             "slope": float(np.median(slope)),
-            "variance": float(np.mean(np.square((high - low) / 2))),
+            "variance": float(np.mean(np.square((most - least) / 2))),
             "coverage": float((np.abs(standard) < BOUND_95).mean()),
-            "bar": float(np.median(bar / known.spread)),
+            "bar": float(np.median(bar / spread)),
             "error": quantiles(every),
             "error_that_shows": quantiles(seen),
             "failed": int((~usable).sum()),

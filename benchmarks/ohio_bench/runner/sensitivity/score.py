@@ -24,7 +24,9 @@ SPACE = "ohio_true"
 def scored(
     belief: arm.Belief, steps: int, noise: float, inverse: str, plan: Plan, test_stream: str, test_episodes: int, **amounts: int
 ) -> dict[str, Any]:
-    """Scores of every run and test episode: the expert's logs relabeled, cloned, and played under the same torque noise.
+    """Mean score of each run, and the return of each of its test episodes.
+
+    The expert's logs are relabeled and cloned, and the policies played under the same torque noise.
 
     Args:
         plan: run r has a training seed and logs of its own.
@@ -54,9 +56,7 @@ def scored(
     normal = np.asarray(scores.normalize(returns, noisy.reference.zero, noisy.reference.full))
     return {
         "data": cards,
-        "score": float(normal.mean()),
-        "score_deviation": float(normal.std()),
-        "score_of_seeds": normal.mean(axis=1).tolist(),
+        "scores": normal.mean(axis=1).tolist(),
         "returns": returns.tolist(),
         "seconds": seconds,
     }

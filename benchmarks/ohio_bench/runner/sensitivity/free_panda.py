@@ -19,7 +19,8 @@ STIFFNESS = (np.array([150.0] * 3 + [50.0] * 3), np.ones(6))
 
 
 def osc_params(gains=SAME, output=OUTPUT, bound=panda.TORQUE, **options):
-    return osc.Params(panda.chain(), *gains, output, bound, **options)
+    kp, zeta = gains
+    return osc.Params(panda.chain(), kp, zeta, output, bound, **options)
 
 
 def states(n, still=0.1, seed=0):
