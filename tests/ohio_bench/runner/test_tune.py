@@ -161,7 +161,7 @@ def test_until_all_trials_are_there_the_declared_plan_is_used(results):
         assert used(results) == (TUNED.preset("tiny").plans["ohio", "bc"], "declared")
         assert used(results, interface="end_to_end")[1].startswith("tuned ")
         report = trials_of(TUNED).report(results, "tiny").write()
-        assert "1 of 8 trials are missing; until all are there, the declared plan is used." in report.paths[0].read_text()
+        assert "Missing: 1 of 8 trials; until all are there, the declared plan is used." in report.paths[0].read_text()
 
 
 def test_every_trial_is_on_the_page_and_the_best_is_marked(results):
@@ -183,12 +183,14 @@ def test_twice_the_updates_are_shown_and_never_chosen(results):
     assert (plan["updates"], first["config"]["plan"]["updates"]) == (20, 10)
     falls = config["actor_lr_decay_steps"] == 10
     assert plan["config"] == {**config, "actor_lr_decay_steps": 20.0 if falls else config["actor_lr_decay_steps"]}
-    path.write_text(json.dumps({**cell, "returns": [[1e6 + value for value in of] for of in first["returns"]]}))
+    longer = [[more + value for value in of] for more, of in zip((1e3, 3e3), first["returns"], strict=True)]
+    path.write_text(json.dumps({**cell, "returns": longer}))
     assert used(results) == before
     text = trials_of(TUNED).report(results, "tiny").write().paths[0].read_text()
-    more = 1e8 / (first["reference"]["full"] - first["reference"]["zero"])  # the same for both runs
+    more = 1e5 / (first["reference"]["full"] - first["reference"]["zero"])  # than the best: once and three times as much
+    half = 12.7062 * more  # Student's quantile of two runs, whose mean has the deviation `more`
     said = "The last line is the best trial with twice the updates, which is not chosen: "
-    assert f"{said}{more:.1f} ({more:.1f} to {more:.1f}) above it." in text and text.count(said) == 2
+    assert f"{said}{2 * more:.1f} ({2 * more - half:.1f} to {2 * more + half:.1f}) above it." in text and text.count(said) == 2
     other_best(results, (best + 1) % 8)  # by which the longer one is of another plan
     assert trials_of(TUNED).report(results, "tiny").write().paths[0].read_text().count(said) == 1
 
