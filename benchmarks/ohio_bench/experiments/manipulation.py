@@ -1,8 +1,8 @@
 """The manipulation table: Lift and Door under controllers whose gains change after the data were made (OHIO, ICLR 2025).
 
-Rows share the data of a task: the scripted expert with noise, under the original gains. Logged high-level actions, as
-reconstructed from the torques under the logging gains, are learned once and transferred zero-shot to every row; OHIO recovers
-high-level actions for the gains of each.
+Rows share the data of a task, logged under the original gains: those named Replay of trained agents, as the paper's, the others
+of a script with noise. Logged high-level actions, as reconstructed from the torques under the logging gains, are learned once and
+transferred zero-shot to every row; OHIO recovers high-level actions for the gains of each.
 
 Policies that no gains enter, of torques end to end and of learned low levels, are transferred zero-shot as well: those of a data
 set are trained once, by the first row that asks for them, and every other row finds them in the work folder. Rows that differ in
@@ -93,20 +93,24 @@ CHANGES = {
 UNFORESEEN = {"Payload", "Friction"}
 
 
-def _row(scene: str, change: str) -> Row:
-    name = f"{scene}-{change}"
-    published = PAPER.get(name, ())
-    paper = {(family, "iql"): figure for family, figure in zip((LOGGED, PUBLISHED), published, strict=False)}
+def _replay(scene: str, change: str) -> Row:
+    paper = {(family, "iql"): figure for family, figure in zip((LOGGED, PUBLISHED), PAPER[f"{scene}-{change}"], strict=True)}
+    return Row(f"{scene}-Replay-{change}", f"{scene.lower()}-replay-v1", paper, CHANGES[change])
+
+
+def _scripted(scene: str, change: str) -> Row:
     data_set = f"{scene.lower()}-noisy{'-all-gains' * (change == 'Mixture')}-v1"
-    return Row(name, data_set, paper, CHANGES[change], change in UNFORESEEN)
+    return Row(f"{scene}-{change}", data_set, {}, CHANGES[change], change in UNFORESEEN)
 
 
-ROWS = tuple(_row(scene, change) for scene in ("Lift", "Door") for change in CHANGES)
-POLICIES = ("none", "random", "noisy-1.0", "noisy-0.7", "noisy-0.3", "expert")
+SCENES, PUBLISHED_GAINS = ("Lift", "Door"), ("Original", "Stiffness", "Damping")
+REPLAY = tuple(_replay(scene, change) for scene in SCENES for change in PUBLISHED_GAINS)
+ROWS = (*REPLAY, *(_scripted(scene, change) for scene in SCENES for change in CHANGES))
+POLICIES = ("none", "random", "noisy-1.0", "noisy-0.7", "noisy-0.3", "script", "medium", "replay", "expert")
 
 
 TRIALS = Trials(
-    row="Lift-Damping",
+    row="Lift-Replay-Damping",
     families={"hierarchy": OHIO, "end-to-end": TORQUES, "learned executor": "HRL joint"},
     grid={
         "iql": (
@@ -148,9 +152,8 @@ def cpu() -> Preset:
 
 def gradient() -> Preset:
     """The paper's rows under the paper's inverse in each of its variants, by the settings that the preset `cpu` learns with."""
-    rows = tuple(row for row in ROWS if row.paper)
     given: dict[str, Any] = {"policies": POLICIES, "columns": GRADIENTS, "tuned_as": "cpu"}
-    return Preset(rows, BUDGETS["cpu"](), runs=5, test_episodes=100, **given)
+    return Preset(REPLAY, BUDGETS["cpu"](), runs=5, test_episodes=100, **given)
 
 
 def paper() -> Preset:
@@ -167,7 +170,7 @@ def as_released(row: Row) -> Row:
 
 def released() -> Preset:
     """The rows of the paper as the authors' code learns and acts, mistakes included; for a GPU."""
-    rows = tuple(as_released(row) for row in ROWS if row.paper)
+    rows = tuple(as_released(row) for row in REPLAY)
     return Preset(rows, BUDGETS["released"](), runs=5, test_episodes=100, policies=POLICIES, columns=RELEASED)
 
 
@@ -183,19 +186,20 @@ TABLE = Table(
         "end_to_end": "none (torques)",
     },
     note=(
-        "Score = 100 J / J_ref, J_ref the mean return of the noise-free scripted expert. Data are collected under the original "
-        "gains, policies tested under the row's (Mixture: collected under all three, tested under the original). Logged "
-        "high-level actions: those of the behavior policy, at most 5 cm and 0.5 rad, reconstructed from its torques under the "
-        "logging gains by least squares, learned once and transferred zero-shot to the row's gains. OHIO: high-level actions "
-        "whose torques under the row's gains come nearest to those logged, within the paper's range, 40 or 50 cm and 1.5 or 1.6 "
-        "rad; same action range: within the behavior policy's; wider action range: policies trained on logged actions that may "
-        "ask for the paper's range. Rescaled: the logged ones in closed form, so that torques at a decision's first step are the "
-        "same. HRL: the reached state is the high-level action, and the low level is a network trained on logs of its own. "
-        "End-to-end torques last one of a decision's five steps, and have the same discount per unit of time; 5-step, 25-step: "
-        "n-step returns. HRL and torques do not depend on the gains: one policy a data set plays all rows of its scene. "
-        "OHIO gradient: the paper's descent from its constant start, from the logged action or from zero, to its last iterate; "
-        "CEM: then the cross-entropy method where its loss is 100 or more. The authors' code offers the first two starts; the "
-        "paper's scores stand beside the first with CEM."
+        "Score = 100 J / J_ref, J_ref the mean return of the expert agent. Data are collected under the original gains, by an "
+        "agent at four moments of its training (Replay) or by a script with noise, and policies tested under the row's "
+        "(Mixture: collected under all three, tested under the original). Logged high-level actions: those of the behavior "
+        "policy, at most 5 cm and 0.5 rad, reconstructed from its torques under the logging gains by least squares, learned "
+        "once and transferred zero-shot to the row's gains. OHIO: high-level actions whose torques under the row's gains come "
+        "nearest to those logged, within the paper's range, 40 or 50 cm and 1.5 or 1.6 rad; same action range: within the "
+        "behavior policy's; wider action range: policies trained on logged actions that may ask for the paper's range. "
+        "Rescaled: the logged ones in closed form, so that torques at a decision's first step are the same. HRL: the reached "
+        "state is the high-level action, and the low level is a network trained on logs of its own. End-to-end torques last one "
+        "of a decision's five steps, and have the same discount per unit of time; 5-step, 25-step: n-step returns. HRL and "
+        "torques do not depend on the gains: one policy a data set plays all rows of its scene. OHIO gradient: the paper's "
+        "descent from its constant start, from the logged action or from zero, to its last iterate; CEM: then the cross-entropy "
+        "method where its loss is 100 or more. The authors' code offers the first two starts; the paper's scores stand beside "
+        "the first with CEM."
     ),
     unit="return",
     metrics=(("success", "success, %", 100.0),),
@@ -204,8 +208,8 @@ TABLE = Table(
     blocks="learner",
 )
 
-CHANGED = tuple(f"{scene}-{change}" for scene in ("Lift", "Door") for change in ("Stiffness", "Damping"))
-GAINS = "Where the controller's stiffness or damping changed,"
+CHANGED = tuple(row.name for row in REPLAY if "Original" not in row.name)
+GAINS = "On the agents' data, where the controller's stiffness or damping changed,"
 # Two methods of a claim differ in their actions or in the range of these, never in both.
 CLAIMS = (
     Claim(
@@ -265,18 +269,18 @@ CLAIMS = (
     ),
     Claim(
         "cloning",
-        "On Lift under changed gains, behavior cloning of recovered actions scores {difference} that of the logged ones, both "
-        "within the behavior policy's range.",
+        "On the agents' data of Lift under changed gains, behavior cloning of recovered actions scores {difference} that of the "
+        "logged ones, both within the behavior policy's range.",
         ours=f"{EQUAL} BC",
         theirs=f"{LOGGED} BC",
         rows=tuple(name for name in CHANGED if name.startswith("Lift")),
     ),
     Claim(
         "unchanged",
-        "On Lift under the logging gains, recovered actions score {difference} the logged ones.",
+        "On the agents' data of Lift under the logging gains, recovered actions score {difference} the logged ones.",
         ours=f"{OHIO} IQL",
         theirs=f"{LOGGED} IQL",
         relation="equal",
-        rows=("Lift-Original",),
+        rows=("Lift-Replay-Original",),
     ),
 )

@@ -66,6 +66,8 @@ def test_published_figures_stand_beside_what_is_as_released():
     of = {row.name: row.paper for row in routing.TABLE.preset("released").rows}
     assert of["NYC-INF"]["E2E (as released)", "cql"] == (48.1, 1.5) and of["NYC-INF"]["OHIO (as released)", "cql"] == (93.0, 1.7)
     of = {row.name: row.paper for row in manipulation.TABLE.preset("released").rows}
-    assert set(of) == {f"{scene}-{change}" for scene in ("Lift", "Door") for change in ("Original", "Stiffness", "Damping")}
-    assert of["Door-Damping"]["OHIO gradient (as released)", "iql"] == (76.7, 28.2)
+    assert set(of) == {
+        f"{scene}-Replay-{change}" for scene in ("Lift", "Door") for change in ("Original", "Stiffness", "Damping")
+    }
+    assert of["Door-Replay-Damping"]["OHIO gradient (as released)", "iql"] == (76.7, 28.2)
     assert all(row.changes == {"dynamics": "released"} for row in supply_chain.TABLE.preset("released").rows)

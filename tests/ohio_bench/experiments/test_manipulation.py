@@ -18,11 +18,12 @@ pytest.importorskip("mujoco")
 
 def test_rows_say_what_changes():
     rows = {row.name: row for row in manipulation.ROWS}
-    assert len(rows) == 12 and {row.instance_family for row in manipulation.ROWS} == {"Lift", "Door"}
-    assert {row.data_set for row in manipulation.ROWS if not row.name.endswith("Mixture")} == {"lift-noisy-v1", "door-noisy-v1"}
+    assert len(rows) == 18 and {row.instance_family for row in manipulation.ROWS} == {"Lift", "Door"}
+    sets = {(row.data_set, "Replay" in row.name) for row in manipulation.ROWS if not row.name.endswith("Mixture")}
+    assert sets == {(f"{scene}-{name}-v1", name == "replay") for scene in ("lift", "door") for name in ("replay", "noisy")}
     assert {row.name.split("-")[1] for row in manipulation.ROWS if row.unforeseen} == {"Payload", "Friction"}
     assert rows["Door-Mixture"].recipe.settings == {"logged": "all"} and rows["Door-Mixture"].settings == {}
-    assert rows["Lift-Damping"].paper == {
+    assert rows["Lift-Damping"].paper == {} and rows["Lift-Replay-Damping"].paper == {
         ("Logged high-level actions", "iql"): (24.1, 11.1),
         ("OHIO gradient from a constant, CEM", "iql"): (75.8, 30.5),
     }
@@ -34,7 +35,7 @@ def test_rows_say_what_changes():
 def test_the_gradient_inverse_has_every_start_without_and_with_the_cross_entropy_method():
     """On the paper's rows, to the last iterate as released; the published figures stand beside the released start with it."""
     made = manipulation.gradient()
-    assert {row.name for row in made.rows} == set(manipulation.PAPER) and made.runs == 5
+    assert {row.name.replace("Replay-", "") for row in made.rows} == set(manipulation.PAPER) and made.runs == 5
     given = lambda name: getattr(inverse.INVERSES[name].__wrapped__, "keywords", {})
     searches = {column.inverse: given(column.inverse) for column in made.columns if "gradient" in column.inverse}
     last = {(of.get("start"), of.get("cem", False)) for of in searches.values() if of.get("last")}

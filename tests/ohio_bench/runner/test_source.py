@@ -51,9 +51,7 @@ def test_what_counts_is_what_a_cell_imports():
     assert {"ohio_envs.datasets[reacher-expert-v1]", "ohio_envs.recipe"} <= set(found)
     assert {"ohio_bench.runner.methods", "ohio_bench.runner.work", "ohio_jax.controllers", "ohio_jax.training"} <= set(found)
     others = (
-        "ohio_jax.learners.td3_bc",
-        "ohio_jax.inverse.gradient",
-        "ohio_envs.routing",
+        *("ohio_jax.learners.td3_bc", "ohio_jax.inverse.gradient", "ohio_envs.routing"),
         "ohio_jax.training.online",
         "ohio_jax.training.hdpo",
         "ohio_bench.experiments",
