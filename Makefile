@@ -29,10 +29,10 @@ install: $(STAMP) ## .venv with everything, for work on the project; the command
 bench: $(STAMP) ## the tables, small: minutes on two cores
 	$(BIN)/ohio-jax bench all --preset quick
 
-bench-routing: $(STAMP) ## the whole vehicle-routing table: up to three hours on two cores
+bench-routing: $(STAMP) ## the vehicle-routing table: some hours on two cores
 	$(BIN)/ohio-jax bench routing --preset cpu
 
-bench-reacher: $(STAMP) ## the whole reacher table: some hours on two cores
+bench-reacher: $(STAMP) ## the reacher table on the data with published figures: some two hours on two cores
 	$(BIN)/ohio-jax bench reacher --preset cpu
 
 bench-supply-chain: $(STAMP) ## the whole supply-chain table: an hour on two cores

@@ -1,5 +1,6 @@
 """The one exception that is meant for the user's eyes, and how its line stays one."""
 
+from collections.abc import Sequence
 from typing import Any
 
 LONGEST_LINE, LONGEST_VALUE = 480, 80  # characters of a message, and of a value that it quotes
@@ -19,9 +20,9 @@ class DivergedError(UserError):
 class TooFewError(UserError):
     """Too few transitions are left to learn from. cards: of what there was, one for each data set."""
 
-    def __init__(self, message: str, cards: list[dict[str, Any]]):
+    def __init__(self, message: str, cards: Sequence[dict[str, Any]] = ()):  # a default, so that it can be pickled
         super().__init__(message)
-        self.cards = cards
+        self.cards = list(cards)
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -33,22 +33,33 @@ from ohio_envs.manipulation import policies as manipulation
 from ohio_envs.reacher import policies as reacher
 
 from ohio_jax import files
+from ohio_jax.errors import UserError, short
 from ohio_jax.training.checkpoint import load_policy, read_run
 
 AGENTS = {"reacher": reacher.AGENTS, **manipulation.AGENTS}
 
 
-def pack(runs: list[str], path: Path) -> None:
-    """Writes the agents of training directories into one file. Raises UserError for a directory that is no finished run."""
+def pack(runs: list[str], path: Path, precision: type = np.float16) -> None:
+    """Writes the agents of training directories into one file. Raises UserError for a directory that is no finished run.
+
+    Args:
+        precision: in which they are kept, and so played.
+    """
     loaded = [load_policy(run, registry.make) for run in runs]
     actors = [jax.tree.map(lambda x: x[0], states.state.actor.params)["params"]["Perceptron_0"] for *_, states in loaded]
     stacked = jax.tree.map(lambda *x: np.stack(x), *actors)
     described = [read_run(run) for run in runs]
     card = {"runs": described, "hidden": loaded[0][2].hidden, "layers": sorted(stacked)}
-    kept = lambda array: array.astype(np.float16)  # for half the size; an agent is what its file holds
-    arrays = {f"{name}.{part}": kept(stacked[name][part]) for name in stacked for part in ("kernel", "bias")}
+    arrays = {f"{name}.{part}": stacked[name][part].astype(precision) for name in stacked for part in ("kernel", "bias")}
     files.write_npz(path, card, arrays)
 
 
 if __name__ == "__main__":
-    pack(sys.argv[2:], AGENTS[sys.argv[1]].file)
+    try:
+        name, *runs = sys.argv[1:] or [""]
+        if name not in AGENTS or not runs:
+            raise UserError(f"expected one of {', '.join(AGENTS)} and training directories, found {short(sys.argv[1:])}")
+        pack(runs, AGENTS[name].file, np.float32 if name == "reacher" else np.float16)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -19,7 +19,7 @@ from ohio_jax.networks.heads import Box
 from ohio_jax.networks.mlp import Actor
 from ohio_jax.task import Policy
 
-MEDIUM = 1  # the stage whose returns lie between a third and two thirds of the last one's
+MEDIUM = 1  # the stage whose returns lie between a quarter and three quarters of the last one's
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class Recipe:
 
     Attributes:
         settings: of the task in which the policy plays, where they are not the task's defaults.
-        behavior_policy: a scripted policy of the task.
+        behavior_policy: a policy of the task.
         episodes, validation_episodes: to train on and to validate with.
     """
 

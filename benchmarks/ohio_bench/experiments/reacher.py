@@ -185,9 +185,11 @@ CLAIMS = (
     ),
     Claim(
         "range",
-        "Behavior cloning of the original's observed states scores {difference} the same without the limit of 1 rad and 1 rad/s.",
+        "On the expert's data, behavior cloning of the original's observed states scores {difference} the same without the limit "
+        "of 1 rad and 1 rad/s.",
         ours="Observed state (paper), within 1 BC",
         theirs="Observed state (paper) BC",
         relation="below",
+        rows=("Reacher-Expert",),
     ),
 )

@@ -95,8 +95,11 @@ class Sources:
         if "sources" not in cell:
             return None
         today, reached = self.code.sources(cell["config"]), [self.stored(cell)]
+        if not reached[0]:  # its file is missing
+            return changes({}, today)
         preset = cell.get("preset", "")
         shown = [[self.kept(preset, note[when]) for when in WHEN] for note in self.shown(preset).get(cell.get("table", ""), ())]
+        shown = [pair for pair in shown if all(pair)]
         for known in reached:  # which grows
             for before, after in [pair for pair in shown for pair in (pair, pair[::-1])]:
                 more = _as_shown(known, today, before, after)
@@ -151,7 +154,7 @@ def _as_shown(known: Digests, today: Digests, before: Digests, after: Digests) -
     if any(known[name] != before.get(name, after.get(name)) for name in known.keys() & (before.keys() | after.keys())):
         return None
     gone = before.keys() - after.keys() - today.keys()
-    new = {name: after[name] for name in after.keys() & (known.keys() | today.keys())}
+    new = {name: after[name] for name in after.keys() & (known.keys() | (today.keys() - before.keys()))}
     return {name: digest for name, digest in {**known, **new}.items() if name not in gone}
 
 

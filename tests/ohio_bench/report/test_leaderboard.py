@@ -215,7 +215,7 @@ def test_claims_about_what_is_shown_are_on_the_page(results):
     assert {of["title"] for of in found} == {"Reacher", "Fine-tuning"}
     (limited,) = (of["text"] for of in found if "limit of 1 rad" in of["text"])  # the only one of the reacher's preset cpu
     assert "; undecided: no run file" in limited
-    assert limited.endswith("Reacher-Medium Observed state (paper) BC and 2 more.")
+    assert limited.endswith("Reacher-Expert Observed state (paper) BC.")
 
 
 def test_no_text_of_a_run_file_becomes_markup(results):
