@@ -52,7 +52,8 @@ PLAN_BEFORE = {"normalize": False, "first_seed": 0}
 BEFORE = {
     "cql": {"bc_warmup": 0.0, "importance": True},
     "cal_ql": {"bc_warmup": 0.0, "importance": True},
-    "iql": {"value_update": "new"},
+    "iql": {"value_update": "new", "bc_warmup": 0, "max_grad_norm": 0.0},
+    "bc": {"periodic_lr": False},
 }
 
 

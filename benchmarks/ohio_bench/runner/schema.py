@@ -15,7 +15,7 @@ from typing import Any
 
 from ohio_jax.errors import UserError, short
 
-VERSION = 4  # of what a run file is. Whoever adds or renames a field raises it, and says in `migration` what older files mean
+VERSION = 5  # of what a run file is. Whoever adds or renames a field raises it, and says in `migration` what older files mean
 DEEPEST = 16  # levels of nesting
 HIGHEST = 3.5e38  # float32's, in which everything is measured
 LONGEST = 100_000  # numbers of a list, or lists of a table
