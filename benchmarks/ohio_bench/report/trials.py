@@ -82,7 +82,7 @@ def _twice(best: dict[str, Any] | None, longer: dict[str, Any] | None) -> str:
         return ""
     found = scores.paired(_runs(longer), _runs(best))
     difference = between(found.effect, found.low, found.high)
-    return f"The last line is the best trial with twice the updates, which is not chosen: {difference} above it."
+    return f"The last line is the best trial with twice the updates, which is not chosen: {difference} over the best."
 
 
 def _line(changes: dict[str, Any], cell: dict[str, Any] | None, best: bool) -> list[str]:
