@@ -41,7 +41,7 @@ def from_arrays(
             truncated, and where both are set the episode has truly ended.
         state, next_state: see `Trajectories`; None: obs and next_obs, where the low level saw what policies see.
         tolerance: how far, within an episode, a number of next_obs may lie from the next step's obs: by
-            tolerance * (1 + |obs|), as where a file has rounded them. Kept is obs; the card's `rounded_steps` counts the steps
+            `tolerance * (1 + |obs|)`, as where a file has rounded them. Kept is obs; the card's `rounded_steps` counts the steps
             that differ.
         allow_nan: whether steps may hold numbers that are not finite. They are kept and counted in the card's
             `nonfinite_steps`, and `relabel` makes the segments that hold one FAILED.

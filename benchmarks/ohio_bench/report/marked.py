@@ -138,7 +138,7 @@ def all_of(experiments: Iterable[Experiment], results: Path = RESULTS) -> Found:
 
 
 def files(found: Found, results: Path, root: Path = Path()) -> dict[Path, bytes]:
-    """What `claims --write` writes: `claims/<experiment>-<preset>.json` of the results, README.md and docs/*.md of the root.
+    """What `claims --write` writes: `claims/<experiment>-<preset>.json` of the results, and README.md and docs of the root.
 
     Raises:
         UserError: for a text that is not UTF-8, and for what `rewritten` refuses.

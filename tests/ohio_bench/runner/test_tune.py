@@ -190,7 +190,8 @@ def test_twice_the_updates_are_shown_and_never_chosen(results):
     more = 1e5 / (first["reference"]["full"] - first["reference"]["zero"])  # than the best: once and three times as much
     half = 12.7062 * more  # Student's quantile of two runs, whose mean has the deviation `more`
     said = "The last line is the best trial with twice the updates, which is not chosen: "
-    assert f"{said}{2 * more:.1f} ({2 * more - half:.1f} to {2 * more + half:.1f}) over the best." in text and text.count(said) == 2
+    change = f"{2 * more:.1f} ({2 * more - half:.1f} to {2 * more + half:.1f}) over the best."
+    assert said + change in text and text.count(said) == 2
     other_best(results, (best + 1) % 8)  # by which the longer one is of another plan
     assert trials_of(TUNED).report(results, "tiny").write().paths[0].read_text().count(said) == 1
 
