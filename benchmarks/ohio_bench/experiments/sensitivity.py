@@ -151,7 +151,13 @@ def cells(b: Budget, kinds: Iterable[str]) -> Iterator[Cell]:
         for words, measure, given in CELLS[kind](b):
             plain = lambda value: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
             config = {name: plain(value) for name, value in given.items()} | {"data_stream": Data().name}
-            yield Cell(f"{kind}/{slug(*words)}", config, partial(timed, measure, given))
+            yield Cell(f"{kind}/{slug(*words)}", config, partial(_alone, measure, given))
+
+
+def _alone(measure: Callable[..., dict[str, Any]], given: dict[str, Any], work: Any) -> dict[str, Any]:
+    """A cell without the programs of those before it: all cells' together are more than one process may map into its memory."""
+    jax.clear_caches()
+    return timed(measure, given, work)
 
 
 # Each of these gives the words of a cell's name, what measures it, and with which arguments.

@@ -374,3 +374,13 @@ def test_bench_survives_kills(filled, tmp_path):
     every = lambda folder: {path.relative_to(folder) for path in (folder / "results").rglob("*") if path.is_file()}
     files = lambda folder: {path for path in every(folder) if ".work" not in path.parts}
     assert all(path.name.endswith(".part") for path in files(tmp_path) - files(filled[0]))
+
+
+@pytest.mark.parametrize("what", ["rows", "columns"])
+def test_names_that_would_share_a_run_file_are_refused(what):
+    made = TINY.preset("tiny")
+    given = {"rows": made.rows, "columns": made.columns or TINY.columns}
+    again = dataclasses.replace(given[what][0], **{"rows": {"changes": {}}, "columns": {"inverse": "other"}}[what])
+    twice = dataclasses.replace(made, **{what: (*given[what], again)})
+    with pytest.raises(UserError, match=f"{what}: expected names that differ, found .* 2 times"):
+        list(table.cells(TINY, twice, [row.name for row in made.rows]))
