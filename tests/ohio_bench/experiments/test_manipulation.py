@@ -59,7 +59,7 @@ def test_torques_are_learned_once_a_data_set(tmp_path, monkeypatch):
 def test_a_row_alone_has_the_cells_it_has_among_all():
     """Those of its place's policies too, though the logs of this row were made elsewhere than those of the place's first."""
     whole, alone = (
-        {cell.name: (cell.config, cell.head) for cell in chosen(EXPERIMENTS["manipulation"], manipulation.cpu(), only)}
+        {cell.name: (cell.config, cell.head) for cell in chosen(EXPERIMENTS["manipulation"], manipulation.scripted(), only)}
         for only in ((), ("Lift-Mixture",))
     )
     assert alone and alone == {name: of for name, of in whole.items() if of[1]["row"] in ("Lift", "Lift-Mixture")}

@@ -258,7 +258,7 @@ MINE = (
     Claim("better", "OHIO scores {difference} end to end.", "OHIO analytical BC", "End-to-end BC", rows=("Reacher-Expert",)),
     Claim("expert", "OHIO scores {difference} the expert.", "OHIO analytical IQL", "expert", rows=("Reacher-Expert",)),
     Claim("close", "OHIO scores {difference} 100.", "OHIO analytical BC", 100.0, "within", 1.0, rows=("Reacher-Expert",)),
-    Claim("gone", "OHIO scores {difference} end to end.", "OHIO analytical BC", "End-to-end BC"),
+    Claim("gone", "OHIO scores {difference} under MPC.", "OHIO analytical BC", "MPC: observed state BC"),
 )
 
 
@@ -269,7 +269,7 @@ def test_claims_of_a_table_from_its_run_files(tmp_path):
     assert (better.verdict, better.effect) == ("holds", pytest.approx(99.0 - 49.8))
     assert (expert.verdict, expert.effect, expert.updates) == ("fails", pytest.approx(50.0 - 99.5), (100, None))
     assert close.verdict == "undecided" and close.why == ""  # two runs, at 98.5 and 99.5
-    assert gone.why == "no run file with a score of Reacher-Medium OHIO analytical BC, Reacher-Medium End-to-end BC"
+    assert gone.why == "no run file with a score of Reacher-Expert MPC: observed state BC"
     assert better.stale and better.cells == ("Reacher-Expert OHIO analytical BC", "Reacher-Expert End-to-end BC")
 
 

@@ -92,13 +92,15 @@ def test_what_several_cells_share_is_on_the_page():
 
 
 def test_aggregates_weigh_data_sets_alike_and_count_a_policy_once():
-    cells = [made(row.name, BC, *FIVE, digest="a") for row in REACHER.preset("cpu").rows]
-    found = entries.entries(REACHER, "cpu", cells)
+    cells = [made(row.name, BC, *FIVE, digest="a") for row in REACHER.preset("horizon").rows]
+    found = entries.entries(REACHER, "horizon", cells)
     (of,) = aggregate.aggregates(REACHER, found)
     assert (of.policies, of.table.shape) == (1, (5, 3)) and of.value["mean"] == pytest.approx(71.0)
     # As wide as the interval of the one policy alone, though three cells hold it.
     assert (of.low["mean"], of.high["mean"]) == pytest.approx((found[0].low, found[0].high))
-    apart = entries.entries(REACHER, "cpu", [made(row.name, BC, *FIVE, digest=row.name) for row in REACHER.preset("cpu").rows])
+    apart = entries.entries(
+        REACHER, "horizon", [made(row.name, BC, *FIVE, digest=row.name) for row in REACHER.preset("horizon").rows]
+    )
     assert aggregate.aggregates(REACHER, apart)[0].policies == 3
 
 

@@ -35,8 +35,9 @@ def test_every_word_has_its_successor():
     assert found["column"] == "OHIO least squares, exact segments only IQL"
     assert (config["interface"], config["behavior_policy"], config["zero_shot"]) == ("ohio", "noisy", True)
     assert config["data_settings"] == {"gains": "original"} and config["task"] == "lift"
-    learned = {"actor_lr": 1e-4, "actor_lr_decay_steps": 10.0, "tau": 0.005, "beta": 3.0, "value_update": "new"}
-    assert config["plan"]["config"] == learned  # the last one as the code did before
+    learned = {"actor_lr": 1e-4, "actor_lr_decay_steps": 10.0, "tau": 0.005, "beta": 3.0}
+    learned |= {"value_update": "new", "bc_warmup": 0, "max_grad_norm": 0.0}  # as the code did before
+    assert config["plan"]["config"] == learned
     learned = {"cql_alpha": 5.0, "n_actions": 4, "bc_warmup": 0.0, "importance": True}  # and the last two
     assert config["offline"]["config"] == learned
     online = {name: value for name, value in config["online"].items() if name != "plan"}
