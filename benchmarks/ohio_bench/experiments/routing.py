@@ -172,6 +172,13 @@ CLAIMS = (
         theirs=f"{COMPAT} IQL",
         rows=NEW_YORKS,
     ),
+    Claim(
+        "uniform",
+        f"{NEW_YORK} equal shares for all regions, for which nothing is learned.",
+        ours=f"{OHIO} IQL",
+        theirs="uniform",
+        rows=NEW_YORKS,
+    ),
     Claim("cloning", f"{NEW_YORK} behavior cloning of the same actions.", f"{OHIO} IQL", f"{OHIO} BC", "within", 3.0, NEW_YORKS),
     Claim(
         "shenzhen",

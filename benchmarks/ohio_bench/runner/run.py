@@ -6,6 +6,7 @@ Run files are all that a later call needs, wherever it is made: the work folder 
 import functools
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +39,11 @@ class Ran(NamedTuple):
 
 
 def chosen(experiment: Experiment, made: Any, only: Iterable[str] = ()) -> list[Cell]:
-    """The cells of a preset; with `only` those of these groups, and those of these names. Raises UserError for another name."""
+    """The cells of a preset; with `only` those of these groups, and those of these names.
+
+    Raises:
+        UserError: for another name, and where two cells have one, and so one run file.
+    """
     groups = list(experiment.groups(made))
     of_groups = [name for name in only if name in groups]
     cells = list(experiment.cells(made, of_groups if only else groups)) if of_groups or not only else []
@@ -48,6 +53,9 @@ def chosen(experiment: Experiment, made: Any, only: Iterable[str] = ()) -> list[
         for name in sorted(named - {cell.name for cell in every}):
             raise unknown(f"{experiment.group} of {experiment.name}", name, groups)
         cells = [cell for cell in every if cell.name in kept | named]
+    for name, amount in Counter(cell.name for cell in cells).items():
+        if amount > 1:
+            raise UserError(f"cells of {experiment.name}: expected names that differ, found {name} {amount} times")
     return [cell._replace(config=store.plain(cell.config)) for cell in cells]
 
 

@@ -11,7 +11,6 @@ from ohio_bench.runner import methods
 from ohio_bench.runner.cell import Cell, preset_of
 from ohio_bench.runner.store import slug
 from ohio_bench.runner.trials import Trials
-from ohio_jax.errors import UserError
 from ohio_jax.streams import Test
 from ohio_jax.task import Task
 from ohio_jax.training.plan import Plan
@@ -185,8 +184,6 @@ def changed(table: Table, preset: str, made: Preset) -> Table:
 
 def cells(table: Table, preset: Preset, names: Iterable[str]) -> Iterator[Cell]:
     """The cells of the rows of these names, and the scripted policies of their places, in the preset's order."""
-    _check_names("rows", [slug(row.name) for row in preset.rows])
-    _check_names("columns", [slug(column.family, column.learner) for column in preset.columns or table.columns])
     rows = tuple(row for row in preset.rows if row.name in set(names))
     # Where a family's policies play, whichever rows are chosen.
     first = {row.instance_family: datasets.task_of(row.data_set) for row in reversed(preset.rows)}
@@ -199,12 +196,6 @@ def cells(table: Table, preset: Preset, names: Iterable[str]) -> Iterator[Cell]:
         task = home if row.changes is None else tasks(row.task, tuple(row.changes.items()))
         yield _learned_cell(preset, column, row, task, home)
     yield from scripted if preset.dearest else ()
-
-
-def _check_names(what: str, names: list[str]) -> None:
-    """Raises UserError where two have one name in the names of files, by which the later would take the earlier one's place."""
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise UserError(f"{what}: expected names that differ, found {twice[0]} {names.count(twice[0])} times")
 
 
 def _scripted(preset: Preset, tasks: dict[str, Task]) -> Iterator[Cell]:
