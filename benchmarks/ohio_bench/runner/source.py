@@ -1,10 +1,11 @@
 """Which code makes a cell: its modules by digest, kept with its run file; and what of that code is another today.
 
 A cell's sources are the modules that collect, relabel, train and evaluate, those that its settings name (its task's family, its
-inverse, its learner), the part of the runner that calls these, and whatever they import of the suite, with the packages that hold
-them; of a learner or task from elsewhere also what lies beside it. Of a registry only what it says of the chosen names counts, so
-that a new learner changes nothing for the others. Digests are of syntax trees without comments and docstrings, the same for all
-versions of Python. What declares tables, plans and recipes does not count: what it says of a cell is the cell's configuration.
+inverse, its learner), the part of the runner that calls these, and whatever they import of the suite, with the packages that
+hold them; of a learner or task from elsewhere also what it imports or names of what lies beside it. Of a registry only what it
+says of the chosen names counts, so that a new learner changes nothing for the others. Digests are of syntax trees without
+comments and docstrings, the same for all versions of Python. What declares tables, plans and recipes does not count: what it
+says of a cell is the cell's configuration.
 """
 
 import ast
@@ -146,6 +147,8 @@ class Code:
                 continue
             if name.startswith("ohio_envs.") and name.count(".") > 1:
                 out |= _assets(name, path)
+            elif name not in self.files:
+                out |= _assets(name, path, path.read_text(encoding="utf-8"))
             imported = (next((found for found in names if found in files), None) for names in imports)
             waiting += [found for found in imported if found and found not in LEFT and f"{found}.".startswith(followed)]
         for package in {above for name in out for above in _above(name)} & files.keys() - out.keys():
@@ -277,20 +280,23 @@ def _modules(package: str, folder: Path) -> dict[str, Path]:
 
 
 def _own(top: str) -> dict[str, Path]:
-    """The modules of a package from elsewhere; of a module, those in its folder."""
+    """The modules of a package from elsewhere; of a module, those in its folder and in the packages there."""
     spec = getattr(sys.modules.get(top), "__spec__", None) or importlib.machinery.PathFinder.find_spec(top, ["", *sys.path])
     if spec is None or top == "__main__":
         return {}
     if spec.submodule_search_locations:
         return _modules(top, Path(spec.submodule_search_locations[0]))
-    return {file.stem: file for file in Path(spec.origin or "").parent.glob("*.py")}
+    folder = Path(spec.origin or "").parent
+    packages = [file.parent for file in folder.glob("*/__init__.py")]
+    inside = {name: file for package in packages for name, file in _modules(package.name, package).items()}
+    return inside | {file.stem: file for file in folder.glob("*.py")}
 
 
-def _assets(name: str, path: Path) -> Digests:
-    """Of the files that come with a module's package."""
+def _assets(name: str, path: Path, text: str | None = None) -> Digests:
+    """Of the files that come with a module's package; text: only of those that it names."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    files = (file for file in path.parent.iterdir() if file.suffix in ASSETS)
-    return {f"{package}/{file.name}": _content(file, file.stat().st_mtime_ns) for file in files}
+    files = (file for file in path.parent.iterdir() if file.suffix in ASSETS and (text is None or file.name in text))
+    return {f"{package}/{file.name}".lstrip("/"): _content(file, file.stat().st_mtime_ns) for file in files}
 
 
 @functools.lru_cache(maxsize=256)
