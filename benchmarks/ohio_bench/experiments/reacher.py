@@ -1,5 +1,7 @@
 """The reacher table: ways to recover the goals of an LQR low level, beside end-to-end learning (OHIO, ICLR 2025, table 1)."""
 
+from dataclasses import replace
+
 from ohio_envs import plans
 
 from ohio_bench.report.claims import Claim
@@ -49,6 +51,7 @@ EQUAL = (
     Column("End-to-end, 25-step", "end_to_end", "analytic", "iql", ahead=25),
     *(column for column in COLUMNS if column.learner == "bc" and column.family in CLONED),
 )
+MANY = 30_000  # updates of IQL in the preset `long`
 QUICK = ("OHIO analytical", "OHIO least squares", "End-to-end")
 
 # Published for behavior cloning on data of an end-to-end agent: mean and deviation over 30 episodes.
@@ -102,6 +105,15 @@ def horizon() -> Preset:
     return Preset(ROWS, BUDGETS["cpu"](), runs=5, test_episodes=100, policies=POLICIES, columns=EQUAL)
 
 
+def long() -> Preset:
+    """IQL's methods of equal horizon on one row for longer: in the trials, twice the updates still change end-to-end learning."""
+    made = horizon()
+    rows = tuple(row for row in ROWS if row.name == TRIALS.row)
+    columns = tuple(column for column in EQUAL if column.learner == "iql")
+    lasting = {key: plan.lasting(MANY) for key, plan in made.plans.items() if key[-1] == "iql"}
+    return replace(made, rows=rows, columns=columns, plans=lasting, tuned_as="horizon")
+
+
 def paper() -> Preset:
     """The published budgets; for a GPU."""
     dearest = tuple(column.name for column in COLUMNS if column.learner == "iql")
@@ -112,7 +124,7 @@ TABLE = Table(
     name="reacher",
     title="Reacher",
     columns=COLUMNS,
-    presets={"quick": quick, "cpu": cpu, "horizon": horizon, "paper": paper},
+    presets={"quick": quick, "cpu": cpu, "horizon": horizon, "long": long, "paper": paper},
     trials=TRIALS,
     low_levels={
         **dict.fromkeys(("ohio", "ohio_true"), "LQR"),
@@ -139,7 +151,7 @@ TABLE = Table(
 
 # Of the inverses, least squares is the one that claims are about. What is compared with end-to-end learning looks as far ahead
 # and is backed up over as many low-level steps.
-EQUALLY = "of as long a horizon and backup"
+EQUALLY, LONG = "of as long a horizon and backup", "On Reacher-Medium, after"
 CLAIMS = (
     Claim(
         "end-to-end",
@@ -182,6 +194,32 @@ CLAIMS = (
         margin=1.0,
         rows=("Reacher-Expert",),
         preset="horizon",
+    ),
+    Claim(
+        "end-to-end-long",
+        f"{LONG} {{updates}} updates, IQL on recovered actions scores {{difference}} end-to-end IQL {EQUALLY}, five low-level "
+        "steps.",
+        ours=f"{LEAST_SQUARES} IQL",
+        theirs="End-to-end, 5-step IQL",
+        preset="long",
+    ),
+    Claim(
+        "end-to-end-25-long",
+        f"{LONG} {{updates}} updates and with returns of five decisions, IQL on recovered actions scores {{difference}} "
+        f"end-to-end IQL {EQUALLY}, 25 low-level steps.",
+        ours=f"{LEAST_SQUARES}, 5 decisions IQL",
+        theirs="End-to-end, 25-step IQL",
+        preset="long",
+    ),
+    Claim(
+        "observed-long",
+        f"{LONG} {{updates}} updates, IQL on recovered actions scores {{difference}} IQL on the observed states, for which "
+        "nothing is inverted.",
+        ours=f"{LEAST_SQUARES} IQL",
+        theirs=f"{OBSERVED} IQL",
+        relation="within",
+        margin=5.0,
+        preset="long",
     ),
     Claim(
         "range",
