@@ -69,5 +69,4 @@ ACTION = ActionModel(
     unclipped=lambda goal, at: (at.params.largest * project(goal) - at.state)[None],
     scale=lambda segment, at: 1.0,
     bounds=lambda unclipped, at: (0.0, jnp.inf),
-    execute=lambda goal, at: act(at.params, (), at.state, goal)[0][None],
 )

@@ -18,11 +18,11 @@ def act(state, goal):
     return order_up_to.act(PARAMS, order_up_to.init(PARAMS), jnp.asarray(state, jnp.float32), jnp.asarray(goal, jnp.float32))[0]
 
 
-def invert(state, action):
-    """The analytic inverse of a batch of one-step segments."""
+def invert(state, action, inverse="analytic"):
+    """An inverse of a batch of one-step segments."""
     state, action = (jnp.asarray(x, jnp.float32)[:, None] for x in (state, action))
     problem = order_up_to.problem(PARAMS)
-    return jax.jit(jax.vmap(lambda segment: INVERSES["analytic"](problem, segment)))(Segment(state, action, state))
+    return jax.jit(jax.vmap(lambda segment: INVERSES[inverse](problem, segment)))(Segment(state, action, state))
 
 
 def test_orders_lead_to_the_level_and_have_a_derivative():
@@ -44,6 +44,18 @@ def test_every_order_comes_back():
     np.testing.assert_allclose(np.asarray(found.goal)[~ordered], (state / LARGEST)[~ordered], atol=1e-6)
     np.testing.assert_array_equal(found.status, np.where(ordered.all(axis=1), UNIQUE, AMBIGUOUS))
     assert 0.02 < (found.status == UNIQUE).mean() < 0.98
+
+
+def test_a_search_finds_levels_from_below_the_position():
+    """An order says where its level is, also to a search that begins at levels at which nothing is ordered."""
+    random = np.random.default_rng(1)
+    state, goal = random.uniform(0.5, 1, (500, 3)) * LARGEST, random.uniform(0.5, 1, (500, 3))
+    action = jax.vmap(act)(state, goal)
+    found = invert(state, action, "least_squares")
+    assert np.isin(found.status, (UNIQUE, AMBIGUOUS)).all()
+    ordered = np.asarray(action) > 0
+    np.testing.assert_allclose(np.asarray(found.goal)[ordered], goal[ordered], atol=1e-5)
+    assert (np.asarray(found.goal)[~ordered] <= (state / LARGEST)[~ordered] + 1e-5).all()
 
 
 def test_what_the_low_level_would_not_do():
