@@ -43,7 +43,7 @@ FLAGS = {
         "": NAMES,
         "--policy": NAMES,
         "--episodes": COUNTS,
-        "--seed": SEEDS,
+        "--seed": (*SEEDS, str(2**26)),
         "--training-seed": SEEDS,
         "--set": SETTINGS,
         "--out": OUTPUTS,

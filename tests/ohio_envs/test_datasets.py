@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import asdict, replace
 
 import jax
@@ -25,6 +26,23 @@ SMALL = datasets.Recipe("routing-synthetic", "dtv", 70, 7, {"regions": 4, "horiz
 def small(monkeypatch, tmp_path):
     monkeypatch.setenv("OHIO_DATASETS", str(tmp_path / "cache"))
     monkeypatch.setitem(datasets.RECIPES, NAME, SMALL)
+
+
+@pytest.fixture(scope="module")
+def parts_once(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("OHIO_DATASETS", str(tmp_path_factory.mktemp("parts")))
+        patched.setitem(datasets.RECIPES, NAME, SMALL)
+        for seed, episodes in ((0, None), (0, 3), (4, None)):
+            datasets.make(NAME, seed, "train", episodes)
+        return datasets.folder()
+
+
+@pytest.fixture
+def made_parts(small, parts_once):
+    """A cache of two data seeds, of one also its first episodes alone; a third is being made."""
+    shutil.copytree(parts_once, datasets.folder())
+    (datasets.folder() / NAME / "5" / ".train.parts").mkdir(parents=True)
 
 
 # Of the fields of every recipe. A line here never changes and never goes: what would change one is a new version beside it.
@@ -269,6 +287,49 @@ def test_the_command(command):
     assert code == 2 and str(array) in err and err.count("\n") == 1
     code, _, _ = command(f"data make {NAME} --data-seed 4 --again")
     assert code == 0 and command(f"data verify {NAME}")[0] == 0
+
+
+def as_file(folder):
+    shutil.rmtree(folder)
+    folder.write_bytes(b"logs")
+
+
+def swapped(one, other):
+    one.rename(one.with_name("kept"))
+    other.rename(one)
+    one.with_name("kept").rename(other)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda cache: (cache / "0/train/card.json").write_bytes(b""), "0/train/card.json: expected JSON in UTF-8, found damage"),
+        (lambda cache: (cache / "0/train/card.json").write_text("[]"), "0/train/card.json: expected an object, found []"),
+        (lambda cache: (cache / "0/train/card.json").unlink(), "0/train/card.json: expected a readable file, found No such file"),
+        (lambda cache: as_file(cache / "0/train"), "0/train: expected a folder, found a file"),
+        (lambda cache: as_file(cache / "4"), "4: expected a folder, found a file"),
+        (lambda cache: as_file(cache), f"{NAME}: expected a folder, found a file"),
+        (lambda cache: swapped(cache / "0", cache / "4"), "0/train: field card.data_seed: expected 0, found 4"),
+        (lambda cache: swapped(cache / "0/train", cache / "0/train-3"), "0/train: field card.episodes: expected 70, found 3"),
+        (lambda cache: (cache / "0/train").rename(cache / "0/validation"), "card.first_episode: expected 70, found 0"),
+        (lambda cache: (cache / "0/train").rename(cache / "0/trian"), "0: expected train and validation, found 'trian'"),
+        (lambda cache: (cache / "0/train-3/obs.npy").write_bytes(b""), "0/train-3/obs.npy: "),
+        (
+            lambda cache: (cache / "4").rename(cache / "99999999999"),
+            f"{NAME}: expected data seeds, each an integer from 0 to 16777215, found '99999999999'",
+        ),
+        (lambda cache: (cache / "4").rename(cache / "04"), "from 0 to 16777215, found '04'"),
+        (lambda cache: (cache / "4").rename(cache / "x"), "from 0 to 16777215, found 'x'"),
+    ],
+)
+def test_verifying_passes_nothing_over(command, made_parts, spoil, said):
+    for line in ("data verify", f"data verify {NAME}"):
+        code, out, _ = command(line)
+        assert code == 0 and out.count("sound") == 2  # what is being made is no part yet
+    spoil(datasets.folder() / NAME)
+    for line in ("data verify", f"data verify {NAME}"):
+        code, out, err = command(line)
+        assert code == 2 and out == "" and said in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """`data`: data sets by name, and the cities' files."""
 
+from pathlib import Path
 from typing import Any
 
 from ohio_bench.cli.arguments import Add, Number, path_argument, show
-from ohio_jax.errors import UserError, counted
+from ohio_jax import limits
+from ohio_jax.errors import UserError, counted, short
 
 ACTIONS = ("list", "make", "fetch", "verify")
 
@@ -80,17 +82,53 @@ def verify(args) -> None:
         text = f"{args.name}: {found['kind']}, {counted(found['rows'], 'row')}, sound: SHA-256 {found['sha256']}"
         return show(args, {**found, "chunks": chunks}, text)
     cities = [] if args.name else files.verify()
-    known = lambda name, seed: [split for split in datasets.SPLITS if datasets.check(name, seed, split)]
-    checked = [
-        {"name": name, "data_seed": seed, "chunks": datasets.verify(name, seed), "shipped": known(name, seed)}
-        for name in ([args.name] if args.name else datasets.RECIPES)
-        for seed in datasets.cached(name)
-    ]
+    places = [datasets.folder() / name for name in ([args.name] if args.name else datasets.RECIPES)]
+    checked = [_verified(place.name, seed) for place in places if place.exists() for seed in _seeds(place)]
     against = lambda of: f"{' and '.join(of['shipped'])} as shipped" if of["shipped"] else "no digest shipped"
     said = lambda of: f"{counted(of['chunks'], 'chunk')}, sound; {against(of)} for this platform"
     lines = [f"{of['name']}, data seed {of['data_seed']}: {said(of)}" for of in checked]
     lines += [f"{file.name:<40} {file.path or 'not found'}" for file in cities]
     show(args, {"data_sets": checked, "files": _files(cities)}, "\n".join(lines) or f"no data sets in {datasets.folder()}")
+
+
+def _seeds(place: Path) -> list[int]:
+    """The data seeds of a data set in the cache. Raises UserError for what else lies there."""
+    seeds, bounds = [], limits.BUDGETS["data_seed"]
+    for path in _within(place):
+        seeds.append(int(path.name) if path.name.isdecimal() else -1)
+        if str(seeds[-1]) != path.name or not limits.within(seeds[-1], bounds):
+            raise UserError(f"{place}: expected data seeds, each {limits.expected(bounds)}, found {short(path.name)}")
+    return sorted(seed for seed in seeds if _within(place / str(seed)))
+
+
+def _verified(name: str, seed: int) -> dict[str, Any]:
+    """What is found of a data set all of whose parts are read. Raises UserError for damage, and for parts of another."""
+    from ohio_envs import datasets
+
+    from ohio_jax import data
+
+    recipe, chunks = datasets.recipe(name), 0
+    for path in _within(datasets.folder() / name / str(seed)):
+        split, _, episodes = path.name.partition("-")  # the first so many, where one was made smaller
+        if split not in datasets.SPLITS or not (path.name == split or episodes.isdecimal()):
+            raise UserError(f"{path.parent}: expected {' and '.join(datasets.SPLITS)}, found {short(path.name)}")
+        _within(path)  # a folder, where a file may be a data set as well
+        dataset, read = data.verify(path)
+        found = {"first_episode": 0, **dataset.card}
+        part = recipe.part(split, seed, int(episodes) if episodes else None)
+        for field, expected in {"kind": "trajectories", "data_set": name, "data_seed": seed, **part}.items():
+            if found.get(field) != expected:
+                raise UserError(f"{path}: field card.{field}: expected {short(expected)}, found {short(found.get(field))}")
+        chunks += read
+    shipped = [split for split in datasets.SPLITS if datasets.check(name, seed, split)]
+    return {"name": name, "data_seed": seed, "chunks": chunks, "shipped": shipped}
+
+
+def _within(folder: Path) -> list[Path]:
+    """What lies in a folder of the cache, but for what is hidden since it is being made. Raises UserError for a file."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: expected a folder, found a file")
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _described(name: str) -> dict[str, Any]:

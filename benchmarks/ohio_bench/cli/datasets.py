@@ -10,7 +10,10 @@ from ohio_jax.errors import UserError, counted, unknown
 def collect_command(args) -> None:
     """log a scripted policy or a trained checkpoint into a data set"""
     from ohio_jax.collect import collect_to, trained_policy
+    from ohio_jax.streams import SPAN, Data
 
+    if args.seed > (most := Data(int(SPAN) - 1).seed):  # what learns from logs is chosen and tested by later streams
+        raise UserError(f"--seed: expected an integer from 0 to {most}, the last of the data stream, found {args.seed}")
     out = arguments.output(args.out, ".npz", folder=True)
     task, policy = arguments.scripted_policy(args), args.policy
     if task is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ohio_bench.cli.arguments import Add, Number, add_executor, add_processes, names, path_argument, say, show
-from ohio_jax.errors import UserError, counted, unknown
+from ohio_jax.errors import UserError, counted, short, unknown
 
 Found = dict[str, Any]  # of an experiment, what is shown of it
 
@@ -226,7 +226,7 @@ def leaderboard_command(args) -> None:
 
 
 def claims_command(args) -> None:
-    """judge what is claimed of the tables' methods: holds, fails or undecided, from the run files alone"""
+    """judge what is claimed of the tables' methods: holds, fails, undecided or not run, from the run files alone"""
     from ohio_bench.experiments import EXPERIMENTS, join
     from ohio_bench.report import marked
     from ohio_bench.runner.cell import Report
@@ -238,9 +238,11 @@ def claims_command(args) -> None:
             raise unknown("experiment with claims", name, known)
     if args.write and chosen:
         raise UserError("--write: expected with the claims of all experiments, which texts name, found with some")
-    results = Path(args.results)
+    results, texts = Path(args.results), Path(args.texts)
+    if args.write and not (texts / "README.md").is_file():
+        raise UserError(f"--texts: expected a folder with a README.md, found none in {short(args.texts)}")
     found = marked.all_of([of for name, of in known.items() if name in (chosen or known)], results)
-    written = Report(marked.files(found, results, Path(args.texts)) if args.write else {}).write().paths
+    written = Report(marked.files(found, results, texts) if args.write else {}).write().paths
     said = {"claims": marked.as_json(found), "written": list(map(str, written))}
     show(args, said, "\n".join([marked.shown(found), *map(str, written)]))
 

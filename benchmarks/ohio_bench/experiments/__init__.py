@@ -17,7 +17,13 @@ TABLES: dict[str, Table] = {of.TABLE.name: of.TABLE for of in OF}
 
 
 def of_table(declared: Table, claims: tuple[Claim, ...] = ()) -> Experiment:
-    """A results table as the runner takes it: its groups are its rows. claims: what is claimed of its methods."""
+    """A results table as the runner takes it: its groups are its rows. claims: what is claimed of its methods.
+
+    Raises:
+        UserError: for claims that are no tuple of Claim.
+    """
+    if not isinstance(claims, tuple) or not all(isinstance(of, Claim) for of in claims):
+        raise UserError(f"table {declared.name}: claims: expected a tuple of Claim, found {short(claims)}")
     return Experiment(
         name=declared.name,
         command=f"bench {declared.called}",

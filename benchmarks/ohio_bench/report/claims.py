@@ -11,12 +11,12 @@ import string
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ohio_bench.runner.cell import RESULTS, Experiment
-from ohio_jax import scores
+from ohio_jax import limits, scores
 from ohio_jax.errors import UserError, short
 
 ALPHA = scores.LEVEL  # chance that any claim of a family is decided wrongly
@@ -24,6 +24,8 @@ NAMED = 4  # missing cells that a sentence names
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 FIELDS = ("difference", "runs", "rows", "updates", "their_updates")  # what a sentence may be filled with
 DIGITS = 4  # significant ones of stored numbers: what another machine's rounding does not change
+
+Relation = Literal["above", "below", "within", "equal"]
 
 
 @dataclass(frozen=True)
@@ -46,20 +48,28 @@ class Claim:
     sentence: str
     ours: str
     theirs: str | float
-    relation: Literal["above", "below", "within", "equal"] = "above"
+    relation: Relation = "above"
     margin: float = 0.0
     rows: tuple[str, ...] = ()
     statistic: str = "score"
     preset: str = "cpu"
 
     def __post_init__(self):
-        used = {field for _, field, _, _ in string.Formatter().parse(self.sentence) if field is not None}
-        if "difference" not in used or used - set(FIELDS):
-            expected = f"{{difference}} and no other field than {', '.join(FIELDS)}"
-            raise UserError(f"claim {self.name}: field sentence: expected {expected}, found {short(self.sentence)}")
-        if not {"within": self.margin > 0, "equal": self.margin == 0}.get(self.relation, self.margin >= 0):
-            expected = {"within": "a number above 0", "equal": "0"}.get(self.relation, "a number not below 0")
-            raise UserError(f"claim {self.name}: field margin: expected {expected}, found {self.margin:g}")
+        def check(field: str, sound: bool, expected: str) -> None:
+            if not sound:
+                found = short(getattr(self, field))
+                raise UserError(f"claim {short(self.name)}: field {field}: expected {expected}, found {found}")
+
+        number = lambda value: limits.within(value, limits.REAL)
+        fields = f"{{difference}} and no other field than {', '.join(FIELDS)}"
+        check("sentence", _is_template(self.sentence), f"a line of text with {fields}")
+        check("ours", isinstance(self.ours, str), "a method")
+        check("theirs", isinstance(self.theirs, str) or number(self.theirs), "a method or a number")
+        check("relation", self.relation in get_args(Relation), f"one of {', '.join(get_args(Relation))}")
+        check("margin", number(self.margin), "a finite number")
+        sound = {"within": self.margin > 0, "equal": self.margin == 0}.get(self.relation, self.margin >= 0)
+        check("margin", sound, {"within": "a number above 0", "equal": "0"}.get(self.relation, "a number not below 0"))
+        check("rows", isinstance(self.rows, tuple) and all(isinstance(row, str) for row in self.rows), "a tuple of names")
 
     @property
     def region(self) -> tuple[float, float]:
@@ -70,6 +80,16 @@ class Claim:
             "within": (-self.margin, self.margin),
             "equal": (0.0, 0.0),
         }[self.relation]
+
+
+def _is_template(sentence: Any) -> bool:
+    """Whether a sentence can be filled, and then stands as a line between markers."""
+    try:
+        fields = [of for _, *of in string.Formatter().parse(sentence) if of[0] is not None]
+    except (TypeError, ValueError):  # no text, and braces that do not match
+        return False
+    bare = all(name in FIELDS and not spec and conversion is None for name, spec, conversion in fields)
+    return bare and "difference" in (name for name, _, _ in fields) and sentence.isprintable() and "<!--" not in sentence
 
 
 @dataclass(frozen=True)
@@ -111,7 +131,7 @@ class Judged:
         runs, rows: how many count. Rows on which the same two policies play count once. same: rows on which both methods play
             the same policy.
         collapsed: runs of these methods that collapsed, see `ohio_jax.scores.collapsed`; no interval covers what such runs do.
-        cells: names of what was compared. missing: of what was not there.
+        cells: names of what was compared. missing: of what has no run file, or none with the statistic.
         stale: whether any of them is.
     """
 
@@ -190,15 +210,16 @@ def _compare(claim: Claim, evidence: Evidence, rows: Sequence[str]) -> _Compared
         ours = _find(evidence, row, claim.ours, claim.statistic)
         theirs = None if constant else _find(evidence, row, str(claim.theirs), claim.statistic)
         gone = [name for of, name in ((ours, claim.ours), (theirs, claim.theirs)) if of is None and isinstance(name, str)]
-        untrained += [f"{name} on {row}" for name in gone if (of := evidence.get((row, name))) and not of.values]
-        missing += [f"{row} {name}" for name in gone]
+        left = [name for name in gone if (of := evidence.get((row, name))) and not of.values]
+        untrained += [f"{name} on {row}" for name in left]
+        missing += [f"{row} {name}" for name in gone if name not in left]
         if ours is None or gone:
             continue
         if theirs and (ours.tests != theirs.tests or (theirs.data is not None and ours.data != theirs.data)):
             unpaired.append(row)
         pairs.setdefault((ours.policy, theirs.policy if theirs else ""), (ours, theirs))
     if untrained:
-        return nothing(f"not trained, since too few transitions were left: {', '.join(untrained)}", missing)
+        return nothing(f"not trained, since too few transitions were left: {', '.join(untrained)}")
     if missing:
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         return nothing(f"no run file with a {claim.statistic} of {', '.join(missing[:NAMED])}{more}", missing)

@@ -34,7 +34,7 @@ def difference(of: Judged) -> str:
     if of.claim.relation == "equal" and not of.why:
         return "exactly as much as" if of.verdict == HOLDS else "not exactly as much as"
     if of.effect is None or of.low is None or of.high is None:
-        return "an unknown amount more or less than"
+        return "an undetermined amount more or less than"
     if of.low > 0:
         return f"{of.effect:.1f} ({of.low:.1f} to {of.high:.1f}) more than"
     if of.high < 0:
@@ -43,9 +43,12 @@ def difference(of: Judged) -> str:
 
 
 def sentence(of: Judged) -> str:
-    count = lambda number: f"{number:,}" if number else "?"
-    numbers = dict(zip(FIELDS[1:], map(count, (of.runs, of.rows, *of.updates)), strict=True))
-    return of.claim.sentence.format(difference=difference(of), **numbers)
+    """The claim's, filled; without the clauses of counts that are not known, such as updates of what was not run."""
+    numbers = dict(zip(FIELDS[1:], (of.runs, of.rows, *of.updates), strict=True))
+    unknown, other = "|".join(name for name, number in numbers.items() if not number), r"(?:(?!\{difference\})[^,.])*"
+    text = re.sub(rf",{other}\{{(?:{unknown})\}}{other}(?=[,.](?!\d))", "", of.claim.sentence)
+    counts = {name: f"{number:,}" if number else "some" for name, number in numbers.items()}
+    return text.format(difference=difference(of), **counts)
 
 
 def relation(claim: Claim) -> str:
@@ -56,7 +59,7 @@ def relation(claim: Claim) -> str:
 
 
 def verdict(of: Judged) -> str:
-    return of.verdict + (", stale" if of.stale else "")
+    return "not run" if of.missing else of.verdict + (", stale" if of.stale else "")
 
 
 def counts(of: Judged) -> str:

@@ -1,7 +1,8 @@
 """What a run file may hold: its form, which `run.schema.json` says, and what a schema cannot say.
 
 That is: numbers are finite, lists of numbers are of one length, returns are those of every seed of the plan on every test
-episode, references differ, and texts are of one line. Whoever reads or writes a run file goes through here.
+episode, each run learned from a data set of its own, references differ, and texts are of one line. Whoever reads or writes a run
+file goes through here.
 """
 
 import functools
@@ -191,11 +192,21 @@ def _check_lists(cell: dict[str, Any], tests: dict[str, Any]) -> None:
     cards = cell.get("data", [])
     if len(cards) > 1 and len(cards) != plan.get("seeds", len(cards)):
         raise UserError(f"field data: expected a card for each of {plan['seeds']} runs, or one for all, found {len(cards)}")
+    if "data_set" in config and cards:  # before data sets had names, all runs learned from one
+        _check_data_seeds([card.get("data_seed") for card in cards], plan.get("seeds", len(cards)))
     if tests:
         if len({(len(values), len(values[0])) for values in cell["curve"].values()}) > 1:
             raise UserError("field curve: expected as many rounds and seeds in all curves, found more in one than in another")
         if not any(min(line) > 0 for line in cell["curve"]["episodes"]):
             raise UserError("field curve.episodes: expected a round in which every seed ends an episode, found none")
+
+
+def _check_data_seeds(found: list[int | None], runs: int) -> None:
+    """Raises UserError unless each run learned from a data set of its own."""
+    if None in found:
+        raise UserError(f"field data[{found.index(None)}].data_seed: expected, found none")
+    if len(set(found)) < runs:
+        raise UserError(f"field data: expected {runs} data seeds, one for each run, found {short(found)}")
 
 
 def _check_scores(cell: dict[str, Any], tests: dict[str, Any]) -> None:

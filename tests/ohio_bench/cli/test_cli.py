@@ -190,6 +190,17 @@ def test_evaluate_prints_one_object(command):
     assert command(separate)[1] == out
 
 
+def test_no_episodes_to_choose_or_to_test_by_are_logged(command, tmp_path):
+    """Up to the last seed of the data stream, also those of no stream beyond the others."""
+    line = f"collect routing-synthetic --policy none --episodes 1 --set {SMALL} --out d.npz --seed"
+    most = streams.Data(streams.SPAN - 1).seed
+    for seed in (most + 1, *(of().seed for of in (streams.Selection, streams.ReferenceStream, streams.Test)), 2**32 - 1):
+        code, out, err = command(f"{line} {seed}")
+        assert code == 2 and out == "" and err.count("\n") == 1 and os.listdir(tmp_path) == []
+        assert f"--seed: expected an integer from 0 to {most}, the last of the data stream, found {seed}" in err
+    assert command(f"{line} {most}")[0] == 0
+
+
 def test_a_stream_names_the_episodes(command, capsys):
     """The test stream's by default; those of a seed instead."""
     line = f"evaluate routing-synthetic --policy none --episodes 2 --set {SMALL} --json"

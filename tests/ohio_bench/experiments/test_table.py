@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from ohio_bench.experiments import TABLES, gains, of_table
-from ohio_bench.report import claims
+from ohio_bench.report import claims, marked
 from ohio_bench.report import markdown as render
 from ohio_bench.report.claims import Claim
 from ohio_bench.report.leaderboard import page
@@ -229,6 +229,7 @@ def test_too_few_transitions_are_a_cell_that_says_so(tmp_path, monkeypatch):
     few, absent = claims.of_experiment(experiment, tmp_path)["tiny"]
     assert few.why == "not trained, since too few transitions were left: OHIO, exact segments only BC on Tiny-DTV"
     assert absent.why == "no run file with a score of Tiny-DTV None BC"
+    assert [marked.verdict(of) for of in (few, absent)] == ["undecided", "not run"]
     assert "OHIO, exact segments only BC on Tiny-DTV (4 to 20)" in page.text([board], [], [], {})
     ran.paths[0].unlink()  # of a table that has no other cell there is a page all the same
     alone = experiment.report(tmp_path, "tiny")

@@ -1,25 +1,22 @@
-"""Claims: verdicts against SciPy and by hand, what is missing, texts that follow from run files, and those that are committed."""
+"""Claims: verdicts against SciPy and by hand, what is missing, and texts that follow from run files."""
 
 import dataclasses
 import json
+import math
 import re
-import subprocess
-import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
-from ohio_bench.experiments import EXPERIMENTS, TABLES, manipulation, of_table
+from ohio_bench.experiments import TABLES, of_table
 from ohio_bench.report import claims, evidence, marked
 from ohio_bench.report.claims import ALPHA, Claim, Measured, judge
-from ohio_envs.plans import STEPS
 
 from ohio_jax.errors import UserError
 from ohio_jax.files import write_json
 from tests.ohio_bench import boards
 
-ROOT = Path(__file__).resolve().parents[3]
 SENTENCE = "Ours scores {difference} theirs."
 OURS, THEIRS = [52.0, 54.5, 53.0, 55.0, 53.5], [50.0, 51.0, 50.5, 52.0, 51.5]  # on average 2.6 apart
 
@@ -170,10 +167,14 @@ def test_what_cannot_be_compared_is_undecided_and_says_why():
     assert [of.verdict for of in judged] == ["undecided"] * 2
     assert judged[0].missing == ("B ours", "B theirs") and judged[0].why == "no run file with a score of B ours, B theirs"
     assert "A nobody, B ours, B nobody" in judged[1].why
-    assert "an unknown amount more or less than" in marked.sentence(judged[0])
+    assert marked.sentence(judged[0]) == "Ours scores an undetermined amount more or less than theirs."
+    assert marked.verdict(judged[0]) == "not run"
+    assert marked.lines([("toy", judged[0])]).endswith("more; **not run**: no run file with a score of B ours, B theirs.")
+    assert "| more | not run |" in marked.as_table([("toy", judged[0])])
     assert verdict(claim(), {}, "ABC").why.endswith("of A ours, A theirs, B ours, B theirs and 2 more")
     other = verdict(claim(), one_row(tests="others"))
     assert (other.verdict, other.effect) == ("undecided", None) and other.why.endswith("the two methods differ on A")
+    assert marked.verdict(other) == "undecided"
     assert verdict(claim(), one_row(data="others")).verdict == "undecided"
     alone = {key: dataclasses.replace(of, seeds=(0, *range(i, i + 4))) for i, (key, of) in enumerate(found.items(), 5)}
     assert verdict(claim(), alone).runs == 4  # those that both have
@@ -186,16 +187,52 @@ def test_what_cannot_be_compared_is_undecided_and_says_why():
 @pytest.mark.parametrize(
     ("declared", "words"),
     [
-        ({"sentence": "Ours is better."}, "field sentence: expected {difference}"),
+        ({"sentence": "Ours is better."}, "field sentence: expected a line of text with {difference}"),
         ({"sentence": "Ours scores {difference} {more} theirs."}, "no other field than difference, runs"),
         ({"relation": "within"}, "field margin: expected a number above 0, found 0"),
         ({"relation": "equal", "margin": 1.0}, "field margin: expected 0, found 1"),
         ({"margin": -1.0}, "expected a number not below 0"),
+        ({"margin": math.inf}, "field margin: expected a finite number, found inf"),
+        ({"margin": math.nan, "relation": "within"}, "field margin: expected a finite number, found nan"),
+        ({"margin": "3"}, "field margin: expected a finite number, found '3'"),
+        ({"relation": "more"}, "field relation: expected one of above, below, within, equal, found 'more'"),
+        ({"relation": ["above"]}, "field relation: expected one of above"),
+        ({"theirs": math.nan}, "field theirs: expected a method or a number, found nan"),
+        ({"theirs": -math.inf}, "field theirs: expected a method or a number, found -inf"),
+        ({"theirs": None}, "field theirs: expected a method or a number, found None"),
+        ({"ours": 5.0}, "field ours: expected a method, found 5.0"),
+        ({"rows": "A"}, "field rows: expected a tuple of names, found 'A'"),
+        ({"rows": (1,)}, "field rows: expected a tuple of names, found (1,)"),
+        *(
+            ({"sentence": sentence}, "field sentence: expected a line of text with {difference} and no other field")
+            for sentence in (
+                "{difference:.1f} {difference}",
+                "{difference!r}",
+                "{difference.low}",
+                "{difference} {}",
+                "{difference} {0}",
+                "{difference",
+                "difference}",
+                "{difference} {",
+                "{difference:{runs}}",
+                "",
+                None,
+                "{difference} <!-- claims: toy --> it",
+                "{difference}\n<!-- /claims -->\n",
+                "{difference}\nit",
+            )
+        ),
     ],
 )
 def test_a_bad_declaration_is_one_line(declared, words):
     with pytest.raises(UserError, match=re.escape(words)):
         Claim(**{"name": "c", "sentence": SENTENCE, "ours": "a", "theirs": "b", **declared})
+
+
+@pytest.mark.parametrize("declared", [[claim()], claim(), (claim(), "better"), ("better",), None])
+def test_what_is_no_tuple_of_claims_is_refused(declared):
+    with pytest.raises(UserError, match="table reacher: claims: expected a tuple of Claim, found "):
+        of_table(TABLES["reacher"], declared)
 
 
 def test_two_claims_of_one_name_are_refused():
@@ -219,6 +256,27 @@ def test_words_follow_from_the_interval_whatever_was_claimed():
     assert marked.sentence(between).startswith("Ours scores between ") and " less and " in marked.sentence(between)
     text = marked.lines([("toy", less)])
     assert text.endswith("Claimed: more; **fails**; 5 runs, 1 data set.")
+
+
+@pytest.mark.parametrize(
+    ("template", "known", "unknown"),
+    [
+        ("It scores {difference} it, after {updates} and {their_updates} updates.", ", after 10 and 2,000 updates.", "."),
+        ("It scores {difference} it, after {updates} updates, as ever.", ", after 10 updates, as ever.", ", as ever."),
+        ("It scores {difference} it, in {runs} runs of 0.5 s.", ", in 5 runs of 0.5 s.", ", in some runs of 0.5 s."),
+        ("It scores {difference} it in {runs} runs.", " in 5 runs.", " in some runs."),
+    ],
+)
+def test_counts_that_are_not_known_are_left_out(template, known, unknown):
+    of, ours = Claim("c", template, "ours", "theirs"), "It scores 2.6 (1.8 to 3.4) more than it"
+    assert marked.sentence(verdict(of, one_row(updates=2000))) == ours + known
+    assert marked.sentence(verdict(of, {})) == f"It scores an undetermined amount more or less than it{unknown}"
+
+
+def test_updates_of_a_scripted_policy_are_left_out():
+    of = Claim("c", "It, in {runs} runs, scores {difference} it, after {updates} and {their_updates} updates.", "ours", "theirs")
+    found = one_row(theirs=[50.0], updates=None, seeds=())
+    assert marked.sentence(verdict(of, found)) == "It, in 5 runs, scores 3.6 (2.1 to 5.1) more than it."
 
 
 TEXT = "# T\n\n<!-- claims: toy -->\n<!-- /claims -->\n\nBetween.\n\n<!-- table: toy/c -->\nold\n<!-- /table -->\n"
@@ -276,7 +334,7 @@ def test_claims_of_a_table_from_its_run_files(tmp_path):
 def test_other_logs_of_the_same_name_are_other_data(tmp_path):
     for column, logs in (("OHIO analytical BC", "a"), ("End-to-end BC", "b")):
         cell = boards.cell("Reacher-Expert", column, 50.0)
-        cell["data"][0]["source_sha256"] = logs
+        cell["data"] = [card | {"source_sha256": logs} for card in cell["data"]]
         write_json(tmp_path / "runs" / "reacher" / "cpu" / f"{logs}.json", cell)
     (better,) = claims.of_experiment(of_table(TABLES["reacher"], MINE[:1]), tmp_path)["cpu"]
     assert (better.verdict, better.effect) == ("undecided", None)
@@ -304,94 +362,24 @@ def test_the_command_prints_and_writes(command, tmp_path):
     boards.fill(tmp_path / "results")
     Path("README.md").write_text("<!-- claims: reacher/observed -->\n<!-- /claims -->\n")
     code, out, err = command("claims reacher")
-    assert code == 0 and not err and "undecided" in out and "no run file with a score of Reacher-Expert OHIO least squares" in out
+    assert code == 0 and not err and "not run" in out and "no run file with a score of Reacher-Expert OHIO least squares" in out
     code, out, _ = command("claims --json --write")
     said = json.loads(out)
     assert code == 0 and {of["verdict"] for of in said["claims"]} == {"undecided"} and said["written"][-1] == "README.md"
     assert json.loads(Path("results/claims/reacher-horizon.json").read_text())["claims"] == [
         of for of in said["claims"] if of["experiment"] == "reacher" and of["claim"]["preset"] == "horizon"
     ]
-    assert "**undecided**: no run file with" in Path("README.md").read_text()
+    assert "**not run**: no run file with" in Path("README.md").read_text()
     code, _, err = command("claims gains")
     assert code == 2 and "unknown experiment with claims 'gains'" in err and err.count("\n") == 1
     assert command("claims reacher --write")[0] == 2
 
 
-# --- What is committed ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def committed() -> dict[Path, bytes]:
-    """What `ohio-jax claims --write` would write."""
-    listed = subprocess.run(["git", "ls-files", "results/claims"], cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode or not listed.stdout:
-        pytest.skip("not a git checkout: which results are committed is not known")
-    made = marked.files(marked.all_of(EXPERIMENTS.values(), ROOT / "results"), ROOT / "results", ROOT)
-    assert {ROOT / line for line in listed.stdout.splitlines()} <= set(made)  # no file is left over
-    return made
-
-
-def test_texts_and_evidence_agree(committed):
-    """If this fails: `ohio-jax claims --write`, read what it says now, and commit."""
-    assert {ROOT / "README.md", ROOT / "docs" / "claims.md"} <= set(committed)
-    assert [str(path) for path, content in committed.items() if path.read_bytes() != content] == []
-
-
-def test_a_doctored_sentence_is_found(committed):
-    found = marked.all_of([EXPERIMENTS["routing"]], ROOT / "results")  # whose claims have numbers
-    block = re.search(r"<!-- claims: routing -->.*?<!-- /claims -->", committed[ROOT / "docs" / "claims.md"].decode(), re.S)
-    assert block
-    text = block[0] + "\n"
-    for old, new in ((r" than ", " than twice "), (r"\d+\.\d", "99.9"), (r"\*\*\w+", "**holds for ever")):
-        doctored = re.sub(old, new, text, count=1)
-        assert doctored != text and marked.rewritten(doctored, found) == text
-
-
-def test_no_interval_stands_outside_of_markers():
-    """Of differences and scores; examples in code are none."""
-    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        text = re.sub(r"`[^`\n]*`", "", marked.BLOCK.sub("", path.read_text()))
-        assert re.findall(r"\d \([+-]?\d+(?:\.\d+)? to [+-]?\d", text) == [], path.name
-
-
-def test_declarations_name_what_exists_and_one_inverse():
-    for name, table in TABLES.items():
-        used = set()
-        for of in EXPERIMENTS[name].claims:
-            made = table.preset(of.preset)
-            columns = {column.name: column for column in made.columns or table.columns}
-            assert of.ours in columns and (of.theirs in {*columns, *made.policies} or isinstance(of.theirs, float))
-            assert set(of.rows) <= {row.name for row in made.rows}
-            assert of.statistic in {"score", *(metric for metric, _, _ in table.metrics)}
-            if columns[of.ours].interface.startswith("ohio") and columns[of.ours].inverse != "observed":
-                used.add(columns[of.ours].inverse)
-        assert len(used) <= 1, name
-
-
-def test_end_to_end_and_hierarchy_are_compared_at_equal_backups():
-    """In low-level steps: a decision of the hierarchy lasts `STEPS` of them. Cloning has no backup."""
-    for name, table in TABLES.items():
-        steps = lambda column, name=name: column.ahead * (1 if column.interface == "end_to_end" else STEPS.get(name, 1))
-        for of in EXPERIMENTS[name].claims:
-            columns = {column.name: column for column in table.preset(of.preset).columns or table.columns}
-            ours, theirs = columns[of.ours], columns.get(str(of.theirs))
-            if theirs and ours.learner != "bc" and (ours.interface == "end_to_end") != (theirs.interface == "end_to_end"):
-                assert steps(ours) == steps(theirs) and not {"discount"} & dict(ours.config + theirs.config).keys(), of.name
-
-
-def test_manipulation_claims_confound_no_range_with_labels():
-    """Methods of which gains have changed differ in their labels or in the range of these, not in both."""
-    columns = {column.name: column for column in manipulation.COLUMNS}
-    wide = {"logged": False, "ohio_equal": False, "ohio": True}
-    label = lambda column: "logged" if column.interface == "logged" else column.inverse
-    pairs = [(columns[of.ours], columns[of.theirs], of) for of in manipulation.CLAIMS if of.theirs in columns]
-    pairs = [(a, b) for a, b, of in pairs if {a.interface, b.interface} <= set(wide) and of.relation != "equal"]
-    assert len(pairs) > 4
-    for ours, theirs in pairs:
-        assert (wide[ours.interface] != wide[theirs.interface]) + (label(ours) != label(theirs)) == 1, (ours.name, theirs.name)
-
-
-def test_reasons_cite_claims_that_exist():
-    words = tomllib.loads((ROOT / "benchmarks" / "ohio_bench" / "report" / "comparison.toml").read_text())
-    cited = {name for reason in words["reasons"] for name in re.findall(r"claim `([\w/-]+)`", reason["why"])}
-    assert cited and cited <= {f"{name}/{of.name}" for name, experiment in EXPERIMENTS.items() for of in experiment.claims}
+@pytest.mark.parametrize("texts", ["nowhere", "empty", "README.md"])
+def test_texts_that_are_not_there_write_nothing(command, tmp_path, texts):
+    boards.fill(tmp_path / "results")
+    (tmp_path / "empty").mkdir()
+    Path("README.md").write_text("<!-- claims: reacher/observed -->\n<!-- /claims -->\n")
+    code, out, err = command(f"claims --write --texts {texts}")
+    said = f"--texts: expected a folder with a README.md, found none in '{texts}'"
+    assert (code, out, err) == (2, "", f"ohio-jax claims: {said}\n") and not Path("results/claims").exists()

@@ -20,7 +20,7 @@ def made(row: str, column: str, *runs: float, digest: str | None = None, **confi
     cell = boards.cell(row, column, 0.0)
     cell["config"] |= config
     cell["config"]["plan"]["seeds"] = len(runs)
-    cell["data"][0] |= {} if digest is None else {"sha256": digest}
+    cell["data"] = [cell["data"][0] | ({} if digest is None else {"sha256": digest})]
     returns = [[9.806 * run] * boards.EPISODES for run in runs]
     return {**cell, "returns": returns, "metrics": {"touching": returns}}
 
