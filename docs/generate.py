@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ohio_bench import cli
 from ohio_bench.experiments import EXPERIMENTS
-from ohio_envs import registry
+from ohio_envs import datasets, registry
 
 from ohio_jax import inverse
 from ohio_jax.controllers import CONTROLLERS
@@ -159,6 +159,31 @@ def commands_page() -> str:
     return "\n".join(sections)
 
 
+def datasets_page() -> str:
+    """Every data set as its recipe declares it, and as its card has it where one is in the cache."""
+    text = """Episodes are those to train on and those to validate with, decisions those of the former. Size, return and score are
+of the first data seed in the cache of the machine that made this page; `ohio-jax data make NAME` makes what is not there."""
+    header = ("Name", "Task", "Settings", "Behavior policy", "Episodes", "Decisions", "Data seed", "MiB", "Mean return", "Score")
+    return f"# Data sets\n\n{text}\n\n{table(header, *map(_dataset, datasets.RECIPES))}"
+
+
+def _dataset(name: str) -> list[str]:
+    """The line of a data set."""
+    of, task = datasets.recipe(name), None
+    with contextlib.suppress(UserError):  # for files or extras that are not at hand
+        task = datasets.task_of(name)
+    settings = ", ".join(f"`{key}={value}`" for key, value in of.settings.items())
+    episodes = f"{of.episodes} + {of.validation_episodes}"
+    decisions = f"{of.episodes * task.high_level('ohio').horizon:,}" if task else ""
+    declared = [f"`{name}`", f"`{of.task}`", settings, f"`{of.behavior_policy}`", episodes, decisions]
+    seed = next(iter(datasets.cached(name)), None)
+    card = None if seed is None else datasets.card(name, seed, "train")
+    if task is None or card is None:
+        return [*declared, *[""] * 4]
+    size, mean = datasets.size(name, seed) / 2**20, card["return_mean"]
+    return [*declared, f"{seed}", f"{size:.0f}", f"{mean:,.1f}", f"{float(task.score(mean)):.1f}"]
+
+
 def summary_of(text: str | None) -> str:
     text = " ".join((text or "").split())
     return (text[:1].upper() + text[1:]).rstrip(".") + "."
@@ -175,6 +200,7 @@ def reference_pages() -> dict[str, str]:
     ]
     return {
         "commands": commands_page(),
+        "datasets": datasets_page(),
         "controllers": "# Low-level policies\n\n" + table(("Name", "What it does", "Module"), *controllers),
         "inverses": "# Inverses\n\n" + table(("Name", "What it does", "Module"), *inverses),
         "learners": learners_page(),

@@ -2,11 +2,13 @@
 
 import dataclasses
 import importlib.util
+import itertools
+import re
 import sys
 
 import pytest
 from ohio_bench import cli
-from ohio_envs import registry
+from ohio_envs import datasets, registry
 
 from ohio_jax.controllers import CONTROLLERS
 from ohio_jax.inverse import INVERSES
@@ -51,6 +53,39 @@ def test_every_flag_is_on_the_page_of_commands(pages):
         assert [
             flag for flag in flags if flag.startswith("--") and "help" not in flag and flag != "--json" and flag not in section
         ] == []
+
+
+def test_data_sets_are_on_their_page_as_declared(pages):
+    assert [name for name in datasets.RECIPES if f"\n| `{name}` | " not in pages["datasets"]] == []
+    line = "| `1w3s-heur-v1` | `supply-chain-1w3s` |  | `s_policy` | 500 + 50 | 15,000 |"
+    assert line in pages["datasets"]
+
+
+def test_data_sets_in_the_cache_are_measured(generate, monkeypatch, tmp_path):
+    monkeypatch.setenv("OHIO_DATASETS", str(tmp_path))
+    small = datasets.Recipe("routing-synthetic", "dtv", 10, 1, {"regions": 4, "horizon": 5})
+    monkeypatch.setitem(datasets.RECIPES, "small-dtv-v1", small)
+    found = datasets.load_dataset("small-dtv-v1", data_seed=3)
+    returns = found.train.returns
+    measured = f"| 3 | 0 | {returns.mean():,.1f} | {found.task.score(returns).mean():.1f} |"
+    line = f"| `small-dtv-v1` | `routing-synthetic` | `regions=4`, `horizon=5` | `dtv` | 10 + 1 | 50 | {measured[2:]}"
+    assert line in generate.datasets_page().split("\n")
+
+
+def test_the_table_of_data_sets_is_that_of_the_recipes():
+    """Names in braces stand for one each."""
+    page = (SOURCE.parent / "datasets.md").read_text().split("## The data sets")[1].split("\n## ")[0]
+    told = {}
+    for names, tasks, _, episodes, decisions in re.findall(r"^\| (`.*?) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|$", page, re.M):
+        words = [part.strip("{}").split(",") for part in re.findall(r"\{.*?\}|[^{}]+", names.strip("`"))]
+        for name in map("".join, itertools.product(*words)):
+            told[name] = (tasks, episodes, decisions)
+    assert sorted(told) == sorted(datasets.RECIPES)
+    for name, (tasks, episodes, decisions) in told.items():
+        of = datasets.recipe(name)
+        assert f"`{of.task}`" in tasks and episodes == f"{of.episodes} + {of.validation_episodes}"
+        if not name.startswith(("nyc", "shenzhen")):  # whose files may not be at hand
+            assert int(decisions) == datasets.task_of(name).high_level("ohio").horizon
 
 
 def test_settings_have_defaults_and_allowed_values(generate):
