@@ -94,8 +94,17 @@ def fill(results: Path, preset: str = "cpu") -> None:
     made = [scripted("expert", 100.0)]
     for row, best in (("Reacher-Expert", 99.0), ("Reacher-Mixed", 50.0)):
         made += [cell(row, "OHIO analytical BC", best), cell(row, "OHIO analytical IQL", 50.0), cell(row, "End-to-end BC", 49.8)]
-    for i, of in enumerate(made):
-        write_json(results / "runs" / "reacher" / preset / f"{i}.json", of | {"preset": preset})
+    for of in made:
+        write(results, of | {"preset": preset})
+
+
+def write(results: Path, cell: dict[str, Any]) -> Path:
+    """Writes a run file of the reacher's table under its name, which is returned."""
+    family, _, learner = cell["column"].rpartition(" ")
+    name = slug(cell["row"], *(("policy", cell["column"]) if "policy" in cell["config"] else (family, learner)))
+    path = results / "runs" / "reacher" / cell["preset"] / f"{name}.json"
+    write_json(path, cell)
+    return path
 
 
 def finetuned(interface: str, before: float, during: float, after: float) -> dict[str, Any]:

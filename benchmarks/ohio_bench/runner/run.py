@@ -95,9 +95,11 @@ def run(
     paths = {name: place / f"{name}.json" for name in cells}
     sources = freshness.Sources(results)  # before anything runs: files may change while their old code does
 
-    check = functools.partial(store.check_place, experiment.name, preset)
-
     def stored(name: str) -> bool:
+        def check(found: dict[str, Any]) -> None:
+            store.check_place(experiment.name, preset, found)
+            store.check_cell(cells[name], found)
+
         found = _read(paths[name], name, experiment.kind(name), check)
         as_asked = store.same(found.get("config"), cells[name].config) and not _other_logs(found)
         return as_asked and not (stale and sources.state(found) == "stale")

@@ -39,6 +39,9 @@ def check(cell: Any, kind: str) -> None:
         raise UserError(_explained(error, kind, some))
     _check_time(cell["provenance"]["time"])
     if kind != "speed":
+        for name in ("diverged", "untrained"):
+            if name in cell and "returns" in cell:
+                raise UserError(f"field {name}: expected in place of returns, found beside them")
         tests = cell["tests"] if kind == "finetune" else {}
         _check_lists(cell, tests)
         _check_scores(cell, tests)

@@ -6,6 +6,7 @@ a sentinel of their own. It shows nothing of code in its modules that only other
 """
 
 import contextlib
+import functools
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -80,18 +81,19 @@ def _data_sets_in(folder: Path) -> Iterator[None]:
 def _pick(experiment: Experiment, preset: str, only: tuple[str, ...], results: Path) -> tuple[str, dict[str, Any]]:
     """Name and run file of the cell to run again; ("", {}) where none is stale."""
     place, sources = store.folder(experiment.name, preset, results), freshness.Sources(results)
+    check = functools.partial(store.check_place, experiment.name, preset)
     if len(only) > 1:
         raise UserError(f"--only: expected one cell with --sentinel, found {len(only)}")
     if only:
         path = place / f"{only[0]}.json"
         if not path.exists():
             raise UserError(f"{path}: expected a run file to compare with, found none")
-        cell = store.read(path, experiment.kind(only[0]))
+        cell = store.read(path, experiment.kind(only[0]), check)
         if not _learns(cell):
             raise UserError(f"cell {only[0]}: expected one that learns, found one that does not; --stale runs it again")
         return only[0], cell
     names = [path.relative_to(place).with_suffix("").as_posix() for path in sorted(place.rglob("*.json"))]
-    cells = {name: store.read(place / f"{name}.json", experiment.kind(name)) for name in names}
+    cells = {name: store.read(place / f"{name}.json", experiment.kind(name), check) for name in names}
     stale = {name: cell for name, cell in cells.items() if sources.state(cell) == "stale"}
     able = {name: cell for name, cell in stale.items() if "sources" in cell and _learns(cell)}
     if stale and not able:

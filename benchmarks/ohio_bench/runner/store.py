@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ohio_bench.runner import schema
-from ohio_bench.runner.cell import RESULTS
+from ohio_bench.runner.cell import RESULTS, Cell
 from ohio_bench.runner.schema import VERSION
 from ohio_jax import reading
 from ohio_jax.errors import UserError, short
@@ -16,6 +16,7 @@ from ohio_jax.files import write_json
 
 WORK_VERSION = 3  # of data and checkpoints kept between runs; raised where what an older version left must not be taken up
 LARGEST = 16 * 2**20  # bytes of a run file
+IDENTITY = ("row", "column", "group", "number", "changes")  # fields by which a run file says which cell it is of
 
 
 def slug(*words: str) -> str:
@@ -69,6 +70,14 @@ def check_place(experiment: str, preset: str, cell: dict[str, Any]) -> None:
             raise UserError(f"field {name}: expected {short(of_folder)}, whose folder it lies in, found {short(found)}")
 
 
+def check_cell(wanted: Cell, found: dict[str, Any]) -> None:
+    """Raises UserError for a run file of a cell's configuration that says it is of another cell."""
+    head = plain(wanted.head)
+    for name in IDENTITY if same(found["config"], plain(wanted.config)) else ():
+        if name in head and found.get(name) != head[name]:
+            raise UserError(f"field {name}: expected {short(head[name])}, as declared, found {short(found.get(name))}")
+
+
 def submitted(results: Path = RESULTS) -> Path:
     """The folder of run files that were made elsewhere, see `ohio_bench.report.leaderboard.submission`."""
     return results / "runs" / "submitted"
@@ -93,9 +102,22 @@ def read(path: Path, kind: str, check: Callable[[dict[str, Any]], None] = lambda
     return cell
 
 
-def read_all(place: Path, kind: str, check: Callable[[dict[str, Any]], None] = lambda cell: None) -> list[dict[str, Any]]:
-    """The run files of a folder, in order of their names."""
-    return [read(path, kind, check) for path in sorted(place.glob("*.json"))]
+def read_all(
+    place: Path,
+    kind: str,
+    check: Callable[[dict[str, Any]], None] = lambda cell: None,
+    name: Callable[[dict[str, Any]], str] | None = None,
+) -> list[dict[str, Any]]:
+    """The run files of a folder, in order of their names.
+
+    Args:
+        name: of the file of a cell, where what it holds says that: no two files are then of one cell.
+    """
+    found = {path: read(path, kind, check) for path in sorted(place.glob("*.json"))}
+    for path, cell in found.items():
+        if name and name(cell) != path.stem:
+            raise UserError(f"{path}: expected a run file of the cell that it is named by, found one of {short(name(cell))}")
+    return list(found.values())
 
 
 def write(path: Path, cell: dict[str, Any], kind: str) -> None:

@@ -377,6 +377,18 @@ def test_bench_survives_kills(filled, tmp_path):
     assert all(path.name.endswith(".part") for path in files(tmp_path) - files(filled[0]))
 
 
+def test_a_run_file_of_this_cell_that_says_it_is_another_is_not_believed(filled, tmp_path):
+    folder, _, _ = filled
+    shutil.copytree(folder / "results" / "runs", tmp_path / "runs")
+    path = tmp_path / "runs" / "routing" / "tiny" / "tiny-dtv.ohio.bc.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"column": "E2E (fair) BC"}))
+    said = (
+        r"field column: expected 'OHIO BC', as declared, found 'E2E \(fair\) BC'; --force with --only tiny-dtv.ohio.bc makes it"
+    )
+    with pytest.raises(UserError, match=said):
+        run(of_table(TINY), "tiny", results=tmp_path)
+
+
 @pytest.mark.parametrize("what", ["rows", "columns"])
 def test_names_that_would_share_a_run_file_are_refused(what):
     made = TINY.preset("tiny")

@@ -335,7 +335,7 @@ def test_other_logs_of_the_same_name_are_other_data(tmp_path):
     for column, logs in (("OHIO analytical BC", "a"), ("End-to-end BC", "b")):
         cell = boards.cell("Reacher-Expert", column, 50.0)
         cell["data"] = [card | {"source_sha256": logs} for card in cell["data"]]
-        write_json(tmp_path / "runs" / "reacher" / "cpu" / f"{logs}.json", cell)
+        boards.write(tmp_path, cell)
     (better,) = claims.of_experiment(of_table(TABLES["reacher"], MINE[:1]), tmp_path)["cpu"]
     assert (better.verdict, better.effect) == ("undecided", None)
     assert better.why == "logs or test episodes of the two methods differ on Reacher-Expert"
@@ -343,7 +343,8 @@ def test_other_logs_of_the_same_name_are_other_data(tmp_path):
 
 def test_submitted_run_files_are_nobodys_claims(tmp_path):
     boards.fill(tmp_path)
-    write_json(tmp_path / "runs" / "submitted" / "reacher" / "cpu" / "x.json", boards.submission("OHIO least squares IQL"))
+    theirs = tmp_path / "runs/submitted/reacher/cpu/reacher-expert.ohio-least-squares-iql.json"
+    write_json(theirs, boards.submission("OHIO least squares IQL"))
     assert ("Reacher-Expert", "OHIO least squares IQL") not in evidence.of_table(TABLES["reacher"], tmp_path, "cpu")
 
 

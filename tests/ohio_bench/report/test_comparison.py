@@ -22,7 +22,8 @@ PUBLISHED = [
 @pytest.fixture
 def board(tmp_path):
     boards.fill(tmp_path)
-    write_json(tmp_path / "runs" / "submitted" / "reacher" / "cpu" / "theirs.json", boards.submission("End-to-end IQL"))
+    theirs = tmp_path / "runs/submitted/reacher/cpu/reacher-expert.end-to-end-iql.json"
+    write_json(theirs, boards.submission("End-to-end IQL"))
     return aggregate.board(TABLES["reacher"], "cpu", tmp_path)
 
 
@@ -39,7 +40,7 @@ def test_every_published_figure_is_compared(board):
 def test_intervals_that_meet_need_no_reason(tmp_path):
     made = boards.cell("Reacher-Expert", "Observed state (paper) BC", 0.04)
     made["returns"] = [[value / 10 for value in run] for run in made["returns"]]
-    write_json(tmp_path / "runs" / "reacher" / "cpu" / "0.json", made)
+    boards.write(tmp_path, made)
     board = aggregate.board(TABLES["reacher"], "cpu", tmp_path)
     of = next(of for of in comparison.compared(board) if of.entry)
     assert of.interval == (0.04, 0.04) and of.entry.low <= 0.04 <= of.entry.high and of.ours == "yes"

@@ -1,7 +1,6 @@
 """Tables as text."""
 
 import io
-import json
 
 from ohio_bench.experiments import table_of
 from ohio_bench.report import aggregate, markdown
@@ -11,9 +10,7 @@ from tests.ohio_bench import boards
 
 def test_scripted_policies_alone_are_shown(tmp_path):
     """As after `bench reacher --only reacher.policy.expert` in a new folder."""
-    place = tmp_path / "runs" / "reacher" / "cpu"
-    place.mkdir(parents=True)
-    (place / "a.json").write_text(json.dumps(boards.scripted("expert", 100.0)))
+    boards.write(tmp_path, boards.scripted("expert", 100.0))
     table, out = table_of("reacher"), io.StringIO()
     markdown.show(table, aggregate.board(table, "cpu", tmp_path).entries, out, False)
     heading, line = out.getvalue().strip().splitlines()

@@ -164,7 +164,7 @@ def test_nobody_earns_more_than_the_upper_bound(board):
     oracle = boards.scripted("oracle", 96.0)
     oracle["config"] |= {"settings": boards.submission()["config"]["settings"], "policy": "oracle"}
     oracle["returns"] = [[950.0] * boards.EPISODES]
-    (board / "runs" / "reacher" / "cpu" / "oracle.json").write_text(json.dumps(oracle))
+    boards.write(board, oracle)
     better = boards.submission()
     better["returns"][1][0] = 951.0
     assert refused(board, better) == "field returns[1][0]: expected at most 950, the upper bound, found 951"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from ohio_bench.experiments import EXPERIMENTS
+from ohio_bench.experiments import EXPERIMENTS, TABLES
+from ohio_bench.report import entries
 from ohio_bench.runner import schema, store
 
 from ohio_jax.errors import UserError
@@ -87,6 +88,7 @@ CELL, TUNED = boards.cell("Reacher-Expert", "OHIO analytical IQL", 50.0), boards
         ("cell", "returns", [[True] * 6] * 2, r"field returns\[0\]\[0\]: expected a number, found True"),
         ("cell", "returns", [[1e30] * 6] * 2, "field returns: expected scores within"),
         ("cell", "metrics.touching", [[1.0] * 6, [1.0] * 5], "field metrics.touching: expected lists of one length"),
+        ("cell", "untrained", "Too few.", "field untrained: expected in place of returns, found beside them"),
         ("cell", "config.inverse", None, "field config.inverse: expected, found none"),
         ("cell", "config.plan.updates", 1.5, "field config.plan.updates: expected a number of gradient updates"),
         ("cell", "config.plan.seeds", 3, "field returns: expected 3 lists, a training seed each"),
@@ -189,10 +191,12 @@ def test_a_run_file_in_the_folder_of_another_preset_or_experiment_is_refused(tmp
     """By the leaderboard and by the commands that fill the folder, whichever experiment it is of."""
     boards.fill(tmp_path)
     place = tmp_path / "runs" / "reacher" / "cpu"
-    (place / "1.json").write_text(json.dumps({**boards.cell("Reacher-Expert", "OHIO analytical BC", 99.0), field: other}))
+    path = place / "reacher-expert.ohio-analytical.bc.json"
+    path.write_text(json.dumps({**boards.cell("Reacher-Expert", "OHIO analytical BC", 99.0), field: other}))
     code, out, err = command(f"leaderboard --results {tmp_path}")
-    said = f"{place}/1.json: field {field}: expected '{expected}', whose folder it lies in, found '{other}'\n"
+    said = f"{path}: field {field}: expected '{expected}', whose folder it lies in, found '{other}'\n"
     assert (code, out, err) == (2, "", f"ohio-jax leaderboard: {said}")
+    assert command(f"bench reacher --preset cpu --sentinel --results {tmp_path}") == (2, "", f"ohio-jax bench: {said}")
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
     shutil.rmtree(tmp_path / "runs")
@@ -201,3 +205,44 @@ def test_a_run_file_in_the_folder_of_another_preset_or_experiment_is_refused(tmp
     (place / "ohio.json").write_text(json.dumps({**boards.finetuned("ohio", 50.0, 60.0, 70.0), field: other}))
     with pytest.raises(UserError, match=f"ohio.json: field {field}: expected"):
         EXPERIMENTS["finetune"].report(tmp_path, "cpu")
+
+
+BC = "reacher-expert.ohio-analytical.bc"
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [("reacher/cpu", BC), ("reacher/cpu", "reacher.policy.expert"), ("submitted/reacher/cpu", "reacher-expert.ours-iql")],
+)
+def test_a_run_file_is_named_by_its_cell(tmp_path, command, place, name):
+    """So that no two of a folder are of one cell."""
+    boards.fill(tmp_path)
+    store.write(tmp_path / "runs/submitted/reacher/cpu/reacher-expert.ours-iql.json", boards.submission(), "submission")
+    assert command(f"leaderboard --results {tmp_path}")[0] == 0
+    path = tmp_path / "runs" / place / "a.json"
+    shutil.copy(path.with_name(f"{name}.json"), path)
+    found = f"{path}: expected a run file of the cell that it is named by, found one of '{name}'"
+    assert command(f"leaderboard --results {tmp_path}") == (2, "", f"ohio-jax leaderboard: {found}\n")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("row", "Reacher-Mixed"), ("column", "End-to-end BC"), ("column", "OHIO analytical IQL")]
+)
+def test_a_run_file_that_says_it_is_of_another_cell_is_refused(tmp_path, field, value):
+    boards.fill(tmp_path)
+    path = tmp_path / "runs" / "reacher" / "cpu" / f"{BC}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(UserError, match=f"{BC}.json: expected a run file of the cell that it is named by, found one of "):
+        entries.load(TABLES["reacher"], "cpu", tmp_path)
+
+
+def test_scores_of_a_task_have_one_unit(tmp_path):
+    """But for cells from before sources were recorded beside ones of today."""
+    boards.fill(tmp_path)
+    cell, other = boards.cell("Reacher-Expert", "OHIO analytical BC", 99.0), {"zero": 0.0, "full": 500.0, "how": "by hand"}
+    boards.write(tmp_path, cell | {"reference": other, "sources": "0" * 12})
+    assert len(entries.load(TABLES["reacher"], "cpu", tmp_path)) == 7
+    boards.write(tmp_path, cell | {"reference": other})
+    said = "expected the same number in all cells of a task, found 980.6 in 'Reacher-Expert' 'End-to-end BC' and 500.0 in "
+    with pytest.raises(UserError, match=f"^{tmp_path}/runs/reacher/cpu: field reference.full: {said}"):
+        entries.load(TABLES["reacher"], "cpu", tmp_path)
