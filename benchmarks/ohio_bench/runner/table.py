@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ohio_envs import datasets, plans, registry
 
@@ -11,6 +11,9 @@ from ohio_bench.runner import methods
 from ohio_bench.runner.cell import Cell, preset_of
 from ohio_bench.runner.store import slug
 from ohio_bench.runner.trials import Trials
+from ohio_jax import limits
+from ohio_jax.errors import UserError, short, unknown
+from ohio_jax.learners import LEARNERS
 from ohio_jax.streams import Test
 from ohio_jax.task import Task
 from ohio_jax.training.plan import Plan
@@ -19,6 +22,7 @@ KIND = "cell"  # of run files, see `ohio_bench.runner.schema`
 
 Paper = tuple[float, float]  # mean and standard deviation as published
 Settings = dict[str, Any]
+Acting = Literal["mean", "sample"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Column:
         zero_shot: whether it is learned in the task the data come from and transferred to the row's, unaware of what differs.
         acting: how policies are played in tests, by their mean actions or by samples.
         ahead: decisions that transitions look ahead, see `ohio_jax.training.plan.Plan`.
-        config: fields of the learner's Config, where it has them, in which it differs from the preset's plan.
+        config: fields of the learner's Config in which it differs from the preset's plan.
     """
 
     family: str
@@ -78,9 +82,14 @@ class Column:
     learner: str
     weights: str | None = None
     zero_shot: bool = False
-    acting: Literal["mean", "sample"] = "mean"
+    acting: Acting = "mean"
     ahead: int = 1
     config: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self):
+        if self.acting not in get_args(Acting):
+            raise unknown(f"acting of column {short(self.name)}", self.acting, get_args(Acting))
+        _check_tuple(f"column {short(self.name)}: field config", self.config, tuple)
 
     @property
     def name(self) -> str:
@@ -117,6 +126,14 @@ class Preset:
     tuned_as: str = ""
     best: dict[str, int] = field(default_factory=dict)
     selection: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for name, kind in (("rows", Row), ("policies", str), ("columns", Column), ("dearest", str)):
+            _check_tuple(f"preset: field {name}", getattr(self, name), kind)
+        limits.check("preset: field runs", self.runs, limits.BUDGETS["seeds"])
+        limits.check("preset: field test_episodes", self.test_episodes, limits.BUDGETS["episodes"])
+        if self.data_episodes is not None:
+            limits.check("preset: field data_episodes", self.data_episodes, limits.BUDGETS["episodes"])
 
     def learned(self, columns: Iterable[Column], rows: Iterable[Row]) -> list[tuple[Column, Row]]:
         """Those of each cell that learns, in the order in which they are run."""
@@ -158,6 +175,13 @@ class Table:
 
     preset = preset_of
 
+    def __post_init__(self):
+        _check_tuple(f"table {short(self.name)}: field columns", self.columns, Column)
+        for name in (self.name, *self.presets):  # of folders
+            if slug(name) != name or name in ("", ".", "..", "submitted"):
+                expected = "a name of a table or preset in small letters, digits and _ . + -"
+                raise UserError(f"table {short(self.name)}: expected {expected}, found {short(name)}")
+
     @property
     def called(self) -> str:
         """What commands find it by."""
@@ -167,9 +191,14 @@ class Table:
 def with_learner(table: Table, preset: str, learner: str) -> Table:
     """The table with one learner of LEARNERS alone in one preset, by its own plans or those of the tasks."""
     made = table.preset(preset)
-    columns = tuple(dict.fromkeys(replace(column, learner=learner) for column in made.columns or table.columns))
+    has = vars(LEARNERS[learner].Config())
+    config = lambda column: tuple((name, value) for name, value in column.config if name in has)
+    listed = (replace(column, learner=learner, config=config(column)) for column in made.columns or table.columns)
+    columns = tuple(dict.fromkeys(listed))
     budget = {(column.interface, learner): plans.find(made.plans, column.interface, learner) for column in columns}
-    return changed(table, preset, replace(made, columns=columns, plans=made.plans | budget))
+    grid = {name: trials for name, trials in table.trials.grid.items() if name == learner} if table.trials else {}
+    alone = table.trials and replace(table.trials, grid=grid)
+    return replace(changed(table, preset, replace(made, columns=columns, plans=made.plans | budget)), trials=alone)
 
 
 def with_runs(table: Table, preset: str, runs: int) -> Table:
@@ -243,11 +272,28 @@ def words_of(column: Column, row: Row) -> tuple[str, ...]:
 
 
 def plan_of(preset: Preset, column: Column, row: Row) -> Plan:
-    """The training plan of a method on a row, of as many seeds as a cell has runs."""
+    """The training plan of a method on a row, of as many seeds as a cell has runs.
+
+    Raises:
+        UserError: for a field of the column's that its learner's Config has not, and for a bad value.
+    """
     found = plans.find(preset.plans, column.interface, column.learner, row.task)
     ahead = found.ahead if column.ahead == 1 else column.ahead
-    changes = {name: value for name, value in column.config if hasattr(found.config, name)}
-    return replace(found, seeds=preset.runs, ahead=ahead, config=found.config.replace(**changes))
+    for name, _ in column.config:
+        if name not in vars(found.config):
+            raise unknown(f"field of {column.learner}'s Config in column {short(column.name)}", name, vars(found.config))
+    plan = replace(found, seeds=preset.runs, ahead=ahead, config=found.config.replace(**dict(column.config)))
+    try:
+        plan.check()
+    except UserError as error:
+        raise UserError(f"column {short(column.name)}: {error}") from error
+    return plan
+
+
+def _check_tuple(place: str, value: Any, kind: type) -> None:
+    """Raises UserError unless this is a tuple of such things; a text, for one, is no tuple of texts."""
+    if not isinstance(value, tuple) or not all(isinstance(of, kind) for of in value):
+        raise UserError(f"{place}: expected a tuple of {kind.__name__}, found {short(value)}")
 
 
 def _test(preset: Preset) -> dict[str, Any]:
