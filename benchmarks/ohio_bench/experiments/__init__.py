@@ -46,7 +46,7 @@ def trials_of(declared: Table) -> Experiment:
         command=f"tune {declared.called}",
         kind=lambda name: tune.KIND,
         group="learner and kind",
-        groups=lambda preset: [group.name for group in tune.groups(declared, preset)],
+        groups=functools.partial(tune.names, declared),
         cells=functools.partial(tune.cells, declared),
         report=functools.partial(trials.report, declared),
         presets=declared.presets,

@@ -1,14 +1,17 @@
 """The trials by which a table's settings are chosen: equally many for each learner and kind of method, on one of its rows."""
 
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.training.plan import Plan
 
 Kind = Literal["hierarchy", "end-to-end", "learned executor"]
-Trial = dict[str, Any]  # changes of the declared plan: fields of the learner's Config, else of `Plan`
+Trial = dict[str, Any]  # changes of the declared plan: fields of the learner's Config, else of HYPERPARAMETERS
 
+# Fields of `Plan` that a trial may change. Of others, `learner`, `config` and `ahead` are the method's, `seeds` and `first_seed`
+# are those of all trials, and no policy depends on `block`.
+HYPERPARAMETERS = ("hidden", "updates", "batch", "sampling", "temperature", "normalize")
 TRIALS = 8  # for each learner and kind: no method gets more than another
 
 
@@ -27,8 +30,11 @@ class Trials:
     grid: dict[str, tuple[Trial, ...]]
 
     def __post_init__(self):
+        for kind in self.families:
+            if kind not in get_args(Kind):
+                raise unknown("kind of the families of trials", kind, get_args(Kind))
         for learner, trials in self.grid.items():
-            found = len({tuple(sorted(changes.items())) for changes in trials})
+            found = sum(changes not in trials[:number] for number, changes in enumerate(trials))
             if found != TRIALS or len(trials) != TRIALS or trials[0]:
                 expected = f"{TRIALS} that differ, of which the first is {{}}"
                 raise UserError(f"trials of {learner}: expected {expected}, found {found} of {len(trials)}, first {trials[:1]}")
@@ -42,18 +48,17 @@ def kind_of(interface: str) -> Kind:
 
 
 def applied(plan: Plan, changes: Trial) -> Plan:
-    """The plan with the changes of a trial. Raises UserError for a field that neither it nor its Config has, or a bad value."""
-    of_plan = [field.name for field in fields(Plan)]
+    """The plan with the changes of a trial. Raises UserError for a field that no trial may change, or a bad value."""
     for name, value in changes.items():
-        if hasattr(plan.config, name):
-            plan = replace(plan, config=plan.config.replace(**{name: value}))
-        elif name == "updates":
-            plan = plan.lasting(value)
-        elif name in of_plan:
-            plan = replace(plan, **{name: value})
+        if name in vars(plan.config):
+            changed = replace(plan, config=plan.config.replace(**{name: value}))
+        elif name in HYPERPARAMETERS:
+            changed = replace(plan, **{name: value})
         else:
-            raise unknown(f"field of {plan.learner}'s Config or of Plan", name, [*vars(plan.config), *of_plan])
-    plan.check()
+            known = [*vars(plan.config), *HYPERPARAMETERS]
+            raise unknown(f"field of {plan.learner}'s Config or hyperparameter of Plan", name, known)
+        changed.check()
+        plan = plan.lasting(value) if name == "updates" else changed
     return plan
 
 

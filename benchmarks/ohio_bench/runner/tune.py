@@ -7,6 +7,7 @@ presets of published hyperparameters, are not tuned.
 """
 
 import functools
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +20,8 @@ from ohio_bench.runner import methods, store
 from ohio_bench.runner.cell import RESULTS, Cell
 from ohio_bench.runner.table import Column, Preset, Row, Table, plan_of, training_config, words_of
 from ohio_bench.runner.trials import TRIALS, Kind, applied, kind_of
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, unknown
+from ohio_jax.learners import LEARNERS
 from ohio_jax.streams import Selection
 
 KIND = "trial"  # of run files, see `ohio_bench.runner.schema`
@@ -43,10 +45,32 @@ class Group:
         return store.slug(self.learner, self.kind)
 
 
+def names(table: Table, made: Preset) -> list[str]:
+    """Those of a preset's groups. Raises UserError as `groups`, and for trials of an unknown learner."""
+    for learner in table.trials.grid if table.trials else ():
+        if learner not in LEARNERS:
+            raise unknown(f"learner of the trials of {table.name}", learner, LEARNERS)
+    return [group.name for group in groups(table, made)]
+
+
 def groups(table: Table, made: Preset) -> list[Group]:
-    """One for each of a preset's learners and kinds for which trials are declared."""
+    """One for each of a preset's learners and kinds for which trials are declared.
+
+    A preset may lack the row of the trials, and their family of a kind; the first of its own is then tried.
+
+    Raises:
+        UserError: for a row that no preset of the table has, and for a family that no column has.
+    """
     if table.trials is None or not made.rows:
         return []
+    presets = lambda: itertools.chain([made], (preset() for preset in table.presets.values()))
+    rows = lambda: (row.name for of in presets() for row in of.rows)
+    families = lambda: (column.family for of in presets() for column in (*table.columns, *of.columns))
+    if table.trials.row not in rows():
+        raise unknown(f"row of the trials of {table.name}", table.trials.row, set(rows()))
+    for family in table.trials.families.values():
+        if family not in families():
+            raise unknown(f"family of the trials of {table.name}", family, set(families()))
     row = next((row for row in made.rows if row.name == table.trials.row), made.rows[0])
     columns: dict[tuple[str, Kind], list[Column]] = {}
     for column in made.columns or table.columns:
@@ -109,10 +133,21 @@ def records(table: Table, preset: str, results: Path = RESULTS) -> dict[str, dic
 
 
 def every_record(table: Table, preset: str, results: Path = RESULTS) -> dict[str, dict[str, Any]]:
-    """Run files of trials by name. Raises UserError for a damaged one, and for one of another table or preset."""
+    """Run files of trials by name. Raises UserError for a damaged one, and for one that says it is of another trial."""
+    name = lambda cell: f"{cell['group']}.{cell['number']}"
+
+    @functools.cache
+    def declared() -> dict[str, Cell]:
+        made = table.preset(preset)
+        return {cell.name: cell for cell in cells(table, made, [group.name for group in groups(table, made)])}
+
+    def check(cell: dict[str, Any]) -> None:
+        store.check_place(table.name, preset, cell)
+        if name(cell) in declared():
+            store.check_cell(declared()[name(cell)], cell)
+
     place = store.folder(table.name, preset, results, PLACE)
-    check = functools.partial(store.check_place, table.name, preset)
-    return {path.stem: store.read(path, KIND, check) for path in sorted(place.glob("*.json"))}
+    return {name(cell): cell for cell in store.read_all(place, KIND, check, name)}
 
 
 def with_best(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> Preset:

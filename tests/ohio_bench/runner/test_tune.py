@@ -1,7 +1,6 @@
 """Trials on a tiny city: eight for each learner and kind, on the selection stream alone, and what a table makes of them."""
 
 import dataclasses
-import itertools
 import json
 import os
 import re
@@ -19,7 +18,6 @@ import pytest
 from ohio_bench.experiments import TABLES, of_table, trials_of
 from ohio_bench.runner import store, trials, tune, work
 from ohio_bench.runner.run import run
-from ohio_envs import plans
 
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, outside
@@ -267,6 +265,28 @@ def test_stale_trials_choose_and_pages_say_so(results, monkeypatch, command):
     assert f"\n{said} 1 of them by trials that are no longer there.\n" in page.read_text()
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("diverged", "It did.", "field diverged: expected in place of returns, found beside them"),
+        ("returns", None, "field returns: expected, found none"),
+        ("number", 4, "expected a run file of the cell that it is named by, found one of 'bc.hierarchy.4'"),
+        ("group", "bc.end-to-end", "expected a run file of the cell that it is named by, found one of 'bc.end-to-end.3'"),
+        ("changes", {"batch": 512}, "field changes: expected {'actor_lr': 0.003}, as declared, found {'batch': 512}"),
+        ("row", "Tiny-INF", "field row: expected 'Tiny-DTV', as declared, found 'Tiny-INF'"),
+    ],
+)
+def test_trials_that_contradict_themselves_are_refused(results, command, monkeypatch, field, value, message):
+    """Also by the table whose plans they choose."""
+    monkeypatch.setitem(TABLES, "routing", TUNED)
+    path = results / "selection/routing/tiny/bc.hierarchy.3.json"
+    cell = {name: of for name, of in {**json.loads(path.read_text()), field: value}.items() if of is not None}
+    path.write_text(json.dumps(cell))
+    for line in ("tune", "bench"):
+        code, out, err = command(f"{line} routing --preset tiny --results {results}")
+        assert (code, out) == (2, "") and err == f"ohio-jax {line}: {path}: {message}\n"
+
+
 OWN_GRID = ({}, *({"actor_lr": rate} for rate in (1e-3, 3e-3, 1e-2)), *({"batch": size} for size in (4, 8, 32, 64)))
 MINE = "from ohio_jax.learners.bc import Config, init, update, act\n"
 
@@ -310,60 +330,6 @@ def test_the_trials_of_a_domain_choose_for_its_other_tables(results):
     other = dataclasses.replace(TINY, name="other", tuned_by=TUNED)
     preset = tune.settled(other, other.preset("tiny"), "tiny", results)
     assert preset.plans["ohio", "bc"] == used(results)[0] and preset.selection["ohio", "bc"] == used(results)[1]
-
-
-# --- Declarations -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("declared", [of for of in TABLES.values() if of.trials], ids=lambda of: of.name)
-def test_declared_trials(declared):
-    """Every learner and kind of a table has eight valid trials that differ from another, on a row and columns that exist."""
-    made = declared.preset(declared.preset("cpu").tuned_as or "cpu")
-    assert declared.trials.row in {row.name for row in made.rows}
-    assert set(declared.trials.families.values()) <= {column.family for column in declared.columns}
-    groups = tune.groups(declared, made)
-    kinds = {(column.learner, trials.kind_of(column.interface)) for column in made.columns or declared.columns}
-    assert {(group.learner, group.kind) for group in groups} == kinds
-    for group in groups:
-        plan = plans.find(made.plans, group.column.interface, group.learner, group.row.task)
-        tried = [trials.applied(plan, of) for of in declared.trials.grid[group.learner]]
-        assert len(tried) == 8 and all(a != b for a, b in itertools.combinations(tried, 2)), group.name
-
-
-def test_tables_without_trials_are_tuned_by_another():
-    assert [name for name, of in TABLES.items() if not of.trials] == ["gains"]
-    assert TABLES["gains"].tuned_by is TABLES["manipulation"]
-
-
-@pytest.mark.parametrize(
-    ("grid", "words"),
-    [
-        (trials.CLONING[:7], "expected 8 that differ, of which the first is {}, found 7 of 7"),
-        ((*trials.CLONING[:7], {"actor_lr": 1e-4}), "found 7 of 8"),
-        ((*trials.CLONING[1:], {}), "found 8 of 8, first"),
-    ],
-)
-def test_trials_are_eight_that_differ(grid, words):
-    with pytest.raises(UserError, match=words):
-        trials.Trials("Tiny-DTV", {}, {"bc": grid})
-
-
-def test_trials_that_come_to_the_same_plan_are_refused():
-    same = trials.Trials("Tiny-DTV", {}, {"bc": (*trials.CLONING[:7], {"actor_lr": 1e-3})})
-    with pytest.raises(
-        UserError, match=r"trials of bc\.hierarchy: expected plans that differ, found the same in {} and {'actor_lr': 0.001}"
-    ):
-        list(tune.cells(dataclasses.replace(TUNED, trials=same), TUNED.preset("tiny"), ["bc.hierarchy"]))
-
-
-def test_a_trial_changes_what_there_is():
-    plan = plans.plan("routing-synthetic", "iql", "ohio", "quick")
-    found = trials.applied(plan, {"beta": 2.0, "updates": 100, "hidden": 16})
-    assert (found.config.beta, found.updates, found.hidden, found.config.actor_lr_decay_steps) == (2.0, 100, 16, 100.0)
-    with pytest.raises(UserError, match="unknown field of iql's Config or of Plan 'betta'"):
-        trials.applied(plan, {"betta": 2.0})
-    with pytest.raises(UserError, match="expectile"):
-        trials.applied(plan, {"expectile": 2.0})
 
 
 def test_committed_tables_use_the_best_of_what_was_tried():
