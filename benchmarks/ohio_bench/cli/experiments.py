@@ -61,7 +61,7 @@ def stale(args, report) -> list[str]:
     if not fresh or not fresh.stale:
         return []
     again = "--stale runs them again"
-    if args.command == "bench" and fresh.stale > fresh.unrecorded:
+    if args.command == "bench" and fresh.stale > fresh.unrecorded + fresh.other:
         again = f"--sentinel reruns one and keeps those whose code returns the same, {again}"
     return [f"{fresh.text(named=True)[:-1]}; {again}"]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ohio_bench.report import policies, trials
 from ohio_bench.report.entries import Entry, Shown, Untrained, columns, entries, grid, load, untrained
+from ohio_bench.runner import tune
 from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.freshness import Freshness, freshness
 from ohio_bench.runner.table import Column, Table
@@ -145,6 +146,7 @@ def board(table: Table, preset: str, results: Path = RESULTS) -> Board:
     """Everything a table shows, from its run files alone; without entries if there are none."""
     cells = load(table, preset, results)
     listed = entries(table, preset, cells)
-    fresh, selection = freshness(cells, results), trials.note(table, preset, cells, results)
+    fresh = freshness(cells, results, tune.declared(table, preset, results))
+    selection = trials.note(table, preset, cells, results)
     over_all, tried = aggregates(table, listed), choices(table, listed)
     return Board(table, preset, listed, over_all, tried, fresh, selection, untrained(cells))

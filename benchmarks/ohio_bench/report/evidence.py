@@ -8,6 +8,7 @@ import numpy as np
 
 from ohio_bench.report import entries, finetune, policies
 from ohio_bench.report.claims import Evidence, Measured
+from ohio_bench.runner import tune
 from ohio_bench.runner.freshness import Sources
 from ohio_bench.runner.table import Table
 from ohio_jax import scores
@@ -15,7 +16,8 @@ from ohio_jax import scores
 
 def of_table(table: Table, results: Path, preset: str) -> Evidence:
     """The cells of a results table: `score`, and the table's metrics in the units that it shows; none of what was not trained."""
-    factors, sources, out = {name: factor for name, _, factor in table.metrics}, Sources(results), {}
+    factors, out = {name: factor for name, _, factor in table.metrics}, {}
+    sources = Sources(results, tune.declared(table, preset, results))
     for cell in (cell for cell in entries.load(table, preset, results) if "author" not in cell):
         name, plan = f"{cell['row']} {cell['column']}", cell["config"].get("plan", {})
         if "untrained" in cell:

@@ -18,7 +18,7 @@ from ohio_jax.errors import UserError, counted, short
 
 OPENING = re.compile(r"^<!-- (claims|table): ([^\n]*?) -->$", re.M)
 BLOCK = re.compile(r"^<!-- (claims|table): ([^\n]*?) -->\n(?:(?!<!-- (?:claims|table):).)*?^<!-- /\1 -->$", re.M | re.S)
-STALE = "Stale: made by earlier code, and not yet rerun."
+STALE = "Stale: made with earlier code or settings, and not yet rerun."
 
 # experiment -> preset -> its claims
 Found = Mapping[str, Mapping[str, list[Judged]]]

@@ -2,8 +2,8 @@
 
 Run files name their sources, which `results/sources/<preset>` holds by that name. A cell is `current` where these are today's,
 `equivalent` where a sentinel (`ohio_bench.runner.sentinel`) has shown that what changed since changes no return of the table, and
-else `stale`, also if it was made before sources were recorded. What a sentinel shows holds for all that changed together: of two
-modules of a cell, it says nothing of a new one beside an old one.
+else `stale`, also if it was made before sources were recorded, or if another configuration is declared today. What a sentinel
+shows holds for all that changed together: of two modules of a cell, it says nothing of a new one beside an old one.
 
 Pages say how many cells of a table are stale, and only commands say which modules changed, so that not every commit changes a
 page. After a change of shared code a sentinel is rerun, or pages that say "Stale" are committed.
@@ -11,7 +11,7 @@ page. After a change of shared code a sentinel is rerun, or pages that say "Stal
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from ohio_jax.errors import UserError
 from ohio_jax.files import file_lock, write_json
 
 State = Literal["current", "equivalent", "stale"]
+Declared = Callable[[dict[str, Any]], bool]
 
 LARGEST = 2**20  # bytes of a file of sources
 EQUIVALENT = "equivalent.json"  # beside the sources: what sentinels have shown
@@ -52,6 +53,7 @@ class Freshness:
         unrecorded: stale ones that were made before sources were recorded.
         changed: modules of the other stale ones that differ and are not known to be equivalent.
         groups: of trials, those that have stale ones.
+        other: those that are stale only by their configuration.
     """
 
     cells: int = 0
@@ -59,30 +61,35 @@ class Freshness:
     unrecorded: int = 0
     changed: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    other: int = 0
 
     def text(self, named: bool = False) -> str:
         """One sentence; nothing where no cell is stale. named: whether it names modules."""
         if not self.stale:
             return ""
-        were = "was" if self.stale == 1 else "were"
-        how, some = f"{were} made by other sources than today's", ", ".join(self.changed[:SHOWN])
-        more = f" and {len(self.changed) - SHOWN} more" if len(self.changed) > SHOWN else ""
-        if self.stale == self.unrecorded:
-            how, some = f"{were} made before sources were recorded", ""
-        elif self.unrecorded:
-            how += f", {self.unrecorded} of them before sources were recorded"
-        of = f"cells, trials of {', '.join(self.groups)}," if self.groups else "cells"
-        return f"Stale: {self.stale} of {self.cells} {of} {how}" + (f" (changed: {some}{more})" if named and some else "") + "."
+        some, more = ", ".join(self.changed[:SHOWN]), len(self.changed) - SHOWN
+        modules = f" (changed: {some}{f' and {more} more' if more > 0 else ''})" if named and some else ""
+        counts = {
+            "made before sources were recorded": self.unrecorded,
+            f"made by other sources than today's{modules}": self.stale - self.unrecorded - self.other,
+            "of another configuration than is declared today": self.other,
+        }
+        trials = f", trials of {', '.join(self.groups)}" if self.groups else ""
+        return f"Stale, of {self.cells} cells{trials}: {', '.join(f'{count} {how}' for how, count in counts.items() if count)}."
 
     def as_json(self) -> dict[str, Any]:
         return {name: list(of) if isinstance(of, tuple) else of for name, of in vars(self).items()}
 
 
 class Sources:
-    """The sources of a folder of results beside the code as it lies on the disk now."""
+    """The sources of a folder of results beside the code as it lies on the disk now.
 
-    def __init__(self, results: Path = RESULTS):
-        self.code = Code()
+    Args:
+        declared: whether a cell has the configuration that is declared today.
+    """
+
+    def __init__(self, results: Path = RESULTS, declared: Declared = lambda cell: True):
+        self.code, self.declared = Code(), declared
         self.kept = functools.cache(functools.partial(_kept, results))
         self.shown = functools.cache(functools.partial(_shown, results))
 
@@ -108,7 +115,7 @@ class Sources:
 
     def state(self, cell: dict[str, Any]) -> State:
         changed = self.changed(cell)
-        if changed is None or changed:
+        if changed is None or changed or not self.declared(cell):
             return "stale"
         return "current" if self.stored(cell) == self.code.sources(cell["config"]) else "equivalent"
 
@@ -116,15 +123,17 @@ class Sources:
         """Of our own cells; those of other authors are theirs to judge."""
         found = [(cell, self.changed(cell)) for cell in cells if "author" not in cell]
         stale = [(cell, changed) for cell, changed in found if changed is None or changed]
+        other = sum(changed == {} and not self.declared(cell) for cell, changed in found)
         names = sorted({name for _, changed in stale for name in changed or ()})
         groups = sorted({cell["group"] for cell, _ in stale if "group" in cell})
-        return Freshness(len(found), len(stale), [of for _, of in stale].count(None), tuple(names), tuple(groups))
+        unrecorded = [of for _, of in stale].count(None)
+        return Freshness(len(found), len(stale) + other, unrecorded, tuple(names), tuple(groups), other)
 
 
-def freshness(cells: Iterable[dict[str, Any]], results: Path = RESULTS) -> Freshness:
+def freshness(cells: Iterable[dict[str, Any]], results: Path = RESULTS, declared: Declared = lambda cell: True) -> Freshness:
     """Of cells of a folder of results. Raises UserError for a damaged file of sources."""
     cells = list(cells)
-    return Sources(results).freshness(cells) if cells else Freshness()
+    return Sources(results, declared).freshness(cells) if cells else Freshness()
 
 
 def record(cell: dict[str, Any], today: Digests, results: Path, note: dict[str, Any]) -> int:

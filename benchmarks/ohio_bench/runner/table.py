@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from ohio_envs import datasets, plans, registry
 
-from ohio_bench.runner import methods
+from ohio_bench.runner import methods, store
 from ohio_bench.runner.cell import Cell, preset_of
 from ohio_bench.runner.store import slug
 from ohio_bench.runner.trials import Trials
@@ -230,18 +230,27 @@ def cells(table: Table, preset: Preset, names: Iterable[str]) -> Iterator[Cell]:
 def _scripted(preset: Preset, tasks: dict[str, Task]) -> Iterator[Cell]:
     """The cells of scripted policies in the tasks of these places."""
     for place, task in tasks.items():
-        made = {policy: ({}, functools.partial(methods.policy, task)) for policy in preset.policies}
-        if preset.hdpo:
-            plan = replace(preset.hdpo, seeds=preset.runs)
-            made["hdpo"] = {"plan": plan.as_json()}, functools.partial(methods.hdpo, task, plan)
-        for policy, (more, play) in made.items():
-            config = {"task": task.name, "settings": task.settings, "policy": policy, **more, **_test(preset)}
+        for policy, plan in _policies(preset).items():
+            config = _scripted_config(preset, policy, task.name, task.settings)
+            play = functools.partial(methods.hdpo, task, plan) if plan else functools.partial(methods.policy, task)
             yield Cell(slug(place, "policy", policy), config, functools.partial(play, config), _head(place, policy, task))
+
+
+def _policies(preset: Preset) -> dict[str, Plan | None]:
+    """Scripted policies by name, each with the plan by which it is trained, if it is."""
+    trained = {"hdpo": replace(preset.hdpo, seeds=preset.runs)} if preset.hdpo else {}
+    return {**dict.fromkeys(preset.policies), **trained}
+
+
+def _scripted_config(preset: Preset, policy: str, task: str, settings: Settings) -> dict[str, Any]:
+    plan = _policies(preset)[policy]
+    more = {"plan": plan.as_json()} if plan else {}
+    return {"task": task, "settings": settings, "policy": policy, **more, **_test(preset)}
 
 
 def _learned_cell(preset: Preset, column: Column, row: Row, task: Task, home: Task) -> Cell:
     """The cell of a method on a row. home: the task its data come from."""
-    config = {**training_config(preset, column, row, task), **_test(preset)}
+    config = {**training_config(preset, column, row, task.settings), **_test(preset)}
     learn = functools.partial(methods.learned, task, home, plan_of(preset, column, row), config, words_of(column, row))
     head = {
         **_head(row.name, column.name, task),
@@ -250,11 +259,11 @@ def _learned_cell(preset: Preset, column: Column, row: Row, task: Task, home: Ta
     return Cell(slug(row.name, column.family, column.learner), config, learn, head)
 
 
-def training_config(preset: Preset, column: Column, row: Row, task: Task) -> dict[str, Any]:
-    """The configuration of a method on a row, but for the episodes on which it is played. task: the one that it is played in."""
+def training_config(preset: Preset, column: Column, row: Row, settings: Settings) -> dict[str, Any]:
+    """The configuration of a method on a row, but for the episodes on which it is played. settings: of the task played in."""
     return {
-        "task": task.name,
-        "settings": task.settings,
+        "task": row.task,
+        "settings": settings,
         "data_set": row.data_set,
         **({} if preset.data_episodes is None else {"data_episodes": preset.data_episodes}),
         "interface": column.interface,
@@ -264,6 +273,26 @@ def training_config(preset: Preset, column: Column, row: Row, task: Task) -> dic
         **({} if column.acting == "mean" else {"acting": column.acting}),
         "plan": plan_of(preset, column, row).as_json(),
     }
+
+
+def as_declared(table: Table, preset: Preset, cell: dict[str, Any]) -> bool:
+    """Whether a run file has the configuration that its cell has today, but for the settings of its task, which is not made here:
+    it may need files. True as well of a learner that the preset does not have.
+    """
+    config, listed = cell["config"], preset.columns or table.columns
+    settings = config["settings"]
+    if "policy" in config:
+        task = next((row.task for row in preset.rows if row.instance_family == cell["row"]), None)
+        if task is None or cell["column"] not in _policies(preset):
+            return False
+        wanted = _scripted_config(preset, cell["column"], task, settings)
+    else:
+        column = next((column for column in listed if column.name == cell["column"]), None)
+        row = next((row for row in preset.rows if row.name == cell["row"]), None)
+        if column is None or row is None:
+            return config["plan"]["learner"] not in {column.learner for column in listed}
+        wanted = {**training_config(preset, column, row, settings), **_test(preset)}
+    return store.same(config, store.plain(wanted))
 
 
 def words_of(column: Column, row: Row) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ presets of published hyperparameters, are not tuned.
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ohio_envs import datasets, plans, registry
 
 from ohio_bench.runner import methods, store
 from ohio_bench.runner.cell import RESULTS, Cell
-from ohio_bench.runner.table import Column, Preset, Row, Table, plan_of, training_config, words_of
+from ohio_bench.runner.table import Column, Preset, Row, Table, as_declared, plan_of, training_config, words_of
 from ohio_bench.runner.trials import TRIALS, Kind, applied, kind_of
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.learners import LEARNERS
@@ -107,7 +107,7 @@ def cells(table: Table, made: Preset, names: Iterable[str]) -> Iterator[Cell]:
             played = {"selection_stream": Selection().name, "selection_episodes": made.test_episodes}
             head = {"row": row.name, "column": column.name, "reference": asdict(task.reference)}
             head |= {"group": group.name, "number": number, "changes": changes}
-            config = {**training_config(once, column, row, task), **played}
+            config = {**training_config(once, column, row, task.settings), **played}
             given = task, home, plan_of(once, column, row), config, words_of(column, row)
             yield Cell(f"{group.name}.{number}", config, functools.partial(methods.trial, *given), head)
 
@@ -189,6 +189,12 @@ def settled(table: Table, made: Preset, preset: str, results: Path = RESULTS) ->
             plans_of[key] = applied(plan, judge.trials.grid[learner][best.number])
             selection[interface, learner] = f"tuned {best.digest}"
     return replace(made, plans=plans_of, selection=selection)
+
+
+def declared(table: Table, preset: str, results: Path = RESULTS) -> Callable[[dict[str, Any]], bool]:
+    """Whether a run file has the configuration that is declared today, under the plans that were chosen."""
+    made = functools.cache(lambda: settled(table, table.preset(preset), preset, results))
+    return lambda cell: as_declared(table, made(), cell)
 
 
 def require(table: Table, preset: str) -> None:

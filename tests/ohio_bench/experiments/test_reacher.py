@@ -40,7 +40,7 @@ def test_scores_on_medium_data_are_those_measured_before(family, tmp_path):
     row = next(row for row in made.rows if row.name == "Reacher-Medium")
     column = next(column for column in made.columns if (column.family, column.learner) == (family, "iql"))
     task = datasets.task_of(row.data_set)
-    config = {**training_config(made, column, row, task), "selection_episodes": EPISODES}
+    config = {**training_config(made, column, row, task.settings), "selection_episodes": EPISODES}
     played = methods.trial(task, task, plan_of(made, column, row), config, (row.name, family), WorkFolder(tmp_path))
     scores = task.score(np.array(played["returns"]))
     runs, episodes = scores.mean(axis=1), scores.mean(axis=0)

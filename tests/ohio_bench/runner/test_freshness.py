@@ -1,14 +1,16 @@
 """Which stored cells are stale, what a sentinel shows, and what the command says of both."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 from ohio_bench.experiments import TABLES, of_table
-from ohio_bench.report import markdown
+from ohio_bench.report import evidence, markdown
 from ohio_bench.runner import freshness, sentinel, source, table
 from ohio_bench.runner.run import run
+from ohio_envs import registry
 
 from ohio_jax.errors import UserError
 from tests.ohio_bench.copies import edit
@@ -56,13 +58,41 @@ def test_a_changed_learner_makes_its_cells_stale_and_no_others(results, suite):
     assert {name for name, state in states(results).items() if state != "current"} == {"tiny-dtv.ohio.iql"}
     found = fresh(results)
     assert found == freshness.Freshness(5, 1, 0, ("ohio_jax.learners.iql",))
-    assert found.text() == "Stale: 1 of 5 cells was made by other sources than today's."
+    assert found.text() == "Stale, of 5 cells: 1 made by other sources than today's."
     assert found.text(named=True).endswith("than today's (changed: ohio_jax.learners.iql).")
     markdown.report(PART, results, "tiny").write()
     page = (results / "routing-tiny.md").read_text()
     assert found.text() in page and "ohio_jax.learners.iql" not in page
     edit(suite / "ohio_jax/learners/iql.py", "EXTRA = 1\n\n\n", "")
     assert fresh(results).stale == 0
+
+
+def test_another_declaration_makes_cells_stale(results):
+    """Page and claims say so: other updates, other test episodes, a method, a row or a policy that is gone."""
+    made = PART.preset("tiny")
+    longer = {key: plan.lasting(20) for key, plan in made.plans.items() if key[1] == "iql"}
+    for changes, stale in (
+        ({}, 0),
+        ({"plans": {**made.plans, **longer}}, 1),
+        ({"test_episodes": 5}, 5),
+        ({"data_episodes": 5}, 2),
+        ({"policies": ("none", "dtv")}, 1),
+        ({"columns": made.columns[:1]}, 0),  # whose learner the other cell has not
+        ({"columns": tuple(dataclasses.replace(column, family="Ours") for column in made.columns)}, 2),
+        ({"rows": tuple(dataclasses.replace(row, name="Tiny-OTHER") for row in made.rows)}, 2),
+    ):
+        other = table.changed(PART, "tiny", dataclasses.replace(made, **changes))
+        found = markdown.report(other, results, "tiny")
+        assert found.freshness == freshness.Freshness(5, stale, other=stale), changes
+        text = f"Stale, of 5 cells: {stale} of another configuration than is declared today."
+        assert (text in found.files[results / "routing-tiny.md"].decode()) == bool(stale)
+        assert sum(of.stale for of in evidence.of_table(other, results, "tiny").values()) == stale
+
+
+def test_tasks_go_by_the_names_that_rows_have():
+    """By which a declaration is compared with run files, without making the task."""
+    for row in {row.task: row for declared in TABLES.values() for row in declared.preset("cpu").rows}.values():
+        assert registry.make(row.task, row.settings).name == row.task
 
 
 def test_stale_cells_are_run_again_where_that_is_asked_for(made, results, suite):
@@ -85,7 +115,7 @@ def test_cells_without_sources_are_stale(results):
         cell = json.loads(path.read_text())
         del cell["sources"]
         path.write_text(json.dumps(cell))
-    assert fresh(results).text(named=True) == "Stale: 2 of 5 cells were made before sources were recorded."
+    assert fresh(results).text(named=True) == "Stale, of 5 cells: 2 made before sources were recorded."
     with pytest.raises(UserError, match=r"cell tiny-dtv\.ohio\.bc: expected a run file that names its sources, found"):
         rerun(results, "tiny-dtv.ohio.bc")
     with pytest.raises(UserError, match="expected a stale cell that learns and names its sources, found none"):
@@ -200,12 +230,12 @@ def test_the_command_says_what_is_stale_and_what_to_do(results, suite, command, 
     monkeypatch.setitem(TABLES, "routing", PART)
     edit(suite / "ohio_jax/learners/iql.py", "def update(", "EXTRA = 1\n\n\ndef update(")
     code, out, _ = command("bench routing --preset tiny")
-    line = "Stale: 1 of 5 cells was made by other sources than today's (changed: ohio_jax.learners.iql); --sentinel reruns one"
+    line = "Stale, of 5 cells: 1 made by other sources than today's (changed: ohio_jax.learners.iql); --sentinel reruns one"
     assert code == 0 and out.splitlines()[-1].startswith(line)
     code, out, _ = command("bench routing --preset tiny --sentinel")
     assert (code, out) == (0, "tiny-dtv.ohio.iql: returns as before; 1 changed module is noted as equivalent\n")
     code, out, _ = command("bench routing --preset tiny --sentinel --json")
-    expected = {"cells": 5, "stale": 0, "unrecorded": 0, "changed": [], "groups": []}
+    expected = {"cells": 5, "stale": 0, "unrecorded": 0, "changed": [], "groups": [], "other": 0}
     assert json.loads(out) == {"sentinel": None, "modules": 0, "freshness": expected}
     code, _, err = command("bench routing --preset tiny --sentinel --force")
     assert code == 2 and "--force: expected without --sentinel" in err

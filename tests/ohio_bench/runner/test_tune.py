@@ -206,7 +206,8 @@ def test_presets_are_tuned_as_another(results):
         for name in ("reacher", "manipulation")
         for preset in TABLES[name].presets
     }
-    chosen_elsewhere = {("reacher", "cpu"): "horizon", ("manipulation", "scripted"): "cpu", ("manipulation", "gradient"): "cpu"}
+    chosen_elsewhere = {("reacher", name): "horizon" for name in ("cpu", "long")}
+    chosen_elsewhere |= {("manipulation", name): "cpu" for name in ("scripted", "gradient")}
     assert {place: by for place, by in named.items() if by} == chosen_elsewhere
 
 
@@ -234,7 +235,7 @@ def test_tuning_goes_on_after_kills(made, tmp_path):
 
 def test_stale_trials_choose_and_pages_say_so(results, monkeypatch, command):
     """That of the trials for each group, that of the table, and the command."""
-    stale = lambda text: re.findall(r"Stale: .*? (?:recorded|today's)\.", text)
+    stale = lambda text: re.findall(r"Stale, of .*? (?:recorded|today's)\.", text)
     tuned, page = (results / "selection/routing-tiny.md"), results / "routing-tiny.md"
     trials_of(TUNED).report(results, "tiny").write()
     assert not stale(tuned.read_text())
@@ -249,7 +250,7 @@ def test_stale_trials_choose_and_pages_say_so(results, monkeypatch, command):
         path.write_text(json.dumps(cell))
     assert used(results) == before, "they still choose"
     trials_of(TUNED).report(results, "tiny").write()
-    one = lambda of: f"Stale: 2 of {of} cells, trials of bc.hierarchy, were made before sources were recorded."
+    one = lambda of: f"Stale, of {of} cells, trials of bc.hierarchy: 2 made before sources were recorded."
     text = tuned.read_text()
     head, flat, hierarchy = re.split("^## ", text, flags=re.MULTILINE)
     assert "for every hierarchy" in hierarchy
