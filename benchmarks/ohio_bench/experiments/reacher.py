@@ -110,8 +110,8 @@ def long() -> Preset:
     made = horizon()
     rows = tuple(row for row in ROWS if row.name == TRIALS.row)
     columns = tuple(column for column in EQUAL if column.learner == "iql")
-    lasting = {key: plan.lasting(MANY) for key, plan in made.plans.items() if key[-1] == "iql"}
-    return replace(made, rows=rows, columns=columns, plans=lasting, tuned_as="horizon")
+    lasting = {key: plan.lasting(MANY) for key, plan in made.plans.items() if plan.learner == "iql"}
+    return replace(made, rows=rows, columns=columns, plans=made.plans | lasting, tuned_as="horizon")
 
 
 def paper() -> Preset:
