@@ -22,12 +22,12 @@ def bench_command(args) -> None:
 
     if args.table == "all":
         return fill_all(args)
-    table = table_of(args.table)
+    table = declared = table_of(args.table)
     if args.learner is not None:
         table = with_learner(table, args.preset, outside.find(args.learner))
     if args.seeds is not None:
         table = with_runs(table, args.preset, args.seeds)
-    experiment = of_table(table)
+    experiment = replace(of_table(table), report=of_table(declared).report)  # as all other commands write it
     flags = [
         f" --{name} {shlex.quote(str(value))}" for name in ("learner", "seeds") if (value := getattr(args, name)) is not None
     ]
@@ -60,10 +60,12 @@ def stale(args, report) -> list[str]:
     fresh = report.freshness
     if not fresh or not fresh.stale:
         return []
-    again = "--stale runs them again"
+    todo = ["--stale runs them again"] if fresh.stale > fresh.other else []
     if args.command == "bench" and fresh.stale > fresh.unrecorded + fresh.other:
-        again = f"--sentinel reruns one and keeps those whose code returns the same, {again}"
-    return [f"{fresh.text(named=True)[:-1]}; {again}"]
+        todo.insert(0, "--sentinel reruns one and keeps those whose code returns the same")
+    if fresh.other:
+        todo.append("run files of cells that are no longer declared may be deleted")
+    return [f"{fresh.text(named=True)[:-1]}; {', '.join(todo)}"]
 
 
 def tune_command(args) -> None:

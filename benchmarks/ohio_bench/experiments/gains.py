@@ -47,7 +47,7 @@ TABLE = Table(
     low_levels=manipulation.TABLE.low_levels,
     note=(
         "Rows: scene, stiffness of rotation, damping ratio of position; data are collected at 150 and 1. Score = 100 J / J_ref, "
-        "J_ref the mean return of the expert agent (in stale cells, of the script without noise). OHIO's action range is the "
+        "J_ref the mean return of the expert agent (without sources: of the noise-free script). OHIO's action range is the "
         "paper's under changed stiffness."
     ),
     unit="return",

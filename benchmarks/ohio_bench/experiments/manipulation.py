@@ -198,7 +198,7 @@ TABLE = Table(
         "end_to_end": "none (torques)",
     },
     note=(
-        "Score = 100 J / J_ref, J_ref the mean return of the expert agent (in stale cells, of the script without noise). Data "
+        "Score = 100 J / J_ref, J_ref the mean return of the expert agent (without sources: of the noise-free script). Data "
         "are collected under the original gains, by an agent at four moments of its training (Replay) or by a script with "
         "noise, and policies tested under the row's (Mixture: collected under all three, tested under the original). Logged "
         "high-level actions: those of the behavior policy, at most 5 cm and 0.5 rad, reconstructed from its torques under the "

@@ -146,7 +146,7 @@ def board(table: Table, preset: str, results: Path = RESULTS) -> Board:
     """Everything a table shows, from its run files alone; without entries if there are none."""
     cells = load(table, preset, results)
     listed = entries(table, preset, cells)
-    fresh = freshness(cells, results, tune.declared(table, preset, results))
+    fresh = freshness(cells, results, tune.declares(table, preset, results))
     selection = trials.note(table, preset, cells, results)
     over_all, tried = aggregates(table, listed), choices(table, listed)
     return Board(table, preset, listed, over_all, tried, fresh, selection, untrained(cells))

@@ -7,6 +7,7 @@ for whose number Holm's procedure corrects; what cannot be tested yet counts as 
 
 import dataclasses
 import math
+import re
 import string
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,9 @@ class Claim:
 
         number = lambda value: limits.within(value, limits.REAL)
         fields = f"{{difference}} and no other field than {', '.join(FIELDS)}"
+        for field in ("name", "preset", "statistic"):
+            word = getattr(self, field)
+            check(field, isinstance(word, str) and bool(re.fullmatch(r"[\w.+-]+", word)), "one word")
         check("sentence", _is_template(self.sentence), f"a line of text with {fields}")
         check("ours", isinstance(self.ours, str), "a method")
         check("theirs", isinstance(self.theirs, str) or number(self.theirs), "a method or a number")
@@ -131,7 +135,7 @@ class Judged:
         runs, rows: how many count. Rows on which the same two policies play count once. same: rows on which both methods play
             the same policy.
         collapsed: runs of these methods that collapsed, see `ohio_jax.scores.collapsed`; no interval covers what such runs do.
-        cells: names of what was compared. missing: of what has no run file, or none with the statistic.
+        cells: names of what was compared. missing: of what has no run file.
         stale: whether any of them is.
     """
 
@@ -205,24 +209,26 @@ def _compare(claim: Claim, evidence: Evidence, rows: Sequence[str]) -> _Compared
     nothing = lambda why, missing=(): _Compared(np.zeros(0), np.zeros(0), (), why, tuple(missing))
     constant = not isinstance(claim.theirs, str)
     pairs: dict[tuple[Hashable, Hashable], tuple[Measured, Measured | None]] = {}
-    missing, unpaired, untrained = [], [], []
+    missing, lacking, unpaired, untrained = [], [], [], []
     for row in rows:
-        ours = _find(evidence, row, claim.ours, claim.statistic)
-        theirs = None if constant else _find(evidence, row, str(claim.theirs), claim.statistic)
-        gone = [name for of, name in ((ours, claim.ours), (theirs, claim.theirs)) if of is None and isinstance(name, str)]
-        left = [name for name in gone if (of := evidence.get((row, name))) and not of.values]
-        untrained += [f"{name} on {row}" for name in left]
-        missing += [f"{row} {name}" for name in gone if name not in left]
-        if ours is None or gone:
+        methods = [claim.ours] if constant else [claim.ours, str(claim.theirs)]
+        found = {name: _find(evidence, row, name) for name in methods}
+        missing += [f"{row} {name}" for name, of in found.items() if of is None]
+        untrained += [f"{name} on {row}" for name, of in found.items() if of and not of.values]
+        lacking += [f"{name} on {row}" for name, of in found.items() if of and of.values and claim.statistic not in of.values]
+        ours, theirs = found[claim.ours], None if constant else found[str(claim.theirs)]
+        if missing or untrained or lacking or ours is None:
             continue
         if theirs and (ours.tests != theirs.tests or (theirs.data is not None and ours.data != theirs.data)):
             unpaired.append(row)
         pairs.setdefault((ours.policy, theirs.policy if theirs else ""), (ours, theirs))
     if untrained:
         return nothing(f"not trained, since too few transitions were left: {', '.join(untrained)}")
+    if lacking:
+        return nothing(f"no {short(claim.statistic)} in the run files of {', '.join(lacking)}")
     if missing:
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-        return nothing(f"no run file with a {claim.statistic} of {', '.join(missing[:NAMED])}{more}", missing)
+        return nothing(f"no run file of {', '.join(missing[:NAMED])}{more}", missing)
     if unpaired:
         return nothing(f"logs or test episodes of the two methods differ on {', '.join(unpaired)}")
     kept = tuple(pairs.values())
@@ -237,9 +243,8 @@ def _compare(claim: Claim, evidence: Evidence, rows: Sequence[str]) -> _Compared
     return _Compared(mean([pair[0] for pair in kept]), theirs, kept)
 
 
-def _find(evidence: Evidence, row: str, column: str, statistic: str) -> Measured | None:
-    found = evidence.get((row, column)) or evidence.get((row.split("-")[0], column))
-    return found if found and statistic in found.values else None
+def _find(evidence: Evidence, row: str, column: str) -> Measured | None:
+    return evidence.get((row, column)) or evidence.get((row.split("-")[0], column))
 
 
 def _values(of: Measured, seeds: Sequence[int], statistic: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.schema import named
 from ohio_bench.runner.table import KIND, Column, Paper, Row, Table
 from ohio_jax import scores
-from ohio_jax.errors import UserError, short
+from ohio_jax.errors import UserError
 from ohio_jax.task import Reference
 
 ENOUGH = 5  # runs; a cell of fewer says so
@@ -172,12 +172,9 @@ def load(table: Table, preset: str, results: Path = RESULTS) -> list[dict[str, A
         store.check_place(table.name, preset, cell)
         check_limits(table, cell)
 
-    cells = [
-        *store.read_all(ours, KIND, check, file_name),
-        *store.read_all(theirs, SUBMISSION, check, lambda cell: store.slug(cell["row"], cell["column"])),
-    ]
+    cells = store.read_all(ours, KIND, check, file_name)
     check_references(ours, cells)
-    return cells
+    return [*cells, *store.read_all(theirs, SUBMISSION, check, lambda cell: store.slug(cell["row"], cell["column"]))]
 
 
 def file_name(cell: dict[str, Any]) -> str:
@@ -189,18 +186,14 @@ def file_name(cell: dict[str, Any]) -> str:
 
 
 def check_references(place: Path, cells: list[dict[str, Any]]) -> None:
-    """Raises UserError where scores of cells in one task have different units.
-
-    Cells from before sources were recorded, which are all stale, may have older references than those beside them.
-    """
+    """Raises UserError where scores of cells that the same sources made in one task have different units."""
     first: dict[str, dict[str, Any]] = {}
     for cell in cells:
-        like = first.setdefault(store.digest([part(cell["config"], ("task", "settings")), "sources" in cell]), cell)
+        like = first.setdefault(store.digest([part(cell["config"], ("task", "settings")), cell.get("sources")]), cell)
         for name in ("zero", "full"):
             if like["reference"][name] != cell["reference"][name]:
-                said = [f"{of['reference'][name]} in {short(of['row'])} {short(of['column'])}" for of in (like, cell)]
-                expected = "expected the same number in all cells of a task"
-                raise UserError(f"{place}: field reference.{name}: {expected}, found {' and '.join(said)}")
+                said = f"{like['reference'][name]}, as in {file_name(like)}.json, found {cell['reference'][name]}"
+                raise UserError(f"{place / file_name(cell)}.json: field reference.{name}: expected {said}")
 
 
 def check_limits(table: Table, cell: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from ohio_jax import scores
 def of_table(table: Table, results: Path, preset: str) -> Evidence:
     """The cells of a results table: `score`, and the table's metrics in the units that it shows; none of what was not trained."""
     factors, out = {name: factor for name, _, factor in table.metrics}, {}
-    sources = Sources(results, tune.declared(table, preset, results))
+    sources = Sources(results, tune.declares(table, preset, results))
     for cell in (cell for cell in entries.load(table, preset, results) if "author" not in cell):
         name, plan = f"{cell['row']} {cell['column']}", cell["config"].get("plan", {})
         if "untrained" in cell:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ohio_bench.report.text import between, filled, plain, table
-from ohio_bench.runner import store, tune
+from ohio_bench.runner import tune
 from ohio_bench.runner.cell import Report
 from ohio_bench.runner.freshness import Sources, freshness
 from ohio_bench.runner.table import Table
@@ -26,15 +26,13 @@ def report(declared: Table, results: Path, preset: str) -> Report:
     best = {of.group.name: of.number for of in tune.chosen(declared, made, preset, results)}
     parts = []
     for group in tune.groups(declared, made):
-        cells = list(tune.cells(declared, replace(made, best=best), [group.name]))
-        of = [found.get(cell.name) for cell in cells]
-        played = [
-            cell if cell and store.same(cell["config"], store.plain(wanted.config)) else None
-            for cell, wanted in zip(of, cells, strict=True)
-        ]
+        known = replace(made, best=best)
+        tried = tune.tried(declared, known, group)
+        of = [found.get(f"{group.name}.{number}") for number in range(len(tried))]
+        played = [cell if tune.is_of(cell, known, group, plan) else None for cell, (_, plan) in zip(of, tried, strict=True)]
         rows = [
-            _line(wanted.head["changes"], cell, number == best.get(group.name))
-            for number, (wanted, cell) in enumerate(zip(cells, played, strict=True))
+            _line(changes, cell, number == best.get(group.name))
+            for number, ((changes, _), cell) in enumerate(zip(tried, played, strict=True))
             if cell or number < TRIALS
         ]
         title = f"## {plain(group.column.family)} {group.learner.upper()} on {plain(group.row.name)}, for every {group.kind}"

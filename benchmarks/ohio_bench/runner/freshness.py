@@ -2,7 +2,7 @@
 
 Run files name their sources, which `results/sources/<preset>` holds by that name. A cell is `current` where these are today's,
 `equivalent` where a sentinel (`ohio_bench.runner.sentinel`) has shown that what changed since changes no return of the table, and
-else `stale`, also if it was made before sources were recorded, or if another configuration is declared today. What a sentinel
+else `stale`, also if it was made before sources were recorded, or if its table declares another configuration. What a sentinel
 shows holds for all that changed together: of two modules of a cell, it says nothing of a new one beside an old one.
 
 Pages say how many cells of a table are stale, and only commands say which modules changed, so that not every commit changes a
@@ -70,12 +70,13 @@ class Freshness:
         some, more = ", ".join(self.changed[:SHOWN]), len(self.changed) - SHOWN
         modules = f" (changed: {some}{f' and {more} more' if more > 0 else ''})" if named and some else ""
         counts = {
-            "made before sources were recorded": self.unrecorded,
-            f"made by other sources than today's{modules}": self.stale - self.unrecorded - self.other,
-            "of another configuration than is declared today": self.other,
+            "without sources": self.unrecorded,
+            f"of other sources than today's{modules}": self.stale - self.unrecorded - self.other,
+            "of another configuration than is declared": self.other,
         }
         trials = f", trials of {', '.join(self.groups)}" if self.groups else ""
-        return f"Stale, of {self.cells} cells{trials}: {', '.join(f'{count} {how}' for how, count in counts.items() if count)}."
+        why = ", ".join(f"{count} {how}" for how, count in counts.items() if count)
+        return f"Stale: {self.stale} of {self.cells} cells{trials}: {why}."
 
     def as_json(self) -> dict[str, Any]:
         return {name: list(of) if isinstance(of, tuple) else of for name, of in vars(self).items()}

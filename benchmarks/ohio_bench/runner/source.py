@@ -14,6 +14,7 @@ import hashlib
 import importlib.machinery
 import inspect
 import sys
+import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,6 +45,9 @@ FOLLOWED = (
     *("ohio_bench.speed.work", "ohio_bench.speed.timing"),
 )
 LEFT = ("ohio_jax", "ohio_envs", "ohio_envs.plans", "ohio_envs.datasets")  # what these say of a cell is its configuration
+INSTALLED = {
+    sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+}  # folders of everybody's modules
 ASSETS = (".npz", ".xml", ".json")  # that a module of `ohio_envs` may read beside it
 UNSEEN = ("ctx", "kind", "type_comment", "type_ignores")  # fields of a syntax tree that change no program
 
@@ -280,13 +284,17 @@ def _modules(package: str, folder: Path) -> dict[str, Path]:
 
 
 def _own(top: str) -> dict[str, Path]:
-    """The modules of a package from elsewhere; of a module, those in its folder and in the packages there."""
+    """The modules of a package from elsewhere; of a module, those in its folder and in the packages there, unless it is installed
+    among others' modules.
+    """
     spec = getattr(sys.modules.get(top), "__spec__", None) or importlib.machinery.PathFinder.find_spec(top, ["", *sys.path])
     if spec is None or top == "__main__":
         return {}
     if spec.submodule_search_locations:
         return _modules(top, Path(spec.submodule_search_locations[0]))
     folder = Path(spec.origin or "").parent
+    if str(folder) in INSTALLED:
+        return {top: Path(spec.origin or "")}
     packages = [file.parent for file in folder.glob("*/__init__.py")]
     inside = {name: file for package in packages for name, file in _modules(package.name, package).items()}
     return inside | {file.stem: file for file in folder.glob("*.py")}

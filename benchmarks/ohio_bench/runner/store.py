@@ -72,8 +72,14 @@ def check_place(experiment: str, preset: str, cell: dict[str, Any]) -> None:
 
 def check_cell(wanted: Cell, found: dict[str, Any]) -> None:
     """Raises UserError for a run file of a cell's configuration that says it is of another cell."""
-    head = plain(wanted.head)
-    for name in IDENTITY if same(found["config"], plain(wanted.config)) else ():
+    if same(found["config"], plain(wanted.config)):
+        check_head(wanted.head, found)
+
+
+def check_head(wanted: dict[str, Any], found: dict[str, Any]) -> None:
+    """Raises UserError for a run file that says it is of another cell than that whose head is wanted."""
+    head = plain(wanted)
+    for name in IDENTITY:
         if name in head and found.get(name) != head[name]:
             raise UserError(f"field {name}: expected {short(head[name])}, as declared, found {short(found.get(name))}")
 

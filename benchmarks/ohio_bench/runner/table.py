@@ -90,6 +90,10 @@ class Column:
         if self.acting not in get_args(Acting):
             raise unknown(f"acting of column {short(self.name)}", self.acting, get_args(Acting))
         _check_tuple(f"column {short(self.name)}: field config", self.config, tuple)
+        if not all(len(pair) == 2 and isinstance(pair[0], str) for pair in self.config):
+            raise UserError(
+                f"column {short(self.name)}: field config: expected pairs of name and value, found {short(self.config)}"
+            )
 
     @property
     def name(self) -> str:
@@ -178,7 +182,7 @@ class Table:
     def __post_init__(self):
         _check_tuple(f"table {short(self.name)}: field columns", self.columns, Column)
         for name in (self.name, *self.presets):  # of folders
-            if slug(name) != name or name in ("", ".", "..", "submitted"):
+            if not isinstance(name, str) or slug(name) != name or name in ("", ".", "..", "submitted"):
                 expected = "a name of a table or preset in small letters, digits and _ . + -"
                 raise UserError(f"table {short(self.name)}: expected {expected}, found {short(name)}")
 
@@ -276,8 +280,9 @@ def training_config(preset: Preset, column: Column, row: Row, settings: Settings
 
 
 def as_declared(table: Table, preset: Preset, cell: dict[str, Any]) -> bool:
-    """Whether a run file has the configuration that its cell has today, but for the settings of its task, which is not made here:
-    it may need files. True as well of a learner that the preset does not have.
+    """Whether a run file has the configuration that its cell has today. True as well of a learner that the preset does not have.
+
+    No task is made for it, which may need files: of settings, those that the row names are compared.
     """
     config, listed = cell["config"], preset.columns or table.columns
     settings = config["settings"]
@@ -291,6 +296,8 @@ def as_declared(table: Table, preset: Preset, cell: dict[str, Any]) -> bool:
         row = next((row for row in preset.rows if row.name == cell["row"]), None)
         if column is None or row is None:
             return config["plan"]["learner"] not in {column.learner for column in listed}
+        if any(settings.get(name) != value for name, value in row.settings.items()):
+            return False
         wanted = {**training_config(preset, column, row, settings), **_test(preset)}
     return store.same(config, store.plain(wanted))
 

@@ -18,11 +18,12 @@ from ohio_envs import datasets, plans, registry
 
 from ohio_bench.runner import methods, store
 from ohio_bench.runner.cell import RESULTS, Cell
-from ohio_bench.runner.table import Column, Preset, Row, Table, as_declared, plan_of, training_config, words_of
-from ohio_bench.runner.trials import TRIALS, Kind, applied, kind_of
+from ohio_bench.runner.table import Column, Preset, Row, Settings, Table, as_declared, plan_of, training_config, words_of
+from ohio_bench.runner.trials import TRIALS, Kind, Trial, applied, kind_of
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.learners import LEARNERS
 from ohio_jax.streams import Selection
+from ohio_jax.training.plan import Plan
 
 KIND = "trial"  # of run files, see `ohio_bench.runner.schema`
 PLACE = "selection"  # of run files in a folder of results
@@ -83,33 +84,63 @@ def groups(table: Table, made: Preset) -> list[Group]:
     return out
 
 
-def cells(table: Table, made: Preset, names: Iterable[str]) -> Iterator[Cell]:
-    """The trials of the groups of these names, group by group; where the best is known (`Preset.best`), last that one again with
-    twice the updates, which is shown and never chosen. Raises UserError for trials that come to the same plan.
+def tried(table: Table, made: Preset, group: Group) -> list[tuple[Trial, Plan]]:
+    """Changes and plans of a group's trials; where the best is known (`Preset.best`), last that one again with twice the updates,
+    which is shown and never chosen. Raises UserError for trials that come to the same plan.
     """
-    if table.trials is None:
-        return
+    assert table.trials is not None, "it has a group"
+    trials, declared = (
+        table.trials.grid[group.learner],
+        plans.find(made.plans, group.column.interface, group.learner, group.row.task),
+    )
+    if group.name in made.best:
+        best = trials[made.best[group.name]]
+        trials = *trials, {**best, "updates": 2 * applied(declared, best).updates}
+    out: list[tuple[Trial, Plan]] = []
+    for changes in trials:
+        plan = replace(applied(declared, changes), first_seed=FIRST_SEED)
+        if same := [first for first, other in out if other == plan]:
+            raise UserError(f"trials of {group.name}: expected plans that differ, found the same in {same[0]} and {changes}")
+        out.append((changes, plan))
+    return out
+
+
+def cells(table: Table, made: Preset, names: Iterable[str]) -> Iterator[Cell]:
+    """The trials of the groups of these names, group by group, see `tried`."""
     wanted = set(names)
     for group in (group for group in groups(table, made) if group.name in wanted):
         home, row, column = datasets.task_of(group.row.data_set), group.row, group.column
         task = home if row.changes is None else registry.make(row.task, row.changes)
-        trials, declared = table.trials.grid[group.learner], plans.find(made.plans, column.interface, group.learner, row.task)
-        if group.name in made.best:
-            best = trials[made.best[group.name]]
-            trials = *trials, {**best, "updates": 2 * applied(declared, best).updates}
-        tried_plans = [replace(applied(declared, changes), first_seed=FIRST_SEED) for changes in trials]
-        for number, (changes, plan) in enumerate(zip(trials, tried_plans, strict=True)):
-            if (first := tried_plans.index(plan)) != number:
-                raise UserError(
-                    f"trials of {group.name}: expected plans that differ, found the same in {trials[first]} and {changes}"
-                )
-            once = replace(made, runs=RUNS, plans={(row.task, column.interface, group.learner): plan})
-            played = {"selection_stream": Selection().name, "selection_episodes": made.test_episodes}
-            head = {"row": row.name, "column": column.name, "reference": asdict(task.reference)}
-            head |= {"group": group.name, "number": number, "changes": changes}
-            config = {**training_config(once, column, row, task.settings), **played}
-            given = task, home, plan_of(once, column, row), config, words_of(column, row)
+        for number, (changes, plan) in enumerate(tried(table, made, group)):
+            config = config_of(made, group, plan, task.settings)
+            given = task, home, plan_of(_with_plan(made, group, plan), column, row), config, words_of(column, row)
+            head = {**_head(group, number, changes), "reference": asdict(task.reference)}
             yield Cell(f"{group.name}.{number}", config, functools.partial(methods.trial, *given), head)
+
+
+def config_of(made: Preset, group: Group, plan: Plan, settings: Settings) -> dict[str, Any]:
+    """The configuration of a trial. settings: of the task that it is played in."""
+    config = training_config(_with_plan(made, group, plan), group.column, group.row, settings)
+    return {**config, "selection_stream": Selection().name, "selection_episodes": made.test_episodes}
+
+
+def is_of(record: dict[str, Any] | None, made: Preset, group: Group, plan: Plan) -> bool:
+    """Whether a run file is of this trial as it is declared today, but for its task's settings, see `table.as_declared`."""
+    if record is None:
+        return False
+    return store.same(record["config"], store.plain(config_of(made, group, plan, record["config"]["settings"])))
+
+
+def _key(group: Group) -> tuple[str, str, str]:
+    return group.row.task, group.column.interface, group.learner
+
+
+def _with_plan(made: Preset, group: Group, plan: Plan) -> Preset:
+    return replace(made, runs=RUNS, plans={_key(group): plan})
+
+
+def _head(group: Group, number: int, changes: Trial) -> dict[str, Any]:
+    return {"row": group.row.name, "column": group.column.name, "group": group.name, "number": number, "changes": changes}
 
 
 # --- What they chose --------------------------------------------------------------------------------------------------
@@ -134,19 +165,20 @@ def records(table: Table, preset: str, results: Path = RESULTS) -> dict[str, dic
 
 def every_record(table: Table, preset: str, results: Path = RESULTS) -> dict[str, dict[str, Any]]:
     """Run files of trials by name. Raises UserError for a damaged one, and for one that says it is of another trial."""
-    name = lambda cell: f"{cell['group']}.{cell['number']}"
-
-    @functools.cache
-    def declared() -> dict[str, Cell]:
-        made = table.preset(preset)
-        return {cell.name: cell for cell in cells(table, made, [group.name for group in groups(table, made)])}
+    place, name = store.folder(table.name, preset, results, PLACE), lambda cell: f"{cell['group']}.{cell['number']}"
+    if not any(place.glob("*.json")):
+        return {}
+    made = table.preset(preset)
+    declared = {group.name: (group, tried(table, made, group)) for group in groups(table, made)}
 
     def check(cell: dict[str, Any]) -> None:
         store.check_place(table.name, preset, cell)
-        if name(cell) in declared():
-            store.check_cell(declared()[name(cell)], cell)
+        group, trials = declared.get(cell["group"], (None, []))
+        if group and cell["number"] < len(trials):
+            changes, plan = trials[cell["number"]]
+            if is_of(cell, made, group, plan):
+                store.check_head(_head(group, cell["number"], changes), cell)
 
-    place = store.folder(table.name, preset, results, PLACE)
     return {name(cell): cell for cell in store.read_all(place, KIND, check, name)}
 
 
@@ -161,11 +193,11 @@ def chosen(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> 
     if not found:
         return []
     for group in groups(table, made):
-        of = {cell.name: cell.config for cell in cells(table, made, [group.name])}
-        if all(name in found and store.same(found[name]["config"], store.plain(config)) for name, config in of.items()):
-            tried = {name: found[name] for name in of}
-            means = [np.mean(cell["returns"]) if "returns" in cell else -np.inf for cell in tried.values()]
-            out.append(Chosen(group, int(np.argmax(means)), digest(tried)))
+        of = {f"{group.name}.{number}": plan for number, (_, plan) in enumerate(tried(table, made, group))}
+        if all(is_of(found.get(name), made, group, plan) for name, plan in of.items()):
+            played = {name: found[name] for name in of}
+            means = [np.mean(cell["returns"]) if "returns" in cell else -np.inf for cell in played.values()]
+            out.append(Chosen(group, int(np.argmax(means)), digest(played)))
     return out
 
 
@@ -191,7 +223,7 @@ def settled(table: Table, made: Preset, preset: str, results: Path = RESULTS) ->
     return replace(made, plans=plans_of, selection=selection)
 
 
-def declared(table: Table, preset: str, results: Path = RESULTS) -> Callable[[dict[str, Any]], bool]:
+def declares(table: Table, preset: str, results: Path = RESULTS) -> Callable[[dict[str, Any]], bool]:
     """Whether a run file has the configuration that is declared today, under the plans that were chosen."""
     made = functools.cache(lambda: settled(table, table.preset(preset), preset, results))
     return lambda cell: as_declared(table, made(), cell)

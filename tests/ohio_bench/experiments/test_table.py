@@ -228,7 +228,7 @@ def test_too_few_transitions_are_a_cell_that_says_so(tmp_path, monkeypatch):
     assert said in shown.getvalue() and render.as_json(board.shown)[1]["text"] == said
     few, absent = claims.of_experiment(experiment, tmp_path)["tiny"]
     assert few.why == "not trained, since too few transitions were left: OHIO, exact segments only BC on Tiny-DTV"
-    assert absent.why == "no run file with a score of Tiny-DTV None BC"
+    assert absent.why == "no run file of Tiny-DTV None BC"
     assert [marked.verdict(of) for of in (few, absent)] == ["undecided", "not run"]
     assert "OHIO, exact segments only BC on Tiny-DTV (4 to 20)" in page.text([board], [], [], {})
     ran.paths[0].unlink()  # of a table that has no other cell there is a page all the same

@@ -158,18 +158,20 @@ def test_a_scripted_policy_and_a_number_are_the_same_for_every_run():
 
 def test_another_statistic_than_the_score():
     assert verdict(claim(statistic="success"), one_row()).effect == pytest.approx(26.0)
-    assert "no run file with a speed of A ours, A theirs" in verdict(claim(statistic="speed"), one_row()).why
+    absent = verdict(claim(statistic="speed"), one_row())
+    assert (absent.why, absent.missing) == ("no 'speed' in the run files of ours on A, theirs on A", ())
+    assert marked.verdict(absent) == "undecided"
 
 
 def test_what_cannot_be_compared_is_undecided_and_says_why():
     found = one_row()
     judged = judge([claim(), claim(name="d", theirs="nobody")], found, ["A", "B"])
     assert [of.verdict for of in judged] == ["undecided"] * 2
-    assert judged[0].missing == ("B ours", "B theirs") and judged[0].why == "no run file with a score of B ours, B theirs"
+    assert judged[0].missing == ("B ours", "B theirs") and judged[0].why == "no run file of B ours, B theirs"
     assert "A nobody, B ours, B nobody" in judged[1].why
     assert marked.sentence(judged[0]) == "Ours scores an undetermined amount more or less than theirs."
     assert marked.verdict(judged[0]) == "not run"
-    assert marked.lines([("toy", judged[0])]).endswith("more; **not run**: no run file with a score of B ours, B theirs.")
+    assert marked.lines([("toy", judged[0])]).endswith("more; **not run**: no run file of B ours, B theirs.")
     assert "| more | not run |" in marked.as_table([("toy", judged[0])])
     assert verdict(claim(), {}, "ABC").why.endswith("of A ours, A theirs, B ours, B theirs and 2 more")
     other = verdict(claim(), one_row(tests="others"))
@@ -327,7 +329,7 @@ def test_claims_of_a_table_from_its_run_files(tmp_path):
     assert (better.verdict, better.effect) == ("holds", pytest.approx(99.0 - 49.8))
     assert (expert.verdict, expert.effect, expert.updates) == ("fails", pytest.approx(50.0 - 99.5), (100, None))
     assert close.verdict == "undecided" and close.why == ""  # two runs, at 98.5 and 99.5
-    assert gone.why == "no run file with a score of Reacher-Expert MPC: observed state BC"
+    assert gone.why == "no run file of Reacher-Expert MPC: observed state BC"
     assert better.stale and better.cells == ("Reacher-Expert OHIO analytical BC", "Reacher-Expert End-to-end BC")
 
 
@@ -363,14 +365,14 @@ def test_the_command_prints_and_writes(command, tmp_path):
     boards.fill(tmp_path / "results")
     Path("README.md").write_text("<!-- claims: reacher/observed -->\n<!-- /claims -->\n")
     code, out, err = command("claims reacher")
-    assert code == 0 and not err and "not run" in out and "no run file with a score of Reacher-Expert OHIO least squares" in out
+    assert code == 0 and not err and "not run" in out and "no run file of Reacher-Expert OHIO least squares" in out
     code, out, _ = command("claims --json --write")
     said = json.loads(out)
     assert code == 0 and {of["verdict"] for of in said["claims"]} == {"undecided"} and said["written"][-1] == "README.md"
     assert json.loads(Path("results/claims/reacher-horizon.json").read_text())["claims"] == [
         of for of in said["claims"] if of["experiment"] == "reacher" and of["claim"]["preset"] == "horizon"
     ]
-    assert "**not run**: no run file with" in Path("README.md").read_text()
+    assert "**not run**: no run file of" in Path("README.md").read_text()
     code, _, err = command("claims gains")
     assert code == 2 and "unknown experiment with claims 'gains'" in err and err.count("\n") == 1
     assert command("claims reacher --write")[0] == 2

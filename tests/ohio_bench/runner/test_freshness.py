@@ -58,7 +58,7 @@ def test_a_changed_learner_makes_its_cells_stale_and_no_others(results, suite):
     assert {name for name, state in states(results).items() if state != "current"} == {"tiny-dtv.ohio.iql"}
     found = fresh(results)
     assert found == freshness.Freshness(5, 1, 0, ("ohio_jax.learners.iql",))
-    assert found.text() == "Stale, of 5 cells: 1 made by other sources than today's."
+    assert found.text() == "Stale: 1 of 5 cells: 1 of other sources than today's."
     assert found.text(named=True).endswith("than today's (changed: ohio_jax.learners.iql).")
     markdown.report(PART, results, "tiny").write()
     page = (results / "routing-tiny.md").read_text()
@@ -79,12 +79,13 @@ def test_another_declaration_makes_cells_stale(results):
         ({"policies": ("none", "dtv")}, 1),
         ({"columns": made.columns[:1]}, 0),  # whose learner the other cell has not
         ({"columns": tuple(dataclasses.replace(column, family="Ours") for column in made.columns)}, 2),
+        ({"rows": tuple(dataclasses.replace(row, changes={"regions": 5}) for row in made.rows)}, 2),
         ({"rows": tuple(dataclasses.replace(row, name="Tiny-OTHER") for row in made.rows)}, 2),
     ):
         other = table.changed(PART, "tiny", dataclasses.replace(made, **changes))
         found = markdown.report(other, results, "tiny")
         assert found.freshness == freshness.Freshness(5, stale, other=stale), changes
-        text = f"Stale, of 5 cells: {stale} of another configuration than is declared today."
+        text = f"Stale: {stale} of 5 cells: {stale} of another configuration than is declared."
         assert (text in found.files[results / "routing-tiny.md"].decode()) == bool(stale)
         assert sum(of.stale for of in evidence.of_table(other, results, "tiny").values()) == stale
 
@@ -115,7 +116,7 @@ def test_cells_without_sources_are_stale(results):
         cell = json.loads(path.read_text())
         del cell["sources"]
         path.write_text(json.dumps(cell))
-    assert fresh(results).text(named=True) == "Stale, of 5 cells: 2 made before sources were recorded."
+    assert fresh(results).text(named=True) == "Stale: 2 of 5 cells: 2 without sources."
     with pytest.raises(UserError, match=r"cell tiny-dtv\.ohio\.bc: expected a run file that names its sources, found"):
         rerun(results, "tiny-dtv.ohio.bc")
     with pytest.raises(UserError, match="expected a stale cell that learns and names its sources, found none"):
@@ -230,7 +231,7 @@ def test_the_command_says_what_is_stale_and_what_to_do(results, suite, command, 
     monkeypatch.setitem(TABLES, "routing", PART)
     edit(suite / "ohio_jax/learners/iql.py", "def update(", "EXTRA = 1\n\n\ndef update(")
     code, out, _ = command("bench routing --preset tiny")
-    line = "Stale, of 5 cells: 1 made by other sources than today's (changed: ohio_jax.learners.iql); --sentinel reruns one"
+    line = "Stale: 1 of 5 cells: 1 of other sources than today's (changed: ohio_jax.learners.iql); --sentinel reruns one"
     assert code == 0 and out.splitlines()[-1].startswith(line)
     code, out, _ = command("bench routing --preset tiny --sentinel")
     assert (code, out) == (0, "tiny-dtv.ohio.iql: returns as before; 1 changed module is noted as equivalent\n")

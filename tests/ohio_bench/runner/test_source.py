@@ -197,3 +197,12 @@ def test_packages_and_files_beside_a_learner_from_elsewhere_count_if_it_uses_the
         Path(file).write_text("8.0")
     used = ["own_nets.wide", "own_nets/width.json", "prior.npz"]
     assert list(source.changes(before, source.Code().sources(config(plan=plan)))) == used
+
+
+def test_an_installed_module_does_not_bring_those_installed_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "INSTALLED", {str(tmp_path)})
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_beside.py").write_text("")
+    (tmp_path / "own_installed.py").write_text("import own_beside\nfrom ohio_jax.learners.iql import *\n")
+    found = source.Code().sources(config(plan={**PLAN, "learner": "own_installed", "learner_from": "own_installed"}))
+    assert "own_installed" in found and "own_beside" not in found

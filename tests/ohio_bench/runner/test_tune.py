@@ -18,6 +18,7 @@ import pytest
 from ohio_bench.experiments import TABLES, of_table, trials_of
 from ohio_bench.runner import store, trials, tune, work
 from ohio_bench.runner.run import run
+from ohio_envs import datasets, registry
 
 from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, outside
@@ -233,9 +234,19 @@ def test_tuning_goes_on_after_kills(made, tmp_path):
         assert (cell["config"], cell["returns"]) == (whole[name]["config"], whole[name]["returns"])
 
 
+def test_pages_are_made_of_run_files_alone(results, monkeypatch):
+    """No task is made for them, which may need files that are not at hand."""
+    run(of_table(TUNED), "tiny", ["tiny-dtv.ohio.bc"], results)
+    monkeypatch.setattr(registry, "make", lambda *given: pytest.fail("a task was made"))
+    monkeypatch.setattr(datasets, "task_of", lambda *given: pytest.fail("a task was made"))
+    found = of_table(TUNED).report(results, "tiny")
+    assert found.freshness.cells and not found.freshness.stale and trials_of(TUNED).report(results, "tiny").files
+    assert of_table(TUNED).measured(results, "tiny")
+
+
 def test_stale_trials_choose_and_pages_say_so(results, monkeypatch, command):
     """That of the trials for each group, that of the table, and the command."""
-    stale = lambda text: re.findall(r"Stale, of .*? (?:recorded|today's)\.", text)
+    stale = lambda text: re.findall(r"Stale: .*? (?:without sources|today's)\.", text)
     tuned, page = (results / "selection/routing-tiny.md"), results / "routing-tiny.md"
     trials_of(TUNED).report(results, "tiny").write()
     assert not stale(tuned.read_text())
@@ -250,7 +261,7 @@ def test_stale_trials_choose_and_pages_say_so(results, monkeypatch, command):
         path.write_text(json.dumps(cell))
     assert used(results) == before, "they still choose"
     trials_of(TUNED).report(results, "tiny").write()
-    one = lambda of: f"Stale, of {of} cells, trials of bc.hierarchy: 2 made before sources were recorded."
+    one = lambda of: f"Stale: 2 of {of} cells, trials of bc.hierarchy: 2 without sources."
     text = tuned.read_text()
     head, flat, hierarchy = re.split("^## ", text, flags=re.MULTILINE)
     assert "for every hierarchy" in hierarchy
