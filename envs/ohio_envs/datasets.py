@@ -206,11 +206,6 @@ def size(name: str, data_seed: int) -> int:
     return sum(path.stat().st_size for part in _parts(name, data_seed) for path in part.iterdir())
 
 
-def verify(name: str, data_seed: int) -> int:
-    """Reads and checks all of a data set in the cache; the number of its chunks. Raises UserError for damage."""
-    return sum(data.verify(part)[1] for part in _parts(name, data_seed))
-
-
 @functools.cache
 def shipped() -> dict[str, dict[str, dict[str, dict[Split, str]]]]:
     """name -> data seed -> platform -> part -> digest, of the file that the package holds."""

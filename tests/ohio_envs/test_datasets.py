@@ -1,5 +1,6 @@
 """Data sets by name: what each version means, that it is made once and bit by bit again, and that damage is named."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -330,6 +331,12 @@ def test_verifying_passes_nothing_over(command, made_parts, spoil, said):
     for line in ("data verify", f"data verify {NAME}"):
         code, out, err = command(line)
         assert code == 2 and out == "" and said in err and err.count("\n") == 1
+
+
+def test_verifying_finds_what_another_recipe_made(command, made_parts, monkeypatch):
+    monkeypatch.setitem(datasets.RECIPES, NAME, dataclasses.replace(datasets.RECIPES[NAME], behavior_policy="none"))
+    code, _, err = command("data verify")
+    assert code == 2 and "0/train: field card.behavior_policy: expected 'none', found " in err
 
 
 @pytest.mark.parametrize(

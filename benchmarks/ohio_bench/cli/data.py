@@ -115,8 +115,10 @@ def _verified(name: str, seed: int) -> dict[str, Any]:
         _within(path)  # a folder, where a file may be a data set as well
         dataset, read = data.verify(path)
         found = {"first_episode": 0, **dataset.card}
+        found["settings"] = {key: value for key, value in found.get("settings", {}).items() if key in recipe.settings}
         part = recipe.part(split, seed, int(episodes) if episodes else None)
-        for field, expected in {"kind": "trajectories", "data_set": name, "data_seed": seed, **part}.items():
+        made_by = {"task": recipe.task, "behavior_policy": recipe.behavior_policy, "settings": recipe.settings}
+        for field, expected in {"kind": "trajectories", "data_set": name, "data_seed": seed, **part, **made_by}.items():
             if found.get(field) != expected:
                 raise UserError(f"{path}: field card.{field}: expected {short(expected)}, found {short(found.get(field))}")
         chunks += read
