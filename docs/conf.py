@@ -1,7 +1,9 @@
 """Settings of the documentation's site, which `make docs` builds. Warnings are errors there."""
 
 import dataclasses
+import os
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -53,15 +55,16 @@ runpy.run_path(str(HERE / "figures" / "likelihood.py"))
 # Tasks, commands, and what else there is by name.
 generate.write(HERE)
 
-# One page a results table, as it is.
-(HERE / "results").mkdir(exist_ok=True)
+# One page a results table, as it is, in folders as there, since pages name each other.
+shutil.rmtree(HERE / "results", ignore_errors=True)  # with pages of presets that are gone
 for page in sorted((HERE.parent / "results").rglob("*.md")):
     if page.stem != "comparison" and not page.stem.endswith("-quick"):
-        name = page.relative_to(HERE.parent / "results")
+        shown = HERE / "results" / page.relative_to(HERE.parent / "results")
         # An accelerator's pages are there once somebody had one, so that no table of contents can name them.
         orphan = "---\norphan: true\n---\n" if page.stem.endswith(("-gpu", "-tpu")) else ""
-        include = f"{orphan}```{{include}} ../../results/{name.as_posix()}\n:relative-images:\n```\n"
-        (HERE / "results" / "-".join(name.parts)).write_text(include)
+        include = f"{orphan}```{{include}} {Path(os.path.relpath(page, shown.parent)).as_posix()}\n:relative-images:\n```\n"
+        shown.parent.mkdir(parents=True, exist_ok=True)
+        shown.write_text(include)
 
 
 def comments(app, what, name, obj, options, lines):

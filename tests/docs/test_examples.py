@@ -12,7 +12,7 @@ from tests import typed
 DOCS = typed.ROOT / "docs"
 EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 GENERATED = ("results", "tasks", "reference", "_build")
-PAGES = sorted(page for page in DOCS.rglob("*.md") if page.parent.name not in GENERATED)
+PAGES = sorted(page for page in DOCS.rglob("*.md") if page.relative_to(DOCS).parts[0] not in GENERATED)
 STARTED = [f"python docs/examples/{path.name}" for path in EXAMPLES]
 NAMED = re.compile(r"`((?:ohio_jax|ohio_envs|ohio_bench)(?:\.\w+)+)`")  # modules and what is in them
 FILES = re.compile(r"`((?:docs|envs|ohio_jax|benchmarks|results)/[\w./-]+)`")
