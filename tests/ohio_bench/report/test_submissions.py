@@ -81,6 +81,7 @@ def test_the_command_says_what_is_wrong_in_one_line(board, command):
     [
         ("author", None, "field author: expected, found none"),
         ("config.plan.learner", None, "field config.plan.learner: expected, found none"),
+        ("config.plan.updates", None, "field config.plan.updates: expected, found none"),
         ("scores", [1.0], "field scores: expected one of version, table, preset"),
         ("row", 3, "field row: expected the name of a dataset of the table (a text of one line"),
         ("returns", [["a"]], "field returns[0][0]: expected a number, found 'a'"),
@@ -138,7 +139,7 @@ def test_damaged_files_are_refused(board):
     assert refused(board, b" " * (17 * 2**20)).startswith("expected at most")
     deep = boards.submission()
     for _ in range(20):
-        deep["config"]["plan"] = {"learner": "iql", "more": deep["config"]["plan"]}
+        deep["config"]["plan"] = {"learner": "iql", "updates": 1, "more": deep["config"]["plan"]}
     assert "levels of nesting" in refused(board, deep)
 
 
