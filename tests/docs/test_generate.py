@@ -80,7 +80,7 @@ def test_the_table_of_data_sets_is_that_of_the_recipes():
         words = [part.strip("{}").split(",") for part in re.findall(r"\{.*?\}|[^{}]+", names.strip("`"))]
         for name in map("".join, itertools.product(*words)):
             told[name] = (tasks, episodes, decisions)
-    assert sorted(told) == sorted(datasets.RECIPES)
+    assert sorted(told) == sorted(name for name in datasets.RECIPES if not name.startswith(("tiny-", "cart-")))  # of other tests
     for name, (tasks, episodes, decisions) in told.items():
         of = datasets.recipe(name)
         assert f"`{of.task}`" in tasks and episodes == f"{of.episodes} + {of.validation_episodes}"
