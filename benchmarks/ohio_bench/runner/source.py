@@ -45,9 +45,8 @@ FOLLOWED = (
     *("ohio_bench.speed.work", "ohio_bench.speed.timing"),
 )
 LEFT = ("ohio_jax", "ohio_envs", "ohio_envs.plans", "ohio_envs.datasets")  # what these say of a cell is its configuration
-INSTALLED = {
-    sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
-}  # folders of everybody's modules
+# Folders of everybody's modules.
+INSTALLED = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 ASSETS = (".npz", ".xml", ".json")  # that a module of `ohio_envs` may read beside it
 UNSEEN = ("ctx", "kind", "type_comment", "type_ignores")  # fields of a syntax tree that change no program
 

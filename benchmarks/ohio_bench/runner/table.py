@@ -287,19 +287,17 @@ def as_declared(table: Table, preset: Preset, cell: dict[str, Any]) -> bool:
     config, listed = cell["config"], preset.columns or table.columns
     settings = config["settings"]
     if "policy" in config:
-        task = next((row.task for row in preset.rows if row.instance_family == cell["row"]), None)
-        if task is None or cell["column"] not in _policies(preset):
+        row = next((row for row in preset.rows if row.instance_family == cell["row"]), None)
+        if row is None or cell["column"] not in _policies(preset):
             return False
-        wanted = _scripted_config(preset, cell["column"], task, settings)
+        named, wanted = row.recipe.settings, _scripted_config(preset, cell["column"], row.task, settings)
     else:
         column = next((column for column in listed if column.name == cell["column"]), None)
         row = next((row for row in preset.rows if row.name == cell["row"]), None)
         if column is None or row is None:
             return config["plan"]["learner"] not in {column.learner for column in listed}
-        if any(settings.get(name) != value for name, value in row.settings.items()):
-            return False
-        wanted = {**training_config(preset, column, row, settings), **_test(preset)}
-    return store.same(config, store.plain(wanted))
+        named, wanted = row.settings, {**training_config(preset, column, row, settings), **_test(preset)}
+    return all(settings.get(name) == value for name, value in named.items()) and store.same(config, store.plain(wanted))
 
 
 def words_of(column: Column, row: Row) -> tuple[str, ...]:

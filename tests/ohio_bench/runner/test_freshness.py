@@ -10,6 +10,7 @@ from ohio_bench.experiments import TABLES, of_table
 from ohio_bench.report import evidence, markdown
 from ohio_bench.runner import freshness, sentinel, source, store, table
 from ohio_bench.runner.run import run
+from ohio_envs import datasets
 
 from ohio_jax.errors import UserError
 from tests.ohio_bench.copies import edit
@@ -66,8 +67,9 @@ def test_a_changed_learner_makes_its_cells_stale_and_no_others(results, suite):
     assert fresh(results).stale == 0
 
 
-def test_another_declaration_makes_cells_stale(results):
+def test_another_declaration_makes_cells_stale(results, monkeypatch):
     """Page and claims say so: other updates, other test episodes, a method, a row or a policy that is gone."""
+    monkeypatch.setitem(datasets.RECIPES, "tiny-five-v1", datasets.Recipe("routing-synthetic", "dtv", 6, 2, {"regions": 5}))
     made = PART.preset("tiny")
     longer = {key: plan.lasting(20) for key, plan in made.plans.items() if key[1] == "iql"}
     for changes, stale in (
@@ -78,6 +80,7 @@ def test_another_declaration_makes_cells_stale(results):
         ({"policies": ("none", "dtv")}, 1),
         ({"columns": made.columns[:1]}, 0),  # whose learner the other cell has not
         ({"columns": tuple(dataclasses.replace(column, family="Ours") for column in made.columns)}, 2),
+        ({"rows": tuple(dataclasses.replace(row, data_set="tiny-five-v1") for row in made.rows)}, 5),
         ({"rows": tuple(dataclasses.replace(row, changes={"regions": 5}) for row in made.rows)}, 2),
         ({"rows": tuple(dataclasses.replace(row, name="Tiny-OTHER") for row in made.rows)}, 2),
     ):
