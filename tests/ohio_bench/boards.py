@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ohio_bench.report import finetune
 from ohio_bench.runner.store import VERSION, slug
 
 from ohio_jax.files import write_json
@@ -139,7 +140,7 @@ def finetuned(interface: str, before: float, during: float, after: float) -> dic
 def fill_finetuning(results: Path) -> None:
     """Writes fine-tuning of a hierarchical and of an end-to-end policy."""
     for of in (finetuned("ohio", 50.0, 60.0, 70.0), finetuned("end_to_end", 50.0, 20.0, 30.0)):
-        write_json(results / "runs" / "finetune" / "cpu" / f"{of['config']['interface']}.json", of)
+        write_json(results / "runs" / "finetune" / "cpu" / f"{finetune.file_name(of)}.json", of)
 
 
 def data_of(text: str) -> dict:

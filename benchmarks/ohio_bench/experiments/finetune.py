@@ -5,7 +5,7 @@ all learners use the same loop, which stores the states that it saw.
 """
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from ohio_bench.report import finetune as page
 from ohio_bench.report.claims import Claim
 from ohio_bench.runner.cell import Cell, Experiment
 from ohio_bench.runner.finetune import finetuned
-from ohio_bench.runner.store import slug
+from ohio_bench.runner.store import plain, same, slug
 from ohio_jax.errors import UserError
 from ohio_jax.learners import sac
 from ohio_jax.streams import Test
@@ -98,10 +98,17 @@ def routing_domain() -> Domain:
     """New York on the data of random shares, where there is most to gain; a synthetic city if its file is not at hand."""
     try:
         files.locate("scenario_nyc_brooklyn.json")
-        row = next(row for row in routing.NYC if row.behavior_policy == "disp")
     except UserError:
-        row = next(row for row in routing.SYNTHETIC if row.behavior_policy == "disp")
-    short = SHORT["routing"]
+        return in_city("SYNTHETIC-DISP")
+    return in_city("NYC-DISP")
+
+
+CITIES = {row.name: row for row in (*routing.NYC, *routing.SYNTHETIC) if row.behavior_policy == "disp"}
+
+
+def in_city(name: str) -> Domain:
+    """name: of a row of the table of routing."""
+    row, short = CITIES[name], SHORT["routing"]
     return Domain(
         name=row.name,
         data_set=row.data_set,
@@ -151,27 +158,57 @@ def cells(budgets: tuple[Budget, ...], domains: Iterable[str]) -> Iterator[Cell]
     for b in (b for b in budgets if b.domain.name in set(domains)):
         domain = b.domain
         task = datasets.task_of(domain.data_set)
-        for interface in b.interfaces:
-            methods = (*b.methods, STALE) if interface == "end_to_end_compat" else b.methods
-            for method in methods:
-                offline_plan, online_plan = plans(b, interface, method)
-                config = {
-                    "domain": domain.name,
-                    "task": task.name,
-                    "settings": task.settings,
-                    "data_set": domain.data_set,
-                    **({} if b.data_episodes is None else {"data_episodes": b.data_episodes}),
-                    "interface": interface,
-                    "method": asdict(method),
-                    "horizon": domain.horizon,
-                    "offline": offline_plan.as_json(),
-                    "online": {**online_plan.as_json(), "plan": online_plan.plan.as_json()},
-                    "test_stream": Test().name,
-                    "test_episodes": b.test_episodes,
-                }
-                words = (domain.name, interface)
-                work = functools.partial(finetuned, task, offline_plan, online_plan, config, words)
-                yield Cell(slug(*words, method.name), config, work, {"reference": asdict(task.reference)})
+        for interface, method in methods(b):
+            config, words = config_of(b, interface, method, task.settings), (domain.name, interface)
+            work = functools.partial(finetuned, task, *plans(b, interface, method), config, words)
+            yield Cell(slug(*words, method.name), config, work, {"reference": asdict(task.reference)})
+
+
+def methods(b: Budget) -> Iterator[tuple[str, Method]]:
+    """Each of a budget's, with its action interface."""
+    for interface in b.interfaces:
+        for method in (*b.methods, STALE) if interface == "end_to_end_compat" else b.methods:
+            yield interface, method
+
+
+def config_of(b: Budget, interface: str, method: Method, settings: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a cell. settings: of the task, in which policies learn and are tested."""
+    offline_plan, online_plan = plans(b, interface, method)
+    return {
+        "domain": b.domain.name,
+        "task": datasets.recipe(b.domain.data_set).task,
+        "settings": settings,
+        "data_set": b.domain.data_set,
+        **({} if b.data_episodes is None else {"data_episodes": b.data_episodes}),
+        "interface": interface,
+        "method": asdict(method),
+        "horizon": b.domain.horizon,
+        "offline": offline_plan.as_json(),
+        "online": {**online_plan.as_json(), "plan": online_plan.plan.as_json()},
+        "test_stream": Test().name,
+        "test_episodes": b.test_episodes,
+    }
+
+
+def declares(preset: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether a run file has the configuration that a cell of the preset has today; known without making tasks, as in
+    `ohio_bench.runner.table.as_declared`, and whether or not a city's file is at hand.
+    """
+    budgets = functools.cache(lambda: EXPERIMENT.preset(preset))
+
+    def declared(cell: dict[str, Any]) -> bool:
+        config = cell["config"]
+        city, settings = config["domain"] in CITIES, config.get("settings", {})
+        listed = (replace(b, domain=in_city(config["domain"])) if city and b.domain.name in CITIES else b for b in budgets())
+        for b in (b for b in listed if b.domain.name == config["domain"]):
+            named = datasets.recipe(b.domain.data_set).settings
+            as_named = all(settings.get(name) == value for name, value in named.items())
+            configs = (config_of(b, *of, settings) for of in methods(b))
+            if as_named and any(same(config, plain(of)) for of in configs):
+                return True
+        return False
+
+    return declared
 
 
 def plans(b: Budget, interface: str, method: Method) -> tuple[Plan, OnlinePlan]:
@@ -253,8 +290,8 @@ EXPERIMENT = Experiment(
     group="domain",
     groups=lambda budgets: dict.fromkeys(b.domain.name for b in budgets),
     cells=cells,
-    report=page.report,
+    report=lambda results, preset: page.report(results, preset, declares(preset)),
     presets={"quick": quick, "cpu": cpu, "paper": paper},
     claims=tuple(_claims()),
-    measured=evidence.of_finetuning,
+    measured=lambda results, preset: evidence.of_finetuning(results, preset, declares(preset)),
 )

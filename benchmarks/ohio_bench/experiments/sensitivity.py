@@ -5,6 +5,7 @@ of cost (Q5), and every controller beside every inverse (C1). Most is of the rea
 well. One run file a cell, whose runs have a data set each; a cell that exists with the same configuration is not run again.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, is_dataclass
@@ -18,7 +19,7 @@ from ohio_bench.report import sensitivity as page
 from ohio_bench.runner.cell import Cell, Experiment
 from ohio_bench.runner.sensitivity import cost, domains, recovery, score, timed
 from ohio_bench.runner.sensitivity.arm import Belief, beliefs
-from ohio_bench.runner.store import slug
+from ohio_bench.runner.store import digest, plain, slug
 from ohio_jax.controllers import CONTROLLERS
 from ohio_jax.inverse import INVERSES
 from ohio_jax.streams import Data, Test
@@ -149,9 +150,16 @@ def cells(b: Budget, kinds: Iterable[str]) -> Iterator[Cell]:
     """Every cell of these kinds; its name is `<kind>/<what>`. What it is measured with is its configuration."""
     for kind in kinds:
         for words, measure, given in CELLS[kind](b):
-            plain = lambda value: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-            config = {name: plain(value) for name, value in given.items()} | {"data_stream": Data().name}
+            as_dict = lambda value: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+            config = {name: as_dict(value) for name, value in given.items()} | {"data_stream": Data().name}
             yield Cell(f"{kind}/{slug(*words)}", config, partial(_alone, measure, given))
+
+
+def declares(preset: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether a run file has the configuration of a cell of the preset, on whichever platform it was measured."""
+    alike = lambda config: digest({**config, "platform": ""})
+    listed = functools.cache(lambda: {alike(plain(cell.config)) for cell in cells(EXPERIMENT.preset(preset), CELLS)})
+    return lambda cell: alike(cell["config"]) in listed()
 
 
 def _alone(measure: Callable[..., dict[str, Any]], given: dict[str, Any], work: Any) -> dict[str, Any]:
@@ -254,6 +262,6 @@ EXPERIMENT = Experiment(
     group="kind of cell",
     groups=lambda b: CELLS,
     cells=cells,
-    report=page.report,
+    report=lambda results, preset: page.report(results, preset, declares(preset)),
     presets={name: partial(BUDGETS.__getitem__, name) for name in BUDGETS},
 )

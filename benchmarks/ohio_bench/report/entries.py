@@ -1,6 +1,6 @@
 """Run files as the numbers of a table: scores with intervals and ranks, in rows and blocks."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -173,7 +173,7 @@ def load(table: Table, preset: str, results: Path = RESULTS) -> list[dict[str, A
         check_limits(table, cell)
 
     cells = store.read_all(ours, KIND, check, file_name)
-    check_references(ours, cells)
+    check_references(ours, cells, file_name)
     return [*cells, *store.read_all(theirs, SUBMISSION, check, lambda cell: store.slug(cell["row"], cell["column"]))]
 
 
@@ -185,7 +185,7 @@ def file_name(cell: dict[str, Any]) -> str:
     return store.slug(cell["row"], cell["column"].removesuffix(f" {learner.upper()}"), learner)
 
 
-def check_references(place: Path, cells: list[dict[str, Any]]) -> None:
+def check_references(place: Path, cells: list[dict[str, Any]], file_name: Callable[[dict[str, Any]], str]) -> None:
     """Raises UserError where scores of cells that the same sources made in one task have different units."""
     first: dict[str, dict[str, Any]] = {}
     for cell in cells:

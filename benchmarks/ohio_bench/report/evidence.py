@@ -9,7 +9,7 @@ import numpy as np
 from ohio_bench.report import entries, finetune, policies
 from ohio_bench.report.claims import Evidence, Measured
 from ohio_bench.runner import tune
-from ohio_bench.runner.freshness import Sources
+from ohio_bench.runner.freshness import Declared, Sources
 from ohio_bench.runner.table import Table
 from ohio_jax import scores
 
@@ -30,9 +30,9 @@ def of_table(table: Table, results: Path, preset: str) -> Evidence:
     return out
 
 
-def of_finetuning(results: Path, preset: str) -> Evidence:
+def of_finetuning(results: Path, preset: str, declared: Declared) -> Evidence:
     """The cells of fine-tuning, a column for each interface and method: scores `before`, `while` and `after`, and `gain`."""
-    sources, out = Sources(results), {}
+    sources, out = Sources(results, declared), {}
     for cell in finetune.load(results, preset):
         run, plan = finetune.run_of(cell), cell["config"]["online"]["plan"]
         values = {"before": run.start, "while": run.last, "after": run.end, "gain": run.end - run.start}

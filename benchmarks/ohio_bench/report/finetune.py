@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ohio_bench.report import plots
+from ohio_bench.report.entries import check_references
 from ohio_bench.report.policies import cards
 from ohio_bench.report.text import between, filled, machine, table
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
-from ohio_bench.runner.freshness import freshness
+from ohio_bench.runner.freshness import Declared, freshness
 from ohio_jax import scores
 from ohio_jax.errors import counted
 
@@ -87,18 +88,26 @@ def run_of(cell: dict[str, Any]) -> Run:
 
 def load(results: Path, preset: str) -> list[dict[str, Any]]:
     """The run files, OHIO's first."""
-    found = store.read_all(store.folder("finetune", preset, results), KIND, partial(store.check_place, "finetune", preset))
+    place = store.folder("finetune", preset, results)
+    found = store.read_all(place, KIND, partial(store.check_place, "finetune", preset), file_name)
+    check_references(place, found, file_name)
     order = list(INTERFACES)
     return sorted(found, key=lambda cell: (cell["config"]["domain"], order.index(cell["config"]["interface"])))
 
 
-def report(results: Path, preset: str) -> Report:
-    """The page, the CSV and the figure if there are run files."""
+def file_name(cell: dict[str, Any]) -> str:
+    """Of a run file, as `ohio_bench.experiments.finetune` calls it."""
+    config = cell["config"]
+    return store.slug(config["domain"], config["interface"], config["method"]["name"])
+
+
+def report(results: Path, preset: str, declared: Declared) -> Report:
+    """The page, the CSV and the figure if there are run files. declared: see `ohio_bench.runner.freshness`."""
     cells = load(results, preset)
     if not cells:
         return Report({})
     runs, stem = [run_of(cell) for cell in cells], results / f"finetune-{preset}"
-    fresh = freshness(cells, results)
+    fresh = freshness(cells, results, declared)
     made = {".md": text(cells, runs, preset, fresh.text()).encode(), ".csv": as_csv(runs).encode(), ".png": figure(runs)}
     return Report({stem.with_suffix(suffix): content for suffix, content in made.items()}, freshness=fresh)
 

@@ -10,7 +10,8 @@ from ohio_bench.report.sensitivity_plots import draw_accuracy, draw_controllers,
 from ohio_bench.report.text import filled, machine, number, origin, table
 from ohio_bench.runner import store
 from ohio_bench.runner.cell import Report
-from ohio_bench.runner.freshness import freshness
+from ohio_bench.runner.freshness import Declared, freshness
+from ohio_jax.errors import UserError
 
 KINDS = ("recovery", "calibration", "score", "domain", "controller", "cost")  # of run files, see `ohio_bench.runner.schema`
 
@@ -21,12 +22,17 @@ def kind(name: str) -> str:
 
 
 def load(results: Path, preset: str) -> runs.Found:
+    """The run files. Raises UserError for a damaged one, and for two of one configuration."""
     place, check = store.folder("sensitivity", preset, results), partial(store.check_place, "sensitivity", preset)
-    return {kind: store.read_all(place / kind, kind, check) for kind in KINDS}
+    found = {kind: store.read_all(place / kind, kind, check) for kind in KINDS}
+    for kind, cells in found.items():
+        if len({store.digest(cell["config"]) for cell in cells}) < len(cells):
+            raise UserError(f"{place / kind}: expected run files of different configurations, found two of one")
+    return found
 
 
-def report(results: Path, preset: str) -> Report:
-    """The page and the plots whose cells exist."""
+def report(results: Path, preset: str, declared: Declared) -> Report:
+    """The page and the plots whose cells exist. declared: see `ohio_bench.runner.freshness`."""
     found = load(results, preset)
     if not any(found.values()):
         return Report({})
@@ -36,7 +42,7 @@ def report(results: Path, preset: str) -> Report:
         picture = draw(found)
         if picture is not None:
             drawn[question] = base.with_name(f"{base.name}-{question}.png"), picture
-    fresh = freshness((cell for cells in found.values() for cell in cells), results)
+    fresh = freshness((cell for cells in found.values() for cell in cells), results, declared)
     page = text(found, {question: path for question, (path, _) in drawn.items()}, preset, fresh.text())
     return Report({base.with_suffix(".md"): page.encode(), **dict(drawn.values())}, freshness=fresh)
 

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -143,8 +144,48 @@ def test_page_csv_and_figure(filled):
     assert [int(row["decisions"]) for row in rows[: ROUNDS * 2 : 2]] == [10 + 10 * k for k in range(1, ROUNDS + 1)]
     assert files[2].read_bytes().startswith(b"\x89PNG")
     before = [path.read_bytes() for path in files]
-    page.report(folder / "results", "tiny").write()
+    EXPERIMENT.report(folder / "results", "tiny").write()
     assert [path.read_bytes() for path in files] == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "stale"),
+    [({}, 0), ({"hidden": 16}, 3), ({"test_episodes": 4}, 3), ({"interfaces": ("ohio",)}, 2), ({"methods": ()}, 2)],
+)
+def test_another_declaration_makes_cells_stale(filled, monkeypatch, changes, stale):
+    results = filled[0] / "results"
+    monkeypatch.setitem(EXPERIMENT.presets, "tiny", lambda: tuple(dataclasses.replace(b, **changes) for b in tiny()))
+    found = EXPERIMENT.report(results, "tiny")
+    assert found.freshness.other == found.freshness.stale == stale
+    assert ("of another configuration than is declared" in found.files[results / "finetune-tiny.md"].decode()) == bool(stale)
+    assert sum(of.stale for of in EXPERIMENT.measured(results, "tiny").values()) == stale
+
+
+def test_every_cell_is_as_its_preset_declares_it():
+    """In the city whether or not its file is at hand, of which a page knows nothing."""
+    made, declared = finetune.cpu(), finetune.declares("cpu")
+    found = list(finetune.cells(made, [b.domain.name for b in made]))
+    assert found and all(declared({"config": store.plain(cell.config)}) for cell in found)
+    (city,) = (b for b in made if b.domain.name in finetune.CITIES)
+    for name in finetune.CITIES:
+        b = dataclasses.replace(city, domain=finetune.in_city(name))
+        settings = datasets.recipe(b.domain.data_set).settings
+        config = store.plain(finetune.config_of(b, "ohio", b.methods[0], settings))
+        assert declared({"config": config}) and not declared({"config": {**config, "horizon": 1}})
+
+
+def test_run_files_say_which_cell_they_are_of_and_share_references(filled, tmp_path):
+    place = store.folder("finetune", "tiny", tmp_path)
+    shutil.copytree(store.folder("finetune", "tiny", filled[0] / "results"), place)
+    path = place / "1w3s-heur.ohio.iql.json"
+    shutil.copy(path, place / "copy.json")
+    with pytest.raises(UserError, match=r"copy\.json: expected a run file of the cell that it is named by, found one of "):
+        page.load(tmp_path, "tiny")
+    (place / "copy.json").unlink()
+    cell = json.loads(path.read_text())
+    path.write_text(json.dumps({**cell, "reference": {**cell["reference"], "full": 1.0}}))
+    with pytest.raises(UserError, match=r"1w3s-heur\.ohio\.iql\.json: field reference\.full: expected .*, as in 1w3s-heur\.end"):
+        page.load(tmp_path, "tiny")
 
 
 def test_smoothing_is_a_mean_of_the_last_part():

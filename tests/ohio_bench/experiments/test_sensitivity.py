@@ -272,8 +272,25 @@ def test_page_shows_the_t_interval_of_runs():
 )
 def test_a_page_of_one_kind_alone(quick, tmp_path, kind, pictures):
     shutil.copytree(folder(quick[0]) / kind, folder(tmp_path) / kind)
+    shutil.copytree(quick[0] / "sources", tmp_path / "sources")
     names = ["sensitivity-quick.md", *(f"sensitivity-quick-{q}.png" for q in pictures)]
-    assert [path.name for path in page.report(tmp_path, "quick").write().paths] == names
+    found = EXPERIMENT.report(tmp_path, "quick").write()
+    assert [path.name for path in found.paths] == names and found.freshness.stale == 0
+
+
+def test_cells_of_another_declaration_are_stale_and_copies_are_refused(quick, tmp_path):
+    shutil.copytree(folder(quick[0]) / "cost", folder(tmp_path) / "cost")
+    shutil.copytree(quick[0] / "sources", tmp_path / "sources")
+    path = folder(tmp_path) / "cost" / "cpu.dimension.4.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps({**kept, "config": {**kept["config"], "platform": "gpu"}}))
+    assert EXPERIMENT.report(tmp_path, "quick").freshness.stale == 0  # measured elsewhere
+    path.write_text(json.dumps({**kept, "config": {**kept["config"], "seconds": 99}}))
+    found = EXPERIMENT.report(tmp_path, "quick").freshness
+    assert (found.stale, found.other) == (1, 1)
+    shutil.copy(path, path.with_name("copy.json"))
+    with pytest.raises(UserError, match="cost: expected run files of different configurations, found two of one"):
+        page.load(tmp_path, "quick")
 
 
 def test_cells_that_exist_are_not_run_again(quick, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
-from ohio_bench.experiments import TABLES, of_table
+from ohio_bench.experiments import EXPERIMENTS, TABLES, of_table
 from ohio_bench.report import claims, evidence, marked
 from ohio_bench.report.claims import ALPHA, Claim, Measured, judge
 
@@ -352,7 +352,7 @@ def test_submitted_run_files_are_nobodys_claims(tmp_path):
 
 def test_claims_of_fine_tuning(tmp_path):
     boards.fill_finetuning(tmp_path)
-    found = evidence.of_finetuning(tmp_path, "cpu")
+    found = EXPERIMENTS["finetune"].measured(tmp_path, "cpu")
     gains = [
         Claim("gain", "It scores {difference} before.", f"{name} IQL", 0.0, statistic="gain") for name in ("OHIO", "E2E (fair)")
     ]

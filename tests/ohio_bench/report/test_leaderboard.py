@@ -125,7 +125,7 @@ def test_a_damaged_run_file_leaves_every_page(results, tmp_path):
     shutil.copytree(results, tmp_path, dirs_exist_ok=True)
     cell = boards.finetuned("ohio", 0.0, 0.0, 0.0)
     cell["tests"]["end"]["returns"][1] = [1.0]
-    path = tmp_path / "runs" / "finetune" / "cpu" / "ohio.json"
+    path = tmp_path / "runs" / "finetune" / "cpu" / "1w3s-heur.ohio.iql.json"
     path.write_text(json.dumps(cell))
     for page_of in tmp_path.glob("*.*"):
         page_of.write_text("as it was")

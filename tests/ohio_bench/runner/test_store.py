@@ -202,8 +202,8 @@ def test_a_run_file_in_the_folder_of_another_preset_or_experiment_is_refused(tmp
     shutil.rmtree(tmp_path / "runs")
     boards.fill_finetuning(tmp_path)
     place = tmp_path / "runs" / "finetune" / "cpu"
-    (place / "ohio.json").write_text(json.dumps({**boards.finetuned("ohio", 50.0, 60.0, 70.0), field: other}))
-    with pytest.raises(UserError, match=f"ohio.json: field {field}: expected"):
+    (place / "1w3s-heur.ohio.iql.json").write_text(json.dumps({**boards.finetuned("ohio", 50.0, 60.0, 70.0), field: other}))
+    with pytest.raises(UserError, match=f"1w3s-heur.ohio.iql.json: field {field}: expected"):
         EXPERIMENTS["finetune"].report(tmp_path, "cpu")
 
 

@@ -22,14 +22,16 @@ def rebuild(results: Path = RESULTS) -> list[Path]:
     if not any((results / name).is_dir() for name in ("runs", "speed")):
         raise UserError(f"{results}: expected a folder of results, with run files in its folder runs, found none")
     every = [*EXPERIMENTS.values(), *map(trials_of, TABLES.values())]
-    reports = [of.report(results, preset) for of in every for preset in of.presets]
+    by = {(of.place, of.name, preset): of.report(results, preset) for of in every for preset in of.presets}
+    reports = list(by.values())
     boards = [of.board for of in reports if of.board and of.files]
     compared = comparison.report([board for board in boards if board.preset != "quick"], results)
     timed = speed.report(results / "speed")
     made = [*(of for of in reports if of.board), compared, *(of for of in reports if not of.board), timed]
     listed = [path for of in made for path in of.paths if path.suffix == ".md"]
     pages: dict[Path, bytes] = {}
-    fine_tuned = [found for preset in EXPERIMENTS["finetune"].presets if (found := page.finetuned(results, preset))]
+    tuned = {preset: of.freshness.text() for (_, name, preset), of in by.items() if name == "finetune" and of.files}
+    fine_tuned = [page.finetuned(results, preset, stale) for preset, stale in tuned.items()]
     claims = marked.all_of(EXPERIMENTS.values(), results) if boards else {}
     for quick in (False, True):
         shown = [board for board in boards if (board.preset == "quick") == quick]

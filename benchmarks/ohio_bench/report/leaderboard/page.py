@@ -24,7 +24,6 @@ from ohio_bench.report.aggregate import Aggregate, Board, improvement
 from ohio_bench.report.entries import ENOUGH, Entry, grid, method
 from ohio_bench.report.marked import Found, ending, sentence, title
 from ohio_bench.report.policies import cards
-from ohio_bench.runner.freshness import freshness
 from ohio_bench.runner.store import slug
 from ohio_bench.runner.table import Table
 from ohio_jax.coverage import collapsing, coverage
@@ -139,12 +138,10 @@ def _untrained(of: Board) -> str:
     return f"Not trained, with the transitions that were left (expected {FEWEST}): {', '.join(found)}." if found else ""
 
 
-def finetuned(results: Path, preset: str) -> dict[str, Any] | None:
-    """What the page knows of fine-tuning; None if there are no run files."""
+def finetuned(results: Path, preset: str, stale: str) -> dict[str, Any]:
+    """What the page knows of fine-tuning, of which there are run files. stale: how many of them are, in words."""
     cells = finetune.load(results, preset)
-    if not cells:
-        return None
-    key, some, stale = f"finetune-{preset}", cells[0]["config"], freshness(cells, results).text()
+    key, some = f"finetune-{preset}", cells[0]["config"]
     stale = f"{stale} " if stale else ""
     return {
         "key": key,
