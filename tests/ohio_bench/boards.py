@@ -44,6 +44,7 @@ def cell(row: str, column: str, score: float, **more: Any) -> dict[str, Any]:
         "behavior_policy": row.split("-")[1].lower(),
         "episodes": 300,
         "seed": 1000,
+        **{name: config[name] for name in ("data_set", "interface", "inverse") if name in config},
     }
     return {
         "version": VERSION,

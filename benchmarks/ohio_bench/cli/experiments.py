@@ -219,9 +219,12 @@ def speed_command(args) -> None:
 
 def leaderboard_command(args) -> None:
     """rebuild the leaderboard, every table and every page from the run files alone"""
+    from ohio_bench.experiments import table_of
     from ohio_bench.report import leaderboard
     from ohio_jax.files import try_output
 
+    for name in args.table:
+        table_of(name)
     try_output(Path(args.results) / "index.html")
     written = [str(path) for path in leaderboard.rebuild(Path(args.results))]
     show(args, {"written": written}, "\n".join(written) or "no run files")
@@ -251,8 +254,11 @@ def claims_command(args) -> None:
 
 def submit_command(args) -> None:
     """let a run file made elsewhere join the leaderboard, once it is found sound"""
+    from ohio_bench.experiments import table_of
     from ohio_bench.report import leaderboard
 
+    for name in args.table:
+        table_of(name)
     path = leaderboard.submit(Path(args.file), Path(args.results))
     show(args, {"file": str(path)}, f"{path}: joins the board with the next `ohio-jax leaderboard`")
 
@@ -299,7 +305,10 @@ def add_to(add: Add) -> None:
     add_fill("finetune", finetune_command, "domains")
     add_fill("sensitivity", sensitivity_command, "kinds (recovery, calibration, score, domain, controller, cost)", cached=False)
 
-    add_results(add("leaderboard", leaderboard_command))
+    own = {"nargs": "*", "metavar": "MODULE:", "default": (), "help": "tables of your own, beside the suite's"}
+    command = add("leaderboard", leaderboard_command)
+    command.add_argument("table", **own)
+    add_results(command)
 
     command = add("claims", claims_command, cached=False)
     command.add_argument("experiment", nargs="*", help="only the claims of these; or module: of your own")
@@ -310,6 +319,7 @@ def add_to(add: Add) -> None:
 
     command = add("submit", submit_command, cached=False)
     command.add_argument("file", type=path_argument, metavar="FILE", help="a run file")
+    command.add_argument("table", **own)
     add_results(command)
 
     command = add("speed", speed_command, cached=False)

@@ -99,7 +99,7 @@ def routing_domain() -> Domain:
     try:
         files.locate("scenario_nyc_brooklyn.json")
     except UserError:
-        return in_city("SYNTHETIC-DISP")
+        return in_city(next(name for name in CITIES if name != "NYC-DISP"))
     return in_city("NYC-DISP")
 
 

@@ -87,6 +87,8 @@ def compared(board: Board) -> list[Compared]:
     from scipy.special import stdtrit
 
     table, made = board.table, board.table.preset(board.preset)
+    if table.name not in PUBLISHED:  # it is from elsewhere
+        return []
     ours = {(entry.row, entry.column): entry for entry in board.entries if "author" not in entry.cell}
     full = table.preset("paper").plans if "paper" in table.presets else {}
     out = []

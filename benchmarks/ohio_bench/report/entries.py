@@ -1,6 +1,6 @@
 """Run files as the numbers of a table: scores with intervals and ranks, in rows and blocks."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ohio_bench.report import policies
-from ohio_bench.runner import store
+from ohio_bench.runner import references, store
 from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.schema import named
 from ohio_bench.runner.table import KIND, Column, Paper, Row, Table
 from ohio_jax import scores
-from ohio_jax.errors import UserError
+from ohio_jax.errors import UserError, short
 from ohio_jax.task import Reference
 
 ENOUGH = 5  # runs; a cell of fewer says so
@@ -172,8 +172,13 @@ def load(table: Table, preset: str, results: Path = RESULTS) -> list[dict[str, A
         store.check_place(table.name, preset, cell)
         check_limits(table, cell)
 
-    cells = store.read_all(ours, KIND, check, file_name)
-    check_references(ours, cells, file_name)
+    def check_ours(cell: dict[str, Any]) -> None:
+        check(cell)
+        if "author" in cell:
+            raise UserError(f"field author: expected in {theirs} alone, found {short(cell['author'])}")
+
+    cells = store.read_all(ours, KIND, check_ours, file_name)
+    references.check(ours, cells, file_name, results)
     return [*cells, *store.read_all(theirs, SUBMISSION, check, lambda cell: store.slug(cell["row"], cell["column"]))]
 
 
@@ -183,17 +188,6 @@ def file_name(cell: dict[str, Any]) -> str:
         return store.slug(cell["row"], "policy", cell["column"])
     learner = cell["config"]["plan"]["learner"]
     return store.slug(cell["row"], cell["column"].removesuffix(f" {learner.upper()}"), learner)
-
-
-def check_references(place: Path, cells: list[dict[str, Any]], file_name: Callable[[dict[str, Any]], str]) -> None:
-    """Raises UserError where scores of cells that the same sources made in one task have different units."""
-    first: dict[str, dict[str, Any]] = {}
-    for cell in cells:
-        like = first.setdefault(store.digest([part(cell["config"], ("task", "settings")), cell.get("sources")]), cell)
-        for name in ("zero", "full"):
-            if like["reference"][name] != cell["reference"][name]:
-                said = f"{like['reference'][name]}, as in {file_name(like)}.json, found {cell['reference'][name]}"
-                raise UserError(f"{place / file_name(cell)}.json: field reference.{name}: expected {said}")
 
 
 def check_limits(table: Table, cell: dict[str, Any]) -> None:
@@ -255,17 +249,19 @@ def part(config: dict[str, Any], fields: Iterable[str]) -> dict[str, Any]:
 def _ranks(cells: list[dict[str, Any]], runs: list[np.ndarray]) -> dict[int, tuple[int, int]]:
     """Place of a cell -> its first and last rank in its row. One policy is one contender, whatever number of cells hold it.
 
-    A row is ranked if all of ours are on the same logs and test episodes; without what was submitted on others, or of one run.
+    A row is ranked if all of ours are on the same logs and test episodes; without what is of one run, or submitted on others.
     """
     paired = lambda config: store.digest([*(part(config, of) for of in (TESTS, DATA)), config["plan"].get("first_seed", 0)])
     out: dict[int, tuple[int, int]] = {}
     for name in {cell["row"] for cell in cells}:
         learned = [i for i, cell in enumerate(cells) if cell["row"] == name and "policy" not in cell["config"]]
         ours = {paired(cells[i]["config"]) for i in learned if "author" not in cells[i]}
-        rivals = [i for i in learned if paired(cells[i]["config"]) in ours and len(runs[i]) > 1]
-        logs = {policies.logs_of(cells[i]) for i in learned if "author" not in cells[i]}
-        if len(ours) > 1 or len(logs) > 1:
+        logs = {policies.logs_of(cells[i]): cells[i] for i in learned if "author" not in cells[i]}
+        if len(ours) != 1 or len(logs) != 1:
             continue
+        (one,) = logs.values()
+        as_ours = [i for i in learned if paired(cells[i]["config"]) in ours and policies.same_logs(cells[i], one)]
+        rivals = [i for i in as_ours if len(runs[i]) > 1]
         first = policies.first_of([cells[i] for i in rivals])
         if len(apart := sorted(set(first))) < 2:
             continue

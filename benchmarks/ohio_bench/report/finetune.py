@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from ohio_bench.report import plots
-from ohio_bench.report.entries import check_references
 from ohio_bench.report.policies import cards
 from ohio_bench.report.text import between, filled, machine, table
-from ohio_bench.runner import store
+from ohio_bench.runner import references, store
 from ohio_bench.runner.cell import Report
 from ohio_bench.runner.freshness import Declared, freshness
 from ohio_jax import scores
@@ -90,7 +89,7 @@ def load(results: Path, preset: str) -> list[dict[str, Any]]:
     """The run files, OHIO's first."""
     place = store.folder("finetune", preset, results)
     found = store.read_all(place, KIND, partial(store.check_place, "finetune", preset), file_name)
-    check_references(place, found, file_name)
+    references.check(place, found, file_name, results)
     order = list(INTERFACES)
     return sorted(found, key=lambda cell: (cell["config"]["domain"], order.index(cell["config"]["interface"])))
 

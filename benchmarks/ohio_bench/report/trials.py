@@ -22,14 +22,15 @@ def report(declared: Table, results: Path, preset: str) -> Report:
     found = tune.every_record(declared, preset, results)
     if not found:
         return Report({})
-    made, sources = declared.preset(preset), Sources(results)
+    made, parts, shown = declared.preset(preset), [], set[str]()
+    sources = Sources(results, lambda cell: f"{cell['group']}.{cell['number']}" in shown)
     best = {of.group.name: of.number for of in tune.chosen(declared, made, preset, results)}
-    parts = []
     for group in tune.groups(declared, made):
         known = replace(made, best=best)
         tried = tune.tried(declared, known, group)
         of = [found.get(f"{group.name}.{number}") for number in range(len(tried))]
         played = [cell if tune.is_of(cell, known, group, plan) else None for cell, (_, plan) in zip(of, tried, strict=True)]
+        shown |= {f"{group.name}.{number}" for number, cell in enumerate(played) if cell}
         rows = [
             _line(changes, cell, number == best.get(group.name))
             for number, ((changes, _), cell) in enumerate(zip(tried, played, strict=True))

@@ -50,10 +50,10 @@ class Freshness:
 
     Attributes:
         cells, stale: all of them, and those that are stale.
-        unrecorded: stale ones that were made before sources were recorded.
+        unrecorded: those that were made before sources were recorded.
+        other: of the rest, those of another configuration than is declared.
         changed: modules of the other stale ones that differ and are not known to be equivalent.
         groups: of trials, those that have stale ones.
-        other: those that are stale only by their configuration.
     """
 
     cells: int = 0
@@ -122,13 +122,14 @@ class Sources:
 
     def freshness(self, cells: Iterable[dict[str, Any]]) -> Freshness:
         """Of our own cells; those of other authors are theirs to judge."""
-        found = [(cell, self.changed(cell)) for cell in cells if "author" not in cell]
+        ours = [cell for cell in cells if "author" not in cell]
+        found = [(cell, self.changed(cell)) for cell in ours if "sources" not in cell or self.declared(cell)]
         stale = [(cell, changed) for cell, changed in found if changed is None or changed]
-        other = sum(changed == {} and not self.declared(cell) for cell, changed in found)
+        other = len(ours) - len(found)
         names = sorted({name for _, changed in stale for name in changed or ()})
         groups = sorted({cell["group"] for cell, _ in stale if "group" in cell})
         unrecorded = [of for _, of in stale].count(None)
-        return Freshness(len(found), len(stale) + other, unrecorded, tuple(names), tuple(groups), other)
+        return Freshness(len(ours), len(stale) + other, unrecorded, tuple(names), tuple(groups), other)
 
 
 def freshness(cells: Iterable[dict[str, Any]], results: Path = RESULTS, declared: Declared = lambda cell: True) -> Freshness:

@@ -79,6 +79,14 @@ def check_values(value: Any, path: tuple[Any, ...] = ()) -> None:
         raise UserError(f"field {where(path)}: expected a finite number, found {found}")
 
 
+def check_name(what: str, text: Any) -> None:
+    """Raises UserError for what no run file may call its row or column."""
+    form = _definitions()["name"]
+    sound = isinstance(text, str) and len(text) <= form["maxLength"] and re.match(form["pattern"], text)
+    if not sound or UNPRINTED.search(text):
+        raise UserError(f"{what}: expected {form['description']}, found {short(text)}")
+
+
 def named(cell: dict[str, Any], *fields: str) -> dict[str, Any]:
     """What these fields hold by name, as in `metrics.success`; nothing of one that is not there."""
     return {f"{field}.{name}": values for field in fields for name, values in cell.get(field, {}).items()}
@@ -195,8 +203,9 @@ def _check_lists(cell: dict[str, Any], tests: dict[str, Any]) -> None:
     cards = cell.get("data", [])
     if len(cards) > 1 and len(cards) != plan.get("seeds", len(cards)):
         raise UserError(f"field data: expected a card for each of {plan['seeds']} runs, or one for all, found {len(cards)}")
-    if "data_set" in config and cards:  # before data sets had names, all runs learned from one
-        _check_data_seeds([card.get("data_seed") for card in cards], plan.get("seeds", len(cards)))
+    if "data_set" in config and "diverged" not in cell:  # before data sets had names, all runs learned from one
+        _check_cards(config, plan, cards)
+        _check_untrained(cell, cards)
     if tests:
         if len({(len(values), len(values[0])) for values in cell["curve"].values()}) > 1:
             raise UserError("field curve: expected as many rounds and seeds in all curves, found more in one than in another")
@@ -204,12 +213,27 @@ def _check_lists(cell: dict[str, Any], tests: dict[str, Any]) -> None:
             raise UserError("field curve.episodes: expected a round in which every seed ends an episode, found none")
 
 
-def _check_data_seeds(found: list[int | None], runs: int) -> None:
-    """Raises UserError unless each run learned from a data set of its own."""
-    if None in found:
-        raise UserError(f"field data[{found.index(None)}].data_seed: expected, found none")
-    if len(set(found)) < runs:
-        raise UserError(f"field data: expected {runs} data seeds, one for each run, found {short(found)}")
+def _check_cards(config: dict[str, Any], plan: dict[str, Any], cards: list[dict[str, Any]]) -> None:
+    """Raises UserError unless each run learned from a data set of its own, the one that the configuration names, by its means."""
+    if len(cards) != plan.get("seeds", 1):
+        raise UserError(f"field data: expected a card for each of {plan.get('seeds', 1)} runs, found {len(cards)}")
+    for run, card in enumerate(cards):
+        wanted = {name: config[name] for name in ("task", "data_set", "interface", "inverse") if name in config}
+        for name, expected in {**wanted, "data_seed": plan.get("first_seed", 0) + run}.items():
+            if name not in card:
+                raise UserError(f"field data[{run}].{name}: expected {short(expected)}, found none")
+            if card[name] != expected:
+                raise UserError(f"field data[{run}].{name}: expected {short(expected)}, found {short(card[name])}")
+
+
+def _check_untrained(cell: dict[str, Any], cards: list[dict[str, Any]]) -> None:
+    """Raises UserError for a cell that was not trained, though each run had enough transitions."""
+    if "untrained" not in cell:
+        return
+    from ohio_jax.relabel import FEWEST  # which compiles nothing, and yet takes seconds to import
+
+    if (left := min((card.get("trained_on", 0) for card in cards), default=0)) >= FEWEST:
+        raise UserError(f"field untrained: expected with fewer than {FEWEST} transitions in a run, found {left}")
 
 
 def _check_scores(cell: dict[str, Any], tests: dict[str, Any]) -> None:

@@ -9,11 +9,14 @@ from ohio_envs import datasets, plans, registry
 
 from ohio_bench.runner import methods, store
 from ohio_bench.runner.cell import Cell, preset_of
+from ohio_bench.runner.schema import check_name
 from ohio_bench.runner.store import slug
 from ohio_bench.runner.trials import Trials
 from ohio_jax import limits
 from ohio_jax.errors import UserError, short, unknown
+from ohio_jax.inverse import INVERSES
 from ohio_jax.learners import LEARNERS
+from ohio_jax.relabel import WEIGHTS
 from ohio_jax.streams import Test
 from ohio_jax.task import Task
 from ohio_jax.training.plan import Plan
@@ -40,6 +43,9 @@ class Row:
     paper: dict[tuple[str, str], Paper] = field(default_factory=dict)
     changes: Settings | None = None
     unforeseen: bool = False
+
+    def __post_init__(self):
+        check_name("row", self.name)
 
     @property
     def recipe(self) -> datasets.Recipe:
@@ -87,6 +93,8 @@ class Column:
     config: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self):
+        for words in (self.family, self.learner):
+            check_name("column", words)
         if self.acting not in get_args(Acting):
             raise unknown(f"acting of column {short(self.name)}", self.acting, get_args(Acting))
         _check_tuple(f"column {short(self.name)}: field config", self.config, tuple)
@@ -134,6 +142,12 @@ class Preset:
     def __post_init__(self):
         for name, kind in (("rows", Row), ("policies", str), ("columns", Column), ("dearest", str)):
             _check_tuple(f"preset: field {name}", getattr(self, name), kind)
+        if not isinstance(self.plans, dict):
+            raise UserError(f"preset: field plans: expected a dict, found {short(self.plans)}")
+        for key, plan in self.plans.items():
+            if not (isinstance(plan, Plan) and isinstance(key, tuple) and key[-1:] == (plan.learner,)):
+                found = plan.learner if isinstance(plan, Plan) else type(plan).__name__
+                raise UserError(f"preset: field plans: expected a Plan of its learner at {short(key)}, found {found}")
         limits.check("preset: field runs", self.runs, limits.BUDGETS["seeds"])
         limits.check("preset: field test_episodes", self.test_episodes, limits.BUDGETS["episodes"])
         if self.data_episodes is not None:
@@ -181,6 +195,15 @@ class Table:
 
     def __post_init__(self):
         _check_tuple(f"table {short(self.name)}: field columns", self.columns, Column)
+        if not isinstance(self.presets, dict) or not all(map(callable, self.presets.values())):
+            raise UserError(f"table {short(self.name)}: field presets: expected functions by name, found {short(self.presets)}")
+        if not isinstance(self.trials, Trials | None):
+            raise UserError(f"table {short(self.name)}: field trials: expected Trials, found {short(self.trials)}")
+        _check_tuple(f"table {short(self.name)}: field metrics", self.metrics, tuple)
+        for of in self.metrics:
+            if len(of) != 3 or not all(isinstance(word, str) for word in of[:2]) or not isinstance(of[2], int | float):
+                expected = "a metric, its label and a factor"
+                raise UserError(f"table {short(self.name)}: field metrics: expected {expected}, found {short(of)}")
         for name in (self.name, *self.presets):  # of folders
             if not isinstance(name, str) or slug(name) != name or name in ("", ".", "..", "submitted"):
                 expected = "a name of a table or preset in small letters, digits and _ . + -"
@@ -193,12 +216,17 @@ class Table:
 
 
 def with_learner(table: Table, preset: str, learner: str) -> Table:
-    """The table with one learner of LEARNERS alone in one preset, by its own plans or those of the tasks."""
+    """The table with one learner of LEARNERS alone in one preset, by its own plans or those of the tasks.
+
+    Of columns that then have one name, the first is kept, or the one that has this learner already.
+    """
     made = table.preset(preset)
     has = vars(LEARNERS[learner].Config())
     config = lambda column: tuple((name, value) for name, value in column.config if name in has)
-    listed = (replace(column, learner=learner, config=config(column)) for column in made.columns or table.columns)
-    columns = tuple(dict.fromkeys(listed))
+    listed = made.columns or table.columns
+    named = {(of := replace(column, learner=learner, config=config(column))).name: of for column in reversed(listed)}
+    named |= {column.name: column for column in listed if column.learner == learner}
+    columns = tuple(dict.fromkeys(named[replace(column, learner=learner).name] for column in listed))
     budget = {(column.interface, learner): plans.find(made.plans, column.interface, learner) for column in columns}
     grid = {name: trials for name, trials in table.trials.grid.items() if name == learner} if table.trials else {}
     alone = table.trials and replace(table.trials, grid=grid)
@@ -235,6 +263,9 @@ def _scripted(preset: Preset, tasks: dict[str, Task]) -> Iterator[Cell]:
     """The cells of scripted policies in the tasks of these places."""
     for place, task in tasks.items():
         for policy, plan in _policies(preset).items():
+            known = (*task.policies, *(["oracle"] if task.bound is not None else []))
+            if plan is None and policy not in known:
+                raise unknown(f"policy of {task.name}", policy, known)
             config = _scripted_config(preset, policy, task.name, task.settings)
             play = functools.partial(methods.hdpo, task, plan) if plan else functools.partial(methods.policy, task)
             yield Cell(slug(place, "policy", policy), config, functools.partial(play, config), _head(place, policy, task))
@@ -264,7 +295,14 @@ def _learned_cell(preset: Preset, column: Column, row: Row, task: Task, home: Ta
 
 
 def training_config(preset: Preset, column: Column, row: Row, settings: Settings) -> dict[str, Any]:
-    """The configuration of a method on a row, but for the episodes on which it is played. settings: of the task played in."""
+    """The configuration of a method on a row, but for the episodes on which it is played. settings: of the task played in.
+
+    Raises:
+        UserError: for an inverse or weights that are in no registry, before anything is run.
+    """
+    for kind, name, known in (("inverse", column.inverse, INVERSES), ("weights", column.weights or "keep", WEIGHTS)):
+        if name not in known:
+            raise unknown(f"{kind} of column {short(column.name)}", name, known)
     return {
         "task": row.task,
         "settings": settings,
@@ -280,9 +318,10 @@ def training_config(preset: Preset, column: Column, row: Row, settings: Settings
 
 
 def as_declared(table: Table, preset: Preset, cell: dict[str, Any]) -> bool:
-    """Whether a run file has the configuration that its cell has today. True as well of a learner that the preset does not have.
+    """Whether a run file has the configuration that its cell has today.
 
-    No task is made for it, which may need files: of settings, those that the row names are compared.
+    No task is made for it, which may need files: of settings, those that the row names are compared. Of a learner that the preset
+    does not have, one from elsewhere, all but the plan is compared.
     """
     config, listed = cell["config"], preset.columns or table.columns
     settings = config["settings"]
@@ -294,9 +333,13 @@ def as_declared(table: Table, preset: Preset, cell: dict[str, Any]) -> bool:
     else:
         column = next((column for column in listed if column.name == cell["column"]), None)
         row = next((row for row in preset.rows if row.name == cell["row"]), None)
+        learner, more = config["plan"]["learner"], {}
+        if column is None and learner not in {column.learner for column in listed}:
+            column = next((column for column in listed if replace(column, learner=learner).name == cell["column"]), None)
+            more = {"plan": config["plan"]}
         if column is None or row is None:
-            return config["plan"]["learner"] not in {column.learner for column in listed}
-        named, wanted = row.settings, {**training_config(preset, column, row, settings), **_test(preset)}
+            return False
+        named, wanted = row.settings, {**training_config(preset, column, row, settings), **_test(preset), **more}
     return all(settings.get(name) == value for name, value in named.items()) and store.same(config, store.plain(wanted))
 
 

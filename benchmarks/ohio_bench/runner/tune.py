@@ -16,9 +16,20 @@ from typing import Any
 import numpy as np
 from ohio_envs import datasets, plans, registry
 
-from ohio_bench.runner import methods, store
+from ohio_bench.runner import methods, references, store
 from ohio_bench.runner.cell import RESULTS, Cell
-from ohio_bench.runner.table import Column, Preset, Row, Settings, Table, as_declared, plan_of, training_config, words_of
+from ohio_bench.runner.table import (
+    Column,
+    Preset,
+    Row,
+    Settings,
+    Table,
+    as_declared,
+    plan_of,
+    training_config,
+    with_learner,
+    words_of,
+)
 from ohio_bench.runner.trials import TRIALS, Kind, Trial, applied, kind_of
 from ohio_jax.errors import UserError, unknown
 from ohio_jax.learners import LEARNERS
@@ -179,7 +190,9 @@ def every_record(table: Table, preset: str, results: Path = RESULTS) -> dict[str
             if is_of(cell, made, group, plan):
                 store.check_head(_head(group, cell["number"], changes), cell)
 
-    return {name(cell): cell for cell in store.read_all(place, KIND, check, name)}
+    found = store.read_all(place, KIND, check, name)
+    references.check(place, found, name, results)
+    return {name(cell): cell for cell in found}
 
 
 def with_best(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> Preset:
@@ -224,9 +237,27 @@ def settled(table: Table, made: Preset, preset: str, results: Path = RESULTS) ->
 
 
 def declares(table: Table, preset: str, results: Path = RESULTS) -> Callable[[dict[str, Any]], bool]:
-    """Whether a run file has the configuration that is declared today, under the plans that were chosen."""
-    made = functools.cache(lambda: settled(table, table.preset(preset), preset, results))
-    return lambda cell: as_declared(table, made(), cell)
+    """Whether a run file has the configuration that is declared today, under the plans that were chosen. A cell of a learner that
+    the preset does not have is compared with what `ohio-jax bench --learner` would make.
+    """
+
+    @functools.cache
+    def with_plans(learner: str | None) -> tuple[Table, Preset]:
+        of = with_learner(table, preset, learner) if learner else table
+        return of, settled(of, of.preset(preset), preset, results)
+
+    def declared(cell: dict[str, Any]) -> bool:
+        config = cell["config"]
+        of, made = with_plans(None)
+        learner = None if "policy" in config else config["plan"]["learner"]
+        if learner in LEARNERS and learner not in {column.learner for column in made.columns or table.columns}:
+            try:  # not of one from elsewhere, which a page must not import
+                of, made = (of, made) if "learner_from" in config["plan"] else with_plans(learner)
+            except UserError:  # it has no plans here
+                return False
+        return as_declared(of, made, cell)
+
+    return declared
 
 
 def require(table: Table, preset: str) -> None:

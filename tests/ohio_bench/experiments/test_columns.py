@@ -43,6 +43,15 @@ def test_another_learner_keeps_how_far_its_columns_look():
     assert plan_of(of_bc, of_bc.columns[5], of_bc.rows[0]).learner == "bc"
 
 
+def test_of_columns_that_another_learner_makes_alike_one_is_kept():
+    """The one that has this learner already, with what is its own."""
+    released = {column.name: column for column in TABLES["routing"].preset("released").columns}
+    for learner in ("iql", "cql", "td3_bc"):
+        made = with_learner(TABLES["routing"], "released", learner).preset("released")
+        assert [column.name.split(" ")[0] for column in made.columns] == ["OHIO", "E2E"]
+        assert all(released.get(column.name, column) == column for column in made.columns)
+
+
 def test_rows_of_lift_and_door_have_their_own_iql_as_published():
     for name in ("paper", "released"):
         preset = manipulation.TABLE.preset(name)

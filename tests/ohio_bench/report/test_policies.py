@@ -124,6 +124,9 @@ def test_other_logs_of_the_same_name_are_other_data():
             cell["data"] = [card | {"source_sha256": logs} for card in cell["data"]]
         assert {entry.rank for entry in listed(*cells).values()} == {rank}
     theirs = submission_of(cells[1])
+    assert {entry.rank for entry in listed(cells[0], theirs).values()} == {(0, 0)}
+    for cell, platform in zip((cells[0], theirs), ("cpu x86_64", "gpu"), strict=True):
+        cell["data"] = [card | {"platform": platform} for card in cell["data"]]
     assert {entry.rank for entry in listed(cells[0], theirs).values()} == {(1, 2)}  # others have other processors
 
 

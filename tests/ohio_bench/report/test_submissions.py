@@ -2,11 +2,12 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
-from ohio_bench.experiments import TABLES
-from ohio_bench.report import aggregate, leaderboard
+from ohio_bench.experiments import EXPERIMENTS, TABLES
+from ohio_bench.report import aggregate, entries, leaderboard
 from ohio_bench.runner import schema, store
 
 from ohio_jax.errors import UserError
@@ -116,8 +117,13 @@ def test_the_command_says_what_is_wrong_in_one_line(board, command):
         ("preset", "quick", "unknown preset of reacher with a board 'quick'"),
         ("row", "Reacher-Medium", "unknown dataset of reacher in preset cpu 'Reacher-Medium'"),
         ("config.test_stream", "selection", "field config.test_stream: expected test, the stream"),
-        ("config.data_set", "reacher-medium-v1", "field config.data_set: expected 'reacher-expert-v1', as on the board"),
+        (
+            "config.data_set",
+            "reacher-medium-v1",
+            "field data[0].data_set: expected 'reacher-medium-v1', found 'reacher-expert-v1'",
+        ),
         ("data", [{}] * 3, "field data: expected a card for each of 2 runs, or one for all, found 3"),
+        ("data", [{}] * 2, "field data[0].task: expected 'reacher', found none"),
         ("config.data_settings", {"steps": 3}, "field config.data_settings: expected None, as on the board, found {'steps': 3}"),
         ("config.data_episodes", 1, "field config.data_episodes: expected None, as on the board, found 1"),
         ("config.policy", "expert", "field config.policy: expected no scripted policy"),
@@ -128,6 +134,64 @@ def test_the_command_says_what_is_wrong_in_one_line(board, command):
 )
 def test_what_is_wrong_is_named(board, path, value, expected):
     assert refused(board, changed(path, value)).startswith(expected)
+
+
+def test_another_data_set_is_refused(board):
+    cell = boards.submission()
+    cell["config"]["data_set"] = "reacher-medium-v1"
+    for card in cell["data"]:
+        card["data_set"] = "reacher-medium-v1"
+    assert refused(board, cell).startswith("field config.data_set: expected 'reacher-expert-v1', as on the board")
+
+
+def test_only_what_learned_from_the_boards_logs_is_ranked(board):
+    """Under one name, another processor makes other logs; which they are, their digest says."""
+    logs = ["0" * 64, "1" * 64]
+    with_logs = lambda cell, digests: (
+        cell | {"data": [card | {"source_sha256": digest} for card, digest in zip(cell["data"], digests, strict=True)]}
+    )
+    for path in (board / "runs").rglob("reacher-expert.*.json"):
+        path.write_text(json.dumps(with_logs(json.loads(path.read_text()), logs)))
+    rank = {}
+    for column, cell in (
+        ("Same IQL", with_logs(boards.submission("Same IQL"), logs)),
+        ("Other IQL", with_logs(boards.submission("Other IQL"), logs[::-1])),
+        ("Unnamed IQL", boards.submission("Unnamed IQL")),
+    ):
+        path = board.parent / "run.json"
+        path.write_text(json.dumps(cell))
+        leaderboard.submit(path, board)
+        found = entries.entries(TABLES["reacher"], "cpu", entries.load(TABLES["reacher"], "cpu", board))
+        rank[column] = next(of.rank for of in found if of.column == column)
+    assert rank["Same IQL"] != (0, 0) and rank["Other IQL"] == rank["Unnamed IQL"] == (0, 0)
+
+
+def test_submissions_to_a_table_from_elsewhere(board, command):
+    """Which is named by the caller: no run file decides what is imported."""
+    text = "import dataclasses\nfrom ohio_bench.experiments import reacher\n"
+    Path("own_board.py").write_text(f"{text}TABLE = dataclasses.replace(reacher.TABLE, name='own')\n")
+    shutil.move(board / "runs" / "reacher", board / "runs" / "own")
+    for path in (board / "runs").rglob("*.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "table": "own"}))
+    path = board.parent / "run.json"
+    for table in ("own", "own_board:"):
+        path.write_text(json.dumps(boards.submission() | {"table": table}))
+        assert command(f"submit {path} --results {board}")[2].startswith(f"ohio-jax submit: {path}: unknown table '{table}'")
+    path.write_text(json.dumps(boards.submission() | {"table": "own"}))
+    try:
+        assert command(f"submit {path} own_board: --results {board}")[0] == 0
+        code, out, _ = command(f"leaderboard own_board: --results {board}")
+        assert code == 0 and f"{board}/own-cpu.md" in out and "Ours IQL" in (board / "own-cpu.md").read_text()
+    finally:
+        TABLES.pop("own", None)
+        EXPERIMENTS.pop("own", None)
+
+
+def test_our_own_run_files_have_no_author(board):
+    path = board / "runs" / "reacher" / "cpu" / "reacher-expert.ohio-analytical.iql.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "author": "Somebody"}))
+    with pytest.raises(UserError, match=r"iql\.json: field author: expected in .*submitted/reacher/cpu alone, found 'Somebody'"):
+        entries.load(TABLES["reacher"], "cpu", board)
 
 
 def test_damaged_files_are_refused(board):

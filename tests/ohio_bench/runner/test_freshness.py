@@ -78,7 +78,8 @@ def test_another_declaration_makes_cells_stale(results, monkeypatch):
         ({"test_episodes": 5}, 5),
         ({"data_episodes": 5}, 2),
         ({"policies": ("none", "dtv")}, 1),
-        ({"columns": made.columns[:1]}, 0),  # whose learner the other cell has not
+        ({"columns": made.columns[:1]}, 0),  # the other cell's learner may be asked for beside these
+        ({"columns": made.columns[:1], "plans": {**made.plans, **longer}}, 1),
         ({"columns": tuple(dataclasses.replace(column, family="Ours") for column in made.columns)}, 2),
         ({"rows": tuple(dataclasses.replace(row, data_set="tiny-five-v1") for row in made.rows)}, 5),
         ({"rows": tuple(dataclasses.replace(row, changes={"regions": 5}) for row in made.rows)}, 2),

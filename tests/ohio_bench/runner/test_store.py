@@ -97,11 +97,16 @@ CELL, TUNED = boards.cell("Reacher-Expert", "OHIO analytical IQL", 50.0), boards
         ("submission", "data.0.return_mean", "<b>", r"field data\[0\].return_mean: expected a number or null"),
         ("submission", "data.0.episodes", [], r"field data\[0\].episodes: expected a number of episodes"),
         ("submission", "data.0.task", True, r"field data\[0\].task: expected the name of a task"),
-        ("cell", "data.1.data_seed", None, r"field data\[1\].data_seed: expected, found none"),
+        ("cell", "data.1.data_seed", None, r"field data\[1\].data_seed: expected 1, found none"),
         ("cell", "data.1.data_seed", "1", r"field data\[1\].data_seed: expected which of the data sets of this name"),
-        ("cell", "data.1.data_seed", 0, r"field data: expected 2 data seeds, one for each run, found \[0, 0\]"),
-        ("cell", "data", CELL["data"][:1], r"field data: expected 2 data seeds, one for each run, found \[0\]"),
-        ("submission", "data.1.data_seed", 0, "field data: expected 2 data seeds, one for each run"),
+        ("cell", "data.1.data_seed", 0, r"field data\[1\].data_seed: expected 1, found 0"),
+        ("cell", "data.0.data_seed", 7, r"field data\[0\].data_seed: expected 0, found 7"),
+        ("cell", "data", CELL["data"][:1], "field data: expected a card for each of 2 runs, found 1"),
+        ("cell", "data", None, "field data: expected a card for each of 2 runs, found 0"),
+        ("cell", "data.0.data_set", "lift-v1", r"field data\[0\].data_set: expected 'reacher-expert-v1', found 'lift-v1'"),
+        ("cell", "data.1.task", "lift", r"field data\[1\].task: expected 'reacher', found 'lift'"),
+        ("cell", "data.1.interface", "hrl", r"field data\[1\].interface: expected 'ohio', found 'hrl'"),
+        ("submission", "data.1.data_seed", 0, r"field data\[1\].data_seed: expected 1, found 0"),
         ("cell", "data", {}, "field data: expected a list of cards of the transitions learned from"),
         ("cell", "config.data_set", None, "field config.data_set: expected, found none"),
         ("cell", "config.test_stream", "selection", "field config.test_stream: expected test, the stream"),
@@ -123,6 +128,14 @@ def test_what_is_wrong_with_a_run_file_is_named(kind, path, value, message):
         schema.check(of, name)
     with pytest.raises(UserError, match=f"^{message}"):
         schema.check(spoiled(sound[kind], path, value), kind)
+
+
+def test_a_cell_with_enough_transitions_is_not_called_untrained():
+    cell = {name: of for name, of in CELL.items() if name not in ("returns", "metrics", "curve")} | {"untrained": "Too few."}
+    few = lambda count: [card | {"trained_on": count} for card in CELL["data"]]
+    schema.check(cell | {"data": few(3)}, "cell")
+    with pytest.raises(UserError, match=r"^field untrained: expected with fewer than 16 transitions in a run, found 16$"):
+        schema.check(cell | {"data": few(16)}, "cell")
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,34 @@ OHIO_BC: dict[str, Any] = {"family": "OHIO", "interface": "ohio", "inverse": "an
             {**vars(TINY), "columns": "OHIO"},
             "table 'routing': field columns: expected a tuple of Column, found 'OHIO'",
         ),
+        (
+            table.Row,
+            {"name": "=A1", "data_set": "a-v1"},
+            "row: expected a text of one line that begins with no space .*, found '=A1'",
+        ),
+        (table.Column, {**OHIO_BC, "family": "two\nlines"}, r"column: expected a text of one line .*, found 'two\\nlines'"),
+        (table.Preset, {**PRESET, "plans": ()}, r"preset: field plans: expected a dict, found \(\)"),
+        (
+            table.Preset,
+            {**PRESET, "plans": {("ohio", "iql"): tiny().plans["ohio", "bc"]}},
+            r"preset: field plans: expected a Plan of its learner at \('ohio', 'iql'\), found bc",
+        ),
+        (
+            table.Preset,
+            {**PRESET, "plans": {("ohio", "iql"): {}}},
+            r"preset: field plans: expected a Plan of its learner at \('ohio', 'iql'\), found dict",
+        ),
+        (
+            table.Table,
+            {**vars(TINY), "presets": {"tiny": tiny()}},
+            "table 'routing': field presets: expected functions by name, found ",
+        ),
+        (table.Table, {**vars(TINY), "trials": {}}, r"table 'routing': field trials: expected Trials, found \{\}"),
+        (
+            table.Table,
+            {**vars(TINY), "metrics": (("served", "served"),)},
+            "table 'routing': field metrics: expected a metric, its label and a factor, found ",
+        ),
         (table.Table, {**vars(TINY), "name": "../../esc"}, "table '../../esc': expected a name of .*, found '../../esc'"),
         (table.Table, {**vars(TINY), "name": ".."}, "table '..': expected a name of .*, found '..'"),
         (table.Table, {**vars(TINY), "presets": {"../tiny": tiny}}, "table 'routing': expected a name of .*, found '../tiny'"),
@@ -53,12 +81,21 @@ def test_wrong_declarations_are_refused_where_they_are_made(kind, given, message
             {"config": (("discont", 0.9),)},
             "unknown field of iql's Config in column 'OHIO IQL' 'discont': expected one of actor_lr, ",
         ),
+        ({"inverse": "analitic"}, "unknown inverse of column 'OHIO IQL' 'analitic': expected one of analytic, "),
+        ({"weights": "kept"}, "unknown weights of column 'OHIO IQL' 'kept': expected one of drop, keep, "),
         ({"config": (("discount", 2.0),)}, "column 'OHIO IQL': config: field discount: expected a number from 0 to 1, found 2.0"),
     ],
 )
 def test_a_column_without_a_plan_is_refused_before_anything_is_run(tmp_path, changes, message):
-    column = table.Column("OHIO", "ohio", "analytic", "iql", **changes)
+    column = table.Column(**{"family": "OHIO", "interface": "ohio", "inverse": "analytic", "learner": "iql", **changes})
     declared = dataclasses.replace(TINY, columns=(column,))
     with pytest.raises(UserError, match=f"^{message}"):
+        run(of_table(declared), "tiny", results=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_policy_is_refused_before_anything_is_run(tmp_path):
+    declared = table.changed(TINY, "tiny", dataclasses.replace(tiny(), policies=("none", "nobody")))
+    with pytest.raises(UserError, match=r"^unknown policy of routing-synthetic 'nobody': expected one of disp, "):
         run(of_table(declared), "tiny", results=tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ohio_bench.experiments import table_of
+from ohio_bench.experiments import TABLES
 from ohio_bench.report.entries import DATA, ROUNDING, SUBMISSION, TESTS, check_limits, load, part
 from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.store import read, same, slug, submitted, write
@@ -47,7 +47,9 @@ def check_time(cell: dict[str, Any]) -> None:
 
 def place(cell: dict[str, Any], results: Path) -> Path:
     """Where the run file goes, or lies already. Raises UserError if it does not fit the board, or another has its name."""
-    table, preset = table_of(cell["table"]), cell["preset"]
+    if cell["table"] not in TABLES:  # no file decides what is imported
+        raise unknown("table", cell["table"], TABLES)
+    table, preset = TABLES[cell["table"]], cell["preset"]
     if preset not in table.presets or preset == "quick":
         raise unknown(f"preset of {table.name} with a board", preset, [name for name in table.presets if name != "quick"])
     board = load(table, preset, results)
