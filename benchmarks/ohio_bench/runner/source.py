@@ -47,7 +47,7 @@ FOLLOWED = (
 LEFT = ("ohio_jax", "ohio_envs", "ohio_envs.plans", "ohio_envs.datasets")  # what these say of a cell is its configuration
 # Folders of everybody's modules.
 INSTALLED = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-ASSETS = (".npz", ".xml", ".json")  # that a module of `ohio_envs` may read beside it
+ASSETS = (".npz", ".npy", ".xml", ".json", ".csv", ".toml", ".txt")  # that a module may read beside it
 UNSEEN = ("ctx", "kind", "type_comment", "type_ignores")  # fields of a syntax tree that change no program
 
 
@@ -294,16 +294,18 @@ def _own(top: str) -> dict[str, Path]:
     folder = Path(spec.origin or "").parent
     if str(folder) in INSTALLED:
         return {top: Path(spec.origin or "")}
-    packages = [file.parent for file in folder.glob("*/__init__.py")]
+    packages = {file.parent for file in folder.glob("*/*.py") if file.parent.name.isidentifier()}
     inside = {name: file for package in packages for name, file in _modules(package.name, package).items()}
     return inside | {file.stem: file for file in folder.glob("*.py")}
 
 
 def _assets(name: str, path: Path, text: str | None = None) -> Digests:
-    """Of the files that come with a module's package; text: only of those that it names."""
+    """Of the files that come with a module's package; text: only of those that it names, also in a folder there."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    files = (file for file in path.parent.iterdir() if file.suffix in ASSETS and (text is None or file.name in text))
-    return {f"{package}/{file.name}".lstrip("/"): _content(file, file.stat().st_mtime_ns) for file in files}
+    beside = [*path.parent.glob("*"), *([] if text is None else path.parent.glob("*/*"))]
+    files = [file for file in beside if file.suffix in ASSETS and (text is None or file.name in text)]
+    called = lambda file: f"{package}/{file.relative_to(path.parent).as_posix()}".lstrip("/")
+    return {called(file): _content(file, file.stat().st_mtime_ns) for file in sorted(files)}
 
 
 @functools.lru_cache(maxsize=256)

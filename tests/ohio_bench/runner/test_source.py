@@ -185,17 +185,22 @@ def test_packages_and_files_beside_a_learner_from_elsewhere_count_if_it_uses_the
     monkeypatch.chdir(tmp_path)
     for package in ("own_nets", "own_others"):
         Path(package).mkdir()
-        Path(package, "__init__.py").write_text("")
+        if package == "own_others":  # the other is a namespace package
+            Path(package, "__init__.py").write_text("")
         Path(package, "wide.py").write_text("from pathlib import Path\nWIDTH = Path(__file__).with_name('width.json')\n")
         Path(package, "width.json").write_text("8")
-    Path("prior.npz").write_bytes(b"prior")
+    Path("data").mkdir()
+    for file in ("prior.npz", "data/table.csv", "data/unused.csv"):
+        Path(file).write_text("prior")
     Path("results.json").write_text("1")
-    Path("own_wide.py").write_text("import own_nets.wide\nfrom ohio_jax.learners.iql import *\nPRIOR = 'prior.npz'\n")
+    Path("own_wide.py").write_text(
+        "import own_nets.wide\nfrom ohio_jax.learners.iql import *\nPRIOR = 'prior.npz', 'data/table.csv'\n"
+    )
     plan = {**PLAN, "learner": "own_wide", "learner_from": "own_wide"}
     before = source.Code().sources(config(plan=plan))
-    for file in ("own_nets/wide.py", "own_nets/width.json", "prior.npz", "own_others/wide.py", "results.json"):
+    used = ["data/table.csv", "own_nets.wide", "own_nets/width.json", "prior.npz"]
+    for file in ("data/table.csv", "own_nets/wide.py", *used[2:], "own_others/wide.py", "results.json", "data/unused.csv"):
         Path(file).write_text("8.0")
-    used = ["own_nets.wide", "own_nets/width.json", "prior.npz"]
     assert list(source.changes(before, source.Code().sources(config(plan=plan)))) == used
 
 
