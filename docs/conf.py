@@ -56,10 +56,10 @@ runpy.run_path(str(HERE / "figures" / "likelihood.py"))
 generate.write(HERE)
 
 # One page a results table, as it is, in folders as there, since pages name each other.
-shutil.rmtree(HERE / "results", ignore_errors=True)  # with pages of presets that are gone
+shutil.rmtree(HERE / "tables", ignore_errors=True)  # with pages of presets that are gone
 for page in sorted((HERE.parent / "results").rglob("*.md")):
     if page.stem != "comparison" and not page.stem.endswith("-quick"):
-        shown = HERE / "results" / page.relative_to(HERE.parent / "results")
+        shown = HERE / "tables" / page.relative_to(HERE.parent / "results")
         # An accelerator's pages are there once somebody had one, so that no table of contents can name them.
         orphan = "---\norphan: true\n---\n" if page.stem.endswith(("-gpu", "-tpu")) else ""
         include = f"{orphan}```{{include}} {Path(os.path.relpath(page, shown.parent)).as_posix()}\n:relative-images:\n```\n"
