@@ -71,7 +71,7 @@ lint: $(STAMP) ## style, formatting and types
 	$(BIN)/pyright
 
 clean: ## removes the virtual environment, work files and caches; results stay
-	rm -rf .venv .work results/.work build dist docs/_build docs/api/modules docs/results docs/tasks docs/reference .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .work results/.work build dist docs/_build docs/api/modules docs/tables docs/tasks docs/reference .pytest_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # A half-made environment has no pip yet and is made anew; a failed installation leaves no stamp and is tried again.
