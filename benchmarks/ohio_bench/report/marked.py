@@ -33,8 +33,9 @@ def difference(of: Judged) -> str:
     """What the interval allows, in words: the only place that says which method has more."""
     if of.claim.relation == "equal" and not of.why:
         return "exactly as much as" if of.verdict == HOLDS else "not exactly as much as"
-    if of.effect is None or of.low is None or of.high is None:
-        return "an undetermined amount more or less than"
+    assert of.effect is not None, "a claim that was compared has one"
+    if of.low is None or of.high is None:
+        return f"{abs(of.effect):.1f} (no interval) {'more' if of.effect > 0 else 'less'} than"
     if of.low > 0:
         return f"{of.effect:.1f} ({of.low:.1f} to {of.high:.1f}) more than"
     if of.high < 0:
@@ -43,12 +44,17 @@ def difference(of: Judged) -> str:
 
 
 def sentence(of: Judged) -> str:
-    """The claim's, filled; without the clauses of counts that are not known, such as updates of what was not run."""
+    """The claim's, filled; what it compares, where there are no numbers that it could be filled with."""
+    claim = of.claim
+    if of.effect is None:
+        theirs = claim.theirs if isinstance(claim.theirs, str) else f"{claim.theirs:g}"
+        return f"{_measured(claim)} compared with {theirs}{' on ' * bool(claim.rows)}{', '.join(claim.rows)}."
     numbers = dict(zip(FIELDS[1:], (of.runs, of.rows, *of.updates), strict=True))
-    unknown, other = "|".join(name for name, number in numbers.items() if not number), r"(?:(?!\{difference\})[^,.])*"
-    text = re.sub(rf",{other}\{{(?:{unknown})\}}{other}(?=[,.](?!\d))", "", of.claim.sentence)
-    counts = {name: f"{number:,}" if number else "some" for name, number in numbers.items()}
-    return text.format(difference=difference(of), **counts)
+    return claim.sentence.format(difference=difference(of), **{name: f"{number or 0:,}" for name, number in numbers.items()})
+
+
+def _measured(claim: Claim) -> str:
+    return claim.ours if claim.statistic == "score" else f"{claim.ours}, {claim.statistic}"
 
 
 def relation(claim: Claim) -> str:
@@ -91,9 +97,8 @@ def as_table(found: Iterable[tuple[str, Judged]]) -> str:
         theirs = claim.theirs if isinstance(claim.theirs, str) else f"{claim.theirs:g}"
         between = "" if of.low is None else f"{of.effect:+.1f} ({of.low:+.1f} to {of.high:+.1f})"
         data = ", ".join(claim.rows) if 0 < len(claim.rows) < 3 else str(of.rows or "")
-        ours = claim.ours if claim.statistic == "score" else f"{claim.ours}, {claim.statistic}"
         said = [relation(claim), verdict(of)]
-        first = [page, plain(data), str(of.runs or ""), plain(ours), mean(of.ours), plain(theirs), mean(of.theirs)]
+        first = [page, plain(data), str(of.runs or ""), plain(_measured(claim)), mean(of.ours), plain(theirs), mean(of.theirs)]
         rows.append([*first, between, *said])
     head = ("domain", "data sets", "runs", "method", "score", "compared with", "score", "difference", "claimed", "verdict")
     return table(head, rows, None)

@@ -169,7 +169,9 @@ def test_what_cannot_be_compared_is_undecided_and_says_why():
     assert [of.verdict for of in judged] == ["undecided"] * 2
     assert judged[0].missing == ("B ours", "B theirs") and judged[0].why == "no run file of B ours, B theirs"
     assert "A nobody, B ours, B nobody" in judged[1].why
-    assert marked.sentence(judged[0]) == "Ours scores an undetermined amount more or less than theirs."
+    assert marked.sentence(judged[0]) == "ours compared with theirs."
+    named = claim(name="e", statistic="success", rows=("B",))
+    assert marked.sentence(verdict(named, found)) == "ours, success compared with theirs on B."
     assert marked.verdict(judged[0]) == "not run"
     assert marked.lines([("toy", judged[0])]).endswith("more; **not run**: no run file of B ours, B theirs.")
     assert "| more | not run |" in marked.as_table([("toy", judged[0])])
@@ -260,25 +262,13 @@ def test_words_follow_from_the_interval_whatever_was_claimed():
     assert text.endswith("Claimed: more; **fails**; 5 runs, 1 data set.")
 
 
-@pytest.mark.parametrize(
-    ("template", "known", "unknown"),
-    [
-        ("It scores {difference} it, after {updates} and {their_updates} updates.", ", after 10 and 2,000 updates.", "."),
-        ("It scores {difference} it, after {updates} updates, as ever.", ", after 10 updates, as ever.", ", as ever."),
-        ("It scores {difference} it, in {runs} runs of 0.5 s.", ", in 5 runs of 0.5 s.", ", in some runs of 0.5 s."),
-        ("It scores {difference} it in {runs} runs.", " in 5 runs.", " in some runs."),
-    ],
-)
-def test_counts_that_are_not_known_are_left_out(template, known, unknown):
-    of, ours = Claim("c", template, "ours", "theirs"), "It scores 2.6 (1.8 to 3.4) more than it"
-    assert marked.sentence(verdict(of, one_row(updates=2000))) == ours + known
-    assert marked.sentence(verdict(of, {})) == f"It scores an undetermined amount more or less than it{unknown}"
-
-
-def test_updates_of_a_scripted_policy_are_left_out():
+def test_counts_stand_in_a_sentence():
+    """A scripted policy has no updates."""
     of = Claim("c", "It, in {runs} runs, scores {difference} it, after {updates} and {their_updates} updates.", "ours", "theirs")
-    found = one_row(theirs=[50.0], updates=None, seeds=())
-    assert marked.sentence(verdict(of, found)) == "It, in 5 runs, scores 3.6 (2.1 to 5.1) more than it."
+    ours = "It, in 5 runs, scores 2.6 (1.8 to 3.4) more than it, after 10 and 2,000 updates."
+    assert marked.sentence(verdict(of, one_row(updates=2000))) == ours
+    scripted = verdict(of, one_row(theirs=[50.0], updates=None, seeds=()))
+    assert marked.sentence(scripted) == "It, in 5 runs, scores 3.6 (2.1 to 5.1) more than it, after 10 and 0 updates."
 
 
 TEXT = "# T\n\n<!-- claims: toy -->\n<!-- /claims -->\n\nBetween.\n\n<!-- table: toy/c -->\nold\n<!-- /table -->\n"

@@ -126,7 +126,7 @@ def test_what_an_address_asks_for_in_vain_is_ignored(page, address):
 
 def test_claims_and_fine_tuning(page):
     line = page.locator("#lines li").first
-    assert line.inner_text().startswith("Reacher. IQL on recovered actions scores an undetermined amount more or less than ")
+    assert line.inner_text().startswith("Reacher. OHIO least squares IQL compared with End-to-end, 5-step IQL")
     page.locator("#which").select_option("Offline-to-online fine-tuning, cpu")
     rows = page.locator("#finetuned tbody tr").all_inner_texts()
     assert [row.split("\t")[1:7] for row in rows] == [
