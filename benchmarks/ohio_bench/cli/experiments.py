@@ -80,7 +80,7 @@ def tune_command(args) -> None:
     if args.learner is not None:
         table, flag = with_learner(table, args.preset, outside.find(args.learner)), f" --learner {shlex.quote(args.learner)}"
     require(table, args.preset)
-    experiment = trials_of(table)
+    experiment = replace(trials_of(table), report=trials_of(table_of(args.table)).report)  # as all other commands write it
     experiment, deadline = replace(experiment, command=f"{experiment.command}{flag}"), Deadline.after(args.minutes)
     found, text = filled(args, experiment, deadline)
     if found["ran"]:  # which may have made known the best of a group
@@ -219,12 +219,10 @@ def speed_command(args) -> None:
 
 def leaderboard_command(args) -> None:
     """rebuild the leaderboard, every table and every page from the run files alone"""
-    from ohio_bench.experiments import table_of
     from ohio_bench.report import leaderboard
     from ohio_jax.files import try_output
 
-    for name in args.table:
-        table_of(name)
+    join_all(args.table)
     try_output(Path(args.results) / "index.html")
     written = [str(path) for path in leaderboard.rebuild(Path(args.results))]
     show(args, {"written": written}, "\n".join(written) or "no run files")
@@ -254,13 +252,19 @@ def claims_command(args) -> None:
 
 def submit_command(args) -> None:
     """let a run file made elsewhere join the leaderboard, once it is found sound"""
-    from ohio_bench.experiments import table_of
     from ohio_bench.report import leaderboard
 
-    for name in args.table:
-        table_of(name)
+    join_all(args.table)
     path = leaderboard.submit(Path(args.file), Path(args.results))
     show(args, {"file": str(path)}, f"{path}: joins the board with the next `ohio-jax leaderboard`")
+
+
+def join_all(modules: Iterable[str]) -> None:
+    """Tables from elsewhere join the suite's."""
+    from ohio_bench.experiments import table_of
+
+    for name in modules:
+        table_of(name)
 
 
 def add_results(command) -> None:

@@ -99,15 +99,16 @@ def routing_domain() -> Domain:
     try:
         files.locate("scenario_nyc_brooklyn.json")
     except UserError:
-        return in_city(next(name for name in CITIES if name != "NYC-DISP"))
-    return in_city("NYC-DISP")
+        return in_city(SYNTHETIC)
+    return in_city(NEW_YORK)
 
 
-CITIES = {row.name: row for row in (*routing.NYC, *routing.SYNTHETIC) if row.behavior_policy == "disp"}
+NEW_YORK, SYNTHETIC = "NYC-DISP", "Synthetic-DISP"
+CITIES = {row.name: row for row in (*routing.NYC, *routing.SYNTHETIC) if row.name in (NEW_YORK, SYNTHETIC)}
 
 
 def in_city(name: str) -> Domain:
-    """name: of a row of the table of routing."""
+    """The domain of a row of routing's table, out of CITIES."""
     row, short = CITIES[name], SHORT["routing"]
     return Domain(
         name=row.name,
@@ -158,14 +159,14 @@ def cells(budgets: tuple[Budget, ...], domains: Iterable[str]) -> Iterator[Cell]
     for b in (b for b in budgets if b.domain.name in set(domains)):
         domain = b.domain
         task = datasets.task_of(domain.data_set)
-        for interface, method in methods(b):
+        for interface, method in learned(b):
             config, words = config_of(b, interface, method, task.settings), (domain.name, interface)
             work = functools.partial(finetuned, task, *plans(b, interface, method), config, words)
             yield Cell(slug(*words, method.name), config, work, {"reference": asdict(task.reference)})
 
 
-def methods(b: Budget) -> Iterator[tuple[str, Method]]:
-    """Each of a budget's, with its action interface."""
+def learned(b: Budget) -> Iterator[tuple[str, Method]]:
+    """Each (action interface, method) of a budget."""
     for interface in b.interfaces:
         for method in (*b.methods, STALE) if interface == "end_to_end_compat" else b.methods:
             yield interface, method
@@ -203,7 +204,7 @@ def declares(preset: str) -> Callable[[dict[str, Any]], bool]:
         for b in (b for b in listed if b.domain.name == config["domain"]):
             named = datasets.recipe(b.domain.data_set).settings
             as_named = all(settings.get(name) == value for name, value in named.items())
-            configs = (config_of(b, *of, settings) for of in methods(b))
+            configs = (config_of(b, *of, settings) for of in learned(b))
             if as_named and any(same(config, plain(of)) for of in configs):
                 return True
         return False

@@ -156,10 +156,11 @@ def cells(b: Budget, kinds: Iterable[str]) -> Iterator[Cell]:
 
 
 def declares(preset: str) -> Callable[[dict[str, Any]], bool]:
-    """Whether a run file has the configuration of a cell of the preset, on whichever platform it was measured."""
+    """Whether a run file has the configuration of a cell of the preset; of costs, on the platform that they were measured on."""
     alike = lambda config: digest({**config, "platform": ""})
     listed = functools.cache(lambda: {alike(plain(cell.config)) for cell in cells(EXPERIMENT.preset(preset), CELLS)})
-    return lambda cell: alike(cell["config"]) in listed()
+    there = lambda cell: cell["provenance"]["hardware"]["platform"]
+    return lambda cell: cell["config"].get("platform", there(cell)) == there(cell) and alike(cell["config"]) in listed()
 
 
 def _alone(measure: Callable[..., dict[str, Any]], given: dict[str, Any], work: Any) -> dict[str, Any]:

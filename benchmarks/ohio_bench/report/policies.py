@@ -37,10 +37,10 @@ def logs_of(cell: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def same_logs(cell: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether each run of two cells may have learned from the same logs: by digest, or of two platforms, by name alone."""
+    """Whether the runs that two cells share may have learned from the same logs: by digest, or, of two platforms, by name."""
     each = [[(card.get("source_sha256"), card.get("platform")) for card in cards(of)] for of in (cell, other)]
     alike = lambda a, b: a[0] == b[0] or (None not in (*a, *b) and a[1] != b[1])
-    return len(each[0]) == len(each[1]) and all(map(alike, *each))
+    return all(map(alike, *each))
 
 
 def policy_of(cell: dict[str, Any]) -> tuple[Hashable, ...] | None:

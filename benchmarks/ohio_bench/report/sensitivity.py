@@ -26,8 +26,10 @@ def load(results: Path, preset: str) -> runs.Found:
     place, check = store.folder("sensitivity", preset, results), partial(store.check_place, "sensitivity", preset)
     found = {kind: store.read_all(place / kind, kind, check) for kind in KINDS}
     for kind, cells in found.items():
-        if len({store.digest(cell["config"]) for cell in cells}) < len(cells):
-            raise UserError(f"{place / kind}: expected run files of different configurations, found two of one")
+        first: dict[str, Path] = {}
+        for path, cell in zip(sorted((place / kind).glob("*.json")), cells, strict=True):
+            if (other := first.setdefault(store.digest(cell["config"]), path)) != path:
+                raise UserError(f"{path}: expected another configuration than that of {other.name}, found the same")
     return found
 
 

@@ -53,7 +53,7 @@ class Freshness:
         unrecorded: those that were made before sources were recorded.
         other: of the rest, those of another configuration than is declared.
         changed: modules of the other stale ones that differ and are not known to be equivalent.
-        groups: of trials, those that have stale ones.
+        groups: of trials, those that have stale ones, undeclared ones left out.
     """
 
     cells: int = 0

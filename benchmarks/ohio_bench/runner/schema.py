@@ -200,12 +200,12 @@ def _check_lists(cell: dict[str, Any], tests: dict[str, Any]) -> None:
         if (len(values), len(values[0])) != (seeds, episodes):
             expected = f"{seeds} lists, a training seed each, of {episodes} numbers, a test episode each"
             raise UserError(f"field {name}: expected {expected}, found {len(values)} of {len(values[0])}")
-    cards = cell.get("data", [])
-    if len(cards) > 1 and len(cards) != plan.get("seeds", len(cards)):
-        raise UserError(f"field data: expected a card for each of {plan['seeds']} runs, or one for all, found {len(cards)}")
-    if "data_set" in config and "diverged" not in cell:  # before data sets had names, all runs learned from one
-        _check_cards(config, plan, cards)
+    cards, runs = cell.get("data", []), plan.get("seeds", len(cell.get("returns", [])))
+    if "data_set" in config and "diverged" not in cell:
+        _check_cards(config, runs, plan.get("first_seed", 0), cards)
         _check_untrained(cell, cards)
+    elif len(cards) > 1 and len(cards) != runs:  # before data sets had names, all runs learned from one
+        raise UserError(f"field data: expected a card for each of {runs} runs, or one for all, found {len(cards)}")
     if tests:
         if len({(len(values), len(values[0])) for values in cell["curve"].values()}) > 1:
             raise UserError("field curve: expected as many rounds and seeds in all curves, found more in one than in another")
@@ -213,13 +213,14 @@ def _check_lists(cell: dict[str, Any], tests: dict[str, Any]) -> None:
             raise UserError("field curve.episodes: expected a round in which every seed ends an episode, found none")
 
 
-def _check_cards(config: dict[str, Any], plan: dict[str, Any], cards: list[dict[str, Any]]) -> None:
+def _check_cards(config: dict[str, Any], runs: int, first_seed: int, cards: list[dict[str, Any]]) -> None:
     """Raises UserError unless each run learned from a data set of its own, the one that the configuration names, by its means."""
-    if len(cards) != plan.get("seeds", 1):
-        raise UserError(f"field data: expected a card for each of {plan.get('seeds', 1)} runs, found {len(cards)}")
+    if len(cards) != runs:
+        raise UserError(f"field data: expected a card for each of {runs} runs, found {len(cards)}")
+    wanted = {name: config[name] for name in ("task", "data_set", "interface", "inverse", "weights") if name in config}
+    wanted |= {"episodes": config["data_episodes"]} if "data_episodes" in config else {}
     for run, card in enumerate(cards):
-        wanted = {name: config[name] for name in ("task", "data_set", "interface", "inverse") if name in config}
-        for name, expected in {**wanted, "data_seed": plan.get("first_seed", 0) + run}.items():
+        for name, expected in {**wanted, "data_seed": first_seed + run}.items():
             if name not in card:
                 raise UserError(f"field data[{run}].{name}: expected {short(expected)}, found none")
             if card[name] != expected:
@@ -232,7 +233,7 @@ def _check_untrained(cell: dict[str, Any], cards: list[dict[str, Any]]) -> None:
         return
     from ohio_jax.relabel import FEWEST  # which compiles nothing, and yet takes seconds to import
 
-    if (left := min((card.get("trained_on", 0) for card in cards), default=0)) >= FEWEST:
+    if (left := min(card.get("trained_on", card.get("transitions", FEWEST)) for card in cards)) >= FEWEST:
         raise UserError(f"field untrained: expected with fewer than {FEWEST} transitions in a run, found {left}")
 
 

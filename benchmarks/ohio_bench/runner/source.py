@@ -294,7 +294,8 @@ def _own(top: str) -> dict[str, Path]:
     folder = Path(spec.origin or "").parent
     if str(folder) in INSTALLED:
         return {top: Path(spec.origin or "")}
-    packages = {file.parent for file in folder.glob("*/*.py") if file.parent.name.isidentifier()}
+    texts = "".join(file.read_text(encoding="utf-8", errors="replace") for file in folder.glob("*.py"))
+    packages = [path for path in folder.iterdir() if path.is_dir() and path.name.isidentifier() and path.name in texts]
     inside = {name: file for package in packages for name, file in _modules(package.name, package).items()}
     return inside | {file.stem: file for file in folder.glob("*.py")}
 
@@ -303,9 +304,9 @@ def _assets(name: str, path: Path, text: str | None = None) -> Digests:
     """Of the files that come with a module's package; text: only of those that it names, also in a folder there."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     beside = [*path.parent.glob("*"), *([] if text is None else path.parent.glob("*/*"))]
-    files = [file for file in beside if file.suffix in ASSETS and (text is None or file.name in text)]
-    called = lambda file: f"{package}/{file.relative_to(path.parent).as_posix()}".lstrip("/")
-    return {called(file): _content(file, file.stat().st_mtime_ns) for file in sorted(files)}
+    inside = {file.relative_to(path.parent).as_posix(): file for file in beside if file.suffix in ASSETS and file.is_file()}
+    files = {name: file for name, file in sorted(inside.items()) if text is None or name in text}
+    return {f"{package}/{name}".lstrip("/"): _content(file, file.stat().st_mtime_ns) for name, file in files.items()}
 
 
 @functools.lru_cache(maxsize=256)

@@ -93,8 +93,7 @@ class Column:
     config: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self):
-        for words in (self.family, self.learner):
-            check_name("column", words)
+        check_name("column", self.name)
         if self.acting not in get_args(Acting):
             raise unknown(f"acting of column {short(self.name)}", self.acting, get_args(Acting))
         _check_tuple(f"column {short(self.name)}: field config", self.config, tuple)
@@ -223,9 +222,10 @@ def with_learner(table: Table, preset: str, learner: str) -> Table:
     made = table.preset(preset)
     has = vars(LEARNERS[learner].Config())
     config = lambda column: tuple((name, value) for name, value in column.config if name in has)
-    listed = made.columns or table.columns
-    named = {(of := replace(column, learner=learner, config=config(column))).name: of for column in reversed(listed)}
-    named |= {column.name: column for column in listed if column.learner == learner}
+    listed, named = made.columns or table.columns, dict[str, Column]()
+    for column in sorted(listed, key=lambda column: column.learner != learner):
+        of = replace(column, learner=learner, config=config(column))
+        named.setdefault(of.name, of)
     columns = tuple(dict.fromkeys(named[replace(column, learner=learner).name] for column in listed))
     budget = {(column.interface, learner): plans.find(made.plans, column.interface, learner) for column in columns}
     grid = {name: trials for name, trials in table.trials.grid.items() if name == learner} if table.trials else {}
@@ -285,6 +285,7 @@ def _scripted_config(preset: Preset, policy: str, task: str, settings: Settings)
 
 def _learned_cell(preset: Preset, column: Column, row: Row, task: Task, home: Task) -> Cell:
     """The cell of a method on a row. home: the task its data come from."""
+    check_column(column)
     config = {**training_config(preset, column, row, task.settings), **_test(preset)}
     learn = functools.partial(methods.learned, task, home, plan_of(preset, column, row), config, words_of(column, row))
     head = {
@@ -294,15 +295,15 @@ def _learned_cell(preset: Preset, column: Column, row: Row, task: Task, home: Ta
     return Cell(slug(row.name, column.family, column.learner), config, learn, head)
 
 
-def training_config(preset: Preset, column: Column, row: Row, settings: Settings) -> dict[str, Any]:
-    """The configuration of a method on a row, but for the episodes on which it is played. settings: of the task played in.
-
-    Raises:
-        UserError: for an inverse or weights that are in no registry, before anything is run.
-    """
+def check_column(column: Column) -> None:
+    """Raises UserError for an inverse or weights that are in no registry, before anything is run."""
     for kind, name, known in (("inverse", column.inverse, INVERSES), ("weights", column.weights or "keep", WEIGHTS)):
         if name not in known:
             raise unknown(f"{kind} of column {short(column.name)}", name, known)
+
+
+def training_config(preset: Preset, column: Column, row: Row, settings: Settings) -> dict[str, Any]:
+    """The configuration of a method on a row, but for the episodes on which it is played. settings: of the task played in."""
     return {
         "task": row.task,
         "settings": settings,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from ohio_envs import datasets, plans, registry
 
-from ohio_bench.runner import methods, references, store
+from ohio_bench.runner import methods, store
 from ohio_bench.runner.cell import RESULTS, Cell
 from ohio_bench.runner.table import (
     Column,
@@ -25,6 +25,7 @@ from ohio_bench.runner.table import (
     Settings,
     Table,
     as_declared,
+    check_column,
     plan_of,
     training_config,
     with_learner,
@@ -122,6 +123,7 @@ def cells(table: Table, made: Preset, names: Iterable[str]) -> Iterator[Cell]:
     for group in (group for group in groups(table, made) if group.name in wanted):
         home, row, column = datasets.task_of(group.row.data_set), group.row, group.column
         task = home if row.changes is None else registry.make(row.task, row.changes)
+        check_column(column)
         for number, (changes, plan) in enumerate(tried(table, made, group)):
             config = config_of(made, group, plan, task.settings)
             given = task, home, plan_of(_with_plan(made, group, plan), column, row), config, words_of(column, row)
@@ -176,7 +178,7 @@ def records(table: Table, preset: str, results: Path = RESULTS) -> dict[str, dic
 
 def every_record(table: Table, preset: str, results: Path = RESULTS) -> dict[str, dict[str, Any]]:
     """Run files of trials by name. Raises UserError for a damaged one, and for one that says it is of another trial."""
-    place, name = store.folder(table.name, preset, results, PLACE), lambda cell: f"{cell['group']}.{cell['number']}"
+    place = store.folder(table.name, preset, results, PLACE)
     if not any(place.glob("*.json")):
         return {}
     made = table.preset(preset)
@@ -190,9 +192,11 @@ def every_record(table: Table, preset: str, results: Path = RESULTS) -> dict[str
             if is_of(cell, made, group, plan):
                 store.check_head(_head(group, cell["number"], changes), cell)
 
-    found = store.read_all(place, KIND, check, name)
-    references.check(place, found, name, results)
-    return {name(cell): cell for cell in found}
+    return {file_name(cell): cell for cell in store.read_all(place, KIND, check, file_name)}
+
+
+def file_name(cell: dict[str, Any]) -> str:
+    return f"{cell['group']}.{cell['number']}"
 
 
 def with_best(table: Table, made: Preset, preset: str, results: Path = RESULTS) -> Preset:
@@ -242,20 +246,21 @@ def declares(table: Table, preset: str, results: Path = RESULTS) -> Callable[[di
     """
 
     @functools.cache
-    def with_plans(learner: str | None) -> tuple[Table, Preset]:
-        of = with_learner(table, preset, learner) if learner else table
+    def with_plans(learner: str = "") -> tuple[Table, Preset] | None:
+        try:
+            of = with_learner(table, preset, learner) if learner else table
+        except UserError:  # it has no plans here
+            return None
         return of, settled(of, of.preset(preset), preset, results)
 
     def declared(cell: dict[str, Any]) -> bool:
-        config = cell["config"]
-        of, made = with_plans(None)
-        learner = None if "policy" in config else config["plan"]["learner"]
-        if learner in LEARNERS and learner not in {column.learner for column in made.columns or table.columns}:
-            try:  # not of one from elsewhere, which a page must not import
-                of, made = (of, made) if "learner_from" in config["plan"] else with_plans(learner)
-            except UserError:  # it has no plans here
-                return False
-        return as_declared(of, made, cell)
+        plan, found = cell["config"].get("plan", {}), with_plans()
+        assert found, "the table has plans for its own learners"
+        listed = {column.name for column in found[1].columns or table.columns}
+        # One from elsewhere a page must not import.
+        if "policy" not in cell["config"] and cell["column"] not in listed and "learner_from" not in plan:
+            found = with_plans(plan["learner"]) if plan["learner"] in LEARNERS else None
+        return found is not None and as_declared(*found, cell)
 
     return declared
 

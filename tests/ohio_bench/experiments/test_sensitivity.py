@@ -283,13 +283,15 @@ def test_cells_of_another_declaration_are_stale_and_copies_are_refused(quick, tm
     shutil.copytree(quick[0] / "sources", tmp_path / "sources")
     path = folder(tmp_path) / "cost" / "cpu.dimension.4.json"
     kept = json.loads(path.read_text())
-    path.write_text(json.dumps({**kept, "config": {**kept["config"], "platform": "gpu"}}))
-    assert EXPERIMENT.report(tmp_path, "quick").freshness.stale == 0  # measured elsewhere
+    there = {**kept["provenance"], "hardware": {**kept["provenance"]["hardware"], "platform": "gpu"}}
+    for provenance, stale in ((there, 0), (kept["provenance"], 1)):  # measured elsewhere, or here and called so
+        path.write_text(json.dumps({**kept, "config": {**kept["config"], "platform": "gpu"}, "provenance": provenance}))
+        assert EXPERIMENT.report(tmp_path, "quick").freshness.stale == stale
     path.write_text(json.dumps({**kept, "config": {**kept["config"], "seconds": 99}}))
     found = EXPERIMENT.report(tmp_path, "quick").freshness
     assert (found.stale, found.other) == (1, 1)
     shutil.copy(path, path.with_name("copy.json"))
-    with pytest.raises(UserError, match="cost: expected run files of different configurations, found two of one"):
+    with pytest.raises(UserError, match=r"cpu\.dimension\.4\.json: expected another configuration than that of copy\.json"):
         page.load(tmp_path, "quick")
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,10 +123,11 @@ def test_the_command_says_what_is_wrong_in_one_line(board, command):
             "reacher-medium-v1",
             "field data[0].data_set: expected 'reacher-medium-v1', found 'reacher-expert-v1'",
         ),
-        ("data", [{}] * 3, "field data: expected a card for each of 2 runs, or one for all, found 3"),
+        ("data", [{}] * 3, "field data: expected a card for each of 2 runs, found 3"),
         ("data", [{}] * 2, "field data[0].task: expected 'reacher', found none"),
         ("config.data_settings", {"steps": 3}, "field config.data_settings: expected None, as on the board, found {'steps': 3}"),
-        ("config.data_episodes", 1, "field config.data_episodes: expected None, as on the board, found 1"),
+        ("config.data_episodes", 1, "field data[0].episodes: expected 1, found 300"),
+        ("config.data_episodes", 300, "field config.data_episodes: expected None, as on the board, found 300"),
         ("config.policy", "expert", "field config.policy: expected no scripted policy"),
         ("reference.full", 1.0, "field reference.full: expected 980.6, as on the board, found 1.0"),
         ("provenance.hardware.platform", "abacus", "field provenance.hardware.platform: expected cpu, gpu or tpu"),
@@ -185,6 +187,7 @@ def test_submissions_to_a_table_from_elsewhere(board, command):
     finally:
         TABLES.pop("own", None)
         EXPERIMENTS.pop("own", None)
+        sys.modules.pop("own_board", None)
 
 
 def test_our_own_run_files_have_no_author(board):

@@ -212,7 +212,7 @@ def test_what_a_sentinel_cannot_compare_with(results, suite):
         rerun(results, "tiny-dtv.ohio.bc", "tiny-dtv.ohio.iql")
     path = results / "runs/routing/tiny/tiny-dtv.ohio.bc.json"
     cell = json.loads(path.read_text())
-    path.write_text(json.dumps({**cell, "config": {**cell["config"], "weights": "drop"}}))
+    path.write_text(json.dumps({**cell, "config": {**cell["config"], "plan": {**cell["config"]["plan"], "hidden": 9}}}))
     with pytest.raises(UserError, match="expected today's configuration, found another"):
         rerun(results, "tiny-dtv.ohio.bc")
     cell["provenance"]["hardware"]["platform"] = "gpu"

@@ -40,7 +40,7 @@ OHIO_BC: dict[str, Any] = {"family": "OHIO", "interface": "ohio", "inverse": "an
             {"name": "=A1", "data_set": "a-v1"},
             "row: expected a text of one line that begins with no space .*, found '=A1'",
         ),
-        (table.Column, {**OHIO_BC, "family": "two\nlines"}, r"column: expected a text of one line .*, found 'two\\nlines'"),
+        (table.Column, {**OHIO_BC, "family": "two\nlines"}, r"column: expected a text of one line .*, found 'two\\nlines BC'"),
         (table.Preset, {**PRESET, "plans": ()}, r"preset: field plans: expected a dict, found \(\)"),
         (
             table.Preset,

@@ -156,7 +156,9 @@ def test_until_all_trials_are_there_the_declared_plan_is_used(results):
     path = results / "selection/routing/tiny/bc.hierarchy.6.json"
     cell = json.loads(path.read_text())
     for how in ("gone", "made otherwise"):
-        path.unlink() if how == "gone" else path.write_text(json.dumps({**cell, "config": {**cell["config"], "weights": "drop"}}))
+        path.unlink() if how == "gone" else path.write_text(
+            json.dumps({**cell, "config": {**cell["config"], "plan": {**cell["config"]["plan"], "hidden": 9}}})
+        )
         assert used(results) == (TUNED.preset("tiny").plans["ohio", "bc"], "declared")
         assert used(results, interface="end_to_end")[1].startswith("tuned ")
         report = trials_of(TUNED).report(results, "tiny").write()
