@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ohio_bench.experiments import TABLES, of_table, trials_of
-from ohio_bench.runner import store, trials, tune, work
+from ohio_bench.runner import store, table, trials, tune, work
 from ohio_bench.runner.run import run
 from ohio_envs import datasets, registry
 
@@ -24,7 +24,7 @@ from ohio_jax.errors import UserError
 from ohio_jax.learners import LEARNERS, outside
 from ohio_jax.streams import Data, Selection, Test
 from ohio_jax.training import offline
-from tests.ohio_bench.tiny import GRID, TINY, TUNED
+from tests.ohio_bench.tiny import GRID, TINY, TUNED, tuned
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -301,6 +301,21 @@ def test_trials_that_contradict_themselves_are_refused(results, command, monkeyp
         assert (code, out) == (2, "") and err == f"ohio-jax {line}: {path}: {message}\n"
 
 
+def test_trials_of_a_task_have_one_unit_and_others_are_stale(results):
+    """Which a page says, and no command that runs them anew is kept from it."""
+    path = results / "selection/routing/tiny/bc.hierarchy.3.json"
+    cell = json.loads(path.read_text())
+    path.write_text(json.dumps({**cell, "reference": {**cell["reference"], "full": 1.0}}))
+    with pytest.raises(UserError, match=r"bc\.hierarchy\.3\.json: field reference\.full: expected .*, found 1\.0"):
+        trials_of(TUNED).report(results, "tiny")
+    assert len(records(results)) == 18
+    path.write_text(json.dumps(cell))
+    only = dataclasses.replace(TUNED, trials=dataclasses.replace(GRID, families={"hierarchy": "OHIO"}))
+    columns = tuple(column for column in tuned().columns or TUNED.columns if column.family == "OHIO")
+    found = trials_of(table.changed(only, "tiny", dataclasses.replace(tuned(), columns=columns))).report(results, "tiny")
+    assert found.freshness.text() == "Stale: 9 of 18 cells: 9 of another configuration than is declared."
+
+
 OWN_GRID = ({}, *({"actor_lr": rate} for rate in (1e-3, 3e-3, 1e-2)), *({"batch": size} for size in (4, 8, 32, 64)))
 MINE = "from ohio_jax.learners.bc import Config, init, update, act\n"
 
@@ -314,6 +329,9 @@ def test_an_own_learner_gets_its_trials_by_declaration(tmp_path, monkeypatch, co
         assert code == 0, err
         found = json.loads(out)
         assert found["ran"] == 9 and found["written"] == ["results/selection/routing-tiny.md"]
+        report = trials_of(declared).report(tmp_path / "results", "tiny")  # without the learner's flag
+        assert found["freshness"] == report.freshness.as_json() and report.freshness.stale == 0
+        assert "## OHIO OWN_CLONER on Tiny-DTV" in report.files[report.paths[0]].decode()
         code, _, err = command("tune routing --preset tiny --learner iql")
         assert code == 2 and "table routing: expected trials declared for iql, found none" in err
         code, _, err = command("bench routing --preset tiny --learner own_cloner: --only tiny-dtv.ohio.own_cloner")
