@@ -1,7 +1,8 @@
 """Run files as the numbers of a table: scores with intervals and ranks, in rows and blocks."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.schema import named
 from ohio_bench.runner.table import KIND, Column, Paper, Row, Table
 from ohio_jax import scores
-from ohio_jax.errors import UserError, short
+from ohio_jax.errors import UserError
 from ohio_jax.task import Reference
 
 ENOUGH = 5  # runs; a cell of fewer says so
@@ -168,18 +169,18 @@ def load(table: Table, preset: str, results: Path = RESULTS) -> list[dict[str, A
     """The run files of a table, in order of their names, then those that others submitted."""
     ours, theirs = store.folder(table.name, preset, results), store.submitted(results) / table.name / preset
 
-    def check(cell: dict[str, Any]) -> None:
-        store.check_place(table.name, preset, cell)
+    def check(in_place: Callable[..., None], cell: dict[str, Any]) -> None:
+        in_place(table.name, preset, cell)
         check_limits(table, cell)
 
-    def check_ours(cell: dict[str, Any]) -> None:
-        check(cell)
-        if "author" in cell:
-            raise UserError(f"field author: expected in {theirs} alone, found {short(cell['author'])}")
-
-    cells = store.read_all(ours, KIND, check_ours, file_name)
+    cells = store.read_all(ours, KIND, partial(check, store.check_place), file_name)
     references.check(ours, cells, file_name, results)
-    return [*cells, *store.read_all(theirs, SUBMISSION, check, lambda cell: store.slug(cell["row"], cell["column"]))]
+    return [
+        *cells,
+        *store.read_all(
+            theirs, SUBMISSION, partial(check, store.check_folder), lambda cell: store.slug(cell["row"], cell["column"])
+        ),
+    ]
 
 
 def file_name(cell: dict[str, Any]) -> str:
@@ -193,7 +194,7 @@ def file_name(cell: dict[str, Any]) -> str:
 def check_limits(table: Table, cell: dict[str, Any]) -> None:
     """Raises UserError for a return or a metric of a run file above what the table's tasks allow."""
     horizon = cell["config"]["settings"].get("horizon")
-    steps = table.each_step if isinstance(horizon, int) else ()
+    steps = table.each_step if isinstance(horizon, int | float) else ()
     for name, most in {**dict.fromkeys(table.shares, 1), **dict.fromkeys(steps, horizon)}.items():
         values = {"returns": cell.get("returns", [[0.0]]), **named(cell, "metrics")}.get(name, [[0.0]])
         if (found := max(map(max, values))) > most * (1 + ROUNDING):

@@ -44,6 +44,8 @@ def check(cell: Any, kind: str) -> None:
                 raise UserError(f"field {name}: expected in place of returns, found beside them")
         tests = cell["tests"] if kind == "finetune" else {}
         _check_lists(cell, tests)
+        if "data_set" in cell["config"] and not (kind == "trial" and "diverged" in cell):
+            _check_cards(cell)
         _check_scores(cell, tests)
 
 
@@ -192,8 +194,7 @@ def _check_lists(cell: dict[str, Any], tests: dict[str, Any]) -> None:
     for name, values in {**played, **named(cell, "curve")}.items():
         if len({len(line) for line in values}) > 1:
             raise UserError(f"field {name}: expected lists of one length, found {len(min(values, key=len))} and more numbers")
-    plan = config.get("plan", config.get("offline", {"seeds": 1} if "policy" in config else {}))
-    plan = plan if isinstance(plan, dict) else {}
+    plan = _plan(config)
     for name, values in played.items():
         seeds = plan.get("seeds", len(values))
         episodes = config.get("test_episodes", config.get("selection_episodes", len(values[0])))
@@ -201,20 +202,30 @@ def _check_lists(cell: dict[str, Any], tests: dict[str, Any]) -> None:
             expected = f"{seeds} lists, a training seed each, of {episodes} numbers, a test episode each"
             raise UserError(f"field {name}: expected {expected}, found {len(values)} of {len(values[0])}")
     cards, runs = cell.get("data", []), plan.get("seeds", len(cell.get("returns", [])))
-    if "data_set" in config and "diverged" not in cell:
-        _check_cards(config, runs, plan.get("first_seed", 0), cards)
-        _check_untrained(cell, cards)
-    elif len(cards) > 1 and len(cards) != runs:  # before data sets had names, all runs learned from one
+    if (
+        "data_set" not in config and len(cards) > 1 and len(cards) != runs
+    ):  # before data sets had names, all runs learned from one
         raise UserError(f"field data: expected a card for each of {runs} runs, or one for all, found {len(cards)}")
     if tests:
         if len({(len(values), len(values[0])) for values in cell["curve"].values()}) > 1:
             raise UserError("field curve: expected as many rounds and seeds in all curves, found more in one than in another")
+        if (found := len(cell["curve"]["return"][0])) != plan.get("seeds", found):
+            raise UserError(f"field curve: expected numbers of {plan['seeds']} runs, found {found}")
         if not any(min(line) > 0 for line in cell["curve"]["episodes"]):
             raise UserError("field curve.episodes: expected a round in which every seed ends an episode, found none")
 
 
-def _check_cards(config: dict[str, Any], runs: int, first_seed: int, cards: list[dict[str, Any]]) -> None:
+def _plan(config: dict[str, Any]) -> dict[str, Any]:
+    """By which a cell's policies were trained first."""
+    plan = config.get("plan", config.get("offline", {"seeds": 1} if "policy" in config else {}))
+    return plan if isinstance(plan, dict) else {}
+
+
+def _check_cards(cell: dict[str, Any]) -> None:
     """Raises UserError unless each run learned from a data set of its own, the one that the configuration names, by its means."""
+    config, cards = cell["config"], cell.get("data", [])
+    plan = _plan(config)
+    runs, first_seed = plan.get("seeds", len(cell.get("returns", []))), plan.get("first_seed", 0)
     if len(cards) != runs:
         raise UserError(f"field data: expected a card for each of {runs} runs, found {len(cards)}")
     wanted = {name: config[name] for name in ("task", "data_set", "interface", "inverse", "weights") if name in config}
@@ -225,10 +236,6 @@ def _check_cards(config: dict[str, Any], runs: int, first_seed: int, cards: list
                 raise UserError(f"field data[{run}].{name}: expected {short(expected)}, found none")
             if card[name] != expected:
                 raise UserError(f"field data[{run}].{name}: expected {short(expected)}, found {short(card[name])}")
-
-
-def _check_untrained(cell: dict[str, Any], cards: list[dict[str, Any]]) -> None:
-    """Raises UserError for a cell that was not trained, though each run had enough transitions."""
     if "untrained" not in cell:
         return
     from ohio_jax.relabel import FEWEST  # which compiles nothing, and yet takes seconds to import

@@ -355,6 +355,8 @@ def plan_of(preset: Preset, column: Column, row: Row) -> Plan:
     Raises:
         UserError: for a field of the column's that its learner's Config has not, and for a bad value.
     """
+    if column.learner not in LEARNERS:
+        raise unknown(f"learner of column {short(column.name)}", column.learner, LEARNERS)
     found = plans.find(preset.plans, column.interface, column.learner, row.task)
     ahead = found.ahead if column.ahead == 1 else column.ahead
     for name, _ in column.config:

@@ -81,6 +81,7 @@ def test_wrong_declarations_are_refused_where_they_are_made(kind, given, message
             {"config": (("discont", 0.9),)},
             "unknown field of iql's Config in column 'OHIO IQL' 'discont': expected one of actor_lr, ",
         ),
+        ({"learner": "bcc"}, "unknown learner of column 'OHIO BCC' 'bcc': expected one of awac, |unknown learner"),
         ({"inverse": "analitic"}, "unknown inverse of column 'OHIO IQL' 'analitic': expected one of analytic, "),
         ({"weights": "kept"}, "unknown weights of column 'OHIO IQL' 'kept': expected one of drop, keep, "),
         ({"config": (("discount", 2.0),)}, "column 'OHIO IQL': config: field discount: expected a number from 0 to 1, found 2.0"),
