@@ -64,7 +64,7 @@ def folder(experiment: str, preset: str, results: Path = RESULTS, place: str = "
 
 
 def check_place(experiment: str, preset: str, cell: dict[str, Any]) -> None:
-    """Raises UserError for a run file that says it is of another experiment or preset than its folder is of, or that is not ours."""
+    """Raises UserError for a run file of another experiment or preset than the folder it lies in, and for a submitted one."""
     check_folder(experiment, preset, cell)
     if "author" in cell:
         raise UserError(f"field author: expected of what was submitted alone, found {short(cell['author'])}")
