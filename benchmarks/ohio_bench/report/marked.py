@@ -156,7 +156,8 @@ def files(found: Found, results: Path, root: Path = Path()) -> dict[Path, bytes]
         for name, presets in found.items()
         for preset, family in presets.items()
     }
-    for path in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
+    docs = root / "docs"
+    for path in [root / "README.md", *sorted(docs.glob("*.md")), *sorted((docs / "results").glob("*.md"))]:
         if path.exists() and OPENING.search(text := _read(path)):
             made[path] = rewritten(text, found, str(path))
     return {path: text.encode() for path, text in made.items()}
