@@ -393,7 +393,7 @@ def test_a_run_file_of_this_cell_that_says_it_is_another_is_not_believed(filled,
 def test_names_that_would_share_a_run_file_are_refused(what):
     made = TINY.preset("tiny")
     given = {"rows": made.rows, "columns": made.columns or TINY.columns}
-    again = dataclasses.replace(given[what][0], **{"rows": {"changes": {}}, "columns": {"inverse": "other"}}[what])
+    again = dataclasses.replace(given[what][0], **{"rows": {"changes": {}}, "columns": {"inverse": "ridge"}}[what])
     twice = dataclasses.replace(made, **{what: (*given[what], again)})
     with pytest.raises(UserError, match=r"cells of routing: expected names that differ, found .* 2 times"):
         chosen(of_table(TINY), twice)

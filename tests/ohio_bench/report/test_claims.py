@@ -324,7 +324,7 @@ def test_claims_of_a_table_from_its_run_files(tmp_path):
 
 
 def test_other_logs_of_the_same_name_are_other_data(tmp_path):
-    for column, logs in (("OHIO analytical BC", "a"), ("End-to-end BC", "b")):
+    for column, logs in (("OHIO analytical BC", "a" * 64), ("End-to-end BC", "b" * 64)):
         cell = boards.cell("Reacher-Expert", column, 50.0)
         cell["data"] = [card | {"source_sha256": logs} for card in cell["data"]]
         boards.write(tmp_path, cell)

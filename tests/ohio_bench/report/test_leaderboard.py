@@ -213,7 +213,7 @@ def test_fine_tuning_is_on_the_page(results):
 def test_claims_about_what_is_shown_are_on_the_page(results):
     found = boards.data_of((results / "index.html").read_text())["claims"]
     assert {of["title"] for of in found} == {"Reacher", "Fine-tuning"}
-    (limited,) = (of["text"] for of in found if "limit of 1 rad" in of["text"])  # the only one of the reacher's preset cpu
+    (limited,) = (of["text"] for of in found if "within 1 BC compared" in of["text"])  # the only one of the reacher's preset cpu
     assert "; not run: no run file" in limited
     assert limited.endswith("Reacher-Expert Observed state (paper) BC.")
 
