@@ -11,15 +11,12 @@ import numpy as np
 from ohio_bench.report import policies
 from ohio_bench.runner import references, store
 from ohio_bench.runner.cell import RESULTS
-from ohio_bench.runner.schema import named
-from ohio_bench.runner.table import KIND, Column, Paper, Row, Table
+from ohio_bench.runner.table import KIND, Column, Paper, Row, Table, check_limits
 from ohio_jax import scores
-from ohio_jax.errors import UserError
 from ohio_jax.task import Reference
 
 ENOUGH = 5  # runs; a cell of fewer says so
 SUBMISSION = "submission"  # kind of run files that others made
-ROUNDING = 1e-4  # of sums in float32, relative
 # Fields of a config that say what was played in tests and what was learned from: by the names of stream and data set, or, in
 # cells from before there were any, by seeds, policy and settings.
 TESTS = ("task", "settings", "test_stream", "test_seed", "test_episodes")
@@ -191,16 +188,6 @@ def file_name(cell: dict[str, Any]) -> str:
     return store.slug(cell["row"], cell["column"].removesuffix(f" {learner.upper()}"), learner)
 
 
-def check_limits(table: Table, cell: dict[str, Any]) -> None:
-    """Raises UserError for a return or a metric of a run file above what the table's tasks allow."""
-    horizon = cell["config"]["settings"].get("horizon")
-    steps = table.each_step if isinstance(horizon, int | float) else ()
-    for name, most in {**dict.fromkeys(table.shares, 1), **dict.fromkeys(steps, horizon)}.items():
-        values = {"returns": cell.get("returns", [[0.0]]), **named(cell, "metrics")}.get(name, [[0.0]])
-        if (found := max(map(max, values))) > most * (1 + ROUNDING):
-            raise UserError(f"field {name}: expected at most {most} an episode, found {found:g}")
-
-
 def untrained(cells: Iterable[dict[str, Any]]) -> tuple[Untrained, ...]:
     """Those of the cells that have no scores."""
     return tuple(Untrained(cell["row"], cell["column"], cell) for cell in cells if "untrained" in cell)
@@ -261,7 +248,9 @@ def _ranks(cells: list[dict[str, Any]], runs: list[np.ndarray]) -> dict[int, tup
         if len(ours) != 1 or len(logs) != 1:
             continue
         (one,) = logs.values()
-        as_ours = [i for i in learned if paired(cells[i]["config"]) in ours and policies.same_logs(cells[i], one)]
+        unit = lambda cell: part(cell["reference"], ("zero", "full"))
+        rows = [i for i in learned if paired(cells[i]["config"]) in ours and unit(cells[i]) == unit(one)]
+        as_ours = [i for i in rows if policies.same_logs(cells[i], one)]
         rivals = [i for i in as_ours if len(runs[i]) > 1]
         first = policies.first_of([cells[i] for i in rivals])
         if len(apart := sorted(set(first))) < 2:

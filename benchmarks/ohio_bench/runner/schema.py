@@ -201,10 +201,8 @@ def _check_lists(cell: dict[str, Any], tests: dict[str, Any]) -> None:
         if (len(values), len(values[0])) != (seeds, episodes):
             expected = f"{seeds} lists, a training seed each, of {episodes} numbers, a test episode each"
             raise UserError(f"field {name}: expected {expected}, found {len(values)} of {len(values[0])}")
-    cards, runs = cell.get("data", []), plan.get("seeds", len(cell.get("returns", [])))
-    if (
-        "data_set" not in config and len(cards) > 1 and len(cards) != runs
-    ):  # before data sets had names, all runs learned from one
+    cards, runs = cell.get("data", []), _runs(cell)
+    if "data_set" not in config and len(cards) not in (0, 1, runs):  # before these had names, all runs learned from one
         raise UserError(f"field data: expected a card for each of {runs} runs, or one for all, found {len(cards)}")
     if tests:
         if len({(len(values), len(values[0])) for values in cell["curve"].values()}) > 1:
@@ -221,11 +219,17 @@ def _plan(config: dict[str, Any]) -> dict[str, Any]:
     return plan if isinstance(plan, dict) else {}
 
 
+def _runs(cell: dict[str, Any]) -> int:
+    return _plan(cell["config"]).get("seeds", len(cell.get("returns", [])))
+
+
 def _check_cards(cell: dict[str, Any]) -> None:
-    """Raises UserError unless each run learned from a data set of its own, the one that the configuration names, by its means."""
-    config, cards = cell["config"], cell.get("data", [])
-    plan = _plan(config)
-    runs, first_seed = plan.get("seeds", len(cell.get("returns", []))), plan.get("first_seed", 0)
+    """Raises UserError unless each run learned from a data set of its own, the one that the configuration names, by its means.
+
+    Likewise for a cell that is called untrained with enough transitions.
+    """
+    config, cards, runs = cell["config"], cell.get("data", []), _runs(cell)
+    first_seed = _plan(config).get("first_seed", 0)
     if len(cards) != runs:
         raise UserError(f"field data: expected a card for each of {runs} runs, found {len(cards)}")
     wanted = {name: config[name] for name in ("task", "data_set", "interface", "inverse", "weights") if name in config}

@@ -9,7 +9,7 @@ from ohio_envs import datasets, plans, registry
 
 from ohio_bench.runner import methods, store
 from ohio_bench.runner.cell import Cell, preset_of
-from ohio_bench.runner.schema import check_name
+from ohio_bench.runner.schema import check_name, named
 from ohio_bench.runner.store import slug
 from ohio_bench.runner.trials import Trials
 from ohio_jax import limits
@@ -22,6 +22,7 @@ from ohio_jax.task import Task
 from ohio_jax.training.plan import Plan
 
 KIND = "cell"  # of run files, see `ohio_bench.runner.schema`
+ROUNDING = 1e-4  # of sums in float32, relative
 
 Paper = tuple[float, float]  # mean and standard deviation as published
 Settings = dict[str, Any]
@@ -368,6 +369,16 @@ def plan_of(preset: Preset, column: Column, row: Row) -> Plan:
     except UserError as error:
         raise UserError(f"column {short(column.name)}: {error}") from error
     return plan
+
+
+def check_limits(table: Table, cell: dict[str, Any]) -> None:
+    """Raises UserError for a return or a metric of a run file above what the table's tasks allow."""
+    horizon = cell["config"]["settings"].get("horizon")
+    steps = table.each_step if isinstance(horizon, int | float) else ()
+    for name, most in {**dict.fromkeys(table.shares, 1), **dict.fromkeys(steps, horizon)}.items():
+        values = {"returns": cell.get("returns", [[0.0]]), **named(cell, "metrics")}.get(name, [[0.0]])
+        if (found := max(map(max, values))) > most * (1 + ROUNDING):
+            raise UserError(f"field {name}: expected at most {most} an episode, found {found:g}")
 
 
 def _check_tuple(place: str, value: Any, kind: type) -> None:

@@ -26,6 +26,7 @@ from ohio_bench.runner.table import (
     Table,
     as_declared,
     check_column,
+    check_limits,
     plan_of,
     training_config,
     with_learner,
@@ -186,6 +187,7 @@ def every_record(table: Table, preset: str, results: Path = RESULTS) -> dict[str
 
     def check(cell: dict[str, Any]) -> None:
         store.check_place(table.name, preset, cell)
+        check_limits(table, cell)
         group, trials = declared.get(cell["group"], (None, []))
         if group and cell["number"] < len(trials):
             changes, plan = trials[cell["number"]]

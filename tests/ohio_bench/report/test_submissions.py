@@ -166,6 +166,11 @@ def test_only_what_learned_from_the_boards_logs_is_ranked(board):
         leaderboard.submit(path, board)
         found = entries.entries(TABLES["reacher"], "cpu", entries.load(TABLES["reacher"], "cpu", board))
         rank[column] = next(of.rank for of in found if of.column == column)
+    path = next((board / "runs" / "submitted").rglob("*same-iql.json"))
+    cell = json.loads(path.read_text())  # of references that the board has no longer
+    path.write_text(json.dumps({**cell, "reference": {**cell["reference"], "full": 100.0}}))
+    found = entries.entries(TABLES["reacher"], "cpu", entries.load(TABLES["reacher"], "cpu", board))
+    assert next(of.rank for of in found if of.column == "Same IQL") == (0, 0)
     assert rank["Same IQL"] != (0, 0) and rank["Other IQL"] == rank["Unnamed IQL"] == (0, 0)
 
 

@@ -301,6 +301,15 @@ def test_trials_that_contradict_themselves_are_refused(results, command, monkeyp
         assert (code, out) == (2, "") and err == f"ohio-jax {line}: {path}: {message}\n"
 
 
+def test_a_trial_earns_no_more_than_its_task_allows(results):
+    """No choice rests on a return that cannot be."""
+    path = results / "selection/routing/tiny/bc.hierarchy.3.json"
+    limited = dataclasses.replace(TUNED, shares=("returns",))
+    with pytest.raises(UserError, match=r"field returns: expected at most 1 an episode, found "):
+        tune.chosen(limited, limited.preset("tiny"), "tiny", results)
+    assert path.exists() and tune.chosen(TUNED, TUNED.preset("tiny"), "tiny", results)
+
+
 def test_trials_of_a_task_have_one_unit_and_others_are_stale(results):
     """Which a page says, and no command that runs them anew is kept from it."""
     path = results / "selection/routing/tiny/bc.hierarchy.3.json"

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from ohio_bench.experiments import TABLES
-from ohio_bench.report.entries import DATA, ROUNDING, SUBMISSION, TESTS, check_limits, load, part
+from ohio_bench.report.entries import DATA, SUBMISSION, TESTS, load, part
 from ohio_bench.runner.cell import RESULTS
 from ohio_bench.runner.store import read, same, slug, submitted, write
+from ohio_bench.runner.table import ROUNDING, check_limits
 from ohio_jax.errors import UserError, short, unknown
 from ohio_jax.files import file_lock, try_output
 
